@@ -1,0 +1,106 @@
+# shellcheck shell=bash
+# Shared by the scripts of ci/: paths, pins, and how a step is shown. Source it; it runs nothing.
+CI=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(dirname "$CI")
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dask-kubernetes
+# shellcheck source=versions.env
+. "$CI/versions.env"
+
+die() { echo "$*" >&2; exit 1; }
+
+# docker_answers: whether there is a Docker engine to build images with and to run kind on. A client alone is not enough,
+# and one that points at an engine which is gone must not hang.
+docker_answers() { command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# exclusively NAME: holds the lock NAME until this process ends; says so when it has to wait for another run.
+# The lock is a file of its own and never deleted: two runs would lock different files of the same name.
+exclusively() {
+  mkdir -p "$CACHE/locks"
+  exec {LOCK}> "$CACHE/locks/$1"
+  flock --nonblock "$LOCK" && return
+  echo "  waiting for another run that holds $CACHE/locks/$1" >&2
+  flock "$LOCK"
+}
+
+# need_disk GIGABYTES: dies when the cache has less room than that
+need_disk() {
+  mkdir -p "$CACHE"
+  local free
+  free=$(df --output=avail -k "$CACHE" | tail -n 1)
+  (( free >= $1 * 1024 * 1024 )) || die "about $1 GB of free disk are needed below $CACHE, and there are $((free / 1024 / 1024)): free some, or set XDG_CACHE_HOME to a larger disk."
+}
+
+# need_packages PACKAGE...: installs the Debian packages that are missing, as one step
+need_packages() {
+  command -v dpkg-query >/dev/null || die "this needs a Debian or Ubuntu, or a running Docker, which needs none of it: $*"
+  local missing=() package
+  for package in "$@"; do
+    [[ $(dpkg-query --show --showformat='${db:Status-Abbrev}' "$package" 2>/dev/null) == ii* ]] || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  [ "$(id -u)" = 0 ] || die "these Debian packages are missing, and only root can install them: ${missing[*]}"
+  exclusively packages
+  step "install ${#missing[@]} Debian packages" install_packages "${missing[@]}"
+  exec {LOCK}>&-
+}
+
+install_packages() {
+  export DEBIAN_FRONTEND=noninteractive
+  local install=(apt-get install --yes --quiet --no-install-recommends "$@")
+  # A machine whose package lists were never fetched, or are too old, finds the packages after an update.
+  "${install[@]}" || { apt-get update --quiet; "${install[@]}"; }
+}
+
+# step NAME COMMAND...: runs a command with its output in a log, and prints one line with how long it took. A terminal
+# sees the seconds count; elsewhere a minute's wait says that it goes on. The last lines of a command that fails are
+# shown. Ctrl-C ends the command with everything it started, which is why it has a process group of its own.
+# Never part of a condition (`if step …`, `step … ||`): bash would go on after a failure inside the command.
+step() {
+  local name=$1 log start=$SECONDS shown=0 pid traps status=0
+  shift
+  mkdir -p "$CACHE/logs"
+  log=$CACHE/logs/$(tr -cs 'A-Za-z0-9.\n' - <<< "$name").log
+  traps=$(trap -p INT TERM HUP)
+  trap 'step_interrupted "$pid" "$name"' INT TERM HUP
+  [ -t 1 ] && printf '  %-52s' "$name"
+  set -m
+  ( trap - INT TERM HUP; set +m -e; "$@" ) > "$log" 2>&1 < /dev/null &
+  pid=$!
+  set +m
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.1
+    (( SECONDS - start > shown )) || continue
+    shown=$((SECONDS - start))
+    if [ -t 1 ]; then
+      printf '\r  %-52s %6s' "$name" "$(duration "$shown")"
+    elif (( shown % 60 == 0 )); then
+      printf '  %-52s … %s so far\n' "$name" "$(duration "$shown")"
+    fi
+  done
+  wait "$pid" || status=$?
+  trap - INT TERM HUP
+  eval "$traps"
+  [ -t 1 ] && printf '\r'
+  if [ "$status" != 0 ]; then
+    printf '  %-52s failed after %s\n' "$name" "$(duration $((SECONDS - start)))"
+    tail -n 30 "$log" >&2
+    echo "the whole log: $log" >&2
+    return 1
+  fi
+  printf '  %-52s %6s\n' "$name" "$(duration $((SECONDS - start)))"
+}
+
+step_interrupted() {
+  trap '' INT TERM HUP
+  printf '\n  %s: interrupted\n' "$2" >&2
+  # A step inside the step has a process group of its own, and ends it when it is told to.
+  kill -TERM -- "-$1" 2>/dev/null || true
+  local tenths=0
+  while kill -0 -- "-$1" 2>/dev/null && (( tenths++ < 100 )); do sleep 0.1; done
+  kill -KILL -- "-$1" 2>/dev/null || true
+  exit 130
+}
+
+duration() {
+  if (( $1 < 60 )); then echo "$1s"; else printf '%dm%02ds\n' $(($1 / 60)) $(($1 % 60)); fi
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# lock.sh: resolves every *.in file anew and writes the locks beside them, with hashes. One resolution (constraints.txt)
+# decides all versions; the images' locks are its subsets, so that tests and images run the same code.
+# A locked version is kept while it fits; `lock.sh --upgrade` takes the newest.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+compile() { # compile INPUT OUTPUT [OPTION...]
+  local input=$1 output=$2
+  shift 2
+  "$("$CI/python.sh")/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-find-links --no-header "$@" "$input" --output-file "$output"
+}
+
+compile constraints.in constraints.txt "$@"
+for folder in controller ci/images/dask; do
+  compile $folder/requirements.in $folder/requirements.txt --constraint constraints.txt
+done

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# build.sh TOOL...: prints the folder that holds each tool's programs, one a line, after building what the cache lacks.
+# A tool is a folder here; kubernetes-VERSION brings kube-apiserver, kubelet, kubectl and their siblings. `kubectl` alone
+# is for where nothing else of Kubernetes is needed. A program on PATH that is exactly the pinned version is taken as it is.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+# version_of TOOL: the pin of a tool in versions.env
+version_of() {
+  case $1 in
+    kubernetes-*) echo "${1#kubernetes-}" ;;
+    kubectl) echo "$KUBERNETES_VERSION" ;;
+    *) local pin=${1^^}_VERSION; pin=${pin//-/_}; echo "${!pin:?no pin for $1 in ci/versions.env}" ;;
+  esac
+}
+
+# module_of TOOL: the folder whose go.mod builds a tool
+module_of() {
+  case $1 in
+    kubectl) echo "$CI/tools/kubernetes-$KUBERNETES_VERSION" ;;
+    *) echo "$CI/tools/$1" ;;
+  esac
+}
+
+# packages_of TOOL: the Go packages that are its programs
+packages_of() {
+  case $1 in
+    kubectl) echo k8s.io/kubernetes/cmd/kubectl ;;
+    *) go list -e -tags tools -f '{{range .Imports}}{{.}} {{end}}' . ;;
+  esac
+}
+
+# link_flags TOOL VERSION: what makes the program report the version it was built from
+link_flags() {
+  local minor=${2#*.}; minor=${minor%%.*}
+  case $1 in
+    kubernetes-* | kubectl)
+      local version=k8s.io/component-base/version
+      echo "-X $version.gitVersion=v$2 -X $version.gitMajor=${2%%.*} -X $version.gitMinor=$minor -X $version.gitCommit=none" ;;
+    helm) echo "-X helm.sh/helm/v3/internal/version.version=v$2" ;;
+    ct) echo "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v$2" ;;
+  esac
+}
+
+# on_path TOOL VERSION FOLDER: whether PATH has the tool in exactly this version; then FOLDER gets a link to it alone,
+# because the folder it lies in may hold other programs that nobody asked for.
+on_path() {
+  local program report
+  program=$(type -P "$1") || return 1
+  case $1 in
+    helm) report=$("$program" version --template '{{.Version}}') ;;
+    kubectl) report=$("$program" version --client --output yaml | sed -n 's/^  gitVersion: //p') ;;
+    kind) report=$("$program" version --quiet) ;;
+    *) return 1 ;;
+  esac 2>/dev/null
+  [ "${report#v}" = "$2" ] || return 1
+  mkdir -p "$3"
+  ln -sfn "$program" "$3/$1"
+}
+
+# build TOOL VERSION FOLDER: the folder appears whole or not at all
+build() {
+  local staging=$3.partial packages
+  rm -rf "$staging"
+  mkdir -p "$staging"
+  cd "$(module_of "$1")"
+  packages=$(packages_of "$1")
+  # shellcheck disable=SC2086 # a list of packages
+  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w $(link_flags "$1" "$2")" -o "$staging/" $packages
+  mv "$staging" "$3"
+}
+
+# folder_of TOOL: prints the folder with its programs, after building them when there is none
+folder_of() {
+  local version folder module
+  version=$(version_of "$1")
+  folder=$CACHE/tools/${1%"-$version"}-$version
+  module=$(module_of "$1")/go.mod
+  if [ "$1" = kubectl ] && [ -d "$CACHE/tools/kubernetes-$version" ]; then
+    folder=$CACHE/tools/kubernetes-$version
+  elif [ ! -d "$folder" ] && on_path "$1" "$version" "$CACHE/tools/path/$1-$version"; then
+    folder=$CACHE/tools/path/$1-$version
+  fi
+  if [ ! -d "$folder" ]; then
+    grep -q " v$version\$" "$module" || die "ci/tools/$1/go.mod does not build $1 $version, which ci/versions.env asks for: run ci/tools/tidy.sh $1."
+    command -v go >/dev/null || die "Go is needed to build $1 $version: install $(grep -m1 '^go ' "$module" | sed 's/go /Go /') or newer from https://go.dev/dl, then run this again."
+    exclusively "tool-$1"
+    [ -d "$folder" ] || step "build ${1%"-$version"} $version" build "$1" "$version" "$folder" >&2
+    exec {LOCK}>&-
+  fi
+  echo "$folder"
+}
+
+[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl and the folders of ci/tools"
+for tool in "$@"; do
+  [ -f "$(module_of "$tool")/go.mod" ] || die "no tool '$tool': the tools are kubectl and the folders of ci/tools"
+done
+for tool in "$@"; do folder_of "$tool"; done

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# tidy.sh TOOL...: renews go.mod and go.sum of ci/tools/TOOL after its pin in versions.env changed.
+# A module per tool, because several need `replace` lines, with which `go install package@version` fails.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ../versions.env
+
+# pin TOOL: the module and version of a tool, as `module version`
+pin() {
+  case $1 in
+    actionlint) echo "github.com/rhysd/actionlint v$ACTIONLINT_VERSION" ;;
+    containerd) echo "github.com/containerd/containerd/v2 v$CONTAINERD_VERSION" ;;
+    coredns) echo "github.com/coredns/coredns v$COREDNS_VERSION" ;;
+    ct) echo "github.com/helm/chart-testing/v3 v$CT_VERSION" ;;
+    helm) echo "helm.sh/helm/v3 v$HELM_VERSION" ;;
+    helm-unittest) echo "github.com/helm-unittest/helm-unittest v$HELM_UNITTEST_VERSION" ;;
+    kind) echo "sigs.k8s.io/kind v$KIND_VERSION" ;;
+    kubeconform) echo "github.com/yannh/kubeconform v$KUBECONFORM_VERSION" ;;
+    kubernetes-*) echo "k8s.io/kubernetes v${1#kubernetes-}" ;;
+    kwok) echo "sigs.k8s.io/kwok v$KWOK_VERSION" ;;
+    *) echo "tidy.sh: no tool '$1'; the tools are the folders of ci/tools" >&2; return 1 ;;
+  esac
+}
+
+# replaces MODULE VERSION GOMOD: the replace lines that the upstream module needs to build
+replaces() {
+  if [ "$1" != k8s.io/kubernetes ]; then
+    grep -E '^replace ' "$3" || true
+    return
+  fi
+  # The staging modules are published as v0.X.Y beside Kubernetes' v1.X.Y.
+  sed -n '/^replace/,$p' "$3" | grep -oE '^\s+k8s.io/[a-z-]+ ' | sort -u |
+    while read -r staging; do echo "replace $staging => $staging v0.${2#v1.}"; done
+}
+
+for tool in "$@"; do
+  read -r module version <<< "$(pin "$tool")"
+  upstream=$(go mod download -json "$module@$version" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
+  (
+    cd "$tool"
+    {
+      echo "module build"
+      grep -m1 '^go ' "$upstream"
+      echo "require $module $version"
+      replaces "$module" "$version" "$upstream"
+      grep '^godebug ' "$upstream" || true
+    } > go.mod
+    rm -f go.sum
+    go mod tidy
+  )
+  echo "$tool: $module $version"
+done

@@ -1,0 +1,1 @@
+"""The controller that reconciles Dask clusters on Kubernetes. ARCHITECTURE.md is the map."""

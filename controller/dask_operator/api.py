@@ -1,0 +1,253 @@
+"""The Kubernetes API over HTTP: raw JSON in and out, nothing decided, nothing remembered but the connection.
+
+Typed clients decode every Pod into objects of objects, which costs more than all decisions about it together.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import kopf
+
+from dask_operator.actions import Resource
+from dask_operator.model import Json
+
+MERGE_PATCH = "application/merge-patch+json"
+PAGE = 500
+"""How many objects one page of a list has."""
+REQUEST_TIMEOUT = 30.0
+_USER_AGENT = "dask-kubernetes-operator"
+
+
+class ApiError(Exception):
+    """The API server's refusal, or that it could not be reached (`code` 0).
+
+    `reason` and `message` are those of its Status; `retry_after` in seconds, where it names a time.
+    """
+
+    def __init__(self, code: int, reason: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{code} {reason}: {message}" if code else message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer's object and the API server's warnings about the request."""
+
+    body: Json
+    warnings: tuple[str, ...] = ()
+
+
+class Api:
+    """One API server. `login` gives credentials, and is asked anew when they are refused, as tokens expire."""
+
+    def __init__(self, login: Callable[[], kopf.ConnectionInfo]) -> None:
+        self._login = login
+        self._session: aiohttp.ClientSession | None = None
+        self._server = ""
+        self._headers: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        info = self._login()
+        connector = aiohttp.TCPConnector(limit=0, ssl=_ssl_context(info))
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=True, skip_auto_headers=("User-Agent",)
+        )
+        self._use(info)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def list_page(self, resource: Resource, namespace: str, continued: str) -> Json:
+        """A page of a list, as of now and not of a cache; the next one has its `metadata.continue`."""
+        params = {"limit": str(PAGE), "labelSelector": resource.selector, "continue": continued}
+        return (await self.request("GET", path(resource, namespace), params=params)).body
+
+    async def watch(
+        self, resource: Resource, namespace: str, version: str, seconds: float, silence: float
+    ) -> AsyncIterator[Json]:
+        """The events after a resource version, for `seconds` at most. ApiError after `silence` seconds of none."""
+        params = {
+            "watch": "true",
+            "labelSelector": resource.selector,
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(seconds)),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=silence)
+        try:
+            async with self._request("GET", path(resource, namespace), params, None, "", timeout) as response:
+                await _raise_for(response)
+                async for line in _lines(response.content):
+                    yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unreachable(error) from error
+
+    async def create(self, resource: Resource, manifest: Json) -> Reply:
+        params = {"fieldValidation": "Warn"}
+        return await self.request("POST", path(resource, manifest["metadata"]["namespace"]), manifest, params=params)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Reply:
+        return await self.request("GET", path(resource, namespace, name))
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Json, subresource: str = "") -> Reply:
+        where = path(resource, namespace, name) + (f"/{subresource}" if subresource else "")
+        return await self.request("PATCH", where, body, content_type=MERGE_PATCH)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, preconditions: Json) -> Reply:
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        return await self.request("DELETE", path(resource, namespace, name), body)
+
+    async def request(
+        self,
+        method: str,
+        where: str,
+        body: Json | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Reply:
+        """Raises ApiError. Credentials that have expired are renewed once."""
+        for renewed in (False, True):
+            try:
+                return await self._once(method, where, params, body, content_type)
+            except ApiError as error:
+                if error.code != 401 or renewed:
+                    raise
+                self._use(self._login())
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self, method: str, where: str, params: Mapping[str, str] | None, body: Json | None, content_type: str
+    ) -> Reply:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+        try:
+            async with self._request(method, where, params, body, content_type, timeout) as response:
+                await _raise_for(response)
+                return Reply(json.loads(await response.read()), _warnings(response))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def _request(
+        self,
+        method: str,
+        where: str,
+        params: Mapping[str, str] | None,
+        body: Json | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> Any:
+        if self._session is None:
+            raise RuntimeError("the connection is not open: use `async with`")
+        return self._session.request(
+            method,
+            self._server + where,
+            params={key: value for key, value in (params or {}).items() if value},
+            data=None if body is None else json.dumps(body),
+            headers={**self._headers, "Content-Type": content_type} if content_type else self._headers,
+            timeout=timeout,
+        )
+
+    def _use(self, info: kopf.ConnectionInfo) -> None:
+        self._server = info.server.rstrip("/")
+        self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json"}
+        if info.token:
+            self._headers["Authorization"] = f"{info.scheme or 'Bearer'} {info.token}"
+        elif info.username and info.password:
+            self._headers["Authorization"] = aiohttp.BasicAuth(info.username, info.password).encode()
+
+
+def path(resource: Resource, namespace: str = "", name: str = "") -> str:
+    """The path of a collection, or of an object. An empty namespace means all of them."""
+    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{scope}/{resource.plural}" + (f"/{name}" if name else "")
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: an object may be larger than the stream's own limit for a line."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+
+
+async def _raise_for(response: aiohttp.ClientResponse) -> None:
+    if response.status < 400:
+        return
+    text = await response.text()
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = {}
+    if not isinstance(status, dict):
+        status = {}
+    retry_after = response.headers.get("Retry-After", "")
+    raise ApiError(
+        response.status,
+        str(status.get("reason") or response.reason or ""),
+        str(status.get("message") or text[:500]),
+        float(retry_after) if retry_after.isdecimal() else 0.0,
+    )
+
+
+def _unreachable(error: Exception) -> ApiError:
+    what = str(error) or type(error).__name__
+    return ApiError(0, "Unreachable", f"the API server did not answer: {what}")
+
+
+def _warnings(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+    # RFC 7234: `299 - "text"`
+    headers = response.headers.getall("Warning", [])
+    return tuple(header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') for header in headers)
+
+
+def _ssl_context(info: kopf.ConnectionInfo) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=_text_path(info.ca_path), cadata=_pem(info.ca_data))
+    if info.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if info.certificate_path or info.certificate_data:
+        _load_certificate(context, info)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, info: kopf.ConnectionInfo) -> None:
+    if info.certificate_path:
+        context.load_cert_chain(str(_text_path(info.certificate_path)), _text_path(info.private_key_path))
+        return
+    # The ssl module takes certificates from files only.
+    with tempfile.NamedTemporaryFile("w") as chain:
+        chain.write(f"{_pem(info.certificate_data)}\n{_pem(info.private_key_data)}")
+        chain.flush()
+        context.load_cert_chain(chain.name)
+
+
+def _text_path(value: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) -> str | None:
+    return os.fsdecode(value) if value else None
+
+
+def _pem(data: str | bytes | None) -> str | None:
+    """PEM text of a certificate or key, which a kubeconfig has in base64."""
+    if not data:
+        return None
+    raw = data.encode() if isinstance(data, str) else data
+    return raw.decode() if raw.startswith(b"-----") else base64.b64decode(raw).decode()

@@ -1,0 +1,235 @@
+"""Does what a plan says, and remembers how it went for the next plan. It decides nothing.
+
+Writes go out side by side, a bounded number at a time; after the first refusal about a subject the rest about it is
+left for a later plan. Questions to a scheduler run beside everything else: their answers are facts of a later plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+from dask_operator import build
+from dask_operator.actions import (
+    EVENT,
+    POD,
+    RESOURCES,
+    Action,
+    Ask,
+    Create,
+    Delete,
+    Emit,
+    Patch,
+    Retire,
+    SetStatus,
+    Wake,
+)
+from dask_operator.api import Api, ApiError, Reply
+from dask_operator.model import Key, Object, Problem, Subject, Survey
+from dask_operator.parse import PARSERS
+from dask_operator.plan.status import rfc3339
+from dask_operator.scheduler import SchedulerError, Schedulers
+from dask_operator.store import Store
+from dask_operator.workqueue import WorkQueue
+
+IN_FLIGHT = 40
+"""Writes of one cluster at a time."""
+
+Write = Create | Patch | Delete | SetStatus
+logger = logging.getLogger(__name__)
+
+
+class Executor:
+    def __init__(
+        self, api: Api, store: Store, schedulers: Schedulers, queue: WorkQueue, clock: Callable[[], float]
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._schedulers = schedulers
+        self._queue = queue
+        self._clock = clock
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def execute(self, key: Key, actions: Sequence[Action]) -> None:
+        """Does a plan's actions for one cluster. What fails is a fact in the store afterwards, never an exception."""
+        _log(key, actions)
+        changes = [action for action in actions if isinstance(action, Create | Patch | Delete)]
+        await self._write(key, changes)
+        await self._write(key, [action for action in actions if isinstance(action, SetStatus)])
+        await self._emit(key, [action for action in actions if isinstance(action, Emit)])
+        for action in actions:
+            match action:
+                case Wake():
+                    self._queue.add(key, action.at)
+                case Ask():
+                    self._store.asking(key)
+                    self._beside(key, self._ask(key, action))
+                case Retire():
+                    self._store.retiring(key, frozenset(uid for uid, _ in action.workers))
+                    self._beside(key, self._retire(key, action))
+        if changes:
+            self._queue.add(key)
+
+    async def close(self) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def _write(self, key: Key, writes: Sequence[Write]) -> None:
+        refusals: dict[Subject, ApiError] = {}
+        pending = iter(writes)
+        done: set[Subject] = set()
+
+        async def work() -> None:
+            for write in pending:
+                if write.subject in refusals:
+                    continue
+                try:
+                    await self._one(key, write)
+                    done.add(write.subject)
+                except ApiError as error:
+                    refusals.setdefault(write.subject, error)
+
+        await asyncio.gather(*(work() for _ in range(min(IN_FLIGHT, len(writes)))))
+        for subject in done:
+            self._store.succeeded(key, subject)
+        for subject, error in refusals.items():
+            self._refused(key, subject, error)
+
+    async def _one(self, key: Key, write: Write) -> None:
+        kind, name = write.subject
+        match write:
+            case Create():
+                await self._create(key, write)
+            case Patch():
+                await self._patched(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
+            case SetStatus():
+                patch = {"status": write.status}
+                await self._patched(kind, self._api.patch(RESOURCES[kind], key.namespace, name, patch, "status"))
+                self._store.status_written(key, write.subject, self._clock())
+            case Delete():
+                await self._delete(key, write)
+
+    async def _create(self, key: Key, write: Create) -> None:
+        resource, meta = RESOURCES[write.manifest["kind"]], write.manifest["metadata"]
+        try:
+            reply = await self._api.create(resource, write.manifest)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            # An earlier attempt whose reply was lost, unless it is somebody else's.
+            reply = await self._api.get(resource, key.namespace, meta["name"])
+            self._require_owner(reply, meta["ownerReferences"][0]["uid"])
+        self._store.learn(resource.kind, PARSERS[resource.kind](reply.body))
+        for warning in reply.warnings:
+            self._store.warned(key, write.subject, f"{resource.kind} {write.subject.name}: {warning}")
+
+    def _require_owner(self, reply: Reply, uid: str) -> None:
+        found: Object = PARSERS[reply.body["kind"]](reply.body)
+        if uid not in found.owners:
+            what = f"{reply.body['kind']} {found.name} exists and belongs to something else"
+            raise ApiError(409, "NameTaken", f"{what}: delete or rename it, or rename the cluster")
+
+    async def _patched(self, kind: str, patch: Coroutine[Any, Any, Reply]) -> None:
+        try:
+            reply = await patch
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return  # deleted meanwhile, which the watch will show
+        self._store.learn(kind, PARSERS[kind](reply.body))
+
+    async def _delete(self, key: Key, write: Delete) -> None:
+        preconditions = {"uid": write.uid}
+        if write.resource_version is not None:
+            preconditions["resourceVersion"] = str(write.resource_version)
+        try:
+            await self._api.delete(POD, key.namespace, write.name, preconditions)
+        except ApiError as error:
+            if error.code == 409:
+                return  # it has changed since, so the next plan looks at it again
+            if error.code != 404:
+                raise
+        self._store.deleted(POD.kind, write.uid, key.namespace, write.name)
+
+    async def _emit(self, key: Key, events: Sequence[Emit]) -> None:
+        for action in events:
+            resource = RESOURCES[action.subject.kind]
+            regarding = {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "namespace": key.namespace,
+                "name": action.subject.name,
+                "uid": action.uid,
+            }
+            at = rfc3339(self._clock())
+            try:
+                await self._api.create(EVENT, build.event(regarding, action.type, action.reason, action.message, at))
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    logger.warning("%s/%s: event %s not recorded: %s", *key, action.reason, error)
+        if events:
+            self._store.reported(key)
+
+    async def _ask(self, key: Key, action: Ask) -> None:
+        try:
+            workers = await self._schedulers.workers(action.url)
+        except SchedulerError as error:
+            self._store.surveyed(key, self._unanswered(key, error))
+        else:
+            self._store.surveyed(key, Survey(self._clock(), workers))
+
+    async def _retire(self, key: Key, action: Retire) -> None:
+        try:
+            addresses = await self._schedulers.retire(action.url, [address for _, address in action.workers])
+        except SchedulerError as error:
+            self._store.retirement_failed(key, self._unanswered(key, error))
+            return
+        uids = frozenset(uid for uid, address in action.workers if address in addresses)
+        logger.info("%s/%s: the scheduler retired %d of %d workers", *key, len(uids), len(action.workers))
+        self._store.retired(key, uids, self._clock())
+
+    def _unanswered(self, key: Key, error: SchedulerError) -> Survey:
+        logger.warning("%s/%s: %s", *key, error)
+        return Survey(self._clock(), problem=error.problem)
+
+    def _beside(self, key: Key, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(lambda _: self._queue.add(key))
+
+    def _refused(self, key: Key, subject: Subject, error: ApiError) -> None:
+        failure = self._store.failed(key, subject, _problem(error), self._clock())
+        again = max(failure.until, self._clock() + error.retry_after)
+        logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error, again - self._clock())
+        self._queue.add(key)
+
+
+def _problem(error: ApiError) -> Problem:
+    if error.code == 403 and "exceeded quota" in error.message:
+        return Problem("QuotaExceeded", f"{error.message}; raise the quota or scale down")
+    return Problem(error.reason or "ApiError", error.message)
+
+
+def _log(key: Key, actions: Iterable[Action]) -> None:
+    """One line per decision: what is done to how many, and because of what."""
+    counts = Counter(filter(None, map(_said, actions)))
+    for said, number in counts.items():
+        verb, what, because = said
+        logger.info("%s/%s: %s %s%s: %s", *key, verb, what, f" ×{number}" if number > 1 else "", because)
+
+
+def _said(action: Action) -> tuple[str, str, str] | None:
+    match action:
+        case Create() | Patch() | Delete():
+            return type(action).__name__.lower(), f"{action.subject.kind} {action.subject.name}", action.because
+        case Retire():
+            return "retire", f"{len(action.workers)} workers", action.because
+        case Emit():
+            return action.reason, f"{action.subject.kind} {action.subject.name}", action.message
+        case Ask() | SetStatus() | Wake():
+            return None

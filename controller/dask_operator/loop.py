@@ -1,0 +1,57 @@
+"""The arrow: a key from the queue, what the store knows of it, what the plan makes of that, and its execution."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from dask_operator.execute import Executor
+from dask_operator.model import Key
+from dask_operator.plan import Policy, plan
+from dask_operator.store import Store
+from dask_operator.workqueue import WorkQueue
+
+RECONCILERS = 16
+_SHARE = 4.0
+_LONGEST_PAUSE = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    def __init__(
+        self, store: Store, queue: WorkQueue, executor: Executor, policy: Policy, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._executor = executor
+        self._policy = policy
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Runs until cancelled. One cluster's error is that cluster's: it is logged, and tried again later."""
+        free = asyncio.Semaphore(RECONCILERS)
+        async with asyncio.TaskGroup() as reconcilers:
+            while True:
+                await free.acquire()
+                task = reconcilers.create_task(self._work_on(await self._queue.get()))
+                task.add_done_callback(lambda _: free.release())
+
+    async def _work_on(self, key: Key) -> None:
+        try:
+            pause = await self._reconcile(key)
+        except Exception:
+            logger.exception("%s/%s: tried again in %.1f s after an error", *key, self._queue.failed(key))
+        else:
+            self._queue.done(key, pause)
+
+    async def _reconcile(self, key: Key) -> float:
+        """Seconds for which the key should rest: a large cluster's many events must not leave others no time."""
+        started = time.perf_counter()
+        desired, observed = self._store.snapshot(key)
+        actions = plan(desired, observed, self._clock(), self._policy)
+        took = time.perf_counter() - started
+        await self._executor.execute(key, actions)
+        return min(took * _SHARE, _LONGEST_PAUSE)

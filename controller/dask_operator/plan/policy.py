@@ -1,0 +1,13 @@
+"""What an administrator sets about how plans are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`batch_size`: how many workers of a group one plan creates; `batch_delay`: seconds between two such plans."""
+
+    batch_size: int = 200
+    batch_delay: float = 0.0

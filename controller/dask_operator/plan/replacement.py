@@ -1,0 +1,28 @@
+"""When a worker that has ended is replaced: at once if it had lived, else after a while that doubles with each failure.
+
+Until then its Pod stays, holds its place in the group, and its log can be read.
+"""
+
+from __future__ import annotations
+
+from dask_operator.model import Pod
+
+_LIVED = 60.0
+_FIRST_DELAY = 10.0
+_LONGEST_DELAY = 300.0
+
+
+def due(pod: Pod) -> float:
+    """When to replace an ended worker, in seconds since the epoch."""
+    if not _short_lived(pod) or not pod.attempt:
+        return 0.0
+    return pod.finished + min(_FIRST_DELAY * 2.0 ** (pod.attempt - 1), _LONGEST_DELAY)
+
+
+def next_attempt(replaced: list[Pod]) -> int:
+    """The attempt of the workers that replace these: 0 where none has failed soon after its start."""
+    return max((pod.attempt + 1 for pod in replaced if _short_lived(pod)), default=0)
+
+
+def _short_lived(pod: Pod) -> bool:
+    return pod.phase == "Failed" and pod.finished - (pod.started or pod.created) < _LIVED

@@ -1,0 +1,257 @@
+"""What a DaskCluster and a DaskWorkerGroup say of themselves, and when that is worth a write.
+
+A status is written at once when somebody may be waiting for it: the scheduler is ready, all is as wanted, something is
+wrong. Counts on the way are written every few seconds. Events come with a change for the worse and its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from dask_operator import build, names
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE, Action, Emit, SetStatus, Wake
+from dask_operator.model import Cluster, Group, Json, Object, Observed, Pod, Problem, Subject
+from dask_operator.parse import timestamp
+from dask_operator.plan.victims import REFUSAL_LASTS
+from dask_operator.plan.view import default_group, leaving, live, owned, scheduler_pod, workers
+
+INTERVAL = 3.0
+"""Seconds between two writes of a status that nobody waits for."""
+
+READY = "SchedulerReady"
+WORKERS_READY = "WorkersReady"
+PROGRESSING = "Progressing"
+DEGRADED = "Degraded"
+
+
+class _Condition(NamedTuple):
+    type: str
+    true: bool
+    reason: str
+    message: str
+
+
+class _Count(NamedTuple):
+    wanted: int
+    live: int
+    ready: int
+
+
+def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
+    groups = [group for group in observed.groups if not group.deleting and owned(group, cluster)]
+    for group in groups:
+        status = _group_status(cluster, group, observed, now)
+        yield from _write(Subject(GROUP.kind, group.name), group, group.status, status, observed, now)
+    status = _cluster_status(cluster, groups, observed, now)
+    yield from _write(Subject(CLUSTER.kind, cluster.name), cluster, cluster.status, status, observed, now)
+    for _, text in observed.warnings:
+        message = f"{text} (Kubernetes accepted the object and ignores this)"
+        yield Emit(Subject(CLUSTER.kind, cluster.name), cluster.uid, "Warning", "FieldIgnored", message)
+
+
+def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:
+    """A group whose cluster does not exist says so."""
+    if group.deleting or group.owners:
+        return
+    problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
+    conditions = [_Condition(PROGRESSING, False, *problem), _Condition(DEGRADED, True, *problem)]
+    status = {"observedGeneration": group.generation, "conditions": _conditions(group, group.status, conditions, now)}
+    yield from _write(Subject(GROUP.kind, group.name), group, group.status, status, observed, now)
+
+
+def scheduler_down_since(cluster: Cluster, now: float) -> float:
+    """Since when the scheduler has not been ready, as the status has it; `now` if it does not say."""
+    condition = _by_type(cluster.status).get(READY, {})
+    down = condition.get("status") == "False"
+    return timestamp(str(condition.get("lastTransitionTime"))) if down else now
+
+
+def _cluster_status(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> dict[str, Any]:
+    counts = {group.name: _count(group, observed) for group in groups}
+    main = default_group(cluster, observed)
+    count = counts[main.name] if main else _Count(cluster.replicas, 0, 0)
+    total = _Count(*map(sum, zip(*counts.values(), strict=True))) if counts else count
+    scheduler, problem = scheduler_pod(observed), _cluster_problem(cluster, groups, observed, now)
+    conditions = [
+        _scheduler_ready(cluster, scheduler),
+        _workers_ready(total),
+        _progressing(total, scheduler_ready=bool(scheduler and scheduler.ready)),
+        _degraded(problem),
+    ]
+    return {
+        "phase": _phase(cluster, observed),
+        "observedGeneration": cluster.generation,
+        "replicas": count.live,
+        "readyReplicas": count.ready,
+        "selector": build.worker_selector(cluster.name, names.default_group(cluster.name)),
+        "conditions": _conditions(cluster, cluster.status, conditions, now),
+    }
+
+
+def _group_status(cluster: Cluster, group: Group, observed: Observed, now: float) -> dict[str, Any]:
+    count = _count(group, observed)
+    conditions = [
+        _workers_ready(count),
+        _progressing(count, scheduler_ready=True),
+        _degraded(_group_problem(group, observed, now)),
+    ]
+    used = max((pod.ordinal for pod in workers(group, observed)), default=-1)
+    # Not while workers are being created: one whose creation is unsettled must be tried again under its own ordinal.
+    settled = count.live >= count.wanted
+    return {
+        "observedGeneration": group.generation,
+        "replicas": count.live,
+        "readyReplicas": count.ready,
+        "selector": build.worker_selector(cluster.name, group.name),
+        "lastOrdinal": max(group.last_ordinal, used) if settled else group.last_ordinal,
+        "conditions": _conditions(group, group.status, conditions, now),
+    }
+
+
+def _count(group: Group, observed: Observed) -> _Count:
+    pods = [pod for pod in live(workers(group, observed)) if not leaving(pod, observed)]
+    return _Count(group.replicas, len(pods), sum(pod.ready for pod in pods))
+
+
+def _phase(cluster: Cluster, observed: Observed) -> str:
+    refused = (
+        observed.failures.get(Subject(kind, names.scheduler(cluster.name))) for kind in ("Deployment", "Service")
+    )
+    if any(failure and failure.problem.reason == "Invalid" for failure in refused):
+        return "Error"
+    service = observed.service
+    if not service or not owned(service, cluster):
+        return "Created"
+    usable = service.ingress if service.type == "LoadBalancer" else bool(service.cluster_ip)
+    return "Running" if usable else "Pending"
+
+
+def _scheduler_ready(cluster: Cluster, pod: Pod | None) -> _Condition:
+    if not pod:
+        return _Condition(READY, False, "SchedulerMissing", "the scheduler has no Pod yet")
+    if pod.ready:
+        return _Condition(READY, True, "SchedulerReady", f"the scheduler listens at {build.scheduler_address(cluster)}")
+    problem = pod.problem or Problem(
+        "SchedulerStarting", f"Pod {pod.name} is {pod.phase or 'Pending'} and not ready yet"
+    )
+    return _Condition(READY, False, *problem)
+
+
+def _workers_ready(count: _Count) -> _Condition:
+    enough = count.ready >= count.wanted
+    reason = "WorkersReady" if enough else "WorkersMissing"
+    return _Condition(WORKERS_READY, enough, reason, f"{count.ready} of {count.wanted} workers are ready")
+
+
+def _progressing(count: _Count, *, scheduler_ready: bool) -> _Condition:
+    if count.live > count.wanted:
+        return _Condition(PROGRESSING, True, "ScalingDown", f"{count.live} workers on the way to {count.wanted}")
+    if count.ready < count.wanted:
+        return _Condition(PROGRESSING, True, "ScalingUp", f"{count.live} of {count.wanted} workers exist")
+    if not scheduler_ready:
+        return _Condition(PROGRESSING, True, "SchedulerStarting", "the scheduler is not ready yet")
+    return _Condition(PROGRESSING, False, "Settled", "everything is as the spec wants it")
+
+
+def _degraded(problem: Problem | None) -> _Condition:
+    return _Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "nothing is known to be wrong")))
+
+
+def _cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
+    """The most fundamental thing that is wrong: no scheduler comes before no workers."""
+    scheduler = scheduler_pod(observed)
+    kinds = ((SERVICE, names.scheduler), (DEPLOYMENT, names.scheduler), (GROUP, names.default_group))
+    failures = (observed.failures.get(Subject(kind.kind, name(cluster.name))) for kind, name in kinds)
+    problems = [failure.problem for failure in failures if failure]
+    # A Deployment keeps its last failure for a while after its Pod has come.
+    if observed.deployment and observed.deployment.problem and not scheduler:
+        problems.append(observed.deployment.problem)
+    if scheduler and scheduler.problem and not scheduler.ready:
+        problems.append(scheduler.problem)
+    of_groups = ((group, _group_problem(group, observed, now)) for group in groups)
+    problems += [Problem(p.reason, f"group {group.name}: {p.message}") for group, p in of_groups if p]
+    return next(iter(problems), None)
+
+
+def _group_problem(group: Group, observed: Observed, now: float) -> Problem | None:
+    if failure := observed.failures.get(Subject(POD.kind, group.name)):
+        return failure.problem
+    pods = workers(group, observed)
+    if len(live(pods)) > group.replicas and observed.survey and observed.survey.problem:
+        return observed.survey.problem
+    kept = [pod.name for pod in pods if now < observed.refused.get(pod.uid, -REFUSAL_LASTS) + REFUSAL_LASTS]
+    if kept and _count(group, observed).live > group.replicas:
+        why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"
+        return Problem("RetirementRefused", f"worker {kept[0]} {why}")
+    failing = (pod for pod in pods if pod.problem and not pod.ready and not pod.deleting and pod.phase != "Succeeded")
+    return next(
+        (Problem(pod.problem.reason, f"{pod.name}: {pod.problem.message}") for pod in failing if pod.problem), None
+    )
+
+
+def _conditions(about: Cluster | Group, old: Json, wanted: Iterable[_Condition], now: float) -> list[dict[str, Any]]:
+    before = _by_type(old)
+    return [_condition(condition, before.get(condition.type, {}), about.generation, now) for condition in wanted]
+
+
+def _condition(new: _Condition, old: Mapping[str, Any], generation: int, now: float) -> dict[str, Any]:
+    status = "True" if new.true else "False"
+    same = old.get("status") == status
+    # What is wrong is reported in words that vary from moment to moment; the first are as good as the next.
+    kept = new.type == DEGRADED and same and old.get("reason") == new.reason
+    return {
+        "type": new.type,
+        "status": status,
+        "reason": new.reason,
+        "message": old.get("message") if kept else new.message,
+        "lastTransitionTime": old.get("lastTransitionTime") if same else rfc3339(now),
+        "observedGeneration": generation,
+    }
+
+
+def _write(
+    subject: Subject, about: Object, old: Json, new: dict[str, Any], observed: Observed, now: float
+) -> Iterator[Action]:
+    if all(old.get(key) == value for key, value in new.items()):
+        return
+    due = observed.status_written.get(subject, about.created) + INTERVAL
+    if now < due and not _awaited(old, new):
+        yield Wake(due, because=f"the status of {subject.kind} {subject.name}")
+        return
+    yield SetStatus(subject, new, because=_by_type(new)[PROGRESSING]["message"])
+    yield from _events(subject, about, _by_type(old).get(DEGRADED, {}), _by_type(new)[DEGRADED])
+
+
+def _awaited(old: Json, new: Json) -> bool:
+    before, after = _by_type(old), _by_type(new)
+    ready = _is(after, READY) and not _is(before, READY)
+    settled = not _is(after, PROGRESSING) and (_is(before, PROGRESSING) or PROGRESSING not in before)
+    judgement = [{**conditions.get(DEGRADED, {"status": "False"})} for conditions in (before, after)]
+    worse = judgement[0]["status"] != judgement[1]["status"]
+    return ready or settled or worse
+
+
+def _events(subject: Subject, about: Object, old: Json, new: Json) -> Iterator[Action]:
+    if new["status"] == "True" and new["reason"] != old.get("reason"):
+        yield Emit(subject, about.uid, "Warning", new["reason"], new["message"])
+    if new["status"] == "False" and old.get("status") == "True":
+        yield Emit(subject, about.uid, "Normal", "Recovered", f"no longer: {old.get('reason')}: {old.get('message')}")
+
+
+def _is(conditions: Mapping[str, Json], type_: str) -> bool:
+    return bool(conditions.get(type_, {}).get("status") == "True")
+
+
+def _by_type(status: Json) -> dict[str, Json]:
+    conditions = status.get("conditions")
+    known = conditions if isinstance(conditions, list) else []
+    return {
+        condition["type"]: condition for condition in known if isinstance(condition, Mapping) and "type" in condition
+    }
+
+
+def rfc3339(at: float) -> str:
+    """A time in seconds since the epoch as Kubernetes writes it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,46 @@
+"""Questions that several plans ask of what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dask_operator import names
+from dask_operator.model import Cluster, Failure, Group, Object, Observed, Pod, Subject
+
+ENDED = ("Failed", "Succeeded")
+
+
+def owned(child: Object | None, owner: Object) -> bool:
+    """Whether a child is this owner's: made for it, or nobody's. One of a deleted namesake is about to vanish."""
+    return child is not None and (not child.owners or owner.uid in child.owners)
+
+
+def workers(group: Group, observed: Observed) -> list[Pod]:
+    """A group's worker Pods in any state, but for those of a deleted namesake."""
+    return [pod for pod in observed.pods if pod.group == group.name and owned(pod, group)]
+
+
+def live(pods: Sequence[Pod]) -> list[Pod]:
+    """The Pods that run or may yet run."""
+    return [pod for pod in pods if not pod.deleting and pod.phase not in ENDED]
+
+
+def leaving(pod: Pod, observed: Observed) -> bool:
+    return pod.uid in observed.retired or pod.uid in observed.retiring
+
+
+def scheduler_pod(observed: Observed) -> Pod | None:
+    """The scheduler's Pod, the newest where one is being replaced."""
+    pods = [pod for pod in live(observed.pods) if pod.component == names.SCHEDULER]
+    return max(pods, key=lambda pod: pod.created, default=None)
+
+
+def default_group(cluster: Cluster, observed: Observed) -> Group | None:
+    name = names.default_group(cluster.name)
+    return next((g for g in observed.groups if g.name == name and not g.deleting and owned(g, cluster)), None)
+
+
+def blocked(subject: Subject, observed: Observed, now: float) -> Failure | None:
+    """The failure that says to wait before this is tried again."""
+    failure = observed.failures.get(subject)
+    return failure if failure and now < failure.until else None

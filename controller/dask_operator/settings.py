@@ -1,0 +1,53 @@
+"""The environment to settings. The variables are those by which Dask's configuration is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dask_operator.plan import Policy
+
+_T = TypeVar("_T")
+
+BATCH_SIZE = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE"
+BATCH_DELAY = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    policy: Policy = Policy()
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Raises ValueError, naming the variable, where a value is not of its kind. Empty, "null" and "None" mean unset."""
+    default = Policy()
+    return Settings(
+        Policy(
+            batch_size=_value(environment, BATCH_SIZE, _positive, default.batch_size),
+            batch_delay=_value(environment, BATCH_DELAY, _seconds, default.batch_delay),
+        )
+    )
+
+
+def _value(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:
+    text = environment.get(name, "").strip()
+    if text in ("", "null", "None"):
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}={text}: {error}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("must be a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("must be a number of seconds of at least 0")
+    return value

@@ -1,0 +1,239 @@
+"""Everything the controller knows, by cluster; filled by watches, by the replies to its own writes, and by schedulers.
+
+Two rules make it safe to plan from: a state never replaces a newer one of the same object, and what vanished while a
+watch was down is gone after the next list. It does no IO and has no clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.model import (
+    Cluster,
+    Deployment,
+    Failure,
+    Group,
+    Key,
+    Object,
+    Observed,
+    Pod,
+    Problem,
+    Service,
+    Subject,
+    Survey,
+)
+
+_FIRST_BACKOFF = 1.0
+_LONGEST_BACKOFF = 60.0
+_T = TypeVar("_T", bound=Object)
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known about one cluster besides its objects."""
+
+    survey: Survey | None = None
+    asking: bool = False
+    retiring: frozenset[str] = frozenset()
+    retired: set[str] = field(default_factory=set)
+    refused: dict[str, float] = field(default_factory=dict)
+    failures: dict[Subject, Failure] = field(default_factory=dict)
+    warnings: list[tuple[Subject, str]] = field(default_factory=list)
+    warned: set[tuple[Subject, str]] = field(default_factory=set)
+    status_written: dict[Subject, float] = field(default_factory=dict)
+
+
+class Store:
+    """The world as far as it is known. Methods that change it return the keys of the clusters it matters to."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
+        self._children: dict[tuple[str, Key], dict[str, Object]] = defaultdict(dict)
+        self._facts: dict[Key, _Facts] = defaultdict(_Facts)
+        self._watched: dict[tuple[str, str], int] = {}
+        self._deleted: set[str] = set()
+
+    # What watches say
+
+    def observe(self, kind: str, seen: Object) -> Iterable[Key]:
+        """A state of an object, from a watch."""
+        self._advance(kind, seen.namespace, seen.resource_version)
+        return self._put(kind, seen)
+
+    def forget(self, kind: str, gone: Object) -> Iterable[Key]:
+        """An object's end, from a watch."""
+        self._advance(kind, gone.namespace, gone.resource_version)
+        known = self._objects[kind].get((gone.namespace, gone.name))
+        return self._remove(kind, known) if known and known.uid == gone.uid else ()
+
+    def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> set[Key]:
+        """All objects of a kind in a namespace ("": in all), from a list of this version; what it lacks is gone."""
+        present = {(seen.namespace, seen.name): seen for seen in listed}
+        changed = {key for seen in present.values() for key in self._put(kind, seen)}
+        for known in list(self._objects[kind].values()):
+            vanished = (known.namespace, known.name) not in present and known.resource_version <= version
+            if vanished and namespace in ("", known.namespace):
+                changed.update(self._remove(kind, known))
+        self._watched[kind, namespace] = version
+        return changed
+
+    def reached(self, kind: str, namespace: str, version: int) -> None:
+        """A watch has shown everything up to this version."""
+        self._watched[kind, namespace] = max(version, self._watched.get((kind, namespace), 0))
+
+    # What our own writes tell
+
+    def learn(self, kind: str, written: Object) -> Iterable[Key]:
+        """The object in a write's reply. Ignored if a watch has gone past it: it may be gone already."""
+        if written.resource_version <= self._reached(kind, written.namespace):
+            return ()
+        return self._put(kind, written)
+
+    def deleted(self, kind: str, uid: str, namespace: str, name: str) -> None:
+        """An object was deleted by us; until it vanishes no older state makes it alive again."""
+        known = self._objects[kind].get((namespace, name))
+        if known and known.uid == uid:
+            self._deleted.add(uid)
+            self._put(kind, replace(known, deleting=True))
+
+    def succeeded(self, key: Key, subject: Subject) -> None:
+        if facts := self._facts.get(key):
+            facts.failures.pop(subject, None)
+
+    def failed(self, key: Key, subject: Subject, problem: Problem, now: float) -> Failure:
+        """Remembers a failure, and when it should be tried again: later each time, and not everybody at once."""
+        before = self._facts[key].failures.get(subject)
+        attempts = before.attempts + 1 if before else 1
+        pause = min(_FIRST_BACKOFF * 2.0 ** (attempts - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
+        failure = Failure(problem, attempts, now + pause)
+        self._facts[key].failures[subject] = failure
+        return failure
+
+    def warned(self, key: Key, subject: Subject, text: str) -> None:
+        """The API server's warning about an object it accepted; each is planned with once."""
+        facts = self._facts[key]
+        if (subject, text) not in facts.warned:
+            facts.warned.add((subject, text))
+            facts.warnings.append((subject, text))
+
+    def reported(self, key: Key) -> None:
+        """All warnings have become Events."""
+        self._facts[key].warnings.clear()
+
+    def status_written(self, key: Key, subject: Subject, now: float) -> None:
+        self._facts[key].status_written[subject] = now
+
+    # What schedulers say
+
+    def asking(self, key: Key) -> None:
+        self._facts[key].asking = True
+
+    def surveyed(self, key: Key, survey: Survey) -> None:
+        self._facts[key].asking = False
+        self._facts[key].survey = survey
+
+    def retiring(self, key: Key, uids: frozenset[str]) -> None:
+        self._facts[key].retiring = uids
+
+    def retired(self, key: Key, uids: frozenset[str], now: float) -> None:
+        """The end of a retirement: who was retired; who was not is refused. What the scheduler said before is old."""
+        facts = self._facts[key]
+        present = {pod.uid for pod in self._children_of(POD.kind, key)}
+        facts.retired |= uids & present
+        facts.refused |= dict.fromkeys((facts.retiring - uids) & present, now)
+        facts.retiring = frozenset()
+        facts.survey = None
+
+    def retirement_failed(self, key: Key, survey: Survey) -> None:
+        """It is not known who was retired; the scheduler will be asked again."""
+        facts = self._facts[key]
+        facts.retiring = frozenset()
+        facts.survey = survey
+
+    # What a plan needs
+
+    def snapshot(self, key: Key) -> tuple[Cluster | None, Observed]:
+        cluster = self._objects[CLUSTER.kind].get(key)
+        facts = self._facts[key] if cluster or (GROUP.kind, key) in self._children else self._facts.pop(key, _Facts())
+        return cluster if isinstance(cluster, Cluster) else None, Observed(
+            deployment=next(self._typed(DEPLOYMENT.kind, key, Deployment), None),
+            service=next(self._typed(SERVICE.kind, key, Service), None),
+            groups=tuple(self._typed(GROUP.kind, key, Group)),
+            pods=tuple(self._typed(POD.kind, key, Pod)),
+            survey=facts.survey,
+            asking=facts.asking,
+            retiring=facts.retiring,
+            retired=frozenset(facts.retired),
+            refused=dict(facts.refused),
+            failures=dict(facts.failures),
+            warnings=tuple(facts.warnings),
+            status_written=dict(facts.status_written),
+        )
+
+    def keys(self) -> set[Key]:
+        """Every cluster that anything is known of."""
+        return {Key(*named) for named in self._objects[CLUSTER.kind]} | {key for _, key in self._children}
+
+    def _typed(self, kind: str, key: Key, type_: type[_T]) -> Iterator[_T]:
+        return (child for child in self._children_of(kind, key) if isinstance(child, type_))
+
+    def _children_of(self, kind: str, key: Key) -> Iterable[Object]:
+        children = self._children.get((kind, key))
+        return children.values() if children else ()
+
+    def _put(self, kind: str, seen: Object) -> Iterable[Key]:
+        named = (seen.namespace, seen.name)
+        known = self._objects[kind].get(named)
+        if known and seen.resource_version < known.resource_version:
+            return ()
+        if seen.uid in self._deleted and not seen.deleting:
+            seen = replace(seen, deleting=True)
+        before = _key(known) if known else None
+        key = _key(seen)
+        if known and before != key and before:
+            self._children[kind, before].pop(seen.name, None)
+        if known and known.uid != seen.uid:
+            self._forget_uid(known)
+        self._objects[kind][named] = seen
+        if not isinstance(seen, Cluster):
+            self._children[kind, key][seen.name] = seen
+        return (key, before) if before and before != key else (key,)
+
+    def _remove(self, kind: str, known: Object) -> Iterable[Key]:
+        key = _key(known)
+        del self._objects[kind][known.namespace, known.name]
+        self._forget_uid(known)
+        if isinstance(known, Cluster):
+            self._facts.pop(key, None)
+            return (key,)
+        children = self._children[kind, key]
+        children.pop(known.name, None)
+        if not children:
+            del self._children[kind, key]
+        return (key,)
+
+    def _forget_uid(self, known: Object) -> None:
+        self._deleted.discard(known.uid)
+        if isinstance(known, Pod) and (facts := self._facts.get(_key(known))):
+            facts.retired.discard(known.uid)
+            facts.refused.pop(known.uid, None)
+
+    def _advance(self, kind: str, namespace: str, version: int) -> None:
+        self.reached(kind, namespace if (kind, namespace) in self._watched else "", version)
+
+    def _reached(self, kind: str, namespace: str) -> int:
+        return self._watched.get((kind, namespace), self._watched.get((kind, ""), 0))
+
+
+def _key(about: Object) -> Key:
+    match about:
+        case Cluster():
+            return about.key
+        case Group() | Pod() | Deployment() | Service():
+            return Key(about.namespace, about.cluster)
+    raise TypeError(f"a {type(about).__name__} belongs to no cluster")

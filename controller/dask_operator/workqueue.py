@@ -1,0 +1,82 @@
+"""Which clusters are to be planned, and when: each at most once at a time, and once for any number of reasons.
+
+A key that is added while it is being worked on is worked on again afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from contextlib import suppress
+
+from dask_operator.model import Key
+
+_FIRST_BACKOFF = 0.5
+_LONGEST_BACKOFF = 60.0
+
+
+class WorkQueue:
+    """`clock` gives seconds; the times of `add` are of the same clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._working: set[Key] = set()
+        self._again: dict[Key, float] = {}
+        self._errors: dict[Key, int] = {}
+        self._changed = asyncio.Event()
+
+    def add(self, key: Key, at: float | None = None) -> None:
+        """Asks for a key to be worked on, now or at a time; the earliest time asked for counts."""
+        due = self._clock() if at is None else at
+        if key in self._working:
+            self._again[key] = min(due, self._again.get(key, due))
+            return
+        if key in self._due and self._due[key] <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._heap, (due, key))
+        self._changed.set()
+
+    async def get(self) -> Key:
+        """The key that is due longest, when one is; `done` or `failed` must follow. For one caller at a time."""
+        while True:
+            if (key := self._pop()) is not None:
+                return key
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._until_next())
+
+    def done(self, key: Key, pause: float = 0.0) -> None:
+        """The work on a key has ended. It is not worked on again within `pause` seconds."""
+        self._working.discard(key)
+        self._errors.pop(key, None)
+        self._requeue(key, self._clock() + pause)
+
+    def failed(self, key: Key) -> float:
+        """The work on a key has ended in an error; it is tried again after the returned seconds, longer each time."""
+        errors = self._errors[key] = self._errors.get(key, 0) + 1
+        pause = min(_FIRST_BACKOFF * 2.0 ** (errors - 1), _LONGEST_BACKOFF)
+        self._working.discard(key)
+        self._again[key] = self._clock() + pause
+        self._requeue(key, self._again[key])
+        return pause
+
+    def _requeue(self, key: Key, earliest: float) -> None:
+        if (due := self._again.pop(key, None)) is not None:
+            self.add(key, max(due, earliest))
+
+    def _pop(self) -> Key | None:
+        while self._heap and self._heap[0][0] <= self._clock():
+            due, key = heapq.heappop(self._heap)
+            if self._due.get(key) != due:
+                continue  # an earlier time was asked for since, and has been served
+            del self._due[key]
+            self._working.add(key)
+            return key
+        return None
+
+    def _until_next(self) -> float | None:
+        return max(self._heap[0][0] - self._clock(), 0.0) if self._heap else None
