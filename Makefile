@@ -1,0 +1,38 @@
+# One verb each; every one is a script that says what it does. `make help` lists them.
+.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-versions bench lock
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+
+demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed on it
+	@ci/demo/demo.sh
+
+demo-down: ## ends what `make demo` started
+	@ci/demo/down.sh
+
+test: ## everything below but bench
+	@ci/test.sh lint unit charts api e2e versions
+
+lint: ## ruff, mypy, import contracts, shellcheck, actionlint
+	@ci/test.sh lint
+
+unit: ## tests without a cluster
+	@ci/test.sh unit
+
+charts: ## helm lint, helm-unittest, ct lint, kubeconform, drift checks
+	@ci/test.sh charts
+
+test-api: ## the controller against a real API server with fake nodes
+	@ci/test.sh api
+
+test-e2e: ## both charts, built images, real containers
+	@ci/test.sh e2e
+
+test-versions: ## both charts installed on the oldest and the newest supported Kubernetes
+	@ci/test.sh versions
+
+bench: ## speed beside the API server's own ceiling, as ratios
+	@ci/bench.sh
+
+lock: ## resolves the Python dependencies anew and writes the locks
+	@ci/lock.sh
