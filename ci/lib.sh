@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the paths and pins are for those who source it
 # Shared by the scripts of ci/: paths, pins, and how a step is shown. Source it; it runs nothing.
 CI=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$CI")
@@ -62,7 +62,7 @@ step() {
   log=$CACHE/logs/$(tr -cs 'A-Za-z0-9.\n' - <<< "$name").log
   traps=$(trap -p INT TERM HUP)
   trap 'step_interrupted "$pid" "$name"' INT TERM HUP
-  [ -t 1 ] && printf '  %-52s' "$name"
+  [ -t 1 ] && printf '  %-60s' "$name"
   set -m
   ( trap - INT TERM HUP; set +m -e; "$@" ) > "$log" 2>&1 < /dev/null &
   pid=$!
@@ -72,9 +72,9 @@ step() {
     (( SECONDS - start > shown )) || continue
     shown=$((SECONDS - start))
     if [ -t 1 ]; then
-      printf '\r  %-52s %6s' "$name" "$(duration "$shown")"
+      printf '\r  %-60s %6s' "$name" "$(duration "$shown")"
     elif (( shown % 60 == 0 )); then
-      printf '  %-52s … %s so far\n' "$name" "$(duration "$shown")"
+      printf '  %-60s … %s so far\n' "$name" "$(duration "$shown")"
     fi
   done
   wait "$pid" || status=$?
@@ -82,12 +82,12 @@ step() {
   eval "$traps"
   [ -t 1 ] && printf '\r'
   if [ "$status" != 0 ]; then
-    printf '  %-52s failed after %s\n' "$name" "$(duration $((SECONDS - start)))"
+    printf '  %-60s failed after %s\n' "$name" "$(duration $((SECONDS - start)))"
     tail -n 30 "$log" >&2
     echo "the whole log: $log" >&2
     return 1
   fi
-  printf '  %-52s %6s\n' "$name" "$(duration $((SECONDS - start)))"
+  printf '  %-60s %6s\n' "$name" "$(duration $((SECONDS - start)))"
 }
 
 step_interrupted() {

@@ -37,7 +37,11 @@ link_flags() {
     kubernetes-* | kubectl)
       local version=k8s.io/component-base/version
       echo "-X $version.gitVersion=v$2 -X $version.gitMajor=${2%%.*} -X $version.gitMinor=$minor -X $version.gitCommit=none" ;;
-    helm) echo "-X helm.sh/helm/v3/internal/version.version=v$2" ;;
+    helm)
+      # Charts are rendered for the Kubernetes of Helm's client library, as by the published Helm, and not for 1.20.
+      minor=$(sed -n 's/.*k8s.io\/client-go v0\.\([0-9]*\)\..*/\1/p' go.mod)
+      echo "-X helm.sh/helm/v3/internal/version.version=v$2"
+      echo "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$minor -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=$minor" ;;
     ct) echo "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v$2" ;;
   esac
 }
@@ -66,7 +70,9 @@ build() {
   cd "$(module_of "$1")"
   packages=$(packages_of "$1")
   # shellcheck disable=SC2086 # a list of packages
-  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w $(link_flags "$1" "$2")" -o "$staging/" $packages
+  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w $(link_flags "$1" "$2" | tr '\n' ' ')" -o "$staging/" $packages
+  # The package's folder is called `server`.
+  [ "$1" != etcd ] || mv "$staging/server" "$staging/etcd"
   mv "$staging" "$3"
 }
 

@@ -12,6 +12,7 @@ pin() {
     containerd) echo "github.com/containerd/containerd/v2 v$CONTAINERD_VERSION" ;;
     coredns) echo "github.com/coredns/coredns v$COREDNS_VERSION" ;;
     ct) echo "github.com/helm/chart-testing/v3 v$CT_VERSION" ;;
+    etcd) echo "go.etcd.io/etcd/server/v3 v$ETCD_VERSION" ;;
     helm) echo "helm.sh/helm/v3 v$HELM_VERSION" ;;
     helm-unittest) echo "github.com/helm-unittest/helm-unittest v$HELM_UNITTEST_VERSION" ;;
     kind) echo "sigs.k8s.io/kind v$KIND_VERSION" ;;
@@ -22,10 +23,10 @@ pin() {
   esac
 }
 
-# replaces MODULE VERSION GOMOD: the replace lines that the upstream module needs to build
+# replaces MODULE VERSION GOMOD: the replace lines that the upstream module needs to build, but those to its own folders
 replaces() {
   if [ "$1" != k8s.io/kubernetes ]; then
-    grep -E '^replace ' "$3" || true
+    grep -E '^replace [^(]* => [^.]' "$3" || true
     return
   fi
   # The staging modules are published as v0.X.Y beside Kubernetes' v1.X.Y.

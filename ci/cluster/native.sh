@@ -1,0 +1,238 @@
+# shellcheck shell=bash disable=SC2153 # NAME and STATE are the cluster's
+# Sourced by `cluster`: Kubernetes from plain processes, where no container engine runs. The processes live in mount, PID
+# and network namespaces of their own (node.sh is the first of them), so killing that first process ends every process,
+# container, mount and namespace. What is left to clear then is a folder and the cgroups.
+
+LINK=dk-$ID                     # the host's end of the link to the node; the kernel allows 15 characters
+CGROUP=dask-$(basename "$STATE")-$ID
+
+provider_kubectl() { echo "$CACHE/tools/kubernetes-$(cat "$STATE/version")/kubectl"; }
+
+# provider_preflight VERSION: what cannot be helped is said before anything is done
+provider_preflight() {
+  [ -f "$CI/tools/kubernetes-$1/go.mod" ] ||
+    die "Kubernetes $1 is none of those here: $(cd "$CI/tools" && echo kubernetes-*). Another one is added by ci/tools/tidy.sh kubernetes-VERSION."
+  [ "$(uname -s)" = Linux ] || die "a Kubernetes of plain processes needs Linux: start Docker, then kind is used."
+  [ "$(id -u)" = 0 ] || die "a Kubernetes of plain processes needs root for its namespaces: run this as root, or start Docker, then kind is used."
+  if [ -d "$CACHE/tools/kubernetes-$1" ]; then need_disk 5; else need_disk 15; fi
+}
+
+provider_up() {
+  local version=$1 folders images
+  if alive && [ -f "$STATE/ready" ]; then
+    if [ "$(cat "$STATE/version")" = "$version" ] && healthy; then
+      echo "  cluster $NAME already runs Kubernetes $version"
+      return
+    fi
+    echo "  cluster $NAME runs Kubernetes $(cat "$STATE/version") or is not healthy: it is replaced"
+  fi
+  clear_all
+  folders=$("$CI/tools/build.sh" "kubernetes-$version" etcd kwok containerd)
+  need_packages runc containernetworking-plugins iptables conntrack ethtool iproute2 kmod
+  images=$("$CI/images/build.sh" pause coredns)
+  trap 'interrupted_up' EXIT
+  step "cluster $NAME: start Kubernetes $version" start "$version" "$folders" "$images"
+  trap - EXIT
+}
+
+# interrupted_up: nothing goes on after a failure or Ctrl-C; the folder with the logs stays until the next `up` or `down`
+interrupted_up() { end_processes; }
+
+provider_down() {
+  if [ ! -d "$STATE" ] && ! ip link show "$LINK" >/dev/null 2>&1; then
+    echo "  cluster $NAME does not run"
+    return
+  fi
+  step "cluster $NAME: end it" clear_all
+}
+
+provider_fake_nodes() { :; }    # the control plane has a kwok
+
+# provider_load IMAGE: the archive is unpacked now, or the first pod would wait for it
+provider_load() {
+  local name=${1#localhost/}
+  local archive=$CACHE/images/${name//[:\/]/-}.tar
+  alive || die "cluster '$NAME' does not run: start it with ci/cluster/cluster up $NAME"
+  [ "$(in_node ctr --namespace k8s.io images list --quiet "name==$1" 2>/dev/null)" != "$1" ] || return 0
+  [ -f "$archive" ] || die "there is no image $1: build it with ci/images/build.sh"
+  step "cluster $NAME: load $name" in_node ctr --namespace k8s.io images import --local "/run/cache/images/$(basename "$archive")"
+}
+
+# provider_exec COMMAND...: the host's file system, and the node's network and name resolution
+provider_exec() {
+  alive || die "cluster '$NAME' does not run: start it with ci/cluster/cluster up $NAME"
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  exec nsenter --target "$(cat "$STATE/init.pid")" --net -- unshare --mount --propagation private -- \
+    bash -c 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' bash "$STATE/resolv.conf" "$@"
+}
+
+# in_node COMMAND...: the file system, processes and network of the node. Not by `ip netns exec`, which remounts /sys and
+# hides the cgroups.
+in_node() {
+  nsenter --target "$(cat "$STATE/init.pid")" --mount --pid --net -- env PATH="$(cat "$STATE/path")" "$@"
+}
+
+# alive: whether the node's first process runs. Its id alone could be another process's by now; the cgroup says.
+alive() {
+  [ -f "$STATE/init.pid" ] && grep -qsx "$(cat "$STATE/init.pid")" "$(processes_cgroup)/cgroup.procs"
+}
+
+# healthy: asked with a time limit, because an API server that hangs does not answer at all
+healthy() {
+  kubectl_of_cluster get --raw /readyz --request-timeout 10s >/dev/null 2>&1 &&
+    [ "$(field node/node-1 '{.status.conditions[?(@.type=="Ready")].status}')" = True ] &&
+    [ "$(field deployment/coredns '{.status.availableReplicas}')" = 1 ]
+}
+
+# field OBJECT JSONPATH
+field() { kubectl_of_cluster get "$1" --namespace kube-system --request-timeout 10s --output "jsonpath=$2" 2>/dev/null; }
+
+# start VERSION FOLDERS IMAGES: the folders of the programs, and the references of the images pause and coredns
+start() {
+  local version=$1 init launched
+  mkdir -p "$STATE/logs"
+  echo "$version" > "$STATE/version"
+  prepare_files "$2" "$3"
+  make_cgroups
+  (
+    # First of all, so that whatever happens later is found and ended through the cgroup.
+    echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
+    exec setsid unshare --mount --pid --net --fork --kill-child -- \
+      bash "$CI/cluster/node.sh" "$NAME" "$CACHE" "$CGROUP"
+  ) > "$STATE/logs/node.log" 2>&1 < /dev/null {LOCK}>&- &
+  launched=$!
+  wait_for 30 "the node's first process" "$launched" test -s "$STATE/init.pid"
+  init=$(cat "$STATE/init.pid")
+  connect "$init"
+  wait_for 180 "a Ready node" "$launched" test -f "$STATE/ready"
+  kubectl_of_cluster --namespace kube-system rollout status deployment/coredns --timeout 60s
+}
+
+# wait_for SECONDS WHAT PID COMMAND...: until COMMAND succeeds; fails when the process PID ends or the time is over
+wait_for() {
+  local deadline=$((SECONDS + $1)) what=$2 pid=$3
+  shift 3
+  until "$@"; do
+    if ! kill -0 "$pid" 2>/dev/null || (( SECONDS >= deadline )); then
+      echo "waited for $what; the logs are in $STATE/logs"
+      tail -n 15 "$STATE/logs/node.log"
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+# prepare_files: what the node reads. It sees the cache at a fixed place, and nothing of this folder.
+prepare_files() {
+  local pause coredns
+  { read -r pause; read -r coredns; } <<< "$2"
+  echo "${1//$CACHE//run/cache}" | tr '\n' : > "$STATE/path"
+  echo "$PATH" >> "$STATE/path"
+  echo "$pause" > "$STATE/pause-image"
+  sed "s|image: coredns|image: $coredns|" "$CI/cluster/coredns.yaml" > "$STATE/coredns.yaml"
+  printf 'nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n' > "$STATE/resolv.conf"
+}
+
+# connect PID: the link between host and node. Its /30 follows from the name; the next free one when that is taken.
+connect() {
+  local slot
+  exclusively networks
+  slot=$(free_slot)
+  address "$slot" 1 > "$STATE/host-address"
+  address "$slot" 2 > "$STATE/node-address"
+  ip link add "$LINK" type veth peer name eth0 netns "$1"
+  ip addr add "$(cat "$STATE/host-address")/30" dev "$LINK"
+  ip link set "$LINK" up
+  touch "$STATE/connected"
+  exec {LOCK}>&-
+}
+
+# address SLOT HOST: an address in the /30 number SLOT of 198.18.0.0/15, the block that is set aside for test networks
+address() {
+  local number=$(( (198 << 24) + (18 << 16) + $1 * 4 + $2 ))
+  echo "$((number >> 24)).$((number >> 16 & 255)).$((number >> 8 & 255)).$((number & 255))"
+}
+
+# free_slot: the number of a /30 that overlaps no route of this machine. The last one is the node's dead end (node.sh).
+free_slot() {
+  local slots=32767 slot taken
+  taken=$(ip -4 -oneline route show table all | grep -oE '\b198\.1[89]\.[0-9.]+(/[0-9]+)?' || true)
+  for ((slot = 16#$ID % slots, tries = 0; tries < slots; tries++, slot = (slot + 1) % slots)); do
+    overlaps "$slot" "$taken" || { echo "$slot"; return; }
+  done
+  echo "no free /30 in 198.18.0.0/15: end a cluster with ci/cluster/cluster down NAME" >&2
+  return 1
+}
+
+# overlaps SLOT ROUTES: whether the /30 lies in one of the routes, or one of them in it
+overlaps() {
+  local first=$(( (198 << 24) + (18 << 16) + $1 * 4 )) route length start a b c d
+  for route in $2; do
+    length=32
+    [[ $route != */* ]] || length=${route#*/}
+    IFS=. read -r a b c d <<< "${route%/*}"
+    start=$(( (a << 24) + (b << 16) + (${c:-0} << 8) + ${d:-0} ))
+    (( start + (1 << (32 - length)) <= first || start > first + 3 )) || return 0
+  done
+  return 1
+}
+
+# cgroup_roots: where the cluster's cgroup must exist: once on cgroup v2, in every hierarchy on v1
+cgroup_roots() {
+  local folder
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    echo /sys/fs/cgroup
+    return
+  fi
+  for folder in /sys/fs/cgroup/*/; do
+    [ -L "${folder%/}" ] || [ "$folder" = /sys/fs/cgroup/unified/ ] || echo "${folder%/}"
+  done
+}
+
+# processes_cgroup: the cgroup in which every process of the node starts; containers have theirs beside it
+processes_cgroup() {
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    echo "/sys/fs/cgroup/$CGROUP/processes"
+  else
+    echo "/sys/fs/cgroup/pids/$CGROUP/processes"
+  fi
+}
+
+# make_cgroups: kubelets that share a cgroup root end each other's pods, so each cluster has its own
+make_cgroups() {
+  local root file controller
+  for root in $(cgroup_roots); do
+    mkdir -p "$root/$CGROUP"
+    for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, in which no process may run
+      [ ! -f "$root/$CGROUP/$file" ] || [ -f "$root/cgroup.controllers" ] || cat "$root/$file" > "$root/$CGROUP/$file"
+    done
+    [ -f "$root/cgroup.controllers" ] || continue
+    for controller in cpuset cpu io memory hugetlb pids; do
+      echo "+$controller" > "$root/cgroup.subtree_control" || true
+      echo "+$controller" > "$root/$CGROUP/cgroup.subtree_control" || true
+    done
+  done
+  mkdir -p "$(processes_cgroup)"
+}
+
+# end_processes: kills what the kernel has recorded in the cluster's cgroups, until nothing is there
+end_processes() {
+  local root deadline=$((SECONDS + 30)) pids
+  # runc also uses a v2 hierarchy that is mounted beside those of v1.
+  for root in $(cgroup_roots) /sys/fs/cgroup/unified; do
+    [ -d "$root/$CGROUP" ] || continue
+    while pids=$(find "$root/$CGROUP" -name cgroup.procs -exec cat {} + 2>/dev/null) && [ -n "$pids" ]; do
+      # shellcheck disable=SC2086 # a list of ids
+      kill -KILL $pids 2>/dev/null || true
+      (( SECONDS < deadline )) || { echo "processes of cluster $NAME do not end: $pids" >&2; return 1; }
+      sleep 0.1
+    done
+    find "$root/$CGROUP" -depth -type d -exec rmdir {} +
+  done
+  ip link delete "$LINK" 2>/dev/null || true
+}
+
+clear_all() {
+  end_processes
+  rm -rf --one-file-system "$STATE"
+}

@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# The first process of a native cluster's namespaces, started by native.sh: network, control plane (kwokctl: etcd,
+# kube-apiserver, controller manager, scheduler, kwok), then a real node (containerd, kubelet, kube-proxy) and DNS.
+# It ends, and everything with it, when a part of the node ends.
+set -euo pipefail
+NAME=$1 CACHE=$2 CGROUP=$3
+NODE=/run/node LOGS=/run/node/logs          # the cluster's folder, as it is seen from here
+SERVICES=10.96.0.0/16 PODS=10.244.0.0/16
+export KWOK_WORKDIR=/run/kwok KUBECONFIG=/run/kubeconfig
+PKI=$KWOK_WORKDIR/clusters/$NAME/pki
+
+# 1. File system. The programs write below /run, /var and the cluster's folder; the host's /run and /var stay as they
+#    are. etcd's data is in memory with the rest of /run: it need not outlive the node, and no request waits for a disk.
+read -r host_pid _ < /proc/self/stat        # the id on the host, as long as /proc is the host's
+cd "$CACHE"                                 # by its open folder it can be bound even where /run or /var hides its path
+mount -t tmpfs tmpfs /run
+mkdir -p /run/cache /run/node /run/netns /run/lock
+mount --no-canonicalize --bind . /run/cache
+mount --bind "/run/cache/clusters/$NAME" /run/node
+cd /
+mount -t tmpfs tmpfs /var && mkdir -p /var/lib /var/log /var/tmp && ln -s /run /var/run
+mount -t proc proc /proc
+mount --make-rshared /                      # kubelet's mounts propagate into containerd's
+PATH=$(cat "$NODE/path")
+echo "$host_pid" > "$NODE/init.pid.new" && mv "$NODE/init.pid.new" "$NODE/init.pid"
+
+# 2. Network. The link to the host appears when it is connected. kube-apiserver refuses to start without a default route,
+#    and service addresses are routed before they are rewritten; nothing may leave, so the route ends in a veth pair that
+#    goes nowhere (a dummy device, which not every kernel has), and the node answers the host but never calls it.
+until [ -f "$NODE/connected" ]; do sleep 0.05; done
+ADDRESS=$(cat "$NODE/node-address")
+ip addr add "$ADDRESS/30" dev eth0
+ip link set eth0 up
+ip link set lo up
+ip link add nowhere0 type veth peer name nowhere1
+ip addr add 198.19.255.253/30 dev nowhere0
+ip link set nowhere0 up
+ip link set nowhere1 up
+ip route add default via 198.19.255.254 dev nowhere0
+modprobe -q br_netfilter || true            # built in, or already loaded
+sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
+for chain in OUTPUT FORWARD; do
+  iptables -A "$chain" -o eth0 -m conntrack --ctstate NEW -j REJECT
+done
+ulimit -n "$(ulimit -Hn)"
+
+# 3. containerd, which loads its images while the control plane starts
+cat > /run/containerd.toml <<TOML
+version = 3
+root = "$NODE/containerd"
+state = "/run/containerd"
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "$NODE/containerd/opt"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "$(cat "$NODE/pause-image")"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true             # where the machine withholds CAP_SYS_RESOURCE, lower scores are refused
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = ["/usr/lib/cni"]
+  conf_dir = "/run/cni"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+TOML
+mkdir -p /run/cni
+cat > /run/cni/10-bridge.conflist <<CNI
+{
+  "cniVersion": "1.0.0",
+  "name": "pods",
+  "plugins": [
+    {
+      "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
+      "ipam": {"type": "host-local", "dataDir": "/run/cni/addresses", "ranges": [[{"subnet": "$PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}}
+  ]
+}
+CNI
+containerd --config /run/containerd.toml > "$LOGS/containerd.log" 2>&1 &
+load_images() {
+  local image
+  until ctr version >/dev/null 2>&1; do sleep 0.1; done
+  for image in $(cat "$NODE/pause-image") $(sed -n 's/^ *image: //p' "$NODE/coredns.yaml"); do
+    image=${image#localhost/}
+    ctr --namespace k8s.io images import --local "/run/cache/images/${image//[:\/]/-}.tar"
+  done
+}
+load_images &
+images=$!
+
+# 4. Control plane. kwokctl's kwok would fake all nodes, the real one too (its pods Running that never started): it may
+#    have only those with the annotation. The certificate must name the service's address (clients in pods) and the
+#    link's (clients on the host). Extra arguments are patches, as kwokctl 0.8.0 panics on --extra-args for two components.
+cat > /run/kwokctl.yaml <<KWOK
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokctlConfiguration
+options:
+  kubeApiserverCertSANs: [10.96.0.1, "$ADDRESS", kubernetes, kubernetes.default, kubernetes.default.svc, kubernetes.default.svc.cluster.local]
+componentsPatches:
+- name: kube-apiserver
+  extraArgs:
+  - {key: service-cluster-ip-range, value: $SERVICES}
+  - {key: advertise-address, value: $ADDRESS}
+  - {key: kubelet-preferred-address-types, value: InternalIP}
+  - {key: kubelet-client-certificate, value: $PKI/admin.crt}
+  - {key: kubelet-client-key, value: $PKI/admin.key}
+- name: kube-controller-manager
+  extraArgs:
+  - {key: flex-volume-plugin-dir, value: /run/volume-plugins}
+- name: kwok-controller
+  extraArgs:
+  - {key: manage-all-nodes, value: "false"}
+  - {key: manage-nodes-with-annotation-selector, value: kwok.x-k8s.io/node=fake}
+KWOK
+mkdir -p "$KWOK_WORKDIR/clusters/$NAME/logs"
+mount --bind "$LOGS" "$KWOK_WORKDIR/clusters/$NAME/logs"
+# shellcheck disable=SC2046 # a list of arguments
+kwokctl --name "$NAME" create cluster --config /run/kwokctl.yaml --runtime binary --kubeconfig "$KUBECONFIG" \
+  --kube-apiserver-port 6443 --wait 90s --disable-qps-limits -v error --etcd-binary "$(type -P etcd)" \
+  --kwok-controller-binary "$(type -P kwok)" \
+  $(for part in kube-apiserver kube-controller-manager kube-scheduler; do echo "--$part-binary $(type -P "$part")"; done)
+kubectl config view --flatten --minify | sed "s#https://127.0.0.1:6443#https://$ADDRESS:6443#" > "$NODE/kubeconfig.new"
+chmod 600 "$NODE/kubeconfig.new" && mv "$NODE/kubeconfig.new" "$NODE/kubeconfig"
+
+# 5. The real node. Nothing is collected or evicted because a laptop's disk is nearly full. Pods start as fast as the
+#    machine can: without the limits of a kubelet that shares an API server with a thousand others.
+cat > /run/kubelet.yaml <<KUBELET
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: $PKI/ca.crt}
+authorization: {mode: Webhook}
+clusterDomain: cluster.local
+clusterDNS: [10.96.0.10]
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+cgroupDriver: cgroupfs
+cgroupRoot: /$CGROUP
+failCgroupV1: false
+failSwapOn: false
+enforceNodeAllocatable: []
+evictionHard: {memory.available: "0%", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", imagefs.inodesFree: "0%"}
+imageGCHighThresholdPercent: 100
+maxPods: 250
+serializeImagePulls: false
+kubeAPIQPS: 1000
+kubeAPIBurst: 2000
+eventRecordQPS: 0
+registryPullQPS: 0
+resolvConf: /dev/null
+podLogsDir: $LOGS/pods
+volumePluginDir: /run/volume-plugins
+KUBELET
+wait "$images"
+kubelet --config /run/kubelet.yaml --kubeconfig "$KUBECONFIG" --hostname-override node-1 --node-ip "$ADDRESS" \
+  --root-dir "$NODE/kubelet" > "$LOGS/kubelet.log" 2>&1 &
+kube-proxy --kubeconfig "$KUBECONFIG" --hostname-override node-1 --cluster-cidr "$PODS" --proxy-mode iptables \
+  --iptables-min-sync-period 100ms --conntrack-max-per-core 0 --conntrack-tcp-timeout-established 0s \
+  --conntrack-tcp-timeout-close-wait 0s > "$LOGS/kube-proxy.log" 2>&1 &
+
+# 6. DNS, and the wait
+kubectl apply -f "$NODE/coredns.yaml"
+until kubectl get node node-1 >/dev/null 2>&1; do sleep 0.2; done
+kubectl wait --for condition=Ready node/node-1 --timeout 90s
+touch "$NODE/ready"
+wait -n || true
+echo "containerd, kubelet or kube-proxy ended: see their logs in this folder"
