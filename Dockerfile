@@ -1,0 +1,36 @@
+# The controller's image. Any Python image from 3.11 on will do: --build-arg PYTHON_IMAGE=…
+ARG PYTHON_IMAGE=docker.io/library/python:3.13.16-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+# pip stays in the environment, because images derived from this one add plugins with `RUN pip install …`; setuptools,
+# which older Pythons put beside it, does not.
+RUN python3 -m venv /opt/venv && /opt/venv/bin/pip uninstall --yes setuptools
+# The dependencies come first: they stay in the layer cache when only our code changes, and pip's downloads in its own.
+COPY controller/requirements.txt /build/requirements.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/venv/bin/pip install --require-hashes --only-binary :all: --requirement /build/requirements.txt
+COPY controller /build/controller
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/venv/bin/pip install --no-deps /build/controller
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="dask-kubernetes-operator" \
+      org.opencontainers.image.description="The controller that reconciles Dask clusters on Kubernetes" \
+      org.opencontainers.image.source="https://github.com/dask/dask-kubernetes" \
+      org.opencontainers.image.licenses="BSD-3-Clause" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# Owned by the user that runs it, so that a derived image can add a plugin without becoming root; the chart mounts the
+# root file system read-only, so that nothing can at run time. Everything is compiled already, for the same reason.
+COPY --from=builder --chown=65532:65532 /opt/venv /opt/venv
+# kopf asks for the user's name, and the image need not know the user: some clusters run everyone as one of their own.
+ENV PATH=/opt/venv/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONUNBUFFERED=1 \
+    USER=dask-operator
+USER 65532:65532
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "dask_operator"]
