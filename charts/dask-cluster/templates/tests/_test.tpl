@@ -1,0 +1,12 @@
+{{/* What every object of `helm test` has. They are made for it and go with it; a Pod that failed is kept. */}}
+{{- define "dask-cluster.testMetadata" -}}
+name: {{ include "dask-cluster.testName" . }}
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "dask-cluster.labels" . | nindent 2 }}
+  app.kubernetes.io/component: test
+annotations:
+  helm.sh/hook: test
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+  helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
+{{- end }}

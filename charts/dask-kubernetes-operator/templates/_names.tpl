@@ -1,0 +1,37 @@
+{{/* The chart's name. */}}
+{{- define "dask-kubernetes-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* The name of everything that is installed: the release's, with the chart's where that is not in it. */}}
+{{- define "dask-kubernetes-operator.fullname" -}}
+{{- $name := include "dask-kubernetes-operator.name" . -}}
+{{- if .Values.fullnameOverride -}}
+  {{- $name = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+  {{- $name = .Release.Name -}}
+{{- else -}}
+  {{- $name = printf "%s-%s" .Release.Name $name -}}
+{{- end -}}
+{{- $name | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.serviceAccountName" -}}
+{{- $default := ternary (include "dask-kubernetes-operator.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- default $default .Values.serviceAccount.name -}}
+{{- end }}
+
+{{/* The name of what `helm test` makes. It is a DaskCluster's too, which leaves it 53 characters. */}}
+{{- define "dask-kubernetes-operator.testName" -}}
+{{- printf "%s-test" (include "dask-kubernetes-operator.fullname" . | trunc 48 | trimSuffix "-") -}}
+{{- end }}
+
+{{/* Where `helm test` works: the release's namespace, unless the controller looks at others only. */}}
+{{- define "dask-kubernetes-operator.testNamespace" -}}
+{{- $namespaces := (include "dask-kubernetes-operator.scope" . | fromJson).namespaces -}}
+{{- if or (not $namespaces) (has .Release.Namespace $namespaces) -}}
+  {{- .Release.Namespace -}}
+{{- else -}}
+  {{- first $namespaces -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,16 @@
+{{/* The controller's environment: its own configuration, then the user's variables. */}}
+{{- define "dask-kubernetes-operator.env" -}}
+{{- with .Values.workerAllocation }}
+{{- if not (kindIs "invalid" .size) }}
+- name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE
+  value: {{ .size | quote }}
+{{- end }}
+{{- if not (kindIs "invalid" .delay) }}
+- name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY
+  value: {{ .delay | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,103 @@
+{{/* What every object of `helm test` has. They are made for it and go with it; a Pod that failed is kept. */}}
+{{- define "dask-kubernetes-operator.testMetadata" -}}
+name: {{ include "dask-kubernetes-operator.testName" . }}
+namespace: {{ include "dask-kubernetes-operator.testNamespace" . }}
+labels:
+  {{- include "dask-kubernetes-operator.labels" . | nindent 2 }}
+  app.kubernetes.io/component: test
+annotations:
+  helm.sh/hook: test
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+  helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
+{{- end }}
+
+{{- define "dask-kubernetes-operator.testPodSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "dask-kubernetes-operator.testSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* A Pod of the cluster that the test makes. Takes a dict of `root`, `name`, `args` and `ports`. */}}
+{{- define "dask-kubernetes-operator.testClusterPod" -}}
+securityContext:
+  {{- include "dask-kubernetes-operator.testPodSecurityContext" .root | nindent 2 }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+automountServiceAccountToken: false
+containers:
+  - name: {{ .name }}
+    image: {{ include "dask-kubernetes-operator.image" (dict "root" .root "image" .root.Values.test.image) }}
+    imagePullPolicy: {{ .root.Values.test.image.pullPolicy }}
+    args:
+      {{- toYaml .args | nindent 6 }}
+    env:
+      - name: HOME
+        value: /tmp
+    ports:
+      {{- range $name, $port := .ports }}
+      - name: {{ $name }}
+        containerPort: {{ $port }}
+      {{- end }}
+    {{- if eq .name "scheduler" }}
+    readinessProbe:
+      httpGet:
+        path: /health
+        port: http-dashboard
+      periodSeconds: 1
+    {{- end }}
+    resources:
+      requests:
+        cpu: 50m
+        memory: 256Mi
+    securityContext:
+      {{- include "dask-kubernetes-operator.testSecurityContext" .root | nindent 6 }}
+    volumeMounts:
+      - name: tmp
+        mountPath: /tmp
+volumes:
+  - name: tmp
+    emptyDir: {}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.testCluster" -}}
+{{- $name := include "dask-kubernetes-operator.testName" . -}}
+apiVersion: kubernetes.dask.org/v1
+kind: DaskCluster
+metadata:
+  name: {{ $name }}
+  namespace: {{ include "dask-kubernetes-operator.testNamespace" . }}
+spec:
+  # Nothing is left of a test whose Pod was lost.
+  idleTimeout: 600
+  scheduler:
+    spec:
+      {{- include "dask-kubernetes-operator.testClusterPod" (dict "root" . "name" "scheduler" "args" (list "dask" "scheduler") "ports" (dict "tcp-comm" 8786 "http-dashboard" 8787)) | nindent 6 }}
+    service:
+      type: ClusterIP
+      selector:
+        dask.org/cluster-name: {{ $name }}
+        dask.org/component: scheduler
+      ports:
+        - name: tcp-comm
+          port: 8786
+          targetPort: tcp-comm
+        - name: http-dashboard
+          port: 8787
+          targetPort: http-dashboard
+  worker:
+    replicas: 1
+    spec:
+      {{- $args := list "dask" "worker" "--name" "$(DASK_WORKER_NAME)" "--dashboard" "--dashboard-address" "8788" "--nthreads" "1" "--memory-limit" "0" }}
+      {{- include "dask-kubernetes-operator.testClusterPod" (dict "root" . "name" "worker" "args" $args "ports" (dict "http-dashboard" 8788)) | nindent 6 }}
+{{- end }}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# charts.sh [--write] SCHEMAS...: checks both charts without a cluster: lint, unit tests, chart-testing, the drift checks,
+# and every rendering against the schemas of each Kubernetes version. SCHEMAS are folders named after the version, as
+# schemas.py makes them. With --write, what is generated is written first.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+writing=
+if [ "${1:-}" = --write ]; then writing=yes; shift; fi
+[ -n "$writing" ] || [ $# -gt 0 ] || die "usage: charts.sh [--write] SCHEMAS..., folders that ci/verify/schemas.py has made"
+
+cd "$ROOT"
+venv=$(ci/python.sh)
+tools=$(ci/tools/build.sh helm helm-unittest ct kubeconform | tr '\n' ':')
+PATH=$venv/bin:$tools$PATH
+charts=(charts/*/)
+ours=$(mktemp -d)
+trap 'rm -rf "$ours"' EXIT
+
+# values CHART: the file of each feature, and first the defaults alone
+values() { echo /dev/null; find "$1ci" -name '*-values.yaml' | sort; }
+
+lint() {
+  values "$1" | while read -r file; do
+    echo "$file"
+    helm lint --strict --quiet "$1" --values "$file"
+  done
+}
+
+# conforms VERSION FOLDER: everything that the charts render, and the examples, is of the shape that this version wants
+conforms() {
+  local kubeconform=(
+    kubeconform -strict -summary
+    -schema-location "$2/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
+    -schema-location "$ours/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
+  )
+  local chart file
+  for chart in "${charts[@]}"; do
+    while read -r file; do
+      echo "$chart with $file"
+      helm template release "$chart" --include-crds --kube-version "$1" --values "$file" | "${kubeconform[@]}"
+    done < <(values "$chart")
+  done
+  "${kubeconform[@]}" tests/examples/*.yaml
+}
+
+[ -z "$writing" ] || python -m ci.verify.chart_readme --write "${charts[@]}"
+step "CRDs: copies and sizes" python -m ci.verify.crds
+step "values, schemas and templates" python -m ci.verify.values "${charts[@]}"
+step "charts' README.md" python -m ci.verify.chart_readme "${charts[@]}"
+for chart in "${charts[@]}"; do
+  step "helm lint $(basename "$chart")" lint "$chart"
+  step "helm unittest $(basename "$chart")" helm-unittest --strict --file 'tests/**/*_test.yaml' "$chart"
+done
+step "ct lint" ct lint --config ct.yaml --all
+step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml
+for folder in "$@"; do
+  step "manifests for Kubernetes $(basename "$folder")" conforms "$(basename "$folder")" "$folder"
+done

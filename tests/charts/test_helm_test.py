@@ -1,0 +1,77 @@
+"""What the operator chart's `helm test` says when a cluster does not work. That it works is seen on real clusters."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tests.charts.conftest import ROOT
+
+CLUSTER: dict[str, Any] = {"metadata": {"name": "c"}}
+WAITING = {
+    "metadata": {"name": "c-scheduler-1"},
+    "status": {
+        "conditions": [
+            {"type": "PodScheduled", "status": "True", "message": "fine"},
+            {"type": "Ready", "status": "False", "message": "containers with unready status: [scheduler]"},
+        ],
+        "containerStatuses": [
+            {"name": "scheduler", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}},
+            {"name": "sidecar", "state": {"running": {}}},
+        ],
+    },
+}
+
+
+class Answers:
+    """An API that has one DaskCluster, or none, and Pods."""
+
+    def __init__(self, cluster: dict[str, Any] | None, *pods: dict[str, Any]) -> None:
+        self._cluster = cluster
+        self._pods = list(pods)
+
+    def call(self, method: str, group: str, path: str, body: Any = None) -> Any:
+        return self._cluster if path.startswith("daskclusters/") else {"items": self._pods}
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "cluster", ROOT / "charts/dask-kubernetes-operator/files/test/cluster.py"
+    )
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_says_that_no_operator_is_there(script: ModuleType) -> None:
+    (line,) = script.explanations(Answers(CLUSTER), "c")
+    assert line.startswith("No operator has taken the DaskCluster up")
+
+
+def test_says_what_the_cluster_and_its_pods_say(script: ModuleType) -> None:
+    condition = {"type": "Degraded", "status": "True", "reason": "ImagePullBackOff", "message": "see the Pod"}
+    lines = list(script.explanations(Answers({**CLUSTER, "status": {"conditions": [condition]}}, WAITING), "c"))
+    assert lines == [
+        "Degraded is True: ImagePullBackOff: see the Pod",
+        "Pod c-scheduler-1: containers with unready status: [scheduler]",
+        "Pod c-scheduler-1, container scheduler: ImagePullBackOff: no such image",
+    ]
+
+
+def test_says_nothing_of_a_cluster_that_was_not_made(script: ModuleType) -> None:
+    assert list(script.explanations(Answers(None), "c")) == []
+
+
+def test_waiting_ends_and_says_for_what(script: ModuleType) -> None:
+    with pytest.raises(script.UnmetError, match=r"the sky is not green after \d+ s"):
+        script.wait(0.0, "the sky is not green", lambda: False)
+
+
+def test_phase_of_a_cluster_without_a_status(script: ModuleType) -> None:
+    assert script.phase(Answers(CLUSTER), "c") == ""
+    assert script.phase(Answers({**CLUSTER, "status": {"phase": "Running"}}), "c") == "Running"

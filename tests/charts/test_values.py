@@ -1,0 +1,210 @@
+"""Every value of both charts does something, and copies of one fact are equal."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ci.verify.values import documented
+from dask.utils import parse_bytes
+from tests.charts.conftest import ROOT, Render
+
+DIGEST = "sha256:" + "0" * 64
+ENV = {"A": "b"}
+NAMED = [{"name": "a"}]
+PLACED = {
+    "labels": ENV,
+    "annotations": ENV,
+    "nodeSelector": ENV,
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "high",
+}
+PART = {"resources": {"limits": {"cpu": 3}}, "env": ENV, "extraArgs": ["--a"], **PLACED}
+PART["podTemplate"] = {"spec": {"hostNetwork": True}}
+
+# Another value for each, which must change what is rendered.
+OTHERS: dict[str, dict[str, Any]] = {
+    "dask-kubernetes-operator": {
+        "global.imageRegistry": "mirror.example.com",
+        "image.name": "other",
+        "image.tag": "other",
+        "image.digest": DIGEST,
+        "image.pullPolicy": "Always",
+        "imagePullSecrets": NAMED,
+        "nameOverride": "other",
+        "fullnameOverride": "other",
+        "crds.install": False,
+        "crds.keep": False,
+        "serviceAccount.create": False,
+        "serviceAccount.annotations": ENV,
+        "serviceAccount.name": "other",
+        "rbac.create": False,
+        "rbac.cluster": False,
+        "podAnnotations": ENV,
+        "podSecurityContext": {"fsGroup": 5},
+        "securityContext": {"runAsUser": 5},
+        "resources": {"limits": {"cpu": 3}},
+        "volumes": [{"name": "a", "emptyDir": {}}],
+        "volumeMounts": [{"name": "a", "mountPath": "/a"}],
+        "extraEnv": [{"name": "A", "value": "b"}],
+        "nodeSelector": ENV,
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "livenessProbe.timeoutSeconds": 17,
+        "kopfArgs": ["--verbose"],
+        "workerAllocation.size": 7,
+        "workerAllocation.delay": 1.5,
+        "test.image.name": "other",
+        "test.image.tag": "other",
+        "test.image.digest": DIGEST,
+        "test.image.pullPolicy": "Always",
+        "test.timeoutSeconds": 7,
+    },
+    "dask-cluster": {
+        "global.imageRegistry": "mirror.example.com",
+        "nameOverride": "other",
+        "fullnameOverride": "other",
+        "labels": ENV,
+        "annotations": ENV,
+        "image.registry": "other.example.com",
+        "image.repository": "other",
+        "image.tag": "other",
+        "image.digest": DIGEST,
+        "image.pullPolicy": "Always",
+        "imagePullSecrets": NAMED,
+        "serviceAccount.name": "other",
+        "serviceAccount.automount": True,
+        "env": ENV,
+        "podSecurityContext": {"fsGroup": 5},
+        "securityContext": {"runAsUser": 5},
+        "idleTimeout": 7,
+        **{f"scheduler.{name}": value for name, value in PART.items()},
+        "scheduler.service.type": "NodePort",
+        "scheduler.service.annotations": ENV,
+        **{f"worker.{name}": value for name, value in PART.items()},
+        "worker.replicas": 7,
+        "worker.threads": 7,
+        "worker.memoryLimit": "7GiB",
+        "workerGroups": {"a": {}},
+        "test.timeoutSeconds": 7,
+    },
+}
+
+
+def text_of(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+def test_every_value_is_tried() -> None:
+    for chart, others in OTHERS.items():
+        assert set(others) == {value.path for value in documented(text_of(f"charts/{chart}/values.yaml"))}
+
+
+@pytest.mark.parametrize(("chart", "path"), [(chart, path) for chart, others in OTHERS.items() for path in others])
+def test_value_changes_what_is_rendered(render: Render, chart: str, path: str) -> None:
+    assert render(chart, {path: OTHERS[chart][path]}) != render(chart)
+
+
+@pytest.mark.parametrize("path", list(PART))
+def test_group_overrides_whatever_workers_have(render: Render, path: str) -> None:
+    inherited = render("dask-cluster", {"workerGroups.a": {}})
+    overridden = render("dask-cluster", {f"workerGroups.a.{path}": PART[path]})
+    assert [m for m in inherited if m["kind"] == "DaskCluster"] == [m for m in overridden if m["kind"] == "DaskCluster"]
+    assert inherited != overridden
+
+
+def test_group_is_like_the_workers(render: Render) -> None:
+    manifests = render("dask-cluster", {"workerGroups.a": {}, **{f"worker.{path}": PART[path] for path in PART}})
+    (cluster,) = (manifest for manifest in manifests if manifest["kind"] == "DaskCluster")
+    (group,) = (manifest for manifest in manifests if manifest["kind"] == "DaskWorkerGroup")
+    assert group["spec"]["worker"] == cluster["spec"]["worker"]
+
+
+def test_charts_and_images_have_one_version_of_dask() -> None:
+    cluster = yaml.safe_load(text_of("charts/dask-cluster/Chart.yaml"))
+    operator = yaml.safe_load(text_of("charts/dask-kubernetes-operator/values.yaml"))
+    assert operator["test"]["image"]["tag"] == f"{cluster['appVersion']}-py3.13"
+    required = re.search(r"^dask\[.*\]==(\S+)$", text_of("ci/images/dask/requirements.in"), re.MULTILINE)
+    assert required
+    assert required[1] == cluster["appVersion"]
+
+
+def test_crds_are_printed_once(render: Render) -> None:
+    manifests = render("dask-kubernetes-operator")
+    names = [m["metadata"]["name"] for m in manifests if m["kind"] == "CustomResourceDefinition"]
+    assert len(names) == len(set(names)) == 4
+
+
+def test_crds_are_rendered_as_they_are_written(render: Render) -> None:
+    rendered = {m["metadata"]["name"]: m["spec"] for m in render("dask-kubernetes-operator") if "Custom" in m["kind"]}
+    for path in sorted((ROOT / "charts/dask-kubernetes-operator/files/crds").glob("*.yaml")):
+        written = yaml.safe_load(path.read_text())
+        assert rendered[written["metadata"]["name"]] == written["spec"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "size"),
+    [
+        ("1048576", 2**20),
+        ("7k", 7 * 10**3),
+        ("7Ki", 7 * 2**10),
+        ("7M", 7 * 10**6),
+        ("7Mi", 7 * 2**20),
+        ("7G", 7 * 10**9),
+        ("1.5Gi", 3 * 2**29),
+        ("7T", 7 * 10**12),
+        ("7Ti", 7 * 2**40),
+        ("7P", 7 * 10**15),
+        ("7Pi", 7 * 2**50),
+        ("7e9", 7 * 10**9),
+    ],
+)
+def test_memory_means_the_same_to_dask_and_kubernetes(render: Render, quantity: str, size: int) -> None:
+    manifests = render("dask-cluster", {"worker.resources.limits.memory": quantity})
+    (cluster,) = (manifest for manifest in manifests if manifest["kind"] == "DaskCluster")
+    args = cluster["spec"]["worker"]["spec"]["containers"][0]["args"]
+    assert parse_bytes(args[args.index("--memory-limit") + 1]) == size
+
+
+def pods(manifest: Any) -> list[dict[str, Any]]:
+    """Every Pod's spec within a manifest, at any depth, also as JSON in a ConfigMap."""
+    if isinstance(manifest, list):
+        return [pod for item in manifest for pod in pods(item)]
+    if isinstance(manifest, str) and manifest.startswith("{"):
+        return pods(json.loads(manifest))
+    if not isinstance(manifest, dict):
+        return []
+    below = [pod for value in manifest.values() for pod in pods(value)]
+    return [manifest, *below] if "containers" in manifest else below
+
+
+@pytest.mark.parametrize(("chart", "count"), [("dask-kubernetes-operator", 4), ("dask-cluster", 4)])
+def test_every_pod_is_restricted(render: Render, chart: str, count: int) -> None:
+    values: dict[str, Any] = {"workerGroups.a": {}} if chart == "dask-cluster" else {}
+    found = [pod for m in render(chart, values) if m["kind"] != "CustomResourceDefinition" for pod in pods(m)]
+    assert len(found) == count
+    for pod in found:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_labels_that_reach_pods_do_not_change_with_the_chart(render: Render) -> None:
+    for manifest in render("dask-cluster", {"workerGroups.a": {}}):
+        if manifest["kind"].startswith("Dask"):
+            assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(manifest["metadata"]["labels"])
+
+
+@pytest.mark.parametrize("chart", list(OTHERS))
+def test_release_is_small(chart: str) -> None:
+    """Helm keeps a release in a Secret of at most 1 MiB, and puts the chart's files and what it renders in it."""
+    carried = sum(path.stat().st_size for path in Path(ROOT / "charts" / chart).rglob("*") if path.is_file())
+    assert carried < 512 * 1024
