@@ -1,4 +1,7 @@
 # One verb each; every one is a script that says what it does. `make help` lists them.
+# A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13
+TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
+
 .PHONY: help demo demo-down test lint unit charts test-api test-e2e test-versions bench lock
 
 help: ## this list
@@ -11,25 +14,25 @@ demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
 test: ## everything below but bench
-	@ci/test.sh lint unit charts api e2e versions
+	@$(TEST) lint unit charts api e2e versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint
-	@ci/test.sh lint
+	@$(TEST) lint
 
 unit: ## tests without a cluster
-	@ci/test.sh unit
+	@$(TEST) unit
 
 charts: ## helm lint, helm-unittest, ct lint, kubeconform, drift checks
-	@ci/test.sh charts
+	@$(TEST) charts
 
 test-api: ## the controller against a real API server with fake nodes
-	@ci/test.sh api
+	@$(TEST) api
 
 test-e2e: ## both charts, built images, real containers
-	@ci/test.sh e2e
+	@$(TEST) e2e
 
 test-versions: ## both charts installed on the oldest and the newest supported Kubernetes
-	@ci/test.sh versions
+	@$(TEST) versions
 
 bench: ## speed beside the API server's own ceiling, as ratios
 	@ci/bench.sh

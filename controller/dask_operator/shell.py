@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +24,8 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
     options = run.make_context("dask_operator", [*arguments, "--standalone"]).params
     if not options["namespaces"] and not options["clusterwide"]:
         raise SystemExit("which namespaces? Give --all-namespaces, or --namespace=NAME once or several times")
+    # Else kopf makes itself an identity from the user's name, and a numeric user need not have one.
+    os.environ.setdefault("POD_ID", socket.gethostname())
     stop = asyncio.Event()
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.scanning.disabled = True

@@ -1,8 +1,8 @@
-"""How fast workers are created, beside what the API server can take in the same run.
+"""How fast workers are created, beside what the API server can take in the same run, and what that costs.
 
-    python tests/perf/create.py [--workers 300] [--clusters 50] [--rounds 5]
+    make bench, or: python tests/perf/create.py --controller PID [--workers 300] [--clusters 50] [--rounds 5]
 
-Needs KUBECONFIG of a cluster with fake nodes (`ci/cluster/cluster up bench --fake-nodes 4`) and a running controller.
+Needs KUBECONFIG of a cluster with fake nodes and the process id of a controller that has just started.
 Raw ceiling: the same Pods posted by a bare client, 40 requests in flight. Prints medians, and the ratio of the rates.
 """
 
@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import re
 import statistics
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import kopf
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, GROUP, POD, Resource
+from dask_operator.actions import CLUSTER, GROUP, POD, WATCHED, Resource
 from dask_operator.api import Api, ApiError
 from dask_operator.execute import IN_FLIGHT
+from dask_operator.plan.status import INTERVAL
 
-NAMESPACES = Resource("Namespace", "", "v1", "namespaces", ())
 NAMESPACE = "bench"
 PATIENCE = 120.0
 
@@ -140,12 +145,58 @@ async def many_clusters(api: Api, clusters: int) -> tuple[float, float]:
 
     async def running() -> bool:
         items = (await api.list_page(CLUSTER, NAMESPACE, ""))["items"]
-        return sum(item.get("status", {}).get("phase") == "Running" for item in items) == clusters
+        return bool(sum(item.get("status", {}).get("phase") == "Running" for item in items) == clusters)
 
     begin = time.monotonic()
     pods = await timed(api, clusters * 5, act)
     await eventually(running, f"{clusters} clusters are Running")
     return pods, time.monotonic() - begin
+
+
+async def writes(api: Api) -> int:
+    """The writes that a cluster of 5 takes until it has settled, by the API server's own count."""
+    before = _written()
+    await api.create(CLUSTER, cluster("five", 5))
+
+    async def settled() -> bool:
+        status = (await api.get(CLUSTER, NAMESPACE, "five")).body.get("status", {})
+        return any(c["type"] == "Progressing" and c["status"] == "False" for c in status.get("conditions", []))
+
+    await eventually(settled, "the cluster has settled")
+    await asyncio.sleep(2 * INTERVAL)  # until a status that nobody waits for would have been written as well
+    events = await api.request("GET", f"/api/v1/namespaces/{NAMESPACE}/events")
+    ours = sum(event["involvedObject"]["kind"] in {CLUSTER.kind, GROUP.kind} for event in events.body["items"])
+    # Not the controller's: the DaskCluster itself, and the scheduler's Pod, which a ReplicaSet makes.
+    return _written() - before + ours - 2
+
+
+def _written() -> int:
+    """Writes so far of the kinds of objects that the controller makes. Others update them by PUT, which it does not."""
+    ours = {(resource.plural, "") for resource in WATCHED} | {(CLUSTER.plural, "status"), (GROUP.plural, "status")}
+    metrics = subprocess.run(["kubectl", "get", "--raw", "/metrics"], capture_output=True, text=True, check=True).stdout
+    lines = (line for line in metrics.splitlines() if line.startswith("apiserver_request_total{"))
+    total = 0
+    for line in lines:
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        if (labels["resource"], labels["subresource"]) in ours and labels["verb"] in {"POST", "PATCH", "DELETE"}:
+            total += int(line.rpartition(" ")[2])
+    return total
+
+
+@dataclass(frozen=True)
+class Process:
+    """The controller's process, as the kernel accounts for it."""
+
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds of user and system time so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> float:
+        """Resident MiB."""
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())[0]) / 1024
 
 
 @asynccontextmanager
@@ -166,36 +217,48 @@ async def emptied(api: Api) -> AsyncIterator[None]:
         await eventually(empty, f"namespace {NAMESPACE} is empty")
 
 
+async def measure(api: Api, controller: Process, options: argparse.Namespace) -> None:
+    """One line per round, then the medians."""
+    print(f"memory idle: {controller.memory():.1f} MiB", flush=True)
+    async with emptied(api):
+        print(f"API writes for a cluster of 5: {await writes(api)}", flush=True)
+    raws, ours, manies, cpus = [], [], [], []
+    for number in range(options.rounds):
+        async with emptied(api):
+            raws.append(await raw(api, options.workers))
+        async with emptied(api):
+            ours.append(await scale_up(api, options.workers))
+            memory = controller.memory()
+        async with emptied(api):
+            before = controller.cpu()
+            manies.append(await many_clusters(api, options.clusters))
+            cpus.append((controller.cpu() - before) / options.clusters)
+        print(
+            f"round {number + 1}: raw {options.workers / raws[-1]:.0f}/s, ours {options.workers / ours[-1]:.0f}/s, "
+            f"{options.clusters} clusters: Pods {manies[-1][0]:.2f} s, Running {manies[-1][1]:.2f} s",
+            flush=True,
+        )
+    ratio = statistics.median(a / b for a, b in zip(raws, ours, strict=True))
+    rates = options.workers / statistics.median(raws), options.workers / statistics.median(ours)
+    print(f"0 → {options.workers}: raw {rates[0]:.0f} Pods/s, ours {rates[1]:.0f} Pods/s, ratio {ratio:.2f}")
+    pods, running = (statistics.median(values) for values in zip(*manies, strict=True))
+    print(f"{options.clusters} clusters × 5: all Pods after {pods:.2f} s, all Running after {running:.2f} s")
+    print(f"CPU for a cluster of 5: {statistics.median(cpus) * 1000:.1f} ms")
+    print(f"memory with {options.workers} workers: {memory:.1f} MiB")
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--controller", type=int, required=True)
     parser.add_argument("--workers", type=int, default=300)
     parser.add_argument("--clusters", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    raws, ours, manies = [], [], []
     info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
     if info is None:
         raise SystemExit("set KUBECONFIG to that of a cluster with fake nodes")
     async with Api(lambda: info) as api:
-        for number in range(options.rounds):
-            async with emptied(api):
-                raws.append(await raw(api, options.workers))
-            async with emptied(api):
-                ours.append(await scale_up(api, options.workers))
-            async with emptied(api):
-                manies.append(await many_clusters(api, options.clusters))
-            print(
-                f"round {number + 1}: raw {options.workers / raws[-1]:.0f}/s, ours {options.workers / ours[-1]:.0f}/s, "
-                f"{options.clusters} clusters: Pods {manies[-1][0]:.2f} s, Running {manies[-1][1]:.2f} s",
-                flush=True,
-            )
-    ratio = statistics.median(a / b for a, b in zip(raws, ours, strict=True))
-    print(
-        f"0 → {options.workers}: raw {options.workers / statistics.median(raws):.0f} Pods/s, "
-        f"ours {options.workers / statistics.median(ours):.0f} Pods/s, ratio {ratio:.2f}"
-    )
-    pods, all_running = (statistics.median(values) for values in zip(*manies, strict=True))
-    print(f"{options.clusters} clusters × 5: all Pods after {pods:.2f} s, all Running after {all_running:.2f} s")
+        await measure(api, Process(options.controller), options)
 
 
 if __name__ == "__main__":

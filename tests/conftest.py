@@ -1,0 +1,60 @@
+"""What tests on a real cluster share: a namespace of their own, and what is left to look at when one fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.kube import CommandError, Kube, eventually
+
+_BUNDLE = pytest.StashKey[Kube]()
+
+
+@pytest.fixture
+def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
+    """A fresh namespace, deleted with all in it."""
+    kubeconfig, kubectl = os.environ.get("KUBECONFIG"), shutil.which("kubectl")
+    if not kubeconfig or not kubectl:
+        pytest.fail("this test needs a cluster: run it by `make test-api` or `make test-e2e`")
+    kube = Kube(kubectl, Path(kubeconfig), f"test-{uuid.uuid4().hex[:8]}")
+    kube.run("create", "namespace", kube.namespace)
+    eventually(lambda: kube.get("serviceaccount", "default"), "the namespace has its default ServiceAccount")
+    request.node.stash[_BUNDLE] = kube
+    yield kube
+    kube.run("delete", "namespace", kube.namespace, "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.failed and call.when == "call" and (kube := item.stash.get(_BUNDLE, None)):
+        report.sections.append(("what was in the cluster", f"saved in {_debug_bundle(kube, item.name)}"))
+    return report
+
+
+def _debug_bundle(kube: Kube, name: str) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "dask-kubernetes" / "debug" / name.replace("/", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    kinds = "daskclusters,daskworkergroups,deployments,services,pods"
+    operator = ("--namespace", "dask-operator", "logs", "--selector", "app.kubernetes.io/name=dask-kubernetes-operator")
+    commands = {
+        "objects.yaml": ("get", kinds, "--output", "yaml"),
+        "describe.txt": ("describe", kinds),
+        "events.txt": ("get", "events", "--sort-by", "lastTimestamp"),
+        "operator.log": (*operator, "--tail", "-1"),
+    }
+    commands |= {f"{pod}.log": ("logs", pod, "--all-containers") for pod in kube.names("pods")}
+    for file, command in commands.items():
+        try:
+            text = kube.run(*command)
+        except CommandError as refused:
+            text = f"{refused}\n"
+        (folder / file).write_text(text)
+    return folder

@@ -1,0 +1,100 @@
+"""A cluster with the operator installed as users do, and a Pod in it where Dask clients run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.kube import CommandError, Kube, eventually
+
+ROOT = Path(__file__).parents[2]
+CHARTS = ROOT / "charts"
+OPERATOR_NAMESPACE = "dask-operator"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that the cluster has been given."""
+
+    name: str
+    tag: str
+
+    @classmethod
+    def from_environment(cls, variable: str) -> Image:
+        reference = os.environ.get(variable, "")
+        if not reference:
+            pytest.fail(f"{variable} names no image: run this by `make test-e2e`")
+        return cls(*reference.rsplit(":", 1))
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Helm:
+    """The helm program for one cluster."""
+
+    kubeconfig: Path
+
+    def run(self, *arguments: str, seconds: float = 300.0) -> str:
+        """What helm prints. Raises CommandError."""
+        command = [shutil.which("helm") or "helm", "--kubeconfig", str(self.kubeconfig), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        if done.returncode:
+            raise CommandError(done.stderr.strip() + done.stdout.strip())
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def dask_image() -> Image:
+    return Image.from_environment("DASK_IMAGE")
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    return Helm(Path(os.environ.get("KUBECONFIG", "")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operator(helm: Helm, dask_image: Image) -> Iterator[None]:
+    """The operator's release `dask-operator`, watching all namespaces."""
+    image = Image.from_environment("OPERATOR_IMAGE")
+    values = {"image.name": image.name, "image.tag": image.tag}
+    values |= {"test.image.name": dask_image.name, "test.image.tag": dask_image.tag}
+    settings = [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
+    chart = str(CHARTS / "dask-kubernetes-operator")
+    where = ("--namespace", OPERATOR_NAMESPACE, "--create-namespace")
+    helm.run("upgrade", "--install", "dask-operator", chart, *where, *settings, "--wait", "--timeout", "120s")
+    yield
+    helm.run("uninstall", "dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait")
+
+
+@dataclass(frozen=True)
+class Client:
+    """A Pod with Dask in the cluster, where Python runs as a user's would."""
+
+    kube: Kube
+
+    def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
+        """What a Python program prints there. Raises CommandError."""
+        command = ("exec", "--stdin", "client", "--", "python", "-", *arguments)
+        return self.kube.run(*command, stdin=program, seconds=seconds)
+
+
+@pytest.fixture
+def client(kube: Kube, dask_image: Image) -> Client:
+    container = {"name": "client", "image": str(dask_image), "command": ["sleep", "infinity"]}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec})
+
+    def ready() -> bool:
+        pod = kube.get("pod", "client") or {}
+        return any(c.get("ready") for c in pod.get("status", {}).get("containerStatuses", []))
+
+    eventually(ready, "the client's Pod runs")
+    return Client(kube)
