@@ -26,11 +26,9 @@ LABEL org.opencontainers.image.title="dask-kubernetes-operator" \
 # Owned by the user that runs it, so that a derived image can add a plugin without becoming root; the chart mounts the
 # root file system read-only, so that nothing can at run time. Everything is compiled already, for the same reason.
 COPY --from=builder --chown=65532:65532 /opt/venv /opt/venv
-# kopf asks for the user's name, and the image need not know the user: some clusters run everyone as one of their own.
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PYTHONUNBUFFERED=1 \
-    USER=dask-operator
+    PYTHONUNBUFFERED=1
 USER 65532:65532
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "dask_operator"]

@@ -12,14 +12,24 @@ die() { echo "$*" >&2; exit 1; }
 # and one that points at an engine which is gone must not hang.
 docker_answers() { command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-# exclusively NAME: holds the lock NAME until this process ends; says so when it has to wait for another run.
+# exclusively NAME: holds the lock NAME until `release` or the end; says so when it has to wait for another run.
 # The lock is a file of its own and never deleted: two runs would lock different files of the same name.
+LOCKS=()
 exclusively() {
+  local lock
   mkdir -p "$CACHE/locks"
-  exec {LOCK}> "$CACHE/locks/$1"
-  flock --nonblock "$LOCK" && return
+  exec {lock}> "$CACHE/locks/$1"
+  LOCKS+=("$lock")
+  flock --nonblock "$lock" && return
   echo "  waiting for another run that holds $CACHE/locks/$1" >&2
-  flock "$LOCK"
+  flock "$lock"
+}
+
+# release: gives up the lock that was taken last
+release() {
+  local lock=${LOCKS[-1]}
+  unset 'LOCKS[-1]'
+  exec {lock}>&-
 }
 
 # need_disk GIGABYTES: dies when the cache has less room than that
@@ -41,7 +51,7 @@ need_packages() {
   [ "$(id -u)" = 0 ] || die "these Debian packages are missing, and only root can install them: ${missing[*]}"
   exclusively packages
   step "install ${#missing[@]} Debian packages" install_packages "${missing[@]}"
-  exec {LOCK}>&-
+  release
 }
 
 install_packages() {

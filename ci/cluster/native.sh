@@ -30,13 +30,11 @@ provider_up() {
   folders=$("$CI/tools/build.sh" "kubernetes-$version" etcd kwok containerd)
   need_packages runc containernetworking-plugins iptables conntrack ethtool iproute2 kmod
   images=$("$CI/images/build.sh" pause coredns)
-  trap 'interrupted_up' EXIT
+  # Nothing goes on after a failure or Ctrl-C; the folder with the logs stays until the next `up` or `down`.
+  trap end_processes EXIT
   step "cluster $NAME: start Kubernetes $version" start "$version" "$folders" "$images"
   trap - EXIT
 }
-
-# interrupted_up: nothing goes on after a failure or Ctrl-C; the folder with the logs stays until the next `up` or `down`
-interrupted_up() { end_processes; }
 
 provider_down() {
   if [ ! -d "$STATE" ] && ! ip link show "$LINK" >/dev/null 2>&1; then
@@ -97,15 +95,25 @@ start() {
   (
     # First of all, so that whatever happens later is found and ended through the cgroup.
     echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
+    close_files
     exec setsid unshare --mount --pid --net --fork --kill-child -- \
       bash "$CI/cluster/node.sh" "$NAME" "$CACHE" "$CGROUP"
-  ) > "$STATE/logs/node.log" 2>&1 < /dev/null {LOCK}>&- &
+  ) > "$STATE/logs/node.log" 2>&1 < /dev/null &
   launched=$!
   wait_for 30 "the node's first process" "$launched" test -s "$STATE/init.pid"
   init=$(cat "$STATE/init.pid")
   connect "$init"
   wait_for 180 "a Ready node" "$launched" test -f "$STATE/ready"
   kubectl_of_cluster --namespace kube-system rollout status deployment/coredns --timeout 60s
+}
+
+# close_files: all but the standard ones. The node must hold neither our locks nor a pipe whose reader waits for its end.
+close_files() {
+  local file
+  for file in "/proc/$BASHPID/fd/"*; do
+    file=${file##*/}
+    (( file <= 2 )) || exec {file}>&-
+  done
 }
 
 # wait_for SECONDS WHAT PID COMMAND...: until COMMAND succeeds; fails when the process PID ends or the time is over
@@ -144,7 +152,7 @@ connect() {
   ip addr add "$(cat "$STATE/host-address")/30" dev "$LINK"
   ip link set "$LINK" up
   touch "$STATE/connected"
-  exec {LOCK}>&-
+  release
 }
 
 # address SLOT HOST: an address in the /30 number SLOT of 198.18.0.0/15, the block that is set aside for test networks
@@ -215,21 +223,28 @@ make_cgroups() {
   mkdir -p "$(processes_cgroup)"
 }
 
-# end_processes: kills what the kernel has recorded in the cluster's cgroups, until nothing is there
+# end_processes: the node's first, so that nothing is started anew, then what is left of its containers
 end_processes() {
-  local root deadline=$((SECONDS + 30)) pids
+  local root
+  end_cgroup "$(processes_cgroup)"
   # runc also uses a v2 hierarchy that is mounted beside those of v1.
   for root in $(cgroup_roots) /sys/fs/cgroup/unified; do
-    [ -d "$root/$CGROUP" ] || continue
-    while pids=$(find "$root/$CGROUP" -name cgroup.procs -exec cat {} + 2>/dev/null) && [ -n "$pids" ]; do
-      # shellcheck disable=SC2086 # a list of ids
-      kill -KILL $pids 2>/dev/null || true
-      (( SECONDS < deadline )) || { echo "processes of cluster $NAME do not end: $pids" >&2; return 1; }
-      sleep 0.1
-    done
-    find "$root/$CGROUP" -depth -type d -exec rmdir {} +
+    end_cgroup "$root/$CGROUP"
+    [ ! -d "$root/$CGROUP" ] || find "$root/$CGROUP" -depth -type d -exec rmdir {} +
   done
   ip link delete "$LINK" 2>/dev/null || true
+}
+
+# end_cgroup FOLDER: kills what the kernel has recorded there, until nothing is
+end_cgroup() {
+  local deadline=$((SECONDS + 30)) pids
+  [ -d "$1" ] || return 0
+  while pids=$(find "$1" -name cgroup.procs -exec cat {} + 2>/dev/null) && [ -n "$pids" ]; do
+    # shellcheck disable=SC2086 # a list of ids
+    kill -KILL $pids 2>/dev/null || true
+    (( SECONDS < deadline )) || { echo "processes of cluster $NAME do not end: $pids" >&2; return 1; }
+    sleep 0.1
+  done
 }
 
 clear_all() {

@@ -67,11 +67,21 @@ exists() {
   esac
 }
 
-# buildah_isolated ARGUMENT...: with its storage in the cache, in namespaces that end with it, so that a killed build
-# leaves neither a process nor a mount
-buildah_isolated() {
-  TMPDIR=$BUILDAH/tmp unshare --mount --pid --fork --kill-child --mount-proc -- \
-    buildah --root "$BUILDAH/storage" --runroot "$BUILDAH/run" "$@"
+# isolated COMMAND...: in namespaces that end with it, so that a killed build leaves neither a process nor a mount
+isolated() {
+  mkdir -p "$BUILDAH/tmp"
+  TMPDIR=$BUILDAH/tmp unshare --mount --pid --fork --kill-child --mount-proc -- "$@"
+}
+
+# buildah_isolated ARGUMENT...: with its storage in the cache
+buildah_isolated() { isolated buildah --root "$BUILDAH/storage" --runroot "$BUILDAH/run" "$@"; }
+
+# clear_interrupted: what a killed build left in the cache
+clear_interrupted() {
+  [ "$ENGINE" = buildah ] || return 0
+  buildah_isolated rm --all > /dev/null
+  rm -rf "$BUILDAH"/context-*
+  find "$BUILDAH/tmp" -mindepth 1 -maxdepth 1 -not -name buildah-cache -exec rm -rf {} +    # that one is pip's
 }
 
 # engine_build REFERENCE CONTEXT ARGUMENT...: makes the image, and its archive where there is no Docker
@@ -95,7 +105,6 @@ engine_build() {
 bud() {
   local reference=$1 context=$2
   shift 2
-  mkdir -p "$BUILDAH/tmp"
   buildah_isolated bud --layers --isolation chroot --network host --tag "$reference" \
     --volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro "$@" "$context"
 }
@@ -114,7 +123,7 @@ build_base() {
   reference=$(base_image)
   rm -rf "$context"
   mkdir -p "$context"
-  "${STAND_IN[@]}" "$context/base.tar"
+  isolated "${STAND_IN[@]}" "$context/base.tar"
   printf 'FROM scratch\nADD base.tar /\nCMD ["python3"]\n' > "$context/Dockerfile"
   bud "$reference" "$context"
   rm -rf "$context"
@@ -179,6 +188,7 @@ ensure() {
   if ! exists "$reference"; then
     prepare "$1"
     exclusively images
+    clear_interrupted
     base=$(base_image)
     BASE_ARGUMENT=()
     if [ -n "$base" ]; then
@@ -193,7 +203,7 @@ ensure() {
       echo "  $reference, $(megabytes "$reference") MB" >&2
       prune "$repository"
     fi
-    exec {LOCK}>&-
+    release
   fi
   echo "$reference"
 }

@@ -92,7 +92,7 @@ folder_of() {
     command -v go >/dev/null || die "Go is needed to build $1 $version: install $(grep -m1 '^go ' "$module" | sed 's/go /Go /') or newer from https://go.dev/dl, then run this again."
     exclusively "tool-$1"
     [ -d "$folder" ] || step "build ${1%"-$version"} $version" build "$1" "$version" "$folder" >&2
-    exec {LOCK}>&-
+    release
   fi
   echo "$folder"
 }

@@ -34,7 +34,10 @@ replaces() {
     while read -r staging; do echo "replace $staging => $staging v0.${2#v1.}"; done
 }
 
+[ $# -gt 0 ] || { echo "usage: ci/tools/tidy.sh TOOL...; a new kubernetes-VERSION gets its folder" >&2; exit 2; }
 for tool in "$@"; do
+  # Every Kubernetes has the same programs.
+  [[ $tool != kubernetes-* || -d $tool ]] || cp -r "kubernetes-$KUBERNETES_VERSION" "$tool"
   read -r module version <<< "$(pin "$tool")"
   upstream=$(go mod download -json "$module@$version" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
   (

@@ -30,7 +30,7 @@ class Resource:
 
 _OURS = "dask.org/cluster-name"
 DASK = "kubernetes.dask.org"
-CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("list", "watch"))
+CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("list", "watch", "patch"))
 GROUP = Resource("DaskWorkerGroup", DASK, "v1", "daskworkergroups", ("get", "list", "watch", "create", "patch"))
 POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "delete"), _OURS)
 SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create"), _OURS)

@@ -96,7 +96,7 @@ class Api:
                 await _raise_for(response)
                 async for line in _lines(response.content):
                     yield json.loads(line)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _unreachable(error) from error
 
     async def create(self, resource: Resource, manifest: Json) -> Reply:
@@ -141,7 +141,7 @@ class Api:
             async with self._request(method, where, params, body, content_type, timeout) as response:
                 await _raise_for(response)
                 return Reply(json.loads(await response.read()), _warnings(response))
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _unreachable(error) from error
 
     def _request(
@@ -170,7 +170,7 @@ class Api:
         if info.token:
             self._headers["Authorization"] = f"{info.scheme or 'Bearer'} {info.token}"
         elif info.username and info.password:
-            self._headers["Authorization"] = aiohttp.BasicAuth(info.username, info.password).encode()
+            self._headers["Authorization"] = aiohttp.encode_basic_auth(info.username, info.password)
 
 
 def path(resource: Resource, namespace: str = "", name: str = "") -> str:
@@ -211,7 +211,7 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
 
 def _unreachable(error: Exception) -> ApiError:
     what = str(error) or type(error).__name__
-    return ApiError(0, "Unreachable", f"the API server did not answer: {what}")
+    return ApiError(0, "Unreachable", f"the API server did not answer as it should: {what}")
 
 
 def _warnings(response: aiohttp.ClientResponse) -> tuple[str, ...]:

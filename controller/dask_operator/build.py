@@ -76,7 +76,7 @@ def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: in
     }
     metadata = _merged(group.metadata, group.worker_metadata, reserved)
     # A worker that has been retired ends with success, and must then not come back.
-    spec = {"restartPolicy": "OnFailure", **group.worker_spec}
+    spec = {**group.worker_spec, "restartPolicy": group.worker_spec.get("restartPolicy") or "OnFailure"}
     return [_worker(cluster, group, metadata, spec, ordinal, attempt) for ordinal in ordinals]
 
 

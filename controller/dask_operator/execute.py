@@ -28,11 +28,12 @@ from dask_operator.actions import (
     Wake,
 )
 from dask_operator.api import Api, ApiError, Reply
-from dask_operator.model import Key, Object, Problem, Subject, Survey
+from dask_operator.model import Key, Problem, Subject, Survey
+from dask_operator.names import CLUSTER_LABEL
 from dask_operator.parse import PARSERS
 from dask_operator.plan.status import rfc3339
 from dask_operator.scheduler import SchedulerError, Schedulers
-from dask_operator.store import Store
+from dask_operator.store import Store, cluster_of
 from dask_operator.workqueue import WorkQueue
 
 IN_FLIGHT = 40
@@ -57,8 +58,9 @@ class Executor:
         """Does a plan's actions for one cluster. What fails is a fact in the store afterwards, never an exception."""
         _log(key, actions)
         changes = [action for action in actions if isinstance(action, Create | Patch | Delete)]
+        statuses = [action for action in actions if isinstance(action, SetStatus)]
         await self._write(key, changes)
-        await self._write(key, [action for action in actions if isinstance(action, SetStatus)])
+        await self._write(key, statuses)
         await self._emit(key, [action for action in actions if isinstance(action, Emit)])
         for action in actions:
             match action:
@@ -70,7 +72,7 @@ class Executor:
                 case Retire():
                     self._store.retiring(key, frozenset(uid for uid, _ in action.workers))
                     self._beside(key, self._retire(key, action))
-        if changes:
+        if changes or statuses:
             self._queue.add(key)
 
     async def close(self) -> None:
@@ -105,13 +107,22 @@ class Executor:
             case Create():
                 await self._create(key, write)
             case Patch():
-                await self._patched(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
+                await self._learn(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
             case SetStatus():
-                patch = {"status": write.status}
-                await self._patched(kind, self._api.patch(RESOURCES[kind], key.namespace, name, patch, "status"))
+                await self._learn(kind, self._set_status(key, write))
                 self._store.status_written(key, write.subject, self._clock())
             case Delete():
                 await self._delete(key, write)
+
+    async def _set_status(self, key: Key, write: SetStatus) -> Reply:
+        resource, patch = RESOURCES[write.subject.kind], {"status": write.status}
+        try:
+            return await self._api.patch(resource, key.namespace, write.subject.name, patch, "status")
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            # CRDs of older operators have no status subresource; their status is a part of the object.
+            return await self._api.patch(resource, key.namespace, write.subject.name, patch)
 
     async def _create(self, key: Key, write: Create) -> None:
         resource, meta = RESOURCES[write.manifest["kind"]], write.manifest["metadata"]
@@ -122,20 +133,15 @@ class Executor:
                 raise
             # An earlier attempt whose reply was lost, unless it is somebody else's.
             reply = await self._api.get(resource, key.namespace, meta["name"])
-            self._require_owner(reply, meta["ownerReferences"][0]["uid"])
+            _require_ours(reply, key, meta["ownerReferences"][0]["uid"])
         self._store.learn(resource.kind, PARSERS[resource.kind](reply.body))
         for warning in reply.warnings:
-            self._store.warned(key, write.subject, f"{resource.kind} {write.subject.name}: {warning}")
+            text = f"{resource.kind} {write.subject.name}: {warning} (Kubernetes accepted it and ignores this)"
+            self._store.warned(key, text)
 
-    def _require_owner(self, reply: Reply, uid: str) -> None:
-        found: Object = PARSERS[reply.body["kind"]](reply.body)
-        if uid not in found.owners:
-            what = f"{reply.body['kind']} {found.name} exists and belongs to something else"
-            raise ApiError(409, "NameTaken", f"{what}: delete or rename it, or rename the cluster")
-
-    async def _patched(self, kind: str, patch: Coroutine[Any, Any, Reply]) -> None:
+    async def _learn(self, kind: str, request: Coroutine[Any, Any, Reply]) -> None:
         try:
-            reply = await patch
+            reply = await request
         except ApiError as error:
             if error.code != 404:
                 raise
@@ -149,8 +155,9 @@ class Executor:
         try:
             await self._api.delete(POD, key.namespace, write.name, preconditions)
         except ApiError as error:
-            if error.code == 409:
-                return  # it has changed since, so the next plan looks at it again
+            if error.code == 409:  # it has changed since, so the next plan looks at it again
+                await self._learn(POD.kind, self._api.get(POD, key.namespace, write.name))
+                return
             if error.code != 404:
                 raise
         self._store.deleted(POD.kind, write.uid, key.namespace, write.name)
@@ -171,8 +178,7 @@ class Executor:
             except ApiError as error:
                 if error.reason != "AlreadyExists":
                     logger.warning("%s/%s: event %s not recorded: %s", *key, action.reason, error)
-        if events:
-            self._store.reported(key)
+        self._store.reported(key, {action.message for action in events})
 
     async def _ask(self, key: Key, action: Ask) -> None:
         try:
@@ -188,8 +194,10 @@ class Executor:
         except SchedulerError as error:
             self._store.retirement_failed(key, self._unanswered(key, error))
             return
-        uids = frozenset(uid for uid, address in action.workers if address in addresses)
-        logger.info("%s/%s: the scheduler retired %d of %d workers", *key, len(uids), len(action.workers))
+        # A Pod of several workers holds data until the last of them is retired.
+        kept = {uid for uid, address in action.workers if address not in addresses}
+        uids = frozenset(uid for uid, _ in action.workers) - kept
+        logger.info("%s/%s: the scheduler retired the workers of %d Pods, and kept %d", *key, len(uids), len(kept))
         self._store.retired(key, uids, self._clock())
 
     def _unanswered(self, key: Key, error: SchedulerError) -> Survey:
@@ -203,10 +211,20 @@ class Executor:
         task.add_done_callback(lambda _: self._queue.add(key))
 
     def _refused(self, key: Key, subject: Subject, error: ApiError) -> None:
-        failure = self._store.failed(key, subject, _problem(error), self._clock())
-        again = max(failure.until, self._clock() + error.retry_after)
-        logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error, again - self._clock())
+        now = self._clock()
+        failure = self._store.failed(key, subject, _problem(error), now, error.retry_after)
+        logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error, failure.until - now)
         self._queue.add(key)
+
+
+def _require_ours(reply: Reply, key: Key, uid: str) -> None:
+    """Raises ApiError unless an object is its owner's, and has the label by which it is watched."""
+    found = PARSERS[reply.body["kind"]](reply.body)
+    what = f"{reply.body['kind']} {found.name} exists"
+    if uid not in found.owners:
+        raise ApiError(409, "NameTaken", f"{what} and belongs to something else: delete or rename it, or the cluster")
+    if cluster_of(found) != key:
+        raise ApiError(409, "NameTaken", f"{what} and has lost its label {CLUSTER_LABEL}: delete it")
 
 
 def _problem(error: ApiError) -> Problem:

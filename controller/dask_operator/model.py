@@ -85,7 +85,10 @@ class Group(Object):
 
 @dataclass(frozen=True, slots=True)
 class Pod(Object):
-    """A scheduler or worker Pod. Times are seconds since the epoch."""
+    """A scheduler or worker Pod. Times are seconds since the epoch, 0.0 for never.
+
+    `restarted`: when a container that had crashed again and again was started the last time.
+    """
 
     cluster: str = ""
     component: str = ""
@@ -95,6 +98,7 @@ class Pod(Object):
     ip: str = ""
     started: float = 0.0
     finished: float = 0.0
+    restarted: float = 0.0
     ordinal: int = -1
     attempt: int = 0
     problem: Problem | None = None
@@ -172,7 +176,7 @@ class Observed:
     refused: Mapping[str, float] = field(default_factory=dict)
     """The uids of the worker Pods that the scheduler would not retire, and when it said so."""
     failures: Mapping[Subject, Failure] = field(default_factory=dict)
-    warnings: tuple[tuple[Subject, str], ...] = ()
+    warnings: tuple[str, ...] = ()
     """What the API server warned about when it accepted an object."""
     status_written: Mapping[Subject, float] = field(default_factory=dict)
     """When this process last wrote a status."""

@@ -20,7 +20,8 @@ REPLICAS_ANNOTATION = RESERVED_PREFIX + "replicas"
 ORDINAL_ANNOTATION = RESERVED_PREFIX + "ordinal"
 ATTEMPT_ANNOTATION = RESERVED_PREFIX + "attempt"
 """On a worker: how many predecessors in a row failed soon after their start."""
-UNINHERITED_PREFIXES = (RESERVED_PREFIX, "kopf.zalando.org", "kubectl.kubernetes.io")
+# Other tools' notes about the parent. Helm's would make a child look like a part of the release.
+UNINHERITED_PREFIXES = (RESERVED_PREFIX, "kopf.zalando.org", "kubectl.kubernetes.io", "meta.helm.sh")
 
 WORKER_NAME_ENV = "DASK_WORKER_NAME"
 SCHEDULER_ADDRESS_ENV = "DASK_SCHEDULER_ADDRESS"

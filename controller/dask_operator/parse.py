@@ -24,6 +24,7 @@ from dask_operator.model import (
     Service,
 )
 
+_LONGEST_NUMBER = 18
 # Why a container waits that will not get better by itself, and what it is called here. The image reasons alternate.
 _STUCK = {
     "ErrImagePull": "ImagePullBackOff",
@@ -58,14 +59,13 @@ def group(raw: Json) -> Group:
     spec = _mapping(raw.get("spec"))
     worker, status = _mapping(spec.get("worker")), _mapping(raw.get("status"))
     metadata = _metadata(_meta(raw))
-    copied = metadata.annotations.get(names.REPLICAS_ANNOTATION, "")
     return Group(
         **_object(raw),
         cluster=_text(spec.get("cluster")),
         generation=_integer(_meta(raw).get("generation")),
         metadata=metadata,
         replicas=_integer(worker.get("replicas"), 1),
-        copied_replicas=int(copied) if copied.isdecimal() else None,
+        copied_replicas=_number(metadata.annotations.get(names.REPLICAS_ANNOTATION)),
         worker_metadata=_metadata(_mapping(worker.get("metadata"))),
         worker_spec=_mapping(worker.get("spec")),
         last_ordinal=_integer(status.get("lastOrdinal"), -1),
@@ -89,6 +89,7 @@ def pod(raw: Json) -> Pod:
         finished=max((_finished(c) for c in containers), default=0.0),
         ordinal=_integer(_number(meta.annotations.get(names.ORDINAL_ANNOTATION)), -1),
         attempt=_integer(_number(meta.annotations.get(names.ATTEMPT_ANNOTATION))),
+        restarted=max((_running_since(c) for c in containers if _crashed_again(c)), default=0.0),
         problem=_pod_problem(status, conditions, containers),
     )
 
@@ -133,6 +134,14 @@ def registrations(identity: Json) -> tuple[Registration, ...]:
     )
 
 
+def listed_workers(reply: Json) -> tuple[Registration, ...]:
+    """The workers in the reply to `/api/v1/get_workers` (distributed.http.scheduler.api), without what they hold."""
+    return tuple(
+        Registration(str(worker.get("name", "")), _text(worker.get("address")))
+        for worker in _mappings(reply.get("workers"))
+    )
+
+
 def retired(reply: Json) -> frozenset[str]:
     """The addresses of the workers in the reply to `/api/v1/retire_workers` (distributed.http.scheduler.api)."""
     return frozenset(str(address) for address in reply)
@@ -164,22 +173,36 @@ def _pod_problem(status: Json, conditions: Mapping[str, Json], containers: Itera
     scheduled = _mapping(conditions.get("PodScheduled"))
     if scheduled.get("status") == "False":
         return Problem(_text(scheduled.get("reason")), _text(scheduled.get("message")))
-    waiting = [*_mappings(status.get("initContainerStatuses")), *containers]
-    return next(filter(None, map(_container_problem, waiting)), None)
+    every = (*_mappings(status.get("initContainerStatuses")), *containers)
+    failed = status.get("phase") == "Failed"
+    return next(filter(None, (_container_problem(container, failed) for container in every)), None)
 
 
-def _container_problem(container: Json) -> Problem | None:
+def _container_problem(container: Json, failed: bool) -> Problem | None:
+    """What is wrong with a container. One that ended is about to be restarted, unless its Pod has `failed`."""
     state = _mapping(container.get("state"))
     waiting, ended = _mapping(state.get("waiting")), _mapping(state.get("terminated"))
     name, last = container.get("name"), _mapping(_mapping(container.get("lastState")).get("terminated"))
-    if reason := _STUCK.get(_text(waiting.get("reason"))):
-        if reason == "CrashLoopBackOff":
-            return Problem(reason, f'container "{name}" keeps ending: {_ending(last)}')
+    reason = _STUCK.get(_text(waiting.get("reason")))
+    if reason == "CrashLoopBackOff" or _crashed_again(container):
+        return Problem("CrashLoopBackOff", f'container "{name}" keeps ending: {_ending(last)}')
+    if reason:
         image = f', image "{container.get("image")}"' if container.get("image") else ""
         return Problem(reason, f'container "{name}"{image}: {_text(waiting.get("message"))}')
-    if ended.get("exitCode"):
+    if failed and ended.get("exitCode"):
         return Problem(_text(ended.get("reason")) or "Error", f'container "{name}" ended: {_ending(ended)}')
     return None
+
+
+def _crashed_again(container: Json) -> bool:
+    """Whether a container runs after more than one failure, and so may end again."""
+    last = _mapping(_mapping(container.get("lastState")).get("terminated"))
+    running = _mapping(container.get("state")).get("running")
+    return bool(running and last.get("exitCode") and _integer(container.get("restartCount")) > 1)
+
+
+def _running_since(container: Json) -> float:
+    return _seconds(_mapping(_mapping(container.get("state")).get("running")).get("startedAt"))
 
 
 def _ending(terminated: Json) -> str:
@@ -242,7 +265,8 @@ def _text(value: object) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+    """A whole number that fits into 64 bits; Python refuses to read very long ones."""
+    return int(text) if text and len(text) <= _LONGEST_NUMBER and text.isdecimal() else None
 
 
 def _integer(value: object, default: int = 0) -> int:

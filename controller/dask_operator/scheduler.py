@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
 from dask_operator.model import Problem, Registration
-from dask_operator.parse import registrations, retired
+from dask_operator.parse import listed_workers, registrations, retired
 
 _ANSWER_TIMEOUT = aiohttp.ClientTimeout(total=10.0, sock_connect=3.0)
 # Data moves before the answer comes, and that may be a lot of it.
@@ -21,11 +22,12 @@ _RETIRE_TIMEOUT = aiohttp.ClientTimeout(total=3600.0, sock_connect=3.0)
 
 
 class SchedulerError(Exception):
-    """A scheduler that does not answer as it should; `problem` says why, for a person."""
+    """A scheduler that does not answer as it should; `problem` says why, for a person. `code`: HTTP's, or 0."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, code: int = 0) -> None:
         super().__init__(problem.message)
         self.problem = problem
+        self.code = code
 
 
 class Schedulers:
@@ -41,8 +43,14 @@ class Schedulers:
         await self._session.close()
 
     async def workers(self, url: str) -> tuple[Registration, ...]:
-        """The scheduler's workers. Raises SchedulerError."""
-        return registrations(await self._ask("GET", f"{url}/json/identity.json", None, _ANSWER_TIMEOUT))
+        """The scheduler's workers, with what they hold if it says so. Raises SchedulerError."""
+        try:
+            return registrations(await self._ask("GET", f"{url}/json/identity.json", None, _ANSWER_TIMEOUT))
+        except SchedulerError as error:
+            # A busy scheduler of 2026.8 cannot write its workers' metrics as JSON, whose keys are tuples then.
+            if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+        return listed_workers(await self._ask("GET", f"{url}/api/v1/get_workers", None, _ANSWER_TIMEOUT))
 
     async def retire(self, url: str, addresses: Sequence[str]) -> frozenset[str]:
         """Moves the data of these workers to others and ends them; returns the addresses for which that was done.
@@ -57,7 +65,7 @@ class Schedulers:
             async with self._session.request(method, url, json=body, timeout=timeout) as response:
                 text = await response.text()
                 if response.status != 200:
-                    raise SchedulerError(_refusal(response.status, url))
+                    raise SchedulerError(_refusal(response.status, url), response.status)
                 reply = json.loads(text)
         except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as error:
             what = str(error) or type(error).__name__

@@ -27,6 +27,7 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
     # Else kopf makes itself an identity from the user's name, and a numeric user need not have one.
     os.environ.setdefault("POD_ID", socket.gethostname())
     stop = asyncio.Event()
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # else a line per probe
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.scanning.disabled = True
     registry = _registry(tuple(options["namespaces"]), settings, stop)
@@ -55,6 +56,7 @@ def _registry(namespaces: Sequence[str], settings: Settings, stop: asyncio.Event
 
     @kopf.on.cleanup(registry=registry)
     async def cleanup(**_: Any) -> None:
+        stop.set()  # kopf waits for it in vain otherwise, until it gives up
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import (
     Cluster,
@@ -30,6 +31,7 @@ from dask_operator.model import (
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
+_DOUBLINGS = 10
 _T = TypeVar("_T", bound=Object)
 
 
@@ -43,8 +45,8 @@ class _Facts:
     retired: set[str] = field(default_factory=set)
     refused: dict[str, float] = field(default_factory=dict)
     failures: dict[Subject, Failure] = field(default_factory=dict)
-    warnings: list[tuple[Subject, str]] = field(default_factory=list)
-    warned: set[tuple[Subject, str]] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+    warned: set[str] = field(default_factory=set)
     status_written: dict[Subject, float] = field(default_factory=dict)
 
 
@@ -105,25 +107,29 @@ class Store:
         if facts := self._facts.get(key):
             facts.failures.pop(subject, None)
 
-    def failed(self, key: Key, subject: Subject, problem: Problem, now: float) -> Failure:
-        """Remembers a failure, and when it should be tried again: later each time, and not everybody at once."""
+    def failed(self, key: Key, subject: Subject, problem: Problem, now: float, at_least: float = 0.0) -> Failure:
+        """Remembers a failure, and when it should be tried again: later each time, and not everybody at once.
+
+        `at_least`: the seconds that the API server asked for.
+        """
         before = self._facts[key].failures.get(subject)
         attempts = before.attempts + 1 if before else 1
-        pause = min(_FIRST_BACKOFF * 2.0 ** (attempts - 1), _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
-        failure = Failure(problem, attempts, now + pause)
+        pause = min(_FIRST_BACKOFF * 2.0 ** min(attempts - 1, _DOUBLINGS), _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
+        failure = Failure(problem, attempts, now + max(pause, at_least))
         self._facts[key].failures[subject] = failure
         return failure
 
-    def warned(self, key: Key, subject: Subject, text: str) -> None:
+    def warned(self, key: Key, text: str) -> None:
         """The API server's warning about an object it accepted; each is planned with once."""
         facts = self._facts[key]
-        if (subject, text) not in facts.warned:
-            facts.warned.add((subject, text))
-            facts.warnings.append((subject, text))
+        if text not in facts.warned:
+            facts.warned.add(text)
+            facts.warnings.append(text)
 
-    def reported(self, key: Key) -> None:
-        """All warnings have become Events."""
-        self._facts[key].warnings.clear()
+    def reported(self, key: Key, texts: Container[str]) -> None:
+        """These warnings have become Events."""
+        if facts := self._facts.get(key):
+            facts.warnings = [text for text in facts.warnings if text not in texts]
 
     def status_written(self, key: Key, subject: Subject, now: float) -> None:
         self._facts[key].status_written[subject] = now
@@ -161,8 +167,8 @@ class Store:
         cluster = self._objects[CLUSTER.kind].get(key)
         facts = self._facts[key] if cluster or (GROUP.kind, key) in self._children else self._facts.pop(key, _Facts())
         return cluster if isinstance(cluster, Cluster) else None, Observed(
-            deployment=next(self._typed(DEPLOYMENT.kind, key, Deployment), None),
-            service=next(self._typed(SERVICE.kind, key, Service), None),
+            deployment=self._scheduler(DEPLOYMENT.kind, key, Deployment),
+            service=self._scheduler(SERVICE.kind, key, Service),
             groups=tuple(self._typed(GROUP.kind, key, Group)),
             pods=tuple(self._typed(POD.kind, key, Pod)),
             survey=facts.survey,
@@ -179,6 +185,10 @@ class Store:
         """Every cluster that anything is known of."""
         return {Key(*named) for named in self._objects[CLUSTER.kind]} | {key for _, key in self._children}
 
+    def _scheduler(self, kind: str, key: Key, type_: type[_T]) -> _T | None:
+        child = self._children.get((kind, key), {}).get(names.scheduler(key.name))
+        return child if isinstance(child, type_) else None
+
     def _typed(self, kind: str, key: Key, type_: type[_T]) -> Iterator[_T]:
         return (child for child in self._children_of(kind, key) if isinstance(child, type_))
 
@@ -193,19 +203,21 @@ class Store:
             return ()
         if seen.uid in self._deleted and not seen.deleting:
             seen = replace(seen, deleting=True)
-        before = _key(known) if known else None
-        key = _key(seen)
+        before = cluster_of(known) if known else None
+        key = cluster_of(seen)
         if known and before != key and before:
             self._children[kind, before].pop(seen.name, None)
         if known and known.uid != seen.uid:
             self._forget_uid(known)
+            if isinstance(known, Cluster):
+                self._facts.pop(known.key, None)
         self._objects[kind][named] = seen
         if not isinstance(seen, Cluster):
             self._children[kind, key][seen.name] = seen
         return (key, before) if before and before != key else (key,)
 
     def _remove(self, kind: str, known: Object) -> Iterable[Key]:
-        key = _key(known)
+        key = cluster_of(known)
         del self._objects[kind][known.namespace, known.name]
         self._forget_uid(known)
         if isinstance(known, Cluster):
@@ -219,7 +231,7 @@ class Store:
 
     def _forget_uid(self, known: Object) -> None:
         self._deleted.discard(known.uid)
-        if isinstance(known, Pod) and (facts := self._facts.get(_key(known))):
+        if isinstance(known, Pod) and (facts := self._facts.get(cluster_of(known))):
             facts.retired.discard(known.uid)
             facts.refused.pop(known.uid, None)
 
@@ -230,7 +242,8 @@ class Store:
         return self._watched.get((kind, namespace), self._watched.get((kind, ""), 0))
 
 
-def _key(about: Object) -> Key:
+def cluster_of(about: Object) -> Key:
+    """The cluster that an object is part of, by its label or by what it says."""
     match about:
         case Cluster():
             return about.key

@@ -20,7 +20,9 @@ from dask_operator.store import Store
 SILENCE = 100.0
 """Seconds without even a bookmark, which come every minute, after which a watch is taken for dead."""
 _DURATION = (240.0, 360.0)
+_SHORTEST = 1.0
 _LONGEST_BACKOFF = 30.0
+_DOUBLINGS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -37,21 +39,20 @@ class Watch:
         self._namespace = namespace
         self._changed = changed
         self._parse = PARSERS[resource.kind]
+        self._errors = 0
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        errors = 0
         while True:
             try:
                 version = await self._list()
                 self.synced.set()
-                errors = 0
                 while True:
                     version = await self._watch(version)
             except ApiError as error:
-                errors += 1
-                await self._pause(error, errors)
+                self._errors += 1
+                await self._pause(error)
 
     async def _list(self) -> str:
         objects: list[Object] = []
@@ -68,10 +69,13 @@ class Watch:
 
     async def _watch(self, version: str) -> str:
         """The resource version at which the watch ended of its own accord."""
-        duration = random.uniform(*_DURATION)
+        duration, began = random.uniform(*_DURATION), asyncio.get_running_loop().time()
+        first = version
         async for event in self._api.watch(self._resource, self._namespace, version, duration, SILENCE):
             self._take(event["type"], event["object"])
             version = event["object"]["metadata"]["resourceVersion"]
+        if version == first and asyncio.get_running_loop().time() < began + _SHORTEST:
+            raise ApiError(0, "WatchEnded", "the watch ended at once")
         return version
 
     def _take(self, type_: str, raw: Json) -> None:
@@ -85,8 +89,9 @@ class Watch:
                 self._store.reached(kind, self._namespace, resource_version(raw))
             case _:
                 raise ApiError(int(raw.get("code", 0)), str(raw.get("reason", type_)), str(raw.get("message", raw)))
+        self._errors = 0
 
-    async def _pause(self, error: ApiError, errors: int) -> None:
+    async def _pause(self, error: ApiError) -> None:
         where = f"in namespace {self._namespace}" if self._namespace else "in all namespaces"
         if error.code == 403:
             hint = "grant the controller's ServiceAccount what the chart's Role grants, or narrow its --namespace"
@@ -96,5 +101,6 @@ class Watch:
             logger.error("there are no %s to watch %s; %s", self._resource.plural, where, hint)
         elif error.code != 410:
             logger.warning("watch of %s %s: %s; listing anew", self._resource.plural, where, error)
-        pause = 0.0 if error.code == 410 and errors == 1 else min(2.0 ** (errors - 1), _LONGEST_BACKOFF)
+        expected = error.code == 410 and self._errors == 1
+        pause = 0.0 if expected else min(2.0 ** min(self._errors - 1, _DOUBLINGS), _LONGEST_BACKOFF)
         await asyncio.sleep(max(pause * random.uniform(0.5, 1.0), error.retry_after))

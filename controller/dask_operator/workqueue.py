@@ -14,6 +14,7 @@ from dask_operator.model import Key
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
+_DOUBLINGS = 10
 
 
 class WorkQueue:
@@ -25,6 +26,7 @@ class WorkQueue:
         self._heap: list[tuple[float, Key]] = []
         self._working: set[Key] = set()
         self._again: dict[Key, float] = {}
+        self._rests: dict[Key, float] = {}
         self._errors: dict[Key, int] = {}
         self._changed = asyncio.Event()
 
@@ -34,6 +36,7 @@ class WorkQueue:
         if key in self._working:
             self._again[key] = min(due, self._again.get(key, due))
             return
+        due = max(due, self._rests.get(key, due))
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
@@ -53,20 +56,22 @@ class WorkQueue:
         """The work on a key has ended. It is not worked on again within `pause` seconds."""
         self._working.discard(key)
         self._errors.pop(key, None)
-        self._requeue(key, self._clock() + pause)
+        if pause:
+            self._rests[key] = self._clock() + pause
+        self._requeue(key)
 
     def failed(self, key: Key) -> float:
         """The work on a key has ended in an error; it is tried again after the returned seconds, longer each time."""
         errors = self._errors[key] = self._errors.get(key, 0) + 1
-        pause = min(_FIRST_BACKOFF * 2.0 ** (errors - 1), _LONGEST_BACKOFF)
+        pause = min(_FIRST_BACKOFF * 2.0 ** min(errors - 1, _DOUBLINGS), _LONGEST_BACKOFF)
         self._working.discard(key)
-        self._again[key] = self._clock() + pause
-        self._requeue(key, self._again[key])
+        self._rests[key] = self._again[key] = self._clock() + pause
+        self._requeue(key)
         return pause
 
-    def _requeue(self, key: Key, earliest: float) -> None:
+    def _requeue(self, key: Key) -> None:
         if (due := self._again.pop(key, None)) is not None:
-            self.add(key, max(due, earliest))
+            self.add(key, due)
 
     def _pop(self) -> Key | None:
         while self._heap and self._heap[0][0] <= self._clock():
@@ -74,6 +79,7 @@ class WorkQueue:
             if self._due.get(key) != due:
                 continue  # an earlier time was asked for since, and has been served
             del self._due[key]
+            self._rests.pop(key, None)
             self._working.add(key)
             return key
         return None

@@ -5,7 +5,7 @@ controller/dask_operator/actions.py; a test compares them.
 {{- define "dask-kubernetes-operator.rules" -}}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]
-  verbs: [list, watch]
+  verbs: [list, watch, patch]
 - apiGroups: [kubernetes.dask.org]
   resources: [daskworkergroups]
   verbs: [get, list, watch, create, patch]

@@ -14,6 +14,7 @@ from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.group import plan_group
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.status import plan_orphan, plan_status
+from dask_operator.plan.view import owned
 
 __all__ = ["Policy", "plan"]
 
@@ -34,6 +35,6 @@ def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy
 def _plan(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
     yield from plan_cluster(cluster, observed, now)
     for group in observed.groups:
-        if not group.deleting:
+        if not group.deleting and owned(group, cluster):
             yield from plan_group(cluster, group, observed, now, policy)
     yield from plan_status(cluster, observed, now)

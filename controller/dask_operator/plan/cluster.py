@@ -20,17 +20,21 @@ def plan_cluster(cluster: Cluster, observed: Observed, now: float) -> Iterator[A
     )
     for subject, child in children:
         if not owned(child, cluster):
-            yield _create(cluster, subject, observed, now)
+            yield _unless_blocked(_create(cluster, subject), observed, now)
     for each in observed.groups:
         if not each.owners and not each.deleting:
-            yield Patch(Subject(GROUP.kind, each.name), build.group_owner(cluster), because="goes with its cluster")
+            yield _unless_blocked(_adopt(cluster, each), observed, now)
     if group and group.copied_replicas != cluster.replicas:
-        yield _copy_replicas(cluster, group)
+        yield _unless_blocked(_copy_replicas(cluster, group), observed, now)
 
 
-def _create(cluster: Cluster, subject: Subject, observed: Observed, now: float) -> Action:
-    if failure := blocked(subject, observed, now):
-        return Wake(failure.until, because=f"{subject.kind} {subject.name}: {failure.problem.message}")
+def _unless_blocked(action: Create | Patch, observed: Observed, now: float) -> Action:
+    if failure := blocked(action.subject, observed, now):
+        return Wake(failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}")
+    return action
+
+
+def _create(cluster: Cluster, subject: Subject) -> Create:
     manifest = {
         SERVICE.kind: build.scheduler_service,
         DEPLOYMENT.kind: build.scheduler_deployment,
@@ -39,7 +43,11 @@ def _create(cluster: Cluster, subject: Subject, observed: Observed, now: float) 
     return Create(manifest, subject, because="the cluster has none")
 
 
-def _copy_replicas(cluster: Cluster, group: Group) -> Action:
+def _adopt(cluster: Cluster, group: Group) -> Patch:
+    return Patch(Subject(GROUP.kind, group.name), build.group_owner(cluster), because="goes with its cluster")
+
+
+def _copy_replicas(cluster: Cluster, group: Group) -> Patch:
     # Once per change of the cluster's replicas: what `kubectl scale daskworkergroup` set in between stays.
     because = f"the cluster's replicas went from {group.copied_replicas} to {cluster.replicas}"
     return Patch(Subject(GROUP.kind, group.name), build.group_replicas(cluster), because)

@@ -5,24 +5,33 @@ Until then its Pod stays, holds its place in the group, and its log can be read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dask_operator.model import Pod
 
 _LIVED = 60.0
 _FIRST_DELAY = 10.0
 _LONGEST_DELAY = 300.0
+_DOUBLINGS = 10
 
 
 def due(pod: Pod) -> float:
     """When to replace an ended worker, in seconds since the epoch."""
     if not _short_lived(pod) or not pod.attempt:
         return 0.0
-    return pod.finished + min(_FIRST_DELAY * 2.0 ** (pod.attempt - 1), _LONGEST_DELAY)
+    delay = _FIRST_DELAY * 2.0 ** min(pod.attempt - 1, _DOUBLINGS)
+    return _ended(pod) + min(delay, _LONGEST_DELAY)
 
 
-def next_attempt(replaced: list[Pod]) -> int:
-    """The attempt of the workers that replace these: 0 where none has failed soon after its start."""
+def next_attempt(replaced: Sequence[Pod]) -> int:
+    """The attempt of the workers that replace these: 0 where none has ended soon after its start."""
     return max((pod.attempt + 1 for pod in replaced if _short_lived(pod)), default=0)
 
 
 def _short_lived(pod: Pod) -> bool:
-    return pod.phase == "Failed" and pod.finished - (pod.started or pod.created) < _LIVED
+    return _ended(pod) - (pod.started or pod.created) < _LIVED
+
+
+def _ended(pod: Pod) -> float:
+    # The kubelet gives no time for a Pod that it has rejected, or evicted.
+    return pod.finished or pod.started or pod.created

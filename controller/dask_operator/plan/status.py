@@ -1,11 +1,12 @@
 """What a DaskCluster and a DaskWorkerGroup say of themselves, and when that is worth a write.
 
-A status is written at once when somebody may be waiting for it: the scheduler is ready, all is as wanted, something is
-wrong. Counts on the way are written every few seconds. Events come with a change for the worse and its end.
+A status is written at once when somebody may be waiting for it: all is as wanted, or something is wrong. What it says
+on the way there is written every few seconds. Events come with a change for the worse and its end.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -15,10 +16,23 @@ from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE, Acti
 from dask_operator.model import Cluster, Group, Json, Object, Observed, Pod, Problem, Subject
 from dask_operator.parse import timestamp
 from dask_operator.plan.victims import REFUSAL_LASTS
-from dask_operator.plan.view import default_group, leaving, live, owned, scheduler_pod, workers
+from dask_operator.plan.view import (
+    ENDED,
+    RECOVERED_AFTER,
+    blocked,
+    default_group,
+    leaving,
+    live,
+    owned,
+    scheduler_pod,
+    workers,
+)
+from dask_operator.plan.view import problem as pod_problem
 
 INTERVAL = 3.0
-"""Seconds between two writes of a status that nobody waits for."""
+"""Seconds between two writes of a DaskCluster's status that nobody waits for."""
+_GROUP_INTERVAL = 30.0
+"""The same of a DaskWorkerGroup's, whose counts its cluster's status has as well."""
 
 READY = "SchedulerReady"
 WORKERS_READY = "WorkersReady"
@@ -43,12 +57,17 @@ def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Ac
     groups = [group for group in observed.groups if not group.deleting and owned(group, cluster)]
     for group in groups:
         status = _group_status(cluster, group, observed, now)
-        yield from _write(Subject(GROUP.kind, group.name), group, group.status, status, observed, now)
+        hurry = _must_be_noted(group, observed) and status["lastOrdinal"] > group.last_ordinal
+        write = SetStatus(Subject(GROUP.kind, group.name), status, _summary(status))
+        yield from _write(write, group, group.status, observed, now, 0.0 if hurry else _GROUP_INTERVAL)
     status = _cluster_status(cluster, groups, observed, now)
-    yield from _write(Subject(CLUSTER.kind, cluster.name), cluster, cluster.status, status, observed, now)
-    for _, text in observed.warnings:
-        message = f"{text} (Kubernetes accepted the object and ignores this)"
-        yield Emit(Subject(CLUSTER.kind, cluster.name), cluster.uid, "Warning", "FieldIgnored", message)
+    write = SetStatus(Subject(CLUSTER.kind, cluster.name), status, _summary(status))
+    yield from _write(write, cluster, cluster.status, observed, now, INTERVAL)
+    restarted = [pod.restarted + RECOVERED_AFTER for pod in observed.pods if now < pod.restarted + RECOVERED_AFTER]
+    if restarted:
+        yield Wake(min(restarted), because="containers that have crashed and run again")
+    for text in observed.warnings:
+        yield Emit(Subject(CLUSTER.kind, cluster.name), cluster.uid, "Warning", "FieldIgnored", text)
 
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:
@@ -58,14 +77,15 @@ def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
     conditions = [_Condition(PROGRESSING, False, *problem), _Condition(DEGRADED, True, *problem)]
     status = {"observedGeneration": group.generation, "conditions": _conditions(group, group.status, conditions, now)}
-    yield from _write(Subject(GROUP.kind, group.name), group, group.status, status, observed, now)
+    write = SetStatus(Subject(GROUP.kind, group.name), status, _summary(status))
+    yield from _write(write, group, group.status, observed, now, _GROUP_INTERVAL)
 
 
 def scheduler_down_since(cluster: Cluster, now: float) -> float:
     """Since when the scheduler has not been ready, as the status has it; `now` if it does not say."""
     condition = _by_type(cluster.status).get(READY, {})
     down = condition.get("status") == "False"
-    return timestamp(str(condition.get("lastTransitionTime"))) if down else now
+    return (down and timestamp(str(condition.get("lastTransitionTime")))) or now
 
 
 def _cluster_status(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> dict[str, Any]:
@@ -97,17 +117,33 @@ def _group_status(cluster: Cluster, group: Group, observed: Observed, now: float
         _progressing(count, scheduler_ready=True),
         _degraded(_group_problem(group, observed, now)),
     ]
-    used = max((pod.ordinal for pod in workers(group, observed)), default=-1)
-    # Not while workers are being created: one whose creation is unsettled must be tried again under its own ordinal.
-    settled = count.live >= count.wanted
     return {
         "observedGeneration": group.generation,
         "replicas": count.live,
         "readyReplicas": count.ready,
         "selector": build.worker_selector(cluster.name, group.name),
-        "lastOrdinal": max(group.last_ordinal, used) if settled else group.last_ordinal,
+        "lastOrdinal": _last_ordinal(group, observed, settled=count.live >= count.wanted),
         "conditions": _conditions(group, group.status, conditions, now),
     }
+
+
+def _last_ordinal(group: Group, observed: Observed, *, settled: bool) -> int:
+    """The highest ordinal up to which all were given. Beyond a gap they count only when no worker is to be created:
+
+    one whose creation is unsettled must be tried again under its own ordinal.
+    """
+    used = {pod.ordinal for pod in workers(group, observed)}
+    if settled:
+        return max(used | {group.last_ordinal})
+    return next(ordinal - 1 for ordinal in itertools.count(group.last_ordinal + 1) if ordinal not in used)
+
+
+def _must_be_noted(group: Group, observed: Observed) -> bool:
+    """Whether a worker goes, or is about to, whose ordinal is not in the status."""
+    pods = workers(group, observed)
+    surplus = _count(group, observed).live > group.replicas
+    going = (pod for pod in pods if surplus or pod.deleting or pod.phase in ENDED or leaving(pod, observed))
+    return any(pod.ordinal > group.last_ordinal for pod in going)
 
 
 def _count(group: Group, observed: Observed) -> _Count:
@@ -168,8 +204,8 @@ def _cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observ
     # A Deployment keeps its last failure for a while after its Pod has come.
     if observed.deployment and observed.deployment.problem and not scheduler:
         problems.append(observed.deployment.problem)
-    if scheduler and scheduler.problem and not scheduler.ready:
-        problems.append(scheduler.problem)
+    if scheduler and (broken := pod_problem(scheduler, now)):
+        problems.append(broken)
     of_groups = ((group, _group_problem(group, observed, now)) for group in groups)
     problems += [Problem(p.reason, f"group {group.name}: {p.message}") for group, p in of_groups if p]
     return next(iter(problems), None)
@@ -185,10 +221,8 @@ def _group_problem(group: Group, observed: Observed, now: float) -> Problem | No
     if kept and _count(group, observed).live > group.replicas:
         why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"
         return Problem("RetirementRefused", f"worker {kept[0]} {why}")
-    failing = (pod for pod in pods if pod.problem and not pod.ready and not pod.deleting and pod.phase != "Succeeded")
-    return next(
-        (Problem(pod.problem.reason, f"{pod.name}: {pod.problem.message}") for pod in failing if pod.problem), None
-    )
+    failing = ((pod.name, pod_problem(pod, now)) for pod in pods)
+    return next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
 
 
 def _conditions(about: Cluster | Group, old: Json, wanted: Iterable[_Condition], now: float) -> list[dict[str, Any]]:
@@ -206,31 +240,38 @@ def _condition(new: _Condition, old: Mapping[str, Any], generation: int, now: fl
         "status": status,
         "reason": new.reason,
         "message": old.get("message") if kept else new.message,
-        "lastTransitionTime": old.get("lastTransitionTime") if same else rfc3339(now),
+        "lastTransitionTime": (same and old.get("lastTransitionTime")) or rfc3339(now),
         "observedGeneration": generation,
     }
 
 
 def _write(
-    subject: Subject, about: Object, old: Json, new: dict[str, Any], observed: Observed, now: float
+    write: SetStatus, about: Object, old: Json, observed: Observed, now: float, interval: float
 ) -> Iterator[Action]:
+    subject, new = write.subject, write.status
     if all(old.get(key) == value for key, value in new.items()):
         return
-    due = observed.status_written.get(subject, about.created) + INTERVAL
+    if failure := blocked(subject, observed, now):
+        yield Wake(failure.until, because=failure.problem.message)
+        return
+    due = observed.status_written.get(subject, about.created) + interval
     if now < due and not _awaited(old, new):
         yield Wake(due, because=f"the status of {subject.kind} {subject.name}")
         return
-    yield SetStatus(subject, new, because=_by_type(new)[PROGRESSING]["message"])
+    yield write
     yield from _events(subject, about, _by_type(old).get(DEGRADED, {}), _by_type(new)[DEGRADED])
 
 
 def _awaited(old: Json, new: Json) -> bool:
     before, after = _by_type(old), _by_type(new)
-    ready = _is(after, READY) and not _is(before, READY)
     settled = not _is(after, PROGRESSING) and (_is(before, PROGRESSING) or PROGRESSING not in before)
-    judgement = [{**conditions.get(DEGRADED, {"status": "False"})} for conditions in (before, after)]
-    worse = judgement[0]["status"] != judgement[1]["status"]
-    return ready or settled or worse
+    # Between the first seconds, when all starts at once, and the end somebody may wait for the scheduler alone.
+    ready = READY in before and _is(after, READY) and not _is(before, READY)
+    return settled or ready or _is(before, DEGRADED) != _is(after, DEGRADED)
+
+
+def _summary(status: Json) -> str:
+    return str(_by_type(status)[PROGRESSING]["message"])
 
 
 def _events(subject: Subject, about: Object, old: Json, new: Json) -> Iterator[Action]:
@@ -248,7 +289,9 @@ def _by_type(status: Json) -> dict[str, Json]:
     conditions = status.get("conditions")
     known = conditions if isinstance(conditions, list) else []
     return {
-        condition["type"]: condition for condition in known if isinstance(condition, Mapping) and "type" in condition
+        condition["type"]: condition
+        for condition in known
+        if isinstance(condition, Mapping) and isinstance(condition.get("type"), str)
     }
 
 

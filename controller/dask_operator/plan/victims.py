@@ -7,7 +7,8 @@ the data to anybody. Candidates are always the group's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from dask_operator.model import Pod, Registration, Survey
@@ -18,7 +19,7 @@ _STARTING_LASTS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Victims:
-    """`delete`: hold nothing; `retire`: with their Dask addresses; `wait_until`: when to look again, if needed."""
+    """`delete`: hold nothing; `retire`: each with its Dask addresses; `wait_until`: when to look again, if needed."""
 
     delete: tuple[Pod, ...] = ()
     retire: tuple[tuple[Pod, str], ...] = ()
@@ -31,9 +32,19 @@ def without_scheduler(surplus: int, pods: Sequence[Pod], gone: bool) -> Victims:
     return Victims(delete=tuple(sorted(idle, key=_pending_then_newest)[:surplus]))
 
 
-def choose(surplus: int, pods: Sequence[Pod], survey: Survey, refused: Mapping[str, float], now: float) -> Victims:
-    """While a scheduler runs, by its answer: first who it does not know, then who is idle and holds least."""
-    known = _registered(pods, survey)
+def choose(
+    surplus: int,
+    pods: Sequence[Pod],
+    survey: Survey,
+    refused: Mapping[str, float],
+    now: float,
+    everyone: Sequence[Pod] = (),
+) -> Victims:
+    """While a scheduler runs, by its answer: first who it does not know, then who is idle and holds least.
+
+    `everyone`: all of the cluster's Pods, where others than the candidates may be the ones the scheduler knows.
+    """
+    known = _registered(everyone or pods, survey)
     strangers = [pod for pod in pods if pod.uid not in known]
     empty = sorted((pod for pod in strangers if not _starting(pod, now)), key=_pending_then_newest)[:surplus]
     surplus -= len(empty)
@@ -46,21 +57,36 @@ def choose(surplus: int, pods: Sequence[Pod], survey: Survey, refused: Mapping[s
         again += [at + REFUSAL_LASTS for uid, at in refused.items() if uid in known and at + REFUSAL_LASTS > now]
     return Victims(
         delete=tuple(empty),
-        retire=tuple((pod, known[pod.uid].address) for pod in retire),
+        retire=tuple((pod, worker.address) for pod in retire for worker in known[pod.uid]),
         wait_until=min(again, default=None),
     )
 
 
-def _registered(pods: Sequence[Pod], survey: Survey) -> dict[str, Registration]:
-    """The registrations by Pod uid. By name, or by address where the user named the worker otherwise."""
-    by_name = {worker.name: worker for worker in survey.workers}
-    by_host = {_host(worker.address): worker for worker in survey.workers}
-    found = ((pod, by_name.get(pod.name) or (by_host.get(pod.ip) if pod.ip else None)) for pod in pods)
-    return {pod.uid: worker for pod, worker in found if worker}
+def _registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registration]]:
+    """The registrations by Pod uid: several where a Pod runs several workers.
+
+    By name; and where the user named workers otherwise by address, if only one Pod has it: with hostNetwork many do.
+    """
+    by_name = {pod.name: pod for pod in pods}
+    hosts = Counter(pod.ip for pod in pods if pod.ip)
+    by_host = {pod.ip: pod for pod in pods if hosts[pod.ip] == 1}
+    found: dict[str, list[Registration]] = {}
+    for worker in survey.workers:
+        pod = by_name.get(_base_name(worker.name, by_name)) or by_host.get(_host(worker.address))
+        if pod:
+            found.setdefault(pod.uid, []).append(worker)
+    return found
 
 
-def _burden(worker: Registration, pod: Pod) -> tuple[bool, int, int, float, str]:
-    return worker.tasks > 0, worker.nbytes, worker.tasks, -pod.created, pod.name
+def _base_name(name: str, known: Container[str]) -> str:
+    """`dask worker --nworkers 2 --name NAME` registers NAME-0 and NAME-1."""
+    base, _, number = name.rpartition("-")
+    return base if name not in known and number.isdecimal() else name
+
+
+def _burden(workers: Sequence[Registration], pod: Pod) -> tuple[bool, int, int, float, str]:
+    tasks, nbytes = sum(worker.tasks for worker in workers), sum(worker.nbytes for worker in workers)
+    return tasks > 0, nbytes, tasks, -pod.created, pod.name
 
 
 def _starting(pod: Pod, now: float) -> bool:

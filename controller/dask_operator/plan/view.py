@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dask_operator import names
-from dask_operator.model import Cluster, Failure, Group, Object, Observed, Pod, Subject
+from dask_operator.model import Cluster, Failure, Group, Object, Observed, Pod, Problem, Subject
 
 ENDED = ("Failed", "Succeeded")
+RECOVERED_AFTER = 60.0
+"""Seconds for which a container that kept crashing must run until it is taken for sound."""
 
 
 def owned(child: Object | None, owner: Object) -> bool:
@@ -33,6 +35,14 @@ def scheduler_pod(observed: Observed) -> Pod | None:
     """The scheduler's Pod, the newest where one is being replaced."""
     pods = [pod for pod in live(observed.pods) if pod.component == names.SCHEDULER]
     return max(pods, key=lambda pod: pod.created, default=None)
+
+
+def problem(pod: Pod, now: float) -> Problem | None:
+    """What is wrong with a Pod; between two crashes too."""
+    if pod.deleting or pod.phase == "Succeeded":
+        return None
+    sound = now >= pod.restarted + RECOVERED_AFTER if pod.restarted else pod.ready
+    return None if sound else pod.problem
 
 
 def default_group(cluster: Cluster, observed: Observed) -> Group | None:

@@ -1,0 +1,25 @@
+"""The real API server keeps the promises to which the unit tier holds its fake."""
+
+from __future__ import annotations
+
+import asyncio
+
+import kopf
+import pytest
+from tests.support.api_contract import CHECKS, Check
+from tests.support.kube import Kube
+
+from dask_operator.api import Api
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_real_server_keeps_the_contract(kube: Kube, monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+    assert info
+
+    async def checked() -> None:
+        async with Api(lambda: info) as api:
+            await check(api, kube.namespace)
+
+    asyncio.run(checked())

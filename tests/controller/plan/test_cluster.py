@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from tests.support.builders import NOON, a_cluster, a_deployment, a_failure, a_group, a_service, seen
+
+from dask_operator import build
+from dask_operator.actions import Create, Patch, Wake
+from dask_operator.model import Observed, Subject
+from dask_operator.plan.cluster import plan_cluster
+
+SERVICE = Subject("Service", "simple-scheduler")
+DEPLOYMENT = Subject("Deployment", "simple-scheduler")
+GROUP = Subject("DaskWorkerGroup", "simple-default")
+GPU = Subject("DaskWorkerGroup", "simple-gpu")
+MISSING = "the cluster has none"
+
+
+def _planned(observed: Observed, workers: int = 3) -> list[object]:
+    return list(plan_cluster(a_cluster(workers=workers), observed, NOON))
+
+
+def test_a_new_cluster_gets_its_service_scheduler_and_group() -> None:
+    cluster = a_cluster()
+    assert _planned(Observed()) == [
+        Create(build.scheduler_service(cluster), SERVICE, MISSING),
+        Create(build.scheduler_deployment(cluster), DEPLOYMENT, MISSING),
+        Create(build.default_group(cluster), GROUP, MISSING),
+    ]
+
+
+def test_a_cluster_that_has_all_gets_nothing() -> None:
+    assert _planned(seen()) == []
+
+
+@pytest.mark.parametrize(
+    ("observed", "subject"),
+    [
+        (seen(service=None), SERVICE),
+        (seen(deployment=None), DEPLOYMENT),
+        (seen(groups=[]), GROUP),
+        (seen(groups=[a_group(deleting=True)]), GROUP),
+        (seen(service=a_service(owners=("uid-of-a-namesake",))), SERVICE),
+        (seen(deployment=a_deployment(owners=("uid-of-a-namesake",))), DEPLOYMENT),
+        (seen(groups=[a_group(owner="uid-of-a-namesake")]), GROUP),
+    ],
+)
+def test_what_is_missing_or_anothers_is_made(observed: Observed, subject: Subject) -> None:
+    (create,) = _planned(observed)
+    assert isinstance(create, Create)
+    assert create.subject == subject
+
+
+@pytest.mark.parametrize("subject", [SERVICE, DEPLOYMENT, GROUP])
+def test_what_was_refused_waits_for_its_time_and_holds_up_nothing_else(subject: Subject) -> None:
+    failures = {subject: a_failure("Forbidden", until=NOON + 8.0)}
+    planned = _planned(Observed(failures=failures))
+    because = f"{subject.kind} {subject.name}: the API server says Forbidden"
+    assert [action for action in planned if isinstance(action, Wake)] == [Wake(NOON + 8.0, because)]
+    created = {action.subject for action in planned if isinstance(action, Create)}
+    assert created == {SERVICE, DEPLOYMENT, GROUP} - {subject}
+    later = list(plan_cluster(a_cluster(), Observed(failures=failures), NOON + 8.0))
+    assert len([action for action in later if isinstance(action, Create)]) == 3
+
+
+def test_a_change_of_the_clusters_replicas_is_copied_once() -> None:
+    (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=5)
+    assert patch == Patch(GROUP, build.group_replicas(a_cluster(workers=5)), "the cluster's replicas went from 3 to 5")
+    assert _planned(seen(groups=[a_group(workers=5)]), workers=5) == []
+
+
+def test_a_direct_scale_of_the_group_stays() -> None:
+    assert _planned(seen(groups=[a_group(workers=9, copied_replicas=3)]), workers=3) == []
+
+
+def test_replicas_of_zero_are_copied() -> None:
+    (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=0)
+    assert isinstance(patch, Patch)
+    assert patch.body["spec"] == {"worker": {"replicas": 0}}
+
+
+def test_a_default_group_without_the_note_gets_the_clusters_replicas() -> None:
+    (patch,) = _planned(seen(groups=[a_group(workers=9, copied_replicas=None)]))
+    assert patch == Patch(GROUP, build.group_replicas(a_cluster()), "the cluster's replicas went from None to 3")
+
+
+def test_other_groups_keep_their_replicas() -> None:
+    assert _planned(seen(groups=[a_group(), a_group("simple-gpu", workers=1)])) == []
+
+
+def test_a_group_goes_with_its_cluster() -> None:
+    groups = [a_group(), a_group("simple-gpu", owner=None), a_group("simple-old", owner=None, deleting=True)]
+    patch = Patch(GPU, build.group_owner(a_cluster()), "goes with its cluster")
+    assert _planned(seen(groups=groups)) == [patch]
+
+
+@pytest.mark.parametrize(
+    ("groups", "subject"), [([a_group(), a_group("simple-gpu", owner=None)], GPU), ([a_group(workers=9)], GROUP)]
+)
+def test_a_patch_that_was_refused_waits_for_its_time(groups: list[object], subject: Subject) -> None:
+    observed = seen(groups=groups, failures={subject: a_failure(until=NOON + 8.0)})  # type: ignore[arg-type]
+    planned = _planned(observed)
+    assert [type(action) for action in planned] == [Wake]

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.support.builders import (
+    GROUP_UID,
+    NOON,
+    a_cluster,
+    a_failed_pod,
+    a_failure,
+    a_group,
+    a_pending_pod,
+    a_pod,
+    a_scheduler_pod,
+    a_service,
+    a_survey,
+    changes,
+    registered,
+    seen,
+)
+
+from dask_operator import names
+from dask_operator.actions import Action, Ask, Create, Delete, Emit, Retire, Wake
+from dask_operator.model import Group, Observed, Pod, Problem, Subject, Survey
+from dask_operator.plan import Policy, plan
+from dask_operator.plan.group import plan_group
+from dask_operator.plan.view import ENDED
+
+PODS = Subject("Pod", "simple-default")
+THE_GROUP = Subject("DaskWorkerGroup", "simple-default")
+URL = "http://10.96.0.7:8787"
+DOWN: dict[str, Any] = {
+    "conditions": [{"type": "SchedulerReady", "status": "False", "lastTransitionTime": "2026-01-01T12:00:00Z"}]
+}
+
+
+def _planned(
+    group: Group, observed: Observed, now: float = NOON, policy: Policy = Policy(), status: dict[str, Any] | None = None
+) -> list[Action]:
+    return list(plan_group(a_cluster(status=status or {}), _noted(group, observed), observed, now, policy))
+
+
+def _noted(group: Group, observed: Observed) -> Group:
+    """The group as its status has it a moment later: with the ordinals of those that go or may have to."""
+    ordinals = [pod.ordinal for pod in observed.pods if pod.group == group.name and group.uid in pod.owners]
+    surplus = len(ordinals) > group.replicas
+    going = any(pod.deleting or pod.phase in ENDED or pod.uid in observed.retired for pod in observed.pods)
+    if not surplus and not going:
+        return group
+    return replace(group, last_ordinal=max([group.last_ordinal, *ordinals]))
+
+
+def _created(actions: Sequence[Action]) -> list[str]:
+    return [action.manifest["metadata"]["name"] for action in actions if isinstance(action, Create)]
+
+
+def _deleted(actions: Sequence[Action]) -> list[str]:
+    return [action.name for action in actions if isinstance(action, Delete)]
+
+
+def _names(*ordinals: int) -> list[str]:
+    return [names.worker("simple-default", GROUP_UID, ordinal) for ordinal in ordinals]
+
+
+# Growing
+
+
+def test_a_new_group_gets_its_workers() -> None:
+    planned = _planned(a_group(workers=3), seen(0))
+    assert _created(planned) == _names(0, 1, 2)
+    assert all(isinstance(a, Create) and (a.subject, a.because) == (PODS, "the group wants 3 workers") for a in planned)
+
+
+def test_a_group_that_has_its_workers_gets_nothing() -> None:
+    assert _planned(a_group(workers=3), seen(3)) == []
+    assert _planned(a_group(workers=0), seen(0)) == []
+
+
+def test_missing_workers_get_ordinals_that_were_never_given() -> None:
+    assert _created(_planned(a_group(workers=3), seen([a_pod(1)]))) == _names(0, 2)
+    assert _created(_planned(a_group(workers=3, last_ordinal=7), seen([a_pod(6), a_pod(9)]))) == _names(8)
+
+
+def test_workers_that_go_do_not_count_and_keep_their_ordinals() -> None:
+    going = [a_pod(0, deleting=True), a_failed_pod(1), a_pod(2)]
+    planned = _planned(a_group(workers=2), seen(going))
+    assert (_created(planned), _deleted(planned)) == (_names(3), [a_pod(1).name])
+    retiring = seen(3, retiring=frozenset({a_pod(0).uid}))
+    assert _created(_planned(a_group(workers=3), retiring)) == _names(3)
+
+
+def test_no_worker_goes_before_its_ordinal_is_noted() -> None:
+    # Else the next one would get its name, which its scheduler may still know.
+    for observed in (seen([a_failed_pod(0), a_pod(1)]), seen(2, retired=frozenset({a_pod(0).uid}))):
+        for noted, deleted in ((-1, []), (0, [a_pod(0).name])):
+            planned = plan_group(a_cluster(), a_group(workers=1, last_ordinal=noted), observed, NOON, Policy())
+            assert _deleted(list(planned)) == deleted
+
+
+def test_the_pods_of_others_do_not_count() -> None:
+    others = [a_pod(0, group="simple-gpu"), a_pod(1, owners=("uid-of-a-namesake",))]
+    assert _created(_planned(a_group(workers=1), seen(others))) == _names(0)
+
+
+def test_no_more_are_created_at_once_than_a_batch() -> None:
+    policy = Policy(batch_size=2)
+    assert _created(_planned(a_group(workers=5), seen(0), policy=policy)) == _names(0, 1)
+    assert _created(_planned(a_group(workers=5), seen(4), policy=policy)) == _names(4)
+
+
+def test_batches_are_apart() -> None:
+    policy, pods = Policy(batch_size=2, batch_delay=10.0), [a_pod(0, created=NOON - 4.0), a_pod(1, created=NOON - 9.0)]
+    group = a_group(workers=5)
+    assert _planned(group, seen(pods), policy=policy) == [Wake(NOON + 6.0, "the pause between batches of workers")]
+    assert _created(_planned(group, seen(pods), NOON + 6.0, policy)) == _names(2, 3)
+    assert _created(_planned(group, seen(0), policy=policy)) == _names(0, 1)
+
+
+def test_after_a_refusal_one_tries_whether_its_reason_is_gone() -> None:
+    failure = a_failure("QuotaExceeded", until=NOON + 8.0)
+    observed, group = seen(1, failures={PODS: failure}), a_group(workers=5)
+    assert _planned(group, observed) == [Wake(NOON + 8.0, "the API server says QuotaExceeded")]
+    assert _created(_planned(group, observed, NOON + 8.0)) == _names(1)
+    assert len(_created(_planned(group, seen(1)))) == 4
+
+
+def test_one_groups_refusal_does_not_hold_up_another() -> None:
+    observed = seen(0, failures={Subject("Pod", "simple-gpu"): a_failure()})
+    assert len(_created(_planned(a_group(workers=3), observed))) == 3
+
+
+# Replacing
+
+
+def test_an_ended_worker_is_replaced_and_said() -> None:
+    failed = a_failed_pod(0)
+    planned = _planned(a_group(workers=2), seen([failed, a_pod(1)]))
+    because = 'ended (Error: container "worker" ended: exit code 1, Error)'
+    assert planned[:2] == [
+        Delete(failed.name, failed.uid, PODS, because),
+        Emit(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{failed.name}: {because}"),
+    ]
+    assert _created(planned) == _names(2)
+
+
+def test_a_worker_that_ended_well_is_replaced() -> None:
+    planned = _planned(a_group(workers=1), seen([a_pod(0, phase="Succeeded")]))
+    assert (_deleted(planned), _created(planned)) == ([a_pod(0).name], _names(1))
+
+
+def test_a_worker_that_keeps_failing_stays_until_it_is_due() -> None:
+    failed = a_failed_pod(0, lived=1.0, attempt=2)
+    group, observed = a_group(workers=2), seen([failed, a_pod(1)])
+    assert _planned(group, observed) == [Wake(NOON + 20.0, "workers that failed soon after their start")]
+    later = _planned(group, observed, NOON + 20.0)
+    assert (_deleted(later), _created(later)) == ([failed.name], _names(2))
+    (create,) = [action for action in later if isinstance(action, Create)]
+    assert create.manifest["metadata"]["annotations"]["kubernetes.dask.org/attempt"] == "3"
+
+
+def test_new_workers_do_not_wait_for_one_that_keeps_failing() -> None:
+    planned = _planned(a_group(workers=3), seen([a_failed_pod(0, lived=1.0, attempt=2), a_pod(1)]))
+    assert _created(planned) == _names(2)
+    assert _deleted(planned) == []
+
+
+def test_those_that_fail_again_and_again_are_counted_though_creating_is_refused() -> None:
+    # Who is deleted before its successor could be made takes along how often it had failed.
+    failed = a_failed_pod(0, lived=1.0, attempt=4, finished=NOON - 600.0)
+    observed = seen([failed], failures={PODS: a_failure(until=NOON + 8.0)})
+    assert _deleted(_planned(a_group(workers=1), observed)) == []
+
+
+def test_those_that_fail_again_and_again_are_counted_though_a_batch_has_to_wait() -> None:
+    failed = a_failed_pod(0, lived=1.0, attempt=4, finished=NOON - 600.0)
+    observed = seen([failed, a_pod(1, created=NOON)])
+    assert _deleted(_planned(a_group(workers=2), observed, policy=Policy(1, 10.0))) == []
+
+
+def test_ended_workers_of_which_there_are_enough_go() -> None:
+    planned = _planned(a_group(workers=1), seen([a_pod(0), a_failed_pod(1, lived=1.0, attempt=3)]))
+    assert (_deleted(planned), _created(planned)) == ([a_pod(1).name], [])
+
+
+# Shrinking
+
+
+def test_a_scale_down_asks_the_scheduler_first() -> None:
+    planned = _planned(a_group(workers=1), seen(3))
+    assert planned == [Ask(URL, "2 of 3 workers of simple-default are to go")]
+
+
+def test_it_asks_once_and_anew_when_the_answer_is_old() -> None:
+    group, pods = a_group(workers=1), [a_pod(0), a_pod(1)]
+    assert _planned(group, seen(pods, asking=True)) == []
+    assert isinstance(_planned(group, seen(pods, survey=a_survey(pods, at=NOON - 5.0)))[0], Ask)
+    assert isinstance(_planned(group, seen(pods, survey=a_survey(pods, at=NOON - 4.9)))[0], Retire)
+
+
+def test_workers_are_retired_by_address_and_none_is_deleted() -> None:
+    pods = [a_pod(0), a_pod(1), a_pod(2)]
+    survey = Survey(NOON, tuple(registered(pod, nbytes=pod.ordinal) for pod in pods))
+    planned = _planned(a_group(workers=1), seen(pods, survey=survey))
+    workers = ((pods[0].uid, "tcp://10.0.0.1:40000"), (pods[1].uid, "tcp://10.0.0.2:40000"))
+    assert planned == [Retire(URL, workers, "the group wants 1 workers")]
+
+
+def test_while_workers_are_being_retired_no_others_are() -> None:
+    pods = [a_pod(number) for number in range(5)]
+    observed = seen(pods, survey=a_survey(pods), retiring=frozenset({pods[0].uid, pods[1].uid}))
+    assert _planned(a_group(workers=3), observed) == []
+    assert _planned(a_group(workers=1), observed) == []
+
+
+def test_the_retired_are_deleted_and_said_at_once() -> None:
+    pods = [a_pod(0), a_pod(1), a_pod(2)]
+    observed = seen(pods, retired=frozenset({pods[0].uid, pods[2].uid}))
+    planned = _planned(a_group(workers=1), observed)
+    because = "retired: its data has moved to other workers"
+    assert planned == [
+        Delete(pods[0].name, pods[0].uid, PODS, because),
+        Delete(pods[2].name, pods[2].uid, PODS, because),
+        Emit(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{pods[0].name}, {pods[2].name}: {because}"),
+    ]
+
+
+def test_a_retired_worker_goes_even_where_it_would_be_wanted_again() -> None:
+    observed = seen(2, retired=frozenset({a_pod(0).uid}))
+    planned = _planned(a_group(workers=2), observed)
+    assert (_deleted(planned), _created(planned)) == ([a_pod(0).name], _names(2))
+
+
+def test_who_is_being_deleted_is_not_deleted_again() -> None:
+    observed = seen([a_pod(0, deleting=True), a_pod(1)], retired=frozenset({a_pod(0).uid}))
+    assert _planned(a_group(workers=1), observed) == []
+
+
+def test_pods_that_hold_nothing_go_first_and_only_as_they_were_seen() -> None:
+    pods = [a_pod(0), a_pending_pod(1)]
+    planned = _planned(a_group(workers=1), seen(pods, survey=a_survey([pods[0]])))
+    because = "surplus, and holds no data"
+    assert changes(planned) == (Delete(pods[1].name, pods[1].uid, PODS, because, pods[1].resource_version),)
+    assert not [action for action in planned if isinstance(action, Retire)]
+
+
+def test_never_a_worker_of_another_group() -> None:
+    own, others = [a_pod(0)], [a_pod(number, group="simple-gpu") for number in range(1, 4)]
+    pods = [*own, *others]
+    planned = _planned(a_group(workers=0), seen(pods, survey=a_survey(pods)))
+    assert planned == [Retire(URL, ((own[0].uid, "tcp://10.0.0.1:40000"),), "the group wants 0 workers")]
+
+
+def test_a_scheduler_that_gives_no_answer_keeps_all_workers() -> None:
+    survey = Survey(NOON - 2.0, problem=Problem("SchedulerUnreachable", "no answer"))
+    assert _planned(a_group(workers=1), seen(3, survey=survey)) == [Wake(NOON + 3.0, "no answer")]
+
+
+def test_a_worker_that_is_refused_is_kept_and_tried_again() -> None:
+    pod = a_pod(0)
+    observed = seen([pod], survey=a_survey([pod]), refused={pod.uid: NOON - 10.0})
+    (wake,) = _planned(a_group(workers=0), observed)
+    assert isinstance(wake, Wake)
+    assert wake.at == NOON + 20.0
+
+
+@pytest.mark.parametrize("scheduler", [None, a_scheduler_pod(phase="Pending"), a_scheduler_pod(deleting=True)])
+def test_while_no_scheduler_runs_only_those_that_have_not_started_go(scheduler: Pod | None) -> None:
+    pods = [a_pod(0), a_pending_pod(1), a_pod(2)]
+    planned = _planned(a_group(workers=1), seen(pods, scheduler=scheduler), NOON + 30.0, status=DOWN)
+    assert changes(planned) == (
+        Delete(pods[1].name, pods[1].uid, PODS, "surplus, and no scheduler runs", pods[1].resource_version),
+    )
+    assert planned[-1] == Wake(NOON + 60.0, "its workers may hold data for a scheduler that returns")
+
+
+def test_a_scheduler_that_is_gone_for_a_minute_has_no_data_to_save() -> None:
+    planned = _planned(a_group(workers=1), seen(3, scheduler=None), NOON + 60.0, status=DOWN)
+    assert len(_deleted(planned)) == 2
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"conditions": [{"type": "SchedulerReady", "status": "True", "lastTransitionTime": "2020-01-01T12:00:00Z"}]},
+        {"conditions": [{"type": "SchedulerReady", "status": "False"}]},
+        {"conditions": [{"type": "SchedulerReady", "status": "False", "lastTransitionTime": None}]},
+        {"conditions": [{"type": "SchedulerReady", "status": "False", "lastTransitionTime": "soon"}]},
+    ],
+)
+def test_a_scheduler_of_which_it_is_not_known_how_long_it_is_gone_may_return(told: dict[str, Any]) -> None:
+    planned = _planned(a_group(workers=1), seen(3, scheduler=None), status=told)
+    assert _deleted(planned) == []
+
+
+def test_deletes_that_were_refused_wait_for_their_time() -> None:
+    failures = {PODS: a_failure(until=NOON + 8.0)}
+    retired = seen(3, retired=frozenset({a_pod(0).uid}), failures=failures)
+    ended = seen([a_failed_pod(0), a_pod(1)], failures=failures)
+    for observed, wanted in ((retired, 2), (ended, 1)):
+        planned = _planned(a_group(workers=wanted), observed)
+        assert _deleted(planned) == []
+        assert [action.at for action in planned if isinstance(action, Wake)] == [NOON + 8.0]
+
+
+def test_one_event_names_ten_of_many() -> None:
+    pods = [a_pending_pod(number) for number in range(25)]
+    planned = _planned(a_group(workers=0), seen(pods, survey=a_survey()))
+    (event,) = [action for action in planned if isinstance(action, Emit)]
+    assert len(_deleted(planned)) == 25
+    assert "and 15 more: surplus, and holds no data" in event.message
+
+
+@pytest.mark.parametrize(
+    ("service", "url"),
+    [
+        (a_service(), "http://10.96.0.7:8787"),
+        (a_service(cluster_ip="fd00::7"), "http://[fd00::7]:8787"),
+        (a_service(cluster_ip="None"), "http://simple-scheduler.default.svc:8787"),
+        (a_service(cluster_ip=""), "http://simple-scheduler.default.svc:8787"),
+        (a_service(ports={"http-dashboard": 80}), "http://10.96.0.7:80"),
+        (None, "http://simple-scheduler.default.svc:8787"),
+    ],
+)
+def test_where_the_scheduler_is_asked(service: Any, url: str) -> None:
+    (ask,) = _planned(a_group(workers=1), seen(2, service=service))
+    assert isinstance(ask, Ask)
+    assert ask.url == url
+
+
+def test_a_group_of_a_deleted_namesake_gets_no_workers() -> None:
+    group = a_group(owner="uid-of-a-namesake", workers=3)
+    planned = plan(a_cluster(), seen(0, groups=[group]), NOON)
+    assert _created([a for a in planned if isinstance(a, Create) and a.subject == PODS]) == []

@@ -1,0 +1,413 @@
+"""Whole plans, folded over a world until there is nothing left to do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from tests.support.builders import (
+    NOON,
+    a_cluster,
+    a_failed_pod,
+    a_group,
+    a_pending_pod,
+    a_pod,
+    changes,
+    condition,
+    seen,
+)
+from tests.support.world import World
+
+from dask_operator.actions import Create, Delete, Emit, Patch, Retire
+from dask_operator.model import Pod, Problem
+from dask_operator.plan import Policy, plan
+
+HOUR = 3600.0
+
+
+def _well(world: World, workers: int, group: str = "simple-default") -> None:
+    """The end that every story has: as many workers as wanted, nothing lost, no name twice, nothing left to do."""
+    assert len(world.running(group)) == workers
+    assert world.lost == []
+    assert [name for name, times in world.names.items() if times > 1] == []
+    for later in (0.0, 60.0, HOUR):
+        world.now += later
+        assert world.plan() == ()
+
+
+def test_a_cluster_is_made() -> None:
+    world = World(workers=3)
+    done = changes(world.settle())
+    assert [action.subject for action in done if isinstance(action, Create)] == [
+        ("Service", "simple-scheduler"),
+        ("Deployment", "simple-scheduler"),
+        ("DaskWorkerGroup", "simple-default"),
+        *[("Pod", "simple-default")] * 3,
+    ]
+    assert world.status()["phase"] == "Running"
+    assert (world.status()["replicas"], world.status()["readyReplicas"]) == (3, 3)
+    assert world.status("DaskWorkerGroup", "simple-default")["lastOrdinal"] == 2
+    _well(world, 3)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 5, 50])
+def test_a_cluster_costs_its_workers_and_five_writes(workers: int) -> None:
+    world = World(workers)
+    world.settle()
+    assert world.writes() <= workers + 5
+    assert not [action for action in world.done if isinstance(action, Emit)]
+    _well(world, workers)
+
+
+def test_a_cluster_that_starts_slowly_costs_two_more() -> None:
+    # That it is on its way, and that the scheduler is ready before the workers are: both are waited for.
+    world = World(workers=5)
+    world.starts = lambda pod: world.now >= NOON + (8.0 if pod.component == "scheduler" else 15.0)
+    world.settle(20.0)
+    world.now = NOON + 8.0
+    world.settle(5.0)
+    world.now = NOON + 15.0
+    world.settle()
+    assert world.writes() <= 5 + 7
+    _well(world, 5)
+
+
+@pytest.mark.parametrize("how", [World.scale, World.scale_cluster])
+def test_scaling_up_and_down(how: Callable[[World, int], None]) -> None:
+    world = World(workers=2)
+    world.settle()
+    for wanted in (7, 3, 0, 4, 1):
+        how(world, wanted)
+        world.settle()
+        _well(world, wanted)
+
+
+def test_a_scale_down_retires_and_then_deletes() -> None:
+    world = World(workers=5)
+    world.settle()
+    world.held = dict.fromkeys(world.running(), 1000)
+    world.scale(2)
+    done = [action for action in world.settle() if isinstance(action, Retire | Delete)]
+    assert [type(action) for action in done] == [Retire, Delete, Delete, Delete]
+    assert isinstance(done[0], Retire)
+    assert len(done[0].workers) == 3
+    assert sum(world.held.values()) == 5000
+    _well(world, 2)
+
+
+def test_workers_without_data_go_before_those_with() -> None:
+    world = World(workers=4)
+    world.settle()
+    holders = world.running()[:2]
+    world.held = dict.fromkeys(holders, 1000)
+    world.scale(2)
+    world.settle()
+    assert sorted(world.running()) == sorted(holders)
+
+
+def test_the_last_holder_of_data_is_kept_and_that_is_said() -> None:
+    world = World(workers=1)
+    world.settle()
+    (last,) = world.running()
+    world.held = {last: 1000}
+    world.scale(0)
+    world.settle(120.0)
+    assert world.running() == [last]
+    told = condition(world.status("DaskWorkerGroup", "simple-default"), "Degraded")
+    assert (told["reason"], last in told["message"]) == ("RetirementRefused", True)
+    assert sum(isinstance(action, Retire) for action in world.done) <= 6, "not without end"
+    world.held.clear()
+    world.settle(120.0)
+    _well(world, 0)
+    assert condition(world.status("DaskWorkerGroup", "simple-default"), "Degraded")["status"] == "False"
+
+
+def test_a_scheduler_that_does_not_answer_keeps_its_workers() -> None:
+    world = World(workers=4)
+    world.settle()
+    world.scheduler_answers = False
+    world.scale(1)
+    world.settle(120.0)
+    assert len(world.running()) == 4
+    assert condition(world.status(), "Degraded")["reason"] == "SchedulerUnreachable"
+    world.scheduler_answers = True
+    world.settle()
+    _well(world, 1)
+
+
+def test_a_scheduler_that_is_gone_has_no_data_to_save() -> None:
+    world = World(workers=4)
+    world.settle()
+    world.starts = lambda pod: pod.component == "worker"
+    for pod in list(world.observed().pods):
+        if pod.component == "scheduler":
+            world.remove("Pod", pod.name)
+    world.scale(1)
+    before = world.now
+    world.settle(50.0)
+    assert len(world.running()) == 4
+    world.settle(60.0)
+    assert len(world.running()) == 1
+    assert world.now >= before + 60.0
+    world.starts = lambda _: True
+    world.settle()
+    _well(world, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Service", "simple-scheduler"),
+        ("Deployment", "simple-scheduler"),
+        ("DaskWorkerGroup", "simple-default"),
+    ],
+)
+def test_what_is_deleted_comes_back(kind: str, name: str) -> None:
+    world = World(workers=2)
+    world.settle()
+    world.remove(kind, name)
+    world.settle()
+    assert world.has(kind, name)
+    _well(world, 2)
+
+
+@pytest.mark.parametrize("end", ["deleted", "Failed", "Succeeded", "Evicted"])
+def test_a_worker_that_goes_is_replaced(end: str) -> None:
+    world = World(workers=3)
+    world.settle()
+    world.now += HOUR
+    first = world.running()[0]
+    if end == "deleted":
+        world.remove("Pod", first)
+    elif end == "Evicted":
+        world.end(first, "Failed", reason="Evicted")
+    else:
+        world.end(first, end)
+    done = changes(world.settle())
+    assert [type(action) for action in done if isinstance(action, Create)] == [Create]
+    assert first not in world.running()
+    _well(world, 3)
+
+
+@pytest.mark.parametrize("end", ["Failed", "Succeeded", "Rejected"])
+def test_workers_that_end_at_once_are_not_replaced_without_end(end: str) -> None:
+    world = World(workers=2)
+    world.settle()
+    created = sum(world.names.values())
+    world.ends = lambda pod: end if pod.name not in before else ""
+    before = world.running()
+    world.scale(4)
+    world.settle(600.0)
+    assert sum(world.names.values()) - created <= 2 * 10, "in ten minutes"
+    world.ends = lambda _: ""
+    world.settle(600.0)
+    assert len(world.running()) == 4
+
+
+def test_no_ordinal_is_given_twice_though_workers_fail_again_and_again() -> None:
+    world = World(workers=2)
+    world.ends = lambda _: "Failed"
+    world.settle(1200.0)
+    world.ends = lambda _: ""
+    world.settle(600.0)
+    _well(world, 2)
+
+
+def test_no_ordinal_is_given_twice_though_workers_go_at_once() -> None:
+    world = World(workers=2)
+    world.settle()
+    for _ in range(5):
+        world.scale(6)
+        world.step()
+        world.step()
+        world.scale(2)
+        world.settle(1.0)
+    world.settle()
+    _well(world, 2)
+
+
+@pytest.mark.parametrize("group", ["simple-default", "simple-gpu"])
+def test_a_quota_stops_its_group_and_lifts(group: str) -> None:
+    world = World(workers=2)
+    world.add_group("simple-gpu", 2)
+    world.settle()
+    quota = Problem("QuotaExceeded", "no more than 3 pods")
+    labels = {"dask.org/workergroup-name": group}
+    world.refuses = lambda raw: (
+        quota if labels.items() <= raw["metadata"]["labels"].items() and len(world.pods(group)) >= 3 else None
+    )
+    for name in ("simple-default", "simple-gpu"):
+        world.scale(6, name=name)
+    world.settle(300.0)
+    other = next(name for name in ("simple-default", "simple-gpu") if name != group)
+    assert (len(world.running(group)), len(world.running(other))) == (3, 6)
+    assert condition(world.status("DaskWorkerGroup", group), "Degraded")["message"] == quota.message
+    refused = [action for action in world.done if isinstance(action, Create)]
+    assert len(refused) < 40, "not without end"
+    world.refuses = lambda _: None
+    world.settle(300.0)
+    _well(world, 6, group)
+    assert condition(world.status(), "Degraded")["status"] == "False"
+
+
+def test_replicas_are_copied_once_and_a_direct_scale_stays() -> None:
+    world = World(workers=2)
+    world.settle()
+    world.scale(5)
+    world.settle()
+    assert len(world.running()) == 5, "a scale of the group is not undone"
+    world.scale_cluster(3)
+    world.settle()
+    assert len(world.running()) == 3, "a change of the cluster is copied"
+    world.scale(1)
+    world.restart_controller()
+    world.settle()
+    assert world.raw("DaskCluster", "simple")["spec"]["worker"]["replicas"] == 3
+    _well(world, 1)
+
+
+def test_what_belongs_to_somebody_else_is_left_alone_and_said() -> None:
+    world = World(workers=2)
+    foreign = {"name": "simple-scheduler", "namespace": "default", "ownerReferences": [{"uid": "another"}]}
+    world.put({"kind": "Service", "metadata": foreign, "spec": {"clusterIP": "10.0.0.1"}})
+    world.settle(120.0)
+    assert world.raw("Service", "simple-scheduler")["metadata"]["ownerReferences"] == [{"uid": "another"}]
+    assert condition(world.status(), "Degraded")["reason"] == "NameTaken"
+    assert len(world.running()) == 2, "the rest goes on"
+    assert world.writes() < 30
+    world.remove("Service", "simple-scheduler")
+    world.settle(120.0)
+    _well(world, 2)
+
+
+def test_never_a_worker_of_another_group() -> None:
+    world = World(workers=3)
+    world.add_group("simple-gpu", 3)
+    world.settle()
+    gpus = world.running("simple-gpu")
+    world.held = dict.fromkeys(world.running(), 1000)
+    world.scale(0)
+    world.settle()
+    assert world.running("simple-gpu") == gpus
+    assert sum(world.held.values()) == 3000
+    assert sum(world.held.get(name, 0) for name in gpus) == 3000
+    _well(world, 0)
+
+
+def test_a_group_that_names_the_cluster_goes_with_it() -> None:
+    world = World(workers=1)
+    world.add_group("simple-gpu", 1)
+    done = world.settle()
+    (patch,) = [action for action in done if isinstance(action, Patch)]
+    assert patch.subject == ("DaskWorkerGroup", "simple-gpu")
+    world.remove("DaskCluster", "simple")
+    assert world.observed().pods == ()
+    assert world.plan() == ()
+
+
+def test_a_group_waits_for_its_cluster() -> None:
+    world = World(workers=1)
+    world.remove("DaskCluster", "simple")
+    world.add_group("simple-gpu", 2)
+    world.settle()
+    assert condition(world.status("DaskWorkerGroup", "simple-gpu"), "Degraded")["reason"] == "ClusterNotFound"
+    assert world.pods("simple-gpu") == []
+    assert world.writes() == 1
+
+
+def test_a_cluster_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    assert plan(a_cluster(deleting=True), seen(0, service=None), NOON) == ()
+
+
+def test_batches_of_workers() -> None:
+    world = World(workers=7, policy=Policy(batch_size=3, batch_delay=10.0))
+    world.settle()
+    created = [parsed.created for parsed in sorted(world.pods(), key=lambda pod: pod.ordinal)]
+    assert created == [created[0]] * 3 + [created[0] + 10.0] * 3 + [created[0] + 20.0]
+    _well(world, 7)
+
+
+@pytest.mark.parametrize("killed_after", range(9))
+def test_a_controller_that_is_killed_while_it_creates_tries_the_same_names_again(killed_after: int) -> None:
+    world = World(workers=8)
+    world.step()
+    planned = world.plan()
+    wanted = [action.manifest["metadata"]["name"] for action in planned if isinstance(action, Create)]
+    assert len(wanted) == 8
+    # Writes go out side by side: any of them may have been done.
+    random.Random(killed_after).shuffle(shuffled := list(planned))
+    world.apply(shuffled, only=killed_after)
+    world.restart_controller()
+    world.settle()
+    assert sorted(pod.name for pod in world.pods()) == sorted(wanted)
+    _well(world, 8)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happens_it_ends_well(seed: int) -> None:
+    """Random scaling, deletions, failures, restarts of the controller and plans that are cut short."""
+    chance = random.Random(seed)
+    world = World(workers=chance.randrange(6))
+    world.add_group("simple-gpu", chance.randrange(4))
+    for _ in range(30):
+        _something_happens(world, chance)
+        world.apply(world.plan(), only=chance.choice([None, None, 1, 3]))
+        world.run_pods()
+        world.now += chance.choice([0.0, 1.0, 30.0])
+        for pod in world.running():
+            world.held.setdefault(pod, chance.choice([0, 0, 1000]))
+    world.refuses = lambda _: None
+    world.scheduler_answers = True
+    world.scale(3)
+    world.scale(2, name="simple-gpu")
+    world.settle(1200.0)
+    _well(world, 3)
+    _well(world, 2, "simple-gpu")
+
+
+def _something_happens(world: World, chance: random.Random) -> None:
+    chance.choice([_scaled, _scaled, _scaled, _worker_ends, _object_deleted, _object_deleted, _faults_change])(
+        world, chance
+    )
+
+
+def _scaled(world: World, chance: random.Random) -> None:
+    kind, name = chance.choice(
+        [("DaskWorkerGroup", "simple-default"), ("DaskWorkerGroup", "simple-gpu"), ("DaskCluster", "simple")]
+    )
+    if world.has(kind, name):
+        world.scale(chance.randrange(8), kind, name)
+
+
+def _worker_ends(world: World, chance: random.Random) -> None:
+    if running := world.running():
+        world.end(chance.choice(running), chance.choice(["Failed", "Succeeded"]))
+
+
+def _object_deleted(world: World, chance: random.Random) -> None:
+    pods = [("Pod", pod.name) for pod in _noted(world)]
+    kind, name = chance.choice([*pods, ("Service", "simple-scheduler"), ("Deployment", "simple-scheduler")])
+    world.held.pop(name, None)
+    world.remove(kind, name)
+
+
+def _faults_change(world: World, chance: random.Random) -> None:
+    refused = chance.random() < 0.5
+    world.refuses = lambda raw: Problem("Forbidden", "no") if refused and raw["kind"] == "Pod" else None
+    world.scheduler_answers = chance.random() < 0.5
+    if chance.random() < 0.5:
+        world.restart_controller()
+
+
+def _noted(world: World) -> list[Pod]:
+    """The Pods whose ordinals have been noted: what somebody deletes before nobody can know of."""
+    last = {group.name: group.last_ordinal for group in world.observed().groups}
+    return [pod for pod in world.observed().pods if pod.ordinal <= last.get(pod.group, -1)]
+
+
+def test_the_same_state_and_time_give_the_same_plan() -> None:
+    pods = [a_pod(0), a_pending_pod(1), a_failed_pod(2), a_failed_pod(3, lived=1.0, attempt=2)]
+    for wanted in range(6):
+        observed = seen(pods, groups=[a_group(workers=wanted)])
+        assert plan(a_cluster(), observed, NOON) == plan(a_cluster(), observed, NOON)

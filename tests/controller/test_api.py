@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+import subprocess
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kopf import ConnectionInfo
+from tests.support.builders import NOON_TEXT, raw_group, raw_pod
+from tests.support.clock import Run
+from tests.support.fake_api import FakeApi, connected
+from tests.support.server import serving
+
+from dask_operator.actions import DEPLOYMENT, GROUP, POD
+from dask_operator.api import PAGE, REQUEST_TIMEOUT, Api, ApiError, path
+
+
+def test_paths() -> None:
+    assert path(POD) == "/api/v1/pods"
+    assert path(POD, "ns", "p") == "/api/v1/namespaces/ns/pods/p"
+    assert path(DEPLOYMENT, "ns") == "/apis/apps/v1/namespaces/ns/deployments"
+    assert path(GROUP, "ns", "g") == "/apis/kubernetes.dask.org/v1/namespaces/ns/daskworkergroups/g"
+
+
+def test_a_list_asks_for_a_page_of_what_is_ours_as_of_now(run: Run) -> None:
+    async def listed() -> None:
+        async with connected() as (fake, api):
+            fake.put(raw_pod(0))
+            fake.put(raw_pod(1, metadata={"labels": {"app": "other"}}))
+            page = await api.list_page(POD, "default", "")
+            assert [item["metadata"]["name"] for item in page["items"]] == ["simple-default-worker-0"]
+            (request,) = fake.requests
+            assert request.query == {"limit": str(PAGE), "labelSelector": "dask.org/cluster-name"}
+
+    run(listed())
+
+
+def test_creates_ask_for_warnings_about_unknown_fields(run: Run) -> None:
+    async def created() -> None:
+        async with connected() as (fake, api):
+            fake.warn = lambda raw: [f'unknown field "spec.{raw["kind"]}"', "second"]
+            reply = await api.create(POD, raw_pod())
+            assert reply.body["metadata"]["uid"]
+            assert reply.warnings == ('unknown field "spec.Pod"', "second")
+            assert fake.requests[0].query == {"fieldValidation": "Warn"}
+
+    run(created())
+
+
+def test_a_refusal_says_what_the_api_server_says(run: Run) -> None:
+    async def refused() -> ApiError:
+        async with connected() as (fake, api):
+            message = 'pods "x" is forbidden: exceeded quota: small'
+            fake.fail("POST", POD, 403, reason="Forbidden", message=message)
+            with pytest.raises(ApiError) as caught:
+                await api.create(POD, raw_pod())
+            return caught.value
+
+    error = run(refused())
+    assert (error.code, error.reason, error.retry_after) == (403, "Forbidden", 0.0)
+    assert str(error) == '403 Forbidden: pods "x" is forbidden: exceeded quota: small'
+
+
+def test_too_many_requests_says_when_to_come_back(run: Run) -> None:
+    async def refused() -> ApiError:
+        async with connected() as (fake, api):
+            fake.fail("GET", POD, 429, reason="TooManyRequests", headers={"Retry-After": "17"})
+            with pytest.raises(ApiError) as caught:
+                await api.get(POD, "default", "x")
+            return caught.value
+
+    error = run(refused())
+    assert (error.code, error.retry_after) == (429, 17.0)
+
+
+@pytest.mark.parametrize("text", ["", "<html>Bad Gateway</html>", "[]", "null"])
+def test_an_error_that_is_no_status(run: Run, text: str) -> None:
+    async def refused() -> ApiError:
+        async with connected() as (fake, api):
+            fake.fail("GET", POD, 502, text=text)
+            with pytest.raises(ApiError) as caught:
+                await api.get(POD, "default", "x")
+            return caught.value
+
+    error = run(refused())
+    assert (error.code, error.reason, error.message) == (502, "Bad Gateway", text)
+
+
+@pytest.mark.parametrize("text", ["", "<html>hello</html>"])
+def test_a_success_that_is_no_object_is_a_failure(run: Run, text: str) -> None:
+    async def refused() -> None:
+        async with connected() as (fake, api):
+            fake.fail("GET", POD, 200, text=text)
+            with pytest.raises(ApiError):
+                await api.get(POD, "default", "x")
+
+    run(refused())
+
+
+def test_credentials_that_expired_are_renewed_once(run: Run) -> None:
+    async def renewed() -> None:
+        async with connected() as (fake, api):
+            fake.put(raw_pod())
+            fake.token = "next"
+            assert (await api.get(POD, "default", "simple-default-worker-0")).body["metadata"]["uid"]
+            assert fake.logins == 2
+
+    run(renewed())
+
+
+def test_credentials_that_stay_refused_are_an_error(run: Run) -> None:
+    async def refused() -> int:
+        async with connected() as (fake, api):
+            fake.fail("GET", POD, 401, reason="Unauthorized", times=5)
+            with pytest.raises(ApiError) as caught:
+                await api.get(POD, "default", "x")
+            assert caught.value.code == 401
+            return len(fake.requests)
+
+    assert run(refused()) == 2
+
+
+def test_silence_does_not_last(run: Run) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def waited() -> float:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            with pytest.raises(ApiError, match="did not answer") as caught:
+                await api.get(POD, "default", "x")
+            assert (caught.value.code, caught.value.reason) == (0, "Unreachable")
+            return asyncio.get_running_loop().time()
+
+    assert run(waited()) == pytest.approx(REQUEST_TIMEOUT, abs=1.0)
+
+
+def test_nobody_listens(run: Run) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    async def asked() -> None:
+        async with Api(lambda: ConnectionInfo(server=url)) as api:
+            await api.get(POD, "default", "x")
+
+    with pytest.raises(ApiError, match="the API server did not answer"):
+        run(asked())
+
+
+def test_a_connection_that_was_not_opened_says_so(run: Run) -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        run(Api(lambda: ConnectionInfo(server="http://127.0.0.1:1")).get(POD, "default", "x"))
+
+
+async def _watched(fake: FakeApi, api: Api, number: int, silence: float = 100.0) -> list[Any]:
+    found: list[Any] = []
+    async with aclosing(api.watch(POD, "", "100", 240.0, silence)) as stream:  # type: ignore[type-var]
+        async for event in stream:
+            found.append(event)
+            if len(found) == number:
+                break
+    return found
+
+
+def test_a_watch_gives_events_of_any_size(run: Run) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, api):
+            for number, size in enumerate([1, 70_000, 1_500_000]):
+                fake.put(raw_pod(number, spec={"text": "é" * size}))
+            events = await _watched(fake, api, 3)
+            assert [len(event["object"]["spec"]["text"]) for event in events] == [1, 70_000, 1_500_000]
+            (request,) = fake.requests
+            assert request.query == {
+                "watch": "true",
+                "labelSelector": "dask.org/cluster-name",
+                "resourceVersion": "100",
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": "240",
+            }
+
+    run(watched())
+
+
+def test_a_watch_that_is_silent_is_given_up(run: Run) -> None:
+    async def watched() -> float:
+        async with connected() as (fake, api):
+            asyncio.get_running_loop().call_later(0.5, fake.silence_watches, POD)
+            with pytest.raises(ApiError, match="did not answer"):
+                await _watched(fake, api, 1, silence=100.0)
+            return asyncio.get_running_loop().time()
+
+    assert run(watched()) == pytest.approx(100.0, abs=1.0)
+
+
+def test_a_watch_whose_connection_breaks_is_an_error(run: Run) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, api):
+            asyncio.get_running_loop().call_later(1.0, fake.cut_watches, POD)
+            with pytest.raises(ApiError):
+                await _watched(fake, api, 1)
+
+    run(watched())
+
+
+def test_a_watch_that_is_refused_is_an_error(run: Run) -> None:
+    async def watched() -> ApiError:
+        async with connected() as (fake, api):
+            fake.fail("GET", POD, 403, reason="Forbidden", message="may not watch")
+            with pytest.raises(ApiError) as caught:
+                await _watched(fake, api, 1)
+            return caught.value
+
+    assert run(watched()).code == 403
+
+
+@pytest.mark.parametrize("line", [b"<html>\n", b'{"type": "ADDED"\n', b"\xff\xfe\n"])
+def test_a_watch_that_speaks_no_json_is_an_error(run: Run, line: bytes) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, api):
+            asyncio.get_running_loop().call_later(1.0, fake.send, POD, line)
+            with pytest.raises(ApiError):
+                await _watched(fake, api, 1)
+
+    run(watched())
+
+
+def test_a_status_is_patched_as_a_subresource(run: Run) -> None:
+    async def patched() -> None:
+        async with connected() as (fake, api):
+            fake.put(raw_group())
+            reply = await api.patch(GROUP, "default", "simple-default", {"status": {"replicas": 1}}, "status")
+            assert reply.body["status"] == {"replicas": 1}
+            assert fake.requests[0].subresource == "status"
+
+    run(patched())
+
+
+@pytest.mark.parametrize(
+    ("info", "header"),
+    [
+        ({"token": "abc"}, "Bearer abc"),
+        ({"token": "abc", "scheme": "Token"}, "Token abc"),
+        ({"username": "me", "password": "pw"}, f"Basic {base64.b64encode(b'me:pw').decode()}"),
+        ({}, None),
+    ],
+)
+def test_credentials(run: Run, info: dict[str, Any], header: str | None) -> None:
+    got: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        got.append(request.headers.get("Authorization"))
+        assert request.headers["User-Agent"] == "dask-kubernetes-operator"
+        return web.json_response({})
+
+    async def asked() -> None:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url + "/", **info)) as api:
+            await api.get(POD, "default", "x")
+
+    run(asked())
+    assert got == [header]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server's and a client's self-signed certificate, each its own authority."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("server", "client"):
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+                *("-days", "1", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"),
+                *("-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.crt"),
+            ],
+            check=True,
+            capture_output=True,
+        )
+    return folder
+
+
+def _encoded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+@pytest.mark.parametrize("source", ["paths", "data", "insecure"])
+def test_tls_with_a_client_certificate(run: Run, certificates: Path, source: str) -> None:
+    ca, certificate, key = (certificates / name for name in ("server.crt", "client.crt", "client.key"))
+    infos: dict[str, dict[str, Any]] = {
+        "paths": {"ca_path": str(ca), "certificate_path": str(certificate), "private_key_path": str(key)},
+        "data": {
+            "ca_data": _encoded(ca),
+            "certificate_data": _encoded(certificate),
+            "private_key_data": _encoded(key),
+        },
+        "insecure": {"insecure": True, "certificate_path": str(certificate), "private_key_path": str(key)},
+    }
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate))
+    server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    server.verify_mode = ssl.CERT_REQUIRED
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"at": NOON_TEXT})
+
+    async def asked() -> Any:
+        async with serving(answer, server) as url, Api(lambda: ConnectionInfo(server=url, **infos[source])) as api:
+            return (await api.get(POD, "default", "x")).body
+
+    assert run(asked()) == {"at": NOON_TEXT}
+
+
+def test_a_server_nobody_vouches_for_is_not_trusted(run: Run, certificates: Path) -> None:
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async def asked() -> None:
+        async with serving(answer, server) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            await api.get(POD, "default", "x")
+
+    with pytest.raises(ApiError, match="certificate"):
+        run(asked())

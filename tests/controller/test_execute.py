@@ -1,0 +1,532 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.support.builders import NOON, a_cluster, a_group, a_pod, raw_cluster, raw_group, raw_pod, raw_service
+from tests.support.clock import Run
+from tests.support.fake_api import FakeApi, connected
+from tests.support.server import Answer, serving
+from tests.support.wait import until
+
+from dask_operator import build, parse
+from dask_operator.actions import (
+    CLUSTER,
+    EVENT,
+    GROUP,
+    POD,
+    SERVICE,
+    Action,
+    Ask,
+    Create,
+    Delete,
+    Emit,
+    Patch,
+    Retire,
+    SetStatus,
+    Wake,
+)
+from dask_operator.api import Api
+from dask_operator.execute import IN_FLIGHT, Executor
+from dask_operator.model import Failure, Key, Observed, Pod, Subject
+from dask_operator.scheduler import Schedulers
+from dask_operator.store import Store
+from dask_operator.workqueue import WorkQueue
+
+KEY = Key("default", "simple")
+PODS = Subject("Pod", "simple-default")
+THE_GROUP = Subject("DaskWorkerGroup", "simple-default")
+THE_CLUSTER = Subject("DaskCluster", "simple")
+THE_SERVICE = Subject("Service", "simple-scheduler")
+
+
+@dataclass
+class Bench:
+    """An executor and all that it works on."""
+
+    fake: FakeApi
+    store: Store
+    queue: WorkQueue
+    executor: Executor
+    started: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    async def execute(self, *actions: Action) -> Observed:
+        await self.executor.execute(KEY, actions)
+        return self.observed()
+
+    def observed(self) -> Observed:
+        return self.store.snapshot(KEY)[1]
+
+    def pods(self) -> list[Pod]:
+        return list(self.observed().pods)
+
+    async def woken(self, seconds: float = 3600.0) -> float | None:
+        """In how many seconds the cluster is planned again, None for not within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.queue.get()
+        except TimeoutError:
+            return None
+        return asyncio.get_running_loop().time() - self.started
+
+
+@asynccontextmanager
+async def _bench(*objects: dict[str, Any]) -> AsyncIterator[Bench]:
+    """A cluster and its group, and these objects, in the API server and in the store."""
+    loop = asyncio.get_running_loop()
+
+    def clock() -> float:
+        return NOON + loop.time()
+
+    async with connected() as (fake, api), Schedulers() as schedulers:
+        store, queue = Store(), WorkQueue(clock)
+        for raw in (raw_cluster(), raw_group(), *objects):
+            store.observe(raw["kind"], parse.PARSERS[raw["kind"]](fake.put(raw)))
+        executor = Executor(api, store, schedulers, queue, clock)
+        try:
+            yield Bench(fake, store, queue, executor)
+        finally:
+            await executor.close()
+
+
+def _creates(number: int) -> list[Create]:
+    pods = build.workers(a_cluster(), a_group(), range(number), 0)
+    return [Create(pod, PODS, "the group wants workers") for pod in pods]
+
+
+def _create_service() -> Create:
+    return Create(build.scheduler_service(a_cluster()), THE_SERVICE, "the cluster has none")
+
+
+def _delete(pod: Pod, version: int | None = None) -> Delete:
+    return Delete(pod.name, pod.uid, PODS, "surplus", version)
+
+
+def test_what_was_created_is_known_at_once_and_planned_with(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            await bench.execute(*_creates(3))
+            assert len(bench.fake.objects(POD)) == 3
+            assert sorted(pod.ordinal for pod in bench.pods()) == [0, 1, 2]
+            assert await bench.woken() == 0.0
+
+    run(done())
+
+
+def test_writes_go_out_side_by_side_but_not_all_at_once(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            open_at_once = 0
+            reply = bench.fake.answer
+            now = 0
+
+            async def counted(request: web.Request) -> web.StreamResponse:
+                nonlocal open_at_once, now
+                now += 1
+                open_at_once = max(open_at_once, now)
+                await asyncio.sleep(0.1)
+                now -= 1
+                return await reply(request)
+
+            async with serving(counted) as url:
+                bench.fake.url = url
+                async with _connected_anew(bench) as executor:
+                    await executor.execute(KEY, _creates(IN_FLIGHT * 3))
+            assert open_at_once == IN_FLIGHT
+            assert len(bench.fake.objects(POD)) == IN_FLIGHT * 3
+
+    run(done())
+
+
+@asynccontextmanager
+async def _connected_anew(bench: Bench) -> AsyncIterator[Executor]:
+    async with Api(bench.fake.login) as api, Schedulers() as schedulers:
+        yield Executor(api, bench.store, schedulers, bench.queue, lambda: NOON)
+
+
+def test_a_create_whose_reply_was_lost_is_tried_again_without_making_two(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.fail("POST", POD, 500, reason="InternalError", after=True)
+            observed = await bench.execute(*_creates(1))
+            assert observed.failures[PODS].problem.reason == "InternalError"
+            assert observed.pods == ()
+            observed = await bench.execute(*_creates(1))
+            assert (len(bench.fake.objects(POD)), len(observed.pods), observed.failures) == (1, 1, {})
+
+    run(done())
+
+
+def test_what_exists_already_and_is_somebody_elses_is_a_failure(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.put(raw_service(metadata={"ownerReferences": [{"uid": "another"}]}))
+            observed = await bench.execute(_create_service())
+            problem = observed.failures[THE_SERVICE].problem
+            assert problem.reason == "NameTaken"
+            assert "delete or rename it, or the cluster" in problem.message
+
+    run(done())
+
+
+def test_what_is_ours_but_lost_its_label_is_a_failure_and_not_tried_again_at_once(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            metadata = {"labels": {}, "ownerReferences": [{"uid": a_cluster().uid}]}
+            bench.fake.put(raw_service(metadata=metadata))
+            observed = await bench.execute(_create_service())
+            assert THE_SERVICE in observed.failures
+
+    run(done())
+
+
+def test_a_refusal_is_remembered_and_stops_the_rest_about_its_subject_alone(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.fail("POST", POD, 403, reason="Forbidden", message="exceeded quota: small", times=1000)
+            observed = await bench.execute(*_creates(200), _create_service())
+            failure = observed.failures[PODS]
+            assert failure.problem.reason == "QuotaExceeded"
+            assert "exceeded quota: small; raise the quota or scale down" in failure.problem.message
+            assert failure.attempts == 1
+            assert failure.until > NOON
+            assert len(bench.fake.asked("POST", "pods")) <= IN_FLIGHT
+            assert observed.service is not None
+
+    run(done())
+
+
+def test_the_time_the_api_server_names_is_kept(run: Run) -> None:
+    async def done() -> Failure:
+        async with _bench() as bench:
+            bench.fake.fail("POST", POD, 429, reason="TooManyRequests", headers={"Retry-After": "30"})
+            return (await bench.execute(*_creates(1))).failures[PODS]
+
+    assert run(done()).until >= NOON + 30.0
+
+
+def test_a_success_ends_a_failure(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.fail("POST", POD, 403, reason="Forbidden")
+            assert PODS in (await bench.execute(*_creates(1))).failures
+            assert (await bench.execute(*_creates(1))).failures == {}
+
+    run(done())
+
+
+def test_the_api_servers_warnings_are_planned_with_once(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.warn = lambda _: ['unknown field "spec.contaners"']
+            observed = await bench.execute(*_creates(20))
+            assert observed.warnings == (
+                'Pod simple-default: unknown field "spec.contaners" (Kubernetes accepted it and ignores this)',
+            )
+
+    run(done())
+
+
+def test_warnings_that_come_beside_another_event_are_not_lost(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.warn = lambda _: ['unknown field "spec.contaners"']
+            observed = await bench.execute(*_creates(1), Emit(THE_GROUP, "uid", "Normal", "Recovered", "no longer"))
+            assert len(observed.warnings) == 1
+
+    run(done())
+
+
+def test_a_delete_is_of_the_very_pod_as_it_was_seen(run: Run) -> None:
+    async def done() -> None:
+        async with _bench(raw_pod(0), raw_pod(1)) as bench:
+            first, second = bench.pods()
+            observed = await bench.execute(_delete(first), _delete(second, second.resource_version))
+            assert bench.fake.objects(POD) == []
+            assert [pod.deleting for pod in observed.pods] == [True, True], "until the watch says that they are gone"
+            bodies = {seen.name: seen.body["preconditions"] for seen in bench.fake.asked("DELETE")}
+            assert bodies == {
+                first.name: {"uid": first.uid},
+                second.name: {"uid": second.uid, "resourceVersion": str(second.resource_version)},
+            }
+
+    run(done())
+
+
+def test_a_pod_that_changed_since_is_left_and_looked_at_again(run: Run) -> None:
+    async def done() -> None:
+        async with _bench(raw_pod(0)) as bench:
+            (pod,) = bench.pods()
+            bench.fake.put(raw_pod(0, status={"phase": "Running"}))
+            observed = await bench.execute(_delete(pod, pod.resource_version))
+            assert len(bench.fake.objects(POD)) == 1
+            assert observed.failures == {}
+            assert [(pod.deleting, pod.phase) for pod in observed.pods] == [(False, "Running")], "as it is now"
+
+    run(done())
+
+
+def test_a_pod_that_is_gone_already_is_success(run: Run) -> None:
+    async def done() -> None:
+        async with _bench(raw_pod(0)) as bench:
+            (pod,) = bench.pods()
+            bench.fake.drop(POD, pod.name)
+            observed = await bench.execute(_delete(pod))
+            assert (observed.failures, [pod.deleting for pod in observed.pods]) == ({}, [True])
+
+    run(done())
+
+
+def test_a_patch_is_known_at_once(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            patch = Patch(THE_GROUP, build.group_replicas(a_cluster(workers=8)), "replicas")
+            (group,) = (await bench.execute(patch)).groups
+            assert (group.replicas, group.copied_replicas) == (8, 8)
+
+    run(done())
+
+
+def test_a_patch_of_what_is_gone_is_no_failure(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.drop(GROUP, "simple-default")
+            assert (await bench.execute(Patch(THE_GROUP, {"spec": {}}, "replicas"))).failures == {}
+
+    run(done())
+
+
+def test_a_status_is_written_after_the_changes_and_before_the_events(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            status = SetStatus(THE_CLUSTER, {"phase": "Running"}, "ready")
+            event = Emit(THE_CLUSTER, a_cluster().uid, "Warning", "Unschedulable", "no room")
+            observed = await bench.execute(event, status, *_creates(2))
+            order = [(seen.method, seen.plural) for seen in bench.fake.requests]
+            assert order == [("POST", "pods")] * 2 + [("PATCH", "daskclusters"), ("POST", "events")]
+            assert bench.fake.find(CLUSTER, "simple")["status"] == {"phase": "Running"}  # type: ignore[index]
+            cluster = bench.store.snapshot(KEY)[0]
+            assert cluster
+            assert cluster.status == {"phase": "Running"}
+            assert observed.status_written[THE_CLUSTER] >= NOON
+
+    run(done())
+
+
+def test_a_status_is_written_where_the_crd_has_no_status_subresource(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.status_subresource = False
+            await bench.execute(SetStatus(THE_CLUSTER, {"phase": "Running"}, "ready"))
+            assert bench.fake.find(CLUSTER, "simple")["status"] == {"phase": "Running"}  # type: ignore[index]
+
+    run(done())
+
+
+def test_an_event_is_about_its_object_and_recorded_once(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            event = Emit(THE_GROUP, a_group().uid, "Warning", "Unschedulable", "no room")
+            observed = await bench.execute(event, event)
+            (recorded,) = bench.fake.objects(EVENT)
+            assert recorded["involvedObject"] == {
+                "apiVersion": "kubernetes.dask.org/v1",
+                "kind": "DaskWorkerGroup",
+                "namespace": "default",
+                "name": "simple-default",
+                "uid": a_group().uid,
+            }
+            assert (recorded["reason"], recorded["message"]) == ("Unschedulable", "no room")
+            assert observed.failures == {}
+
+    run(done())
+
+
+def test_an_event_that_is_refused_is_logged_and_nothing_else(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.fail("POST", EVENT, 403, reason="Forbidden", message="may not")
+            assert (await bench.execute(Emit(THE_GROUP, "u", "Warning", "Unschedulable", "x"))).failures == {}
+
+    run(done())
+    assert "default/simple: event Unschedulable not recorded: 403 Forbidden: may not" in caplog.text
+
+
+def test_a_wake_is_for_its_time(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            await bench.execute(Wake(NOON + 100.0, "backoff"), Wake(NOON + 50.0, "status"))
+            assert await bench.woken() == pytest.approx(50.0, abs=0.1)
+
+    run(done())
+
+
+def test_nothing_to_do_plans_nothing_more(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            await bench.execute()
+            assert await bench.woken() is None
+            assert bench.fake.requests == []
+
+    run(done())
+
+
+def _identity(*pods: Pod) -> Answer:
+    async def answer(request: web.Request) -> web.Response:
+        workers = {f"tcp://{pod.ip}:4000": {"name": pod.name, "metrics": {}} for pod in pods}
+        listed = [{"name": pod.name, "address": f"tcp://{pod.ip}:4000"} for pod in pods]
+        if request.path.endswith("get_workers"):
+            return web.json_response({"num_workers": len(pods), "workers": listed})
+        return web.json_response({"workers": workers})
+
+    return answer
+
+
+def test_an_answer_is_a_fact_for_a_later_plan(run: Run) -> None:
+    async def done() -> None:
+        async with _bench(raw_pod(0)) as bench, serving(_identity(a_pod(0), a_pod(1))) as url:
+            assert (await bench.execute(Ask(url, "scale down"))).asking
+            await until(lambda: not bench.observed().asking, "the answer")
+            survey = bench.observed().survey
+            assert survey
+            assert {worker.name for worker in survey.workers} == {a_pod(0).name, a_pod(1).name}
+            assert await bench.woken() is not None
+
+    run(done())
+
+
+def test_a_question_does_not_hold_up_the_plan(run: Run) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def done() -> None:
+        async with _bench() as bench, serving(answer) as url:
+            async with asyncio.timeout(1.0):
+                assert (await bench.execute(Ask(url, "scale down"))).asking
+
+    run(done())
+
+
+def test_no_answer_is_a_fact_as_well(run: Run) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async def done() -> None:
+        async with _bench() as bench, serving(answer) as url:
+            await bench.execute(Ask(url, "scale down"))
+            await until(lambda: not bench.observed().asking, "the answer")
+            survey = bench.observed().survey
+            assert survey
+            assert survey.problem
+            assert survey.problem.reason == "SchedulerError"
+            assert survey.at >= NOON
+
+    run(done())
+
+
+def _retiring(*addresses: str) -> Answer:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({address: {} for address in addresses})
+
+    return answer
+
+
+def test_only_those_the_scheduler_names_are_retired(run: Run) -> None:
+    async def done() -> None:
+        async with _bench(raw_pod(0), raw_pod(1)) as bench, serving(_retiring("tcp://10.0.0.1:1")) as url:
+            first, second = bench.pods()
+            workers = ((first.uid, "tcp://10.0.0.1:1"), (second.uid, "tcp://10.0.0.2:1"))
+            observed = await bench.execute(Retire(url, workers, "scale down"))
+            assert observed.retiring == {first.uid, second.uid}
+            await until(lambda: not bench.observed().retiring, "the end of the retirement")
+            assert bench.observed().retired == {first.uid}
+            assert list(bench.observed().refused) == [second.uid]
+            assert await bench.woken() is not None
+
+    run(done())
+
+
+def test_a_pod_of_several_dask_workers_is_retired_when_all_of_them_are(run: Run) -> None:
+    async def done() -> None:
+        async with _bench(raw_pod(0)) as bench, serving(_retiring("tcp://10.0.0.1:1")) as url:
+            (pod,) = bench.pods()
+            workers = ((pod.uid, "tcp://10.0.0.1:1"), (pod.uid, "tcp://10.0.0.1:2"))
+            await bench.execute(Retire(url, workers, "scale down"))
+            await until(lambda: not bench.observed().retiring, "the end of the retirement")
+            assert bench.observed().retired == frozenset(), "one of its two still holds data"
+
+    run(done())
+
+
+def test_after_a_retirement_without_an_answer_nobody_is_retired(run: Run) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    async def done() -> None:
+        async with _bench(raw_pod(0)) as bench, serving(answer) as url:
+            (pod,) = bench.pods()
+            await bench.execute(Retire(url, ((pod.uid, "tcp://10.0.0.1:1"),), "scale down"))
+            await until(lambda: not bench.observed().retiring, "the end of the retirement")
+            observed = bench.observed()
+            assert (observed.retired, observed.refused) == (frozenset(), {})
+            assert observed.survey
+            assert observed.survey.problem
+
+    run(done())
+
+
+def test_closing_ends_what_runs_beside(run: Run) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError("unreachable")
+
+    async def done() -> None:
+        async with _bench() as bench, serving(answer) as url:
+            await bench.execute(Ask(url, "scale down"))
+            await until(asked.is_set, "the question")
+            await bench.executor.close()
+            await until(ended.is_set, "the end of the question", 5.0)
+
+    run(done())
+
+
+def _logged(caplog: pytest.LogCaptureFixture) -> Sequence[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "dask_operator.execute"]
+
+
+def test_a_line_is_logged_for_each_decision_and_not_for_each_pod(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            await bench.execute(*_creates(50), _create_service(), Wake(NOON, "x"), SetStatus(THE_CLUSTER, {}, "y"))
+
+    with caplog.at_level(logging.INFO):
+        run(done())
+    assert _logged(caplog) == [
+        "default/simple: create Pod simple-default ×50: the group wants workers",
+        "default/simple: create Service simple-scheduler: the cluster has none",
+    ]
+
+
+def test_a_refusal_is_logged_with_when_it_is_tried_again(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.fail("POST", SERVICE, 403, reason="Forbidden", message="may not")
+            await bench.execute(_create_service())
+
+    run(done())
+    assert _logged(caplog) == [
+        "default/simple: Service simple-scheduler: 403 Forbidden: may not; tried again in 1 s",
+    ]

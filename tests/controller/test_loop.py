@@ -1,0 +1,332 @@
+"""The whole arrow but for kopf: watches, store, queue, plan and execution, against an API server in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from tests.support.builders import NOON, a_cluster, condition, raw_cluster, raw_pod
+from tests.support.clock import Run
+from tests.support.fake_api import FakeApi, serve
+from tests.support.wait import happens, until
+
+from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE, WATCHED, Action
+from dask_operator.api import Api
+from dask_operator.execute import Executor
+from dask_operator.loop import RECONCILERS, Loop
+from dask_operator.model import Key
+from dask_operator.plan import Policy
+from dask_operator.scheduler import Schedulers
+from dask_operator.store import Store
+from dask_operator.watch import Watch
+from dask_operator.workqueue import WorkQueue
+
+WAIT = 300.0
+
+
+@asynccontextmanager
+async def _operating(
+    fake: FakeApi, namespaces: Sequence[str] = ("",), policy: Policy = Policy()
+) -> AsyncIterator[None]:
+    """All parts together, as `operator` puts them, on the test's clock."""
+    loop = asyncio.get_running_loop()
+
+    def clock() -> float:
+        return NOON + loop.time()
+
+    store, queue = Store(), WorkQueue(clock)
+
+    def changed(keys: Iterable[Key]) -> None:
+        for key in keys:
+            queue.add(key)
+
+    async with Api(fake.login) as api, Schedulers() as schedulers:
+        executor = Executor(api, store, schedulers, queue, clock)
+        watches = [Watch(api, store, resource, scope, changed) for scope in namespaces for resource in WATCHED]
+        tasks = [asyncio.create_task(watch.run()) for watch in watches]
+        await asyncio.gather(*(watch.synced.wait() for watch in watches))
+        tasks.append(asyncio.create_task(Loop(store, queue, executor, policy, clock).run()))
+        try:
+            yield
+            assert not any(task.done() for task in tasks), "it runs until it is cancelled"
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await executor.close()
+
+
+def _workers(fake: FakeApi) -> list[dict[str, Any]]:
+    return [pod for pod in fake.objects(POD) if pod["metadata"]["labels"]["dask.org/component"] == "worker"]
+
+
+async def _has_workers(fake: FakeApi, number: int) -> None:
+    await until(lambda: len(_workers(fake)) == number, f"{number} workers", WAIT)
+
+
+def _run_pods(fake: FakeApi) -> None:
+    """The kubelet's part."""
+    ready = {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    for pod in fake.objects(POD):
+        if pod["status"]["phase"] == "Pending":
+            fake.put({**pod, "status": ready})
+
+
+def _start_scheduler(fake: FakeApi, name: str = "simple") -> None:
+    labels = {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
+    metadata = {"name": f"{name}-scheduler-abc", "namespace": "default", "labels": labels}
+    fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}})
+
+
+def _status(fake: FakeApi) -> dict[str, Any]:
+    found = fake.find(CLUSTER, "simple")
+    return (found or {}).get("status") or {}
+
+
+def _last_ordinal(fake: FakeApi) -> int:
+    group = fake.find(GROUP, "simple-default") or {}
+    return int((group.get("status") or {}).get("lastOrdinal", -1))
+
+
+def test_a_cluster_is_made_and_says_so(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=3))
+            await _has_workers(fake, 3)
+            assert fake.find(SERVICE, "simple-scheduler")
+            assert fake.find(DEPLOYMENT, "simple-scheduler")
+            assert fake.find(GROUP, "simple-default")
+            _start_scheduler(fake)
+            _run_pods(fake)
+            await until(lambda: _status(fake).get("readyReplicas") == 3, "the status", WAIT)
+            assert _status(fake)["phase"] == "Running"
+            settled = len(fake.writes)
+            await asyncio.sleep(1200.0)
+            assert len(fake.writes) == settled, "nothing is written to a cluster that is as it should be"
+
+    run(operated())
+
+
+def test_a_cluster_costs_its_workers_and_five_writes(run: Run) -> None:
+    async def operated() -> int:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=20))
+            await _has_workers(fake, 20)
+            _start_scheduler(fake)
+            _run_pods(fake)
+            await until(lambda: _status(fake).get("readyReplicas") == 20, "the status", WAIT)
+            await asyncio.sleep(60.0)
+            return len(fake.writes)
+
+    assert run(operated()) <= 20 + 5
+
+
+def test_a_scale_and_a_deletion_are_followed(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=2))
+            await _has_workers(fake, 2)
+            group = fake.find(GROUP, "simple-default")
+            assert group
+            fake.put({**group, "spec": {**group["spec"], "worker": {**group["spec"]["worker"], "replicas": 5}}})
+            await _has_workers(fake, 5)
+            await until(lambda: _last_ordinal(fake) == 4, "the last ordinal to be noted", WAIT)
+            gone = _workers(fake)[0]["metadata"]["name"]
+            fake.drop(POD, gone)
+            await _has_workers(fake, 5)
+            assert gone not in {pod["metadata"]["name"] for pod in _workers(fake)}
+            fake.drop(SERVICE, "simple-scheduler")
+            await until(lambda: fake.find(SERVICE, "simple-scheduler"), "the Service to come back", WAIT)
+
+    run(operated())
+
+
+def test_a_start_in_a_world_that_is_as_it_should_be_writes_nothing(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake:
+            async with _operating(fake):
+                fake.put(raw_cluster(workers=3))
+                await _has_workers(fake, 3)
+                _start_scheduler(fake)
+                _run_pods(fake)
+                await until(lambda: _status(fake).get("readyReplicas") == 3, "the status", WAIT)
+                await asyncio.sleep(60.0)
+            before = len(fake.writes)
+            async with _operating(fake):
+                await asyncio.sleep(60.0)
+                assert len(fake.writes) == before
+
+    run(operated())
+
+
+def test_a_controller_killed_while_it_creates_makes_exactly_as_many(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake:
+            async with _operating(fake, policy=Policy(batch_size=7)):
+                fake.put(raw_cluster(workers=50))
+                await until(lambda: len(_workers(fake)) >= 10, "some workers", WAIT)
+            assert len(_workers(fake)) < 50
+            async with _operating(fake):
+                await _has_workers(fake, 50)
+                await asyncio.sleep(60.0)
+                assert len(_workers(fake)) == 50
+
+    run(operated())
+
+
+def test_creates_whose_replies_are_lost_make_exactly_as_many(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.fail("POST", POD, 504, reason="Timeout", after=True, times=7)
+            fake.put(raw_cluster(workers=30))
+            await _has_workers(fake, 30)
+            await asyncio.sleep(60.0)
+            assert len(_workers(fake)) == 30
+
+    run(operated())
+
+
+def test_a_lagging_watch_makes_no_two(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=0))
+            await until(lambda: fake.find(GROUP, "simple-default"), "the group", WAIT)
+            fake.silence_watches(POD)
+            cluster = raw_cluster(workers=10)
+            fake.put(cluster)
+            await _has_workers(fake, 10)
+            await asyncio.sleep(30.0)
+            assert len(_workers(fake)) == 10
+
+    run(operated())
+
+
+def test_a_quota_is_said_and_one_try_is_made_now_and_then(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            message = "exceeded quota: small"
+            quota = fake.fail("POST", POD, 403, reason="Forbidden", message=message, times=100_000)
+            fake.put(raw_cluster(workers=10))
+            await until(lambda: _status(fake).get("conditions"), "the status", WAIT)
+            told = condition(_status(fake), "Degraded")
+            assert (told["reason"], told["status"]) == ("QuotaExceeded", "True")
+            assert "QuotaExceeded" in {event["reason"] for event in fake.objects(EVENT)}
+            before = len(fake.asked("POST", "pods"))
+            await asyncio.sleep(600.0)
+            assert len(fake.asked("POST", "pods")) - before <= 20, "in ten minutes"
+            quota.times = 0
+            await _has_workers(fake, 10)
+
+    run(operated())
+
+
+@pytest.mark.parametrize(("method", "resource"), [("PATCH", CLUSTER), ("PATCH", GROUP), ("DELETE", POD)])
+def test_writes_that_stay_refused_are_tried_now_and_then(run: Run, method: str, resource: Any) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.fail(method, resource, 403, reason="Forbidden", message="may not", times=100_000)
+            fake.put(raw_cluster(workers=2))
+            await _has_workers(fake, 2)
+            _start_scheduler(fake)
+            _run_pods(fake)
+            failed = {"phase": "Failed", "startTime": "2025-01-01T12:00:00Z", "reason": "Evicted"}
+            fake.put({**_workers(fake)[0], "status": failed})
+            often = await happens(lambda: len(fake.asked(method, resource.plural)) > 60, 120.0)
+            assert not often, "sixty requests within two minutes"
+
+    run(operated())
+
+
+def test_the_time_the_api_server_names_is_kept(run: Run) -> None:
+    async def operated() -> int:
+        async with serve() as fake, _operating(fake):
+            fake.fail("POST", SERVICE, 429, reason="TooManyRequests", headers={"Retry-After": "30"}, times=100_000)
+            fake.put(raw_cluster(workers=0))
+            await asyncio.sleep(100.0)
+            return len(fake.asked("POST", "services"))
+
+    assert 2 <= run(operated()) <= 4
+
+
+def test_only_the_namespaces_given_are_operated(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake:
+            for namespace in ("one", "two", "three"):
+                fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+            async with _operating(fake, ["one", "two"]):
+                await _has_workers(fake, 2)
+                await asyncio.sleep(30.0)
+            assert {pod["metadata"]["namespace"] for pod in _workers(fake)} == {"one", "two"}
+
+    run(operated())
+
+
+class _Broken(Executor):
+    """Fails for one cluster, and counts how many are worked on at a time."""
+
+    def __init__(self) -> None:
+        self.tried: list[Key] = []
+        self.now = self.most = 0
+
+    async def execute(self, key: Key, actions: Sequence[Action]) -> None:
+        self.tried.append(key)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(1.0)
+        self.now -= 1
+        if key.name == "broken":
+            raise ValueError("a mistake of ours")
+
+
+@asynccontextmanager
+async def _looping(*clusters: str) -> AsyncIterator[tuple[_Broken, WorkQueue]]:
+    loop = asyncio.get_running_loop()
+    store, queue, executor = Store(), WorkQueue(loop.time), _Broken()
+    for name in clusters:
+        store.observe("DaskCluster", a_cluster(name))
+        queue.add(Key("default", name))
+    task = asyncio.create_task(Loop(store, queue, executor, Policy(), loop.time).run())
+    yield executor, queue
+    assert not task.done()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def test_one_clusters_error_is_that_clusters(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def looped() -> list[Key]:
+        async with _looping("broken", "well") as (executor, queue):
+            await asyncio.sleep(10.0)
+            queue.add(Key("default", "well"))
+            await asyncio.sleep(10.0)
+            return executor.tried
+
+    with caplog.at_level(logging.ERROR):
+        tried = run(looped())
+    assert tried.count(Key("default", "well")) == 2
+    assert 3 <= tried.count(Key("default", "broken")) <= 6, "later each time"
+    assert "default/broken: tried again in 0.5 s after an error" in caplog.text
+    assert "a mistake of ours" in caplog.text
+
+
+def test_no_cluster_waits_for_another_but_not_all_run_at_once(run: Run) -> None:
+    async def looped() -> int:
+        async with _looping(*(f"c{number}" for number in range(40))) as (executor, _):
+            await until(lambda: len(executor.tried) == 40, "all clusters", 20.0)
+            return executor.most
+
+    assert run(looped()) == RECONCILERS
+
+
+def test_a_pod_of_nobodys_cluster_is_left_alone(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_pod())
+            await asyncio.sleep(60.0)
+            assert fake.writes == []
+
+    run(operated())

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from distributed import Client
+from tests.support.builders import (
+    NOON,
+    NOON_TEXT,
+    SERVICE_SPEC,
+    WORKER_SPEC,
+    raw_cluster,
+    raw_deployment,
+    raw_group,
+    raw_object,
+    raw_pod,
+    raw_service,
+)
+from tests.support.dask import a_dask_cluster, http_port
+
+from dask_operator import parse
+from dask_operator.model import Metadata, Problem, Registration
+
+
+def test_a_cluster() -> None:
+    raw = raw_cluster(workers=2)
+    raw["metadata"] |= {"generation": 4, "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    raw["spec"]["worker"]["metadata"] = {"labels": {"e": "f"}}
+    raw["spec"]["scheduler"]["metadata"] = {"annotations": {"g": "h"}}
+    cluster = parse.cluster(raw | {"status": {"phase": "Running"}})
+    assert cluster.key == ("default", "simple")
+    assert (cluster.uid, cluster.resource_version, cluster.generation) == ("uid-of-simple", 7, 4)
+    assert (cluster.replicas, cluster.created, cluster.deleting) == (2, NOON, False)
+    assert cluster.metadata == Metadata({"a": "b"}, {"c": "d"})
+    assert cluster.worker_metadata == Metadata({"e": "f"})
+    assert cluster.scheduler_metadata == Metadata(annotations={"g": "h"})
+    assert (cluster.worker_spec, cluster.service_spec) == (WORKER_SPEC, SERVICE_SPEC)
+    assert cluster.status == {"phase": "Running"}
+
+
+def test_a_group() -> None:
+    raw = raw_group(workers=0, status={"lastOrdinal": 11})
+    raw["metadata"] |= {
+        "annotations": {"kubernetes.dask.org/replicas": "3"},
+        "deletionTimestamp": NOON_TEXT,
+        "ownerReferences": [{"uid": "one"}, {"uid": "two"}],
+    }
+    raw["spec"]["worker"]["metadata"] = {"labels": {"e": "f"}}
+    group = parse.group(raw)
+    assert (group.cluster, group.replicas, group.copied_replicas, group.last_ordinal) == ("simple", 0, 3, 11)
+    assert (group.deleting, group.owners) == (True, ("one", "two"))
+    assert group.worker_metadata == Metadata({"e": "f"})
+
+
+@pytest.mark.parametrize(("note", "copied"), [({}, None), ({"kubernetes.dask.org/replicas": "x"}, None)])
+def test_replicas_that_were_never_copied(note: dict[str, str], copied: int | None) -> None:
+    assert parse.group(raw_group(metadata={"annotations": note})).copied_replicas == copied
+
+
+def test_replicas_that_are_not_given_are_one() -> None:
+    cluster, group = raw_cluster(), raw_group()
+    cluster["spec"]["worker"]["replicas"] = None
+    del (group["spec"]["worker"] | {})["replicas"]
+    group["spec"]["worker"] = {"spec": WORKER_SPEC}
+    assert parse.cluster(cluster).replicas == 1
+    assert parse.group(group).replicas == 1
+
+
+def test_a_running_worker() -> None:
+    status = {
+        "phase": "Running",
+        "podIP": "10.0.0.5",
+        "startTime": NOON_TEXT,
+        "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "worker", "ready": True, "state": {"running": {"startedAt": NOON_TEXT}}}],
+    }
+    pod = parse.pod(raw_pod(4, status=status))
+    assert (pod.cluster, pod.component, pod.group) == ("simple", "worker", "simple-default")
+    assert (pod.phase, pod.ready, pod.ip, pod.started) == ("Running", True, "10.0.0.5", NOON)
+    assert (pod.ordinal, pod.attempt, pod.finished, pod.problem) == (4, 0, 0.0, None)
+    assert pod.owners == ("uid-of-simple-default",)
+
+
+def test_the_attempt_of_a_worker() -> None:
+    annotations = {"kubernetes.dask.org/ordinal": "8", "kubernetes.dask.org/attempt": "2"}
+    assert parse.pod(raw_pod(metadata={"annotations": annotations})).attempt == 2
+
+
+def test_an_image_that_cannot_be_pulled() -> None:
+    message = 'Back-off pulling image "dusk": ErrImagePull: not found'
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
+    container = {"name": "worker", "image": "dusk", "ready": False, "state": waiting}
+    pod = parse.pod(raw_pod(status={"phase": "Pending", "containerStatuses": [container]}))
+    assert pod.problem == Problem("ImagePullBackOff", f'container "worker", image "dusk": {message}')
+    waiting["waiting"] = {"reason": "ErrImagePull", "message": "not found"}
+    assert parse.pod(raw_pod(status={"containerStatuses": [container]})).problem == Problem(
+        "ImagePullBackOff", 'container "worker", image "dusk": not found'
+    ), "the two reasons alternate and are one problem"
+
+
+def test_an_init_containers_image_that_cannot_be_pulled() -> None:
+    container = {"name": "init", "state": {"waiting": {"reason": "InvalidImageName", "message": "bad"}}}
+    waiting = {"name": "worker", "state": {"waiting": {"reason": "PodInitializing"}}}
+    status = {"phase": "Pending", "initContainerStatuses": [container], "containerStatuses": [waiting]}
+    assert parse.pod(raw_pod(status=status)).problem == Problem("InvalidImageName", 'container "init": bad')
+
+
+def test_a_container_that_keeps_ending() -> None:
+    container = {
+        "name": "worker",
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": NOON_TEXT}},
+        "restartCount": 3,
+    }
+    pod = parse.pod(raw_pod(status={"phase": "Running", "containerStatuses": [container]}))
+    assert pod.problem == Problem("CrashLoopBackOff", 'container "worker" keeps ending: exit code 137, OOMKilled')
+
+
+def test_a_pod_for_which_there_is_no_room() -> None:
+    message = "0/3 nodes are available: 3 Insufficient cpu."
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pod = parse.pod(raw_pod(status={"phase": "Pending", "conditions": [scheduled]}))
+    assert pod.problem == Problem("Unschedulable", message)
+
+
+def test_an_evicted_pod() -> None:
+    message = "The node was low on resource: memory."
+    status = {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": NOON_TEXT}
+    pod = parse.pod(raw_pod(status=status))
+    assert (pod.phase, pod.ready, pod.problem) == ("Failed", False, Problem("Evicted", message))
+
+
+def test_a_worker_that_ended_with_an_error() -> None:
+    ended = {"exitCode": 2, "reason": "Error", "message": " no such option\n", "finishedAt": "2026-01-01T12:00:20Z"}
+    container = {"name": "worker", "state": {"terminated": ended}}
+    pod = parse.pod(raw_pod(status={"phase": "Failed", "startTime": NOON_TEXT, "containerStatuses": [container]}))
+    assert (pod.started, pod.finished) == (NOON, NOON + 20.0)
+    assert pod.problem == Problem("Error", 'container "worker" ended: exit code 2, Error, no such option')
+
+
+def test_a_worker_that_ended_well_has_no_problem() -> None:
+    ended = {"exitCode": 0, "reason": "Completed", "finishedAt": NOON_TEXT}
+    status = {"phase": "Succeeded", "containerStatuses": [{"name": "worker", "state": {"terminated": ended}}]}
+    assert parse.pod(raw_pod(status=status)).problem is None
+
+
+def test_containers_that_are_being_created_are_no_problem() -> None:
+    container = {"name": "worker", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    assert parse.pod(raw_pod(status={"phase": "Pending", "containerStatuses": [container]})).problem is None
+
+
+def test_a_deployment_whose_pod_is_refused() -> None:
+    conditions = [
+        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetCreated"},
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"},
+    ]
+    deployment = parse.deployment(raw_deployment(status={"conditions": conditions}))
+    assert (deployment.cluster, deployment.problem) == ("simple", Problem("FailedCreate", "exceeded quota"))
+    conditions[1]["status"] = "False"
+    assert parse.deployment(raw_deployment(status={"conditions": conditions})).problem is None
+
+
+def test_a_service() -> None:
+    service = parse.service(raw_service())
+    assert (service.cluster, service.type, service.cluster_ip) == ("simple", "ClusterIP", "10.96.0.7")
+    assert (service.ports, service.ingress) == ({"tcp-comm": 8786, "http-dashboard": 8787}, False)
+
+
+def test_a_service_whose_type_was_not_given_is_as_kubernetes_makes_it() -> None:
+    assert parse.service(raw_service(spec={"type": None})).type == "ClusterIP"
+
+
+def test_a_load_balancer_with_and_without_an_address() -> None:
+    spec = {"type": "LoadBalancer", "clusterIP": "10.96.0.7"}
+    assert not parse.service(raw_service(spec=spec, status={"loadBalancer": {}})).ingress
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    assert parse.service(raw_service(spec=spec, status=status)).ingress
+
+
+ODD: list[Any] = [None, True, 0, -1, 1.5, "", "x", "é🙂\u0000", [], [None], ["x"], [[]], {}, {"x": None}, {"": []}]
+
+
+def _twisted(raw: Any) -> Iterator[Any]:
+    """The JSON with each of its parts, one after the other, gone or odd."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            yield {k: v for k, v in raw.items() if k != key}
+            for odd in ODD:
+                yield raw | {key: odd}
+            for inner in _twisted(value):
+                yield raw | {key: inner}
+    if isinstance(raw, list):
+        for place, value in enumerate(raw):
+            for inner in [*ODD, *_twisted(value)]:
+                yield [*raw[:place], inner, *raw[place + 1 :]]
+
+
+def _whole(kind: str) -> dict[str, Any]:
+    """An object that has everything a parser looks at."""
+    terminated = {"exitCode": 1, "reason": "Error", "message": "m", "finishedAt": NOON_TEXT}
+    container = {
+        "name": "c",
+        "image": "i",
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "m"}, "terminated": terminated},
+        "lastState": {"terminated": terminated},
+    }
+    conditions = [
+        {"type": "Ready", "status": "False", "reason": "r", "message": "m", "lastTransitionTime": NOON_TEXT},
+        {"type": "ReplicaFailure", "status": "True", "reason": "r", "message": "m"},
+    ]
+    status = {
+        "phase": "Failed",
+        "reason": "",
+        "startTime": NOON_TEXT,
+        "podIP": "10.0.0.1",
+        "lastOrdinal": 3,
+        "conditions": conditions,
+        "initContainerStatuses": [container],
+        "containerStatuses": [container],
+        "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]},
+    }
+    part = {"replicas": 3, "metadata": {"labels": {"a": "b"}}, "spec": WORKER_SPEC, "service": SERVICE_SPEC}
+    metadata = {
+        "deletionTimestamp": None,
+        "generation": 1,
+        "labels": {"dask.org/cluster-name": "simple"},
+        "annotations": {"kubernetes.dask.org/ordinal": "3", "kubernetes.dask.org/replicas": "3"},
+        "ownerReferences": [{"uid": "u"}],
+    }
+    spec = {"cluster": "simple", "worker": part, "scheduler": part, **SERVICE_SPEC}
+    return raw_object(kind, "whole", metadata=metadata, spec=spec, status=status)
+
+
+@pytest.mark.parametrize("kind", parse.PARSERS)
+def test_no_object_makes_a_parser_fail(kind: str) -> None:
+    for raw in _twisted(_whole(kind)):
+        parsed = parse.PARSERS[kind](raw)
+        assert isinstance(parsed.name, str)
+        assert isinstance(parsed.uid, str)
+
+
+@pytest.mark.parametrize("replicas", ["3", 2.0, [3]])
+def test_replicas_of_a_wrong_type_are_not_given(replicas: Any) -> None:
+    raw = raw_group()
+    raw["spec"] = {"worker": {"replicas": replicas}}
+    parsed = parse.group(raw).replicas
+    assert (parsed, type(parsed)) == (1, int)
+
+
+@pytest.mark.parametrize("annotation", ["kubernetes.dask.org/ordinal", "kubernetes.dask.org/replicas"])
+def test_a_number_of_any_length_makes_no_parser_fail(annotation: str) -> None:
+    endless = {"annotations": {annotation: "9" * 5000}}
+    parse.pod(raw_pod(metadata=endless))
+    parse.group(raw_group(metadata=endless))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "0001-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1e9", "²"]
+)
+def test_no_time_makes_a_parser_fail(text: str) -> None:
+    parse.pod(raw_pod(status={"startTime": text}))
+
+
+def test_times() -> None:
+    assert parse.timestamp(NOON_TEXT) == NOON
+    assert parse.timestamp("2026-01-01T12:00:00.250000Z") == NOON + 0.25
+    assert parse.timestamp("noon") == 0.0
+
+
+def test_the_version_of_a_list() -> None:
+    assert parse.resource_version({"metadata": {"resourceVersion": "12"}}) == 12
+    assert parse.resource_version({"metadata": {}}) == 0
+
+
+@pytest.mark.parametrize("identity", [{}, {"workers": None}, {"workers": {"tcp://x:1": None}}, {"workers": []}])
+def test_half_an_identity_makes_no_parser_fail(identity: dict[str, Any]) -> None:
+    parse.registrations(identity)
+
+
+def test_odd_identities_make_no_parser_fail() -> None:
+    metrics = {"managed_bytes": 1, "spilled_bytes": {"memory": 1}, "task_counts": {"executing": 1}}
+    for identity in _twisted({"workers": {"tcp://10.0.0.1:4000": {"name": 1, "metrics": metrics}}}):
+        parse.registrations(identity)
+
+
+def test_what_was_retired() -> None:
+    assert parse.retired({"tcp://10.0.0.1:4000": {"name": "a"}}) == {"tcp://10.0.0.1:4000"}
+    assert parse.retired({}) == frozenset()
+
+
+_RELEASED = threading.Event()
+
+
+def _wait_for_release() -> None:
+    _RELEASED.wait(60.0)
+
+
+def test_the_identity_of_a_real_scheduler() -> None:
+    """Two workers: one holds a result and runs a task, the other does nothing."""
+    with a_dask_cluster(workers=2) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        busy, idle = (worker.address for worker in cluster.workers.values())
+        held = client.submit(bytes, 1_000_000, workers=[busy], pure=False)
+        held.result()
+        running = client.submit(_wait_for_release, workers=[busy])
+        try:
+            found = _once_known(http_port(cluster), busy)
+        finally:
+            _RELEASED.set()
+        running.result()
+        assert set(found) == {busy, idle}
+        assert found[busy].name == str(next(name for name, w in cluster.workers.items() if w.address == busy))
+        assert found[busy].nbytes >= 1_000_000
+        assert found[busy].tasks == 1
+        assert (found[idle].nbytes, found[idle].tasks) == (0, 0)
+
+
+def _once_known(port: int, busy: str) -> dict[str, Registration]:
+    """What the scheduler says as soon as a heartbeat has told it what the worker does."""
+    deadline = time.monotonic() + 15.0
+    found: dict[str, Registration] = {}
+    while time.monotonic() < deadline:
+        # Until the heartbeat after a task's end, distributed 2026.8 cannot write its own identity (500).
+        with suppress(HTTPError), urlopen(f"http://127.0.0.1:{port}/json/identity.json") as reply:
+            found = {worker.address: worker for worker in parse.registrations(json.load(reply))}
+            if found[busy].nbytes and found[busy].tasks:
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited 15 s for the worker's heartbeat to tell of its result and task: {found}")

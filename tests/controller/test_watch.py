@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.support.builders import a_pod, raw_group, raw_pod
+from tests.support.clock import Run
+from tests.support.fake_api import FakeApi, connected
+from tests.support.wait import happens, until
+
+from dask_operator import api
+from dask_operator.actions import GROUP, POD
+from dask_operator.model import Key
+from dask_operator.store import Store
+from dask_operator.watch import SILENCE, Watch
+
+KEY = Key("default", "simple")
+
+
+@dataclass
+class Watching:
+    """A watch of Pods that runs against a fake."""
+
+    fake: FakeApi
+    store: Store
+    watch: Watch
+    changed: list[Key] = field(default_factory=list)
+
+    def names(self) -> set[str]:
+        return {pod.name for pod in self.store.snapshot(KEY)[1].pods}
+
+    async def sees(self, *numbers: int) -> None:
+        wanted = {f"simple-default-worker-{number}" for number in numbers}
+        await until(lambda: self.names() == wanted, f"the store to have {wanted}, not {self.names()}", 200.0)
+
+    def lists(self) -> int:
+        return len(self.fake.asked("GET", "pods"))
+
+    def watches(self) -> list[str]:
+        """The versions from which it has watched."""
+        return [seen.query["resourceVersion"] for seen in self.fake.requests if seen.query.get("watch")]
+
+
+@asynccontextmanager
+async def _watching(*pods: dict[str, Any], namespace: str = "") -> AsyncIterator[Watching]:
+    async with connected() as (fake, connection):
+        for pod in pods:
+            fake.put(pod)
+        store = Store()
+        changed: list[Key] = []
+
+        def tell(keys: Iterable[Key]) -> None:
+            changed.extend(keys)
+
+        watching = Watching(fake, store, Watch(connection, store, POD, namespace, tell), changed)
+        task = asyncio.create_task(watching.watch.run())
+        try:
+            await asyncio.wait_for(watching.watch.synced.wait(), 100.0)
+            await until(lambda: fake.watching(POD), "the watch to be open", 100.0)
+            yield watching
+            assert not task.done(), "a watch goes on until it is cancelled"
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def test_what_there_is_is_known_once_synced(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0), raw_pod(1)) as watching:
+            assert watching.names() == {"simple-default-worker-0", "simple-default-worker-1"}
+            assert watching.changed == [KEY]
+
+    run(watched())
+
+
+def test_a_list_of_several_pages_is_one_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "PAGE", 2)
+
+    async def watched() -> None:
+        async with _watching(*map(raw_pod, range(5))) as watching:
+            assert len(watching.names()) == 5
+            assert watching.lists() == 3
+
+    run(watched())
+
+
+def test_events_reach_the_store_and_tell_whom_they_matter_to(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0)) as watching:
+            watching.changed.clear()
+            watching.fake.put(raw_pod(1))
+            await watching.sees(0, 1)
+            watching.fake.put(raw_pod(1, status={"phase": "Running"}))
+            await until(lambda: "Running" in {p.phase for p in watching.store.snapshot(KEY)[1].pods}, "a change", 5.0)
+            watching.fake.drop(POD, "simple-default-worker-0")
+            await watching.sees(1)
+            assert watching.changed == [KEY, KEY, KEY]
+            assert watching.lists() == 1
+
+    run(watched())
+
+
+def test_only_its_own_namespace(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0), namespace="default") as watching:
+            watching.fake.put(raw_pod(1, metadata={"namespace": "other"}))
+            watching.fake.put(raw_pod(2))
+            await watching.sees(0, 2)
+            assert Key("other", "simple") not in set(watching.store.keys())
+
+    run(watched())
+
+
+def test_a_bookmark_is_where_the_next_watch_begins(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0)) as watching:
+            reached = watching.fake.bookmark(POD)
+            watching.fake.end_watches(POD)
+            overtaken = a_pod(5, resource_version=reached)
+            await until(lambda: len(watching.watches()) == 2, "the next watch", 10.0)
+            assert watching.watches()[1] == str(reached)
+            assert list(watching.store.learn("Pod", overtaken)) == [], "it may be gone again already"
+            assert watching.lists() == 1, "a watch that ended as it should goes on where it was"
+            watching.fake.put(raw_pod(1))
+            await watching.sees(0, 1)
+
+    run(watched())
+
+
+def test_a_watch_that_ends_at_its_time_misses_nothing(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0)) as watching:
+            for number in range(1, 5):
+                for _ in range(4):
+                    await asyncio.sleep(60.0)
+                    watching.fake.bookmark(POD)
+                watching.fake.put(raw_pod(number))
+            await watching.sees(*range(5))
+            assert len(watching.watches()) > 2
+            assert watching.lists() == 1
+
+    run(watched())
+
+
+def _gone(watching: Watching) -> None:
+    """What the API server does when it has forgotten the version from which a watch is to go on."""
+    watching.fake.end_watches(POD)
+    watching.fake.drop(POD, "simple-default-worker-0")
+    watching.fake.put(raw_pod(2))
+    watching.fake.compact()
+
+
+def _error(watching: Watching) -> None:
+    status = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "etcd has no leader"}
+    watching.fake.send(POD, {"type": "ERROR", "object": status})
+    _behind_its_back(watching)
+
+
+def _cut(watching: Watching) -> None:
+    watching.fake.cut_watches(POD)
+    _behind_its_back(watching)
+
+
+def _silence(watching: Watching) -> None:
+    watching.fake.silence_watches(POD)
+    _behind_its_back(watching)
+
+
+def _garbage(watching: Watching) -> None:
+    watching.fake.send(POD, b"<html>\n")
+    _behind_its_back(watching)
+
+
+def _behind_its_back(watching: Watching) -> None:
+    watching.fake.silence_watches(POD)
+    watching.fake.drop(POD, "simple-default-worker-0")
+    watching.fake.put(raw_pod(2))
+
+
+@pytest.mark.parametrize("fault", [_gone, _error, _cut, _silence, _garbage])
+def test_what_was_missed_is_made_good_by_a_list(run: Run, fault: Any) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0), raw_pod(1)) as watching:
+            watching.changed.clear()
+            fault(watching)
+            await watching.sees(1, 2)
+            assert watching.lists() == 2
+            assert set(watching.changed) == {KEY}
+
+    run(watched())
+
+
+def test_silence_is_given_up_after_its_time(run: Run) -> None:
+    async def watched() -> float:
+        async with _watching(raw_pod(0)) as watching:
+            watching.fake.silence_watches(POD)
+            start = asyncio.get_running_loop().time()
+            await until(lambda: watching.lists() == 2, "the next list", 200.0)
+            return asyncio.get_running_loop().time() - start
+
+    assert run(watched()) == pytest.approx(SILENCE, abs=2.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "may not watch pods in all namespaces: a fault on demand; grant the controller's ServiceAccount"),
+        (404, "there are no pods to watch in all namespaces; install the CRDs"),
+        (500, "watch of pods in all namespaces: 500"),
+    ],
+)
+def test_a_list_that_is_refused_is_tried_again_and_said(
+    run: Run, caplog: pytest.LogCaptureFixture, status: int, said: str
+) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, connection):
+            fake.fail("GET", POD, status, times=3)
+            watch = Watch(connection, Store(), POD, "", lambda _: None)
+            task = asyncio.create_task(watch.run())
+            await asyncio.wait_for(watch.synced.wait(), 60.0)
+            task.cancel()
+
+    with caplog.at_level(logging.WARNING):
+        run(watched())
+    assert len(caplog.records) == 3
+    assert caplog.records[0].getMessage().startswith(said)
+
+
+def test_it_comes_back_when_the_api_server_says(run: Run) -> None:
+    async def watched() -> float:
+        async with connected() as (fake, connection):
+            fake.fail("GET", POD, 429, headers={"Retry-After": "45"})
+            watch = Watch(connection, Store(), POD, "", lambda _: None)
+            task = asyncio.create_task(watch.run())
+            await asyncio.wait_for(watch.synced.wait(), 100.0)
+            task.cancel()
+            return asyncio.get_running_loop().time()
+
+    assert run(watched()) == pytest.approx(45.0, abs=0.5)
+
+
+def test_errors_make_it_wait_longer_each_time(run: Run) -> None:
+    async def watched() -> int:
+        async with connected() as (fake, connection):
+            fake.fail("GET", POD, 500, times=10_000)
+            task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
+            await asyncio.sleep(600.0)
+            task.cancel()
+            return len(fake.requests)
+
+    assert 20 < run(watched()) < 60
+
+
+@pytest.mark.parametrize(("status", "reason"), [(410, "Expired"), (500, "InternalError"), (403, "Forbidden")])
+def test_a_watch_that_never_works_does_not_list_without_end(run: Run, status: int, reason: str) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, connection):
+            refused = {"matches": lambda seen: seen.query.get("watch") == "true", "times": 10_000}
+            fake.fail("GET", POD, status, reason=reason, **refused)
+            task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
+            often = await happens(lambda: len(fake.asked("GET")) > 50, 300.0)
+            task.cancel()
+            assert not often, "fifty lists within five minutes"
+
+    run(watched())
+
+
+def test_a_watch_that_ends_at_once_is_not_opened_without_end(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0)) as watching:
+            for _ in range(100):
+                watching.fake.end_watches(POD)
+                await asyncio.sleep(0.05)
+            assert len(watching.watches()) < 20, "within five seconds"
+
+    run(watched())
+
+
+def test_an_object_that_is_half_valid_stops_no_watch(run: Run) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, connection):
+            store = Store()
+            fake.put(raw_group("odd", spec={"cluster": 1, "worker": []}, status={"conditions": "x"}))
+            fake.put(raw_group())
+            watch = Watch(connection, store, GROUP, "", lambda _: None)
+            task = asyncio.create_task(watch.run())
+            await asyncio.wait_for(watch.synced.wait(), 5.0)
+            task.cancel()
+            assert [group.name for group in store.snapshot(KEY)[1].groups] == ["simple-default"]
+
+    run(watched())

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import asyncio
+
+from tests.support.clock import Run
+
+from dask_operator.model import Key
+from dask_operator.workqueue import WorkQueue
+
+A, B, C = Key("default", "a"), Key("default", "b"), Key("other", "a")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _queue() -> WorkQueue:
+    return WorkQueue(asyncio.get_running_loop().time)
+
+
+async def _empty(queue: WorkQueue, seconds: float = 1000.0) -> bool:
+    """Whether nothing comes in that time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await queue.get()
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_a_key_asked_for_twice_is_worked_on_once(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        queue.add(A)
+        assert await queue.get() == A
+        queue.done(A)
+        assert await _empty(queue)
+
+    run(worked())
+
+
+def test_keys_come_in_the_order_in_which_they_are_due(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A, at=5.0)
+        queue.add(B, at=1.0)
+        queue.add(C, at=3.0)
+        assert [(await queue.get(), _now()) for _ in range(3)] == [(B, 1.0), (C, 3.0), (A, 5.0)]
+
+    run(worked())
+
+
+def test_the_earliest_time_asked_for_counts(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A, at=50.0)
+        queue.add(A, at=10.0)
+        queue.add(A, at=20.0)
+        assert (await queue.get(), _now()) == (A, 10.0)
+        queue.done(A)
+        assert await _empty(queue), "the later times are served with the earliest"
+
+    run(worked())
+
+
+def test_an_earlier_time_wakes_who_waits_for_a_later_one(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A, at=50.0)
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(1.0)
+        queue.add(B)
+        assert (await waiting, _now()) == (B, 1.0)
+        assert (await queue.get(), _now()) == (A, 50.0)
+
+    run(worked())
+
+
+def test_a_key_is_never_worked_on_twice_at_a_time(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        assert await queue.get() == A
+        queue.add(A)
+        assert await _empty(queue), "it is being worked on"
+        queue.done(A)
+        assert await queue.get() == A, "and again afterwards"
+        queue.done(A)
+        assert await _empty(queue)
+
+    run(worked())
+
+
+def test_a_time_asked_for_during_the_work_is_kept(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        await queue.get()
+        queue.add(A, at=30.0)
+        queue.add(A, at=20.0)
+        queue.add(A, at=40.0)
+        queue.done(A)
+        assert (await queue.get(), _now()) == (A, 20.0)
+
+    run(worked())
+
+
+def test_a_pause_holds_for_what_was_asked_for_during_the_work(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        await queue.get()
+        queue.add(A)
+        queue.done(A, pause=0.5)
+        assert (await queue.get(), _now()) == (A, 0.5)
+
+    run(worked())
+
+
+def test_a_pause_holds_for_what_is_asked_for_afterwards(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        await queue.get()
+        queue.done(A, pause=0.5)
+        queue.add(A)
+        assert (await queue.get(), _now()) == (A, 0.5)
+
+    run(worked())
+
+
+def test_a_pause_holds_for_its_own_key_alone(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        await queue.get()
+        queue.done(A, pause=500.0)
+        queue.add(B)
+        assert (await queue.get(), _now()) == (B, 0.0)
+
+    run(worked())
+
+
+def test_errors_are_tried_again_later_each_time(run: Run) -> None:
+    async def worked() -> list[float]:
+        queue = _queue()
+        queue.add(A)
+        pauses = []
+        for _ in range(10):
+            before = _now()
+            await queue.get()
+            pauses.append(queue.failed(A))
+            assert _now() - before == (pauses[-2] if len(pauses) > 1 else 0.0)
+        return pauses
+
+    assert run(worked()) == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_errors_without_end_are_tried_again_without_end(run: Run) -> None:
+    async def worked() -> float:
+        queue = _queue()
+        for _ in range(1100):
+            queue.failed(A)
+        return queue.failed(A)
+
+    assert run(worked()) == 60.0, "seventeen hours of errors, a minute each"
+
+
+def test_a_success_ends_the_series_of_errors(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        for outcome in (queue.failed, queue.failed, queue.done):
+            queue.add(A)
+            await queue.get()
+            outcome(A)
+        queue.add(A)
+        await queue.get()
+        assert queue.failed(A) == 0.5
+
+    run(worked())
+
+
+def test_one_keys_errors_delay_no_other(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A)
+        await queue.get()
+        queue.failed(A)
+        queue.add(B)
+        assert (await queue.get(), _now()) == (B, 0.0)
+
+    run(worked())
+
+
+def test_who_waits_can_be_cancelled_without_losing_a_key(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(A, at=5.0)
+        assert await _empty(queue, seconds=1.0)
+        assert (await queue.get(), _now()) == (A, 5.0)
+
+    run(worked())

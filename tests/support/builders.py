@@ -1,0 +1,232 @@
+"""Objects for tests: each is whole as it is, and takes what a test is about as an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dask_operator.actions import Action, Create, Delete, Patch, SetStatus
+from dask_operator.model import (
+    Cluster,
+    Deployment,
+    Failure,
+    Group,
+    Observed,
+    Pod,
+    Problem,
+    Registration,
+    Service,
+    Subject,
+    Survey,
+)
+
+NOON = 1_767_268_800.0
+NOON_TEXT = "2026-01-01T12:00:00Z"
+NAMESPACE = "default"
+CLUSTER_UID = "uid-of-simple"
+GROUP_UID = "uid-of-simple-default"
+
+WORKER_SPEC: dict[str, Any] = {"containers": [{"name": "worker", "image": "dask", "args": ["dask", "worker"]}]}
+SCHEDULER_SPEC: dict[str, Any] = {"containers": [{"name": "scheduler", "image": "dask", "args": ["dask", "scheduler"]}]}
+SERVICE_SPEC: dict[str, Any] = {
+    "type": "ClusterIP",
+    "selector": {"dask.org/cluster-name": "simple", "dask.org/component": "scheduler"},
+    "ports": [
+        {"name": "tcp-comm", "port": 8786, "targetPort": "tcp-comm"},
+        {"name": "http-dashboard", "port": 8787, "targetPort": "http-dashboard"},
+    ],
+}
+
+
+def a_cluster(name: str = "simple", *, workers: int = 3, **others: Any) -> Cluster:
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "uid": f"uid-of-{name}",
+        "resource_version": 1,
+        "created": NOON - 600.0,
+        "generation": 1,
+        "worker_spec": WORKER_SPEC,
+        "scheduler_spec": SCHEDULER_SPEC,
+        "service_spec": SERVICE_SPEC,
+    }
+    return Cluster(name=name, replicas=workers, **defaults | others)
+
+
+def a_group(name: str = "simple-default", *, workers: int = 3, owner: str | None = CLUSTER_UID, **others: Any) -> Group:
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "uid": f"uid-of-{name}",
+        "resource_version": 1,
+        "created": NOON - 600.0,
+        "owners": (owner,) if owner else (),
+        "cluster": "simple",
+        "generation": 1,
+        "copied_replicas": workers if name.endswith("-default") else None,
+        "worker_spec": WORKER_SPEC,
+    }
+    return Group(name=name, replicas=workers, **defaults | others)
+
+
+def a_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> Pod:
+    """A worker, running for ten minutes, number `number` of its group."""
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "name": f"{group}-worker-{number}",
+        "uid": f"uid-of-{group}-worker-{number}",
+        "resource_version": 100 + number,
+        "created": NOON - 600.0,
+        "owners": (f"uid-of-{group}",),
+        "cluster": "simple",
+        "component": "worker",
+        "phase": "Running",
+        "ready": True,
+        "ip": f"10.0.0.{number + 1}",
+        "started": NOON - 600.0,
+        "ordinal": number,
+    }
+    return Pod(group=group, **defaults | others)
+
+
+def a_pending_pod(number: int = 0, **others: Any) -> Pod:
+    defaults: dict[str, Any] = {"phase": "Pending", "ready": False, "ip": "", "started": 0.0}
+    return a_pod(number, **defaults | others)
+
+
+def a_failed_pod(number: int = 0, *, lived: float = 600.0, finished: float = NOON, **others: Any) -> Pod:
+    """A worker that ended with an error, `lived` seconds after its start."""
+    problem = Problem("Error", 'container "worker" ended: exit code 1, Error')
+    defaults: dict[str, Any] = {"phase": "Failed", "ready": False, "finished": finished, "started": finished - lived}
+    return a_pod(number, **defaults | {"created": finished - lived, "problem": problem} | others)
+
+
+def a_scheduler_pod(**others: Any) -> Pod:
+    defaults: dict[str, Any] = {"name": "simple-scheduler-abc", "uid": "uid-of-scheduler-pod", "ip": "10.0.1.1"}
+    return a_pod(**defaults | {"group": "", "component": "scheduler", "owners": ("uid-of-rs",), "ordinal": -1} | others)
+
+
+def a_service(**others: Any) -> Service:
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "name": "simple-scheduler",
+        "uid": "uid-of-service",
+        "resource_version": 1,
+        "owners": (CLUSTER_UID,),
+        "cluster": "simple",
+        "cluster_ip": "10.96.0.7",
+        "ports": {"tcp-comm": 8786, "http-dashboard": 8787},
+    }
+    return Service(**defaults | others)
+
+
+def a_deployment(**others: Any) -> Deployment:
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "name": "simple-scheduler",
+        "uid": "uid-of-deployment",
+        "resource_version": 1,
+        "owners": (CLUSTER_UID,),
+        "cluster": "simple",
+    }
+    return Deployment(**defaults | others)
+
+
+def a_survey(workers: Sequence[Pod] = (), *, at: float = NOON, **others: Any) -> Survey:
+    """A scheduler's answer in which these workers are registered, idle and without data."""
+    return Survey(at, tuple(registered(pod) for pod in workers), **others)
+
+
+def registered(pod: Pod, *, nbytes: int = 0, tasks: int = 0) -> Registration:
+    return Registration(pod.name, f"tcp://{pod.ip}:40000", nbytes, tasks)
+
+
+def a_failure(reason: str = "Forbidden", *, until: float = NOON + 30.0, attempts: int = 1) -> Failure:
+    return Failure(Problem(reason, f"the API server says {reason}"), attempts, until)
+
+
+def seen(
+    pods: int | Sequence[Pod] = 0,
+    *,
+    groups: Sequence[Group] | None = None,
+    scheduler: Pod | None = a_scheduler_pod(),
+    service: Service | None = a_service(),
+    deployment: Deployment | None = a_deployment(),
+    failures: Mapping[Subject, Failure] | None = None,
+    **others: Any,
+) -> Observed:
+    """A cluster that is as it should be, with these worker Pods, or with this number of running ones."""
+    workers = tuple(map(a_pod, range(pods))) if isinstance(pods, int) else tuple(pods)
+    return Observed(
+        deployment=deployment,
+        service=service,
+        groups=(a_group(),) if groups is None else tuple(groups),
+        pods=((scheduler,) if scheduler else ()) + workers,
+        failures=failures or {},
+        **others,
+    )
+
+
+def changes(actions: Sequence[Action]) -> tuple[Action, ...]:
+    """The actions that change objects, without what reports on them."""
+    return tuple(action for action in actions if isinstance(action, Create | Patch | Delete))
+
+
+def statuses(actions: Sequence[Action]) -> dict[str, Mapping[str, Any]]:
+    """The statuses that are written, by kind and name."""
+    return {f"{a.subject.kind}/{a.subject.name}": a.status for a in actions if isinstance(a, SetStatus)}
+
+
+def condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    return next(condition for condition in status["conditions"] if condition["type"] == type_)
+
+
+def raw_object(kind: str, name: str, version: str = "v1", **others: Any) -> dict[str, Any]:
+    """JSON as the API server gives it."""
+    metadata = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "uid": f"uid-of-{name}",
+        "resourceVersion": "7",
+        "creationTimestamp": NOON_TEXT,
+        **others.pop("metadata", {}),
+    }
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **others}
+
+
+def raw_cluster(name: str = "simple", *, workers: int = 3, **others: Any) -> dict[str, Any]:
+    spec = {
+        "worker": {"replicas": workers, "spec": WORKER_SPEC},
+        "scheduler": {"spec": SCHEDULER_SPEC, "service": SERVICE_SPEC},
+    }
+    return raw_object("DaskCluster", name, "kubernetes.dask.org/v1", **{"spec": spec} | others)
+
+
+def raw_group(name: str = "simple-default", *, workers: int = 3, **others: Any) -> dict[str, Any]:
+    spec = {"cluster": "simple", "worker": {"replicas": workers, "spec": WORKER_SPEC}}
+    return raw_object("DaskWorkerGroup", name, "kubernetes.dask.org/v1", **{"spec": spec} | others)
+
+
+def raw_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> dict[str, Any]:
+    """A worker Pod as it is after its creation."""
+    metadata = {
+        "labels": {
+            "dask.org/cluster-name": "simple",
+            "dask.org/component": "worker",
+            "dask.org/workergroup-name": group,
+        },
+        "annotations": {"kubernetes.dask.org/ordinal": str(number)},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "DaskWorkerGroup", "name": group, "uid": f"uid-of-{group}"}],
+        **others.pop("metadata", {}),
+    }
+    body = {"metadata": metadata, "spec": WORKER_SPEC, "status": {"phase": "Pending"}} | others
+    return raw_object("Pod", f"{group}-worker-{number}", **body)
+
+
+def raw_service(name: str = "simple-scheduler", **others: Any) -> dict[str, Any]:
+    labels = {"dask.org/cluster-name": "simple", "dask.org/component": "scheduler"}
+    body = {"metadata": {"labels": labels}, "spec": {**SERVICE_SPEC, "clusterIP": "10.96.0.7"}} | others
+    return raw_object("Service", name, **body)
+
+
+def raw_deployment(name: str = "simple-scheduler", **others: Any) -> dict[str, Any]:
+    labels = {"dask.org/cluster-name": "simple", "dask.org/component": "scheduler"}
+    return raw_object("Deployment", name, "apps/v1", **{"metadata": {"labels": labels}, "spec": {}} | others)

@@ -1,0 +1,420 @@
+"""An API server in memory, over HTTP on loopback: list, watch, create, get, merge patch, delete, and faults on demand.
+
+`api_contract` holds it and the real one to the same promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from kopf import ConnectionInfo
+from tests.support.builders import NOON_TEXT
+from tests.support.server import serving
+from tests.support.world import merge
+
+from dask_operator.actions import RESOURCES, Resource
+from dask_operator.api import Api
+
+Raw = dict[str, Any]
+_KINDS = {resource.plural: resource.kind for resource in RESOURCES.values()}
+_WITH_STATUS = ("pods", "services", "deployments", "daskclusters", "daskworkergroups")
+_DISCOVERY: dict[str, Raw] = {"/api": {"versions": []}, "/apis": {"groups": []}}
+"""What kopf asks at its start."""
+_SERVICE_FIELDS = {"clusterIP", "clusterIPs", "ports", "selector", "type"}
+
+
+class Seen(NamedTuple):
+    """A request that the server got."""
+
+    method: str
+    plural: str
+    name: str
+    subresource: str
+    query: Mapping[str, str]
+    body: Any
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Fault:
+    """What some requests are answered instead, the next `times` times. `after`: once the write is done nevertheless."""
+
+    method: str
+    plural: str
+    status: int
+    reason: str = ""
+    message: str = "a fault on demand"
+    times: int = 1
+    after: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    """The whole answer, where it is not to be a Status."""
+    matches: Callable[[Seen], bool] = lambda _: True
+
+
+class _Event(NamedTuple):
+    version: int
+    plural: str
+    type: str
+    raw: Raw
+
+
+@dataclass(eq=False)
+class _Stream:
+    plural: str
+    wants: Callable[[Raw], bool]
+    lines: asyncio.Queue[bytes | None]
+    """None ends the stream."""
+    request: web.Request
+    silent: bool = False
+
+
+class FakeApi:
+    """Use `async with serve() as fake`. `requests` are all it got; `status_subresource` False is an older CRD."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.token = "valid"
+        self.requests: list[Seen] = []
+        self.faults: list[Fault] = []
+        self.status_subresource = True
+        self.warn: Callable[[Raw], list[str]] = lambda _: []
+        self.logins = 0
+        self._version = 100
+        self._uids = 0
+        self._objects: dict[str, dict[tuple[str, str], Raw]] = {plural: {} for plural in _KINDS}
+        self._events: list[_Event] = []
+        self._oldest = 100
+        self._streams: set[_Stream] = set()
+        self._pages: dict[str, tuple[str, list[Raw]]] = {}
+
+    # What a test asks and does
+
+    def login(self) -> ConnectionInfo:
+        self.logins += 1
+        return ConnectionInfo(server=self.url, token=self.token)
+
+    def objects(self, resource: Resource) -> list[Raw]:
+        return list(self._objects[resource.plural].values())
+
+    def find(self, resource: Resource, name: str, namespace: str = "default") -> Raw | None:
+        return self._objects[resource.plural].get((namespace, name))
+
+    def asked(self, method: str, plural: str = "") -> list[Seen]:
+        """The requests by this method about these objects, without watches."""
+        found = [seen for seen in self.requests if seen.method == method and seen.query.get("watch") != "true"]
+        return [seen for seen in found if plural in ("", seen.plural)]
+
+    @property
+    def writes(self) -> list[Seen]:
+        return [seen for seen in self.requests if seen.method != "GET" and seen.plural != "events"]
+
+    def watching(self, resource: Resource) -> int:
+        """How many watches are open."""
+        return sum(stream.plural == resource.plural for stream in self._streams)
+
+    def fail(self, method: str, resource: Resource, status: int, **others: Any) -> Fault:
+        fault = Fault(method, resource.plural, status, **others)
+        self.faults.append(fault)
+        return fault
+
+    def put(self, raw: Raw) -> Raw:
+        """Makes or replaces an object, as somebody else."""
+        plural = next(resource.plural for resource in RESOURCES.values() if resource.kind == raw["kind"])
+        key = (raw["metadata"]["namespace"], raw["metadata"]["name"])
+        known = self._objects[plural].get(key)
+        made = _with_defaults(copy.deepcopy(raw), known, self._next_uid())
+        return self._record(plural, "MODIFIED" if known else "ADDED", made)
+
+    def drop(self, resource: Resource, name: str, namespace: str = "default") -> None:
+        """Deletes an object, as somebody else."""
+        gone = self._objects[resource.plural].pop((namespace, name))
+        self._record(resource.plural, "DELETED", gone)
+
+    def compact(self) -> None:
+        """Forgets all versions but the current one, as etcd does every few minutes."""
+        self._version += 1
+        self._oldest = self._version
+
+    def bookmark(self, resource: Resource) -> int:
+        """Tells the watches of a resource how far they have come."""
+        self._version += 1
+        for stream in self._of(resource):
+            self._mark(stream)
+        return self._version
+
+    def send(self, resource: Resource, event: Any) -> None:
+        """Puts an event, or bytes as they are, on the watches of a resource."""
+        line = event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n"
+        for stream in self._of(resource):
+            if not stream.silent:
+                stream.lines.put_nowait(line)
+
+    def end_watches(self, resource: Resource) -> None:
+        """Ends the watches of a resource properly, as at their timeout."""
+        for stream in self._of(resource):
+            stream.lines.put_nowait(None)
+
+    def cut_watches(self, resource: Resource) -> None:
+        """Breaks the connections of the watches of a resource."""
+        for stream in self._of(resource):
+            if stream.request.transport:
+                stream.request.transport.abort()
+
+    def silence_watches(self, resource: Resource) -> None:
+        """Lets the watches of a resource stay open and say nothing more."""
+        for stream in self._of(resource):
+            stream.silent = True
+
+    # HTTP
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path in _DISCOVERY:
+            return web.json_response(_DISCOVERY[request.path])
+        seen, namespace = _read(request, await request.text())
+        self.requests.append(seen)
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return _refusal(401, "Unauthorized", "Unauthorized")
+        fault = self._fault(seen)
+        if fault and not fault.after:
+            return _fault_reply(fault)
+        reply = await self._reply(request, seen, namespace)
+        return _fault_reply(fault) if fault else reply
+
+    async def _reply(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
+        if seen.plural not in _KINDS:
+            return _refusal(404, "NotFound", "the server could not find the requested resource")
+        match seen.method:
+            case "GET" if seen.name:
+                return self._get(seen, namespace)
+            case "GET" if seen.query.get("watch") == "true":
+                return await self._watch(request, seen, namespace)
+            case "GET":
+                return self._list(seen, namespace)
+            case "POST":
+                return self._create(seen, namespace)
+            case "PATCH":
+                return self._patch(seen, namespace)
+            case "DELETE":
+                return self._delete(seen, namespace)
+        return _refusal(405, "MethodNotAllowed", seen.method)
+
+    def _get(self, seen: Seen, namespace: str) -> web.Response:
+        found = self._objects[seen.plural].get((namespace, seen.name))
+        return web.json_response(found) if found else _not_found(seen)
+
+    def _list(self, seen: Seen, namespace: str) -> web.Response:
+        if token := seen.query.get("continue"):
+            if token not in self._pages:
+                return _refusal(410, "Expired", "the provided continue parameter is too old")
+            version, found = self._pages.pop(token)
+        else:
+            wants = _wanted(namespace, seen.query.get("labelSelector", ""))
+            version = str(self._version)
+            found = [raw for _, raw in sorted(self._objects[seen.plural].items()) if wants(raw)]
+        limit = int(seen.query.get("limit", 0)) or len(found)
+        metadata = {"resourceVersion": version}
+        if found[limit:]:
+            token = base64.b64encode(f"{version}/{len(found)}".encode()).decode()
+            self._pages[token] = version, found[limit:]
+            metadata["continue"] = token
+        kind = f"{_KINDS[seen.plural]}List"
+        # As the real one: the items of a list of built-in kinds do not name their kind.
+        return web.json_response({"kind": kind, "metadata": metadata, "items": found[:limit]})
+
+    async def _watch(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        since = int(seen.query.get("resourceVersion") or self._version)
+        if since < self._oldest:
+            message = f"too old resource version: {since} ({self._oldest})"
+            gone = {"kind": "Status", "metadata": {}, "code": 410, "reason": "Expired", "message": message}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        stream = _Stream(seen.plural, _wanted(namespace, seen.query.get("labelSelector", "")), asyncio.Queue(), request)
+        for event in self._events:
+            if event.version > since:
+                _offer(stream, event)
+        self._streams.add(stream)
+        loop, seconds = asyncio.get_running_loop(), float(seen.query["timeoutSeconds"])
+        timers = [loop.call_later(seconds, stream.lines.put_nowait, None)]
+        if seen.query.get("allowWatchBookmarks") == "true":
+            # As the real one: every minute, and shortly before the end.
+            marks = [*range(60, int(seconds), 60), max(seconds - 2.0, 0.0)]
+            timers += [loop.call_later(at, self._mark, stream) for at in marks]
+        try:
+            while (line := await stream.lines.get()) is not None:
+                await response.write(line)
+        finally:
+            for timer in timers:
+                timer.cancel()
+            self._streams.discard(stream)
+        return response
+
+    def _create(self, seen: Seen, namespace: str) -> web.Response:
+        raw: Raw = seen.body
+        if (namespace, raw["metadata"]["name"]) in self._objects[seen.plural]:
+            message = f'{seen.plural} "{raw["metadata"]["name"]}" already exists'
+            return _refusal(409, "AlreadyExists", message)
+        warnings = self.warn(raw)
+        if seen.query.get("fieldValidation") == "Warn":
+            warnings = [*warnings, *_unknown_fields(raw)]
+        raw.pop("status", None)
+        made = self.put({**raw, "metadata": {**raw["metadata"], "namespace": namespace}})
+        reply = web.json_response(made, status=201)
+        for text in warnings:
+            escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+            reply.headers.add("Warning", f'299 - "{escaped}"')
+        return reply
+
+    def _patch(self, seen: Seen, namespace: str) -> web.Response:
+        if seen.headers.get("Content-Type") != "application/merge-patch+json":
+            return _refusal(415, "UnsupportedMediaType", "only merge patches")
+        if seen.subresource and not (self.status_subresource and seen.plural in _WITH_STATUS):
+            return _refusal(404, "NotFound", "the server could not find the requested resource")
+        known = self._objects[seen.plural].get((namespace, seen.name))
+        if not known:
+            return _not_found(seen)
+        asked_version = (seen.body.get("metadata") or {}).get("resourceVersion")
+        if asked_version not in (None, known["metadata"]["resourceVersion"]):
+            return _refusal(409, "Conflict", "the object has been modified")
+        merged = merge(known, seen.body)
+        if seen.subresource == "status":
+            merged = {**known, "status": merged.get("status")}
+        elif self.status_subresource and seen.plural in _WITH_STATUS:
+            merged = {**merged, "status": known["status"]} if "status" in known else _without(merged, "status")
+        if merged == known:
+            return web.json_response(known)
+        if merged.get("spec") != known.get("spec"):
+            merged["metadata"]["generation"] = known["metadata"].get("generation", 0) + 1
+        return web.json_response(self._record(seen.plural, "MODIFIED", merged))
+
+    def _delete(self, seen: Seen, namespace: str) -> web.Response:
+        known = self._objects[seen.plural].get((namespace, seen.name))
+        if not known:
+            return _not_found(seen)
+        meta = known["metadata"]
+        wanted = (seen.body or {}).get("preconditions") or {}
+        for field_ in ("uid", "resourceVersion"):
+            if wanted.get(field_) not in (None, meta[field_]):
+                message = f"Precondition failed: {field_} in precondition: {wanted[field_]}, in object: {meta[field_]}"
+                return _refusal(409, "Conflict", message)
+        self.drop(next(r for r in RESOURCES.values() if r.plural == seen.plural), seen.name, namespace)
+        details = {"name": seen.name, "uid": meta["uid"]}
+        return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
+
+    def _record(self, plural: str, type_: str, raw: Raw) -> Raw:
+        self._version += 1
+        made = {**raw, "metadata": {**raw["metadata"], "resourceVersion": str(self._version)}}
+        key = (made["metadata"]["namespace"], made["metadata"]["name"])
+        if type_ != "DELETED":
+            self._objects[plural][key] = made
+        event = _Event(self._version, plural, type_, made)
+        self._events.append(event)
+        for stream in self._streams:
+            _offer(stream, event)
+        return made
+
+    def _mark(self, stream: _Stream) -> None:
+        if stream.silent:
+            return
+        raw = {"kind": _KINDS[stream.plural], "metadata": {"resourceVersion": str(self._version)}}
+        stream.lines.put_nowait(json.dumps({"type": "BOOKMARK", "object": raw}).encode() + b"\n")
+
+    def _fault(self, seen: Seen) -> Fault | None:
+        for fault in self.faults:
+            if (fault.method, fault.plural) == (seen.method, seen.plural) and fault.times and fault.matches(seen):
+                fault.times -= 1
+                return fault
+        return None
+
+    def _of(self, resource: Resource) -> list[_Stream]:
+        return [stream for stream in self._streams if stream.plural == resource.plural]
+
+    def _next_uid(self) -> str:
+        self._uids += 1
+        return f"uid-{self._uids}"
+
+
+@asynccontextmanager
+async def serve() -> AsyncIterator[FakeApi]:
+    fake = FakeApi()
+    async with serving(fake.answer) as fake.url:
+        yield fake
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[FakeApi, Api]]:
+    """A fake and the controller's own connection to it."""
+    async with serve() as fake, Api(fake.login) as api:
+        yield fake, api
+
+
+def _read(request: web.Request, text: str) -> tuple[Seen, str]:
+    parts = request.path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    namespace = ""
+    if len(parts) > 2 and parts[0] == "namespaces":
+        namespace, parts = parts[1], parts[2:]
+    plural, name, subresource = [*parts, "", "", ""][:3]
+    body = json.loads(text) if text else None
+    return Seen(request.method, plural, name, subresource, dict(request.query), body, request.headers), namespace
+
+
+def _with_defaults(raw: Raw, known: Raw | None, uid: str) -> Raw:
+    metadata = {"uid": uid, "creationTimestamp": NOON_TEXT, "generation": 1, **raw["metadata"]}
+    if known:
+        metadata["uid"] = known["metadata"]["uid"]
+    if raw["kind"] == "Service":
+        raw["spec"] = {"clusterIP": "10.96.0.7", **raw.get("spec", {})}
+    if raw["kind"] == "Pod":
+        raw.setdefault("status", {"phase": "Pending"})
+    return {**raw, "metadata": metadata}
+
+
+def _wanted(namespace: str, selector: str) -> Callable[[Raw], bool]:
+    def wants(raw: Raw) -> bool:
+        if namespace not in ("", raw["metadata"]["namespace"]):
+            return False
+        labels = raw["metadata"].get("labels") or {}
+        terms = [term.partition("=") for term in selector.split(",") if term]
+        return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
+
+    return wants
+
+
+def _offer(stream: _Stream, event: _Event) -> None:
+    if stream.plural == event.plural and not stream.silent and stream.wants(event.raw):
+        stream.lines.put_nowait(json.dumps({"type": event.type, "object": event.raw}).encode() + b"\n")
+
+
+def _unknown_fields(raw: Raw) -> list[str]:
+    spec = raw.get("spec") or {}
+    return [f'unknown field "spec.{name}"' for name in spec if raw["kind"] == "Service" and name not in _SERVICE_FIELDS]
+
+
+def _without(raw: Raw, key: str) -> Raw:
+    return {name: value for name, value in raw.items() if name != key}
+
+
+def _not_found(seen: Seen) -> web.Response:
+    return _refusal(404, "NotFound", f'{seen.plural} "{seen.name}" not found')
+
+
+def _fault_reply(fault: Fault) -> web.Response:
+    if fault.text is not None:
+        return web.Response(text=fault.text, status=fault.status, headers=fault.headers)
+    return _refusal(fault.status, fault.reason, fault.message, fault.headers)
+
+
+def _refusal(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
+    return web.json_response({**status, "reason": reason, "message": message}, status=code, headers=headers)

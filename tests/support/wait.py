@@ -1,0 +1,27 @@
+"""Bounded waits that say what they waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+_FIRST_STEP, _LONGEST_STEP = 0.005, 0.5
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+    """Returns as soon as the condition holds; fails, naming `what`, if that takes longer than `seconds`."""
+    if not await happens(condition, seconds):
+        raise AssertionError(f"waited {seconds:g} s for {what}, in vain")
+
+
+async def happens(condition: Callable[[], object], seconds: float) -> bool:
+    """True as soon as the condition holds, False if it does not within `seconds`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    step = _FIRST_STEP
+    while not condition():
+        if loop.time() >= deadline:
+            return False
+        await asyncio.sleep(step)
+        step = min(step * 1.5, _LONGEST_STEP)
+    return True
