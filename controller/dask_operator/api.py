@@ -82,7 +82,10 @@ class Api:
     async def watch(
         self, resource: Resource, namespace: str, version: str, seconds: float, silence: float
     ) -> AsyncIterator[Json]:
-        """The events after a resource version, for `seconds` at most. ApiError after `silence` seconds of none."""
+        """The events after a resource version, for `seconds` at most, or until none has come for `silence` seconds.
+
+        It can go on from the last event's version, since that is all it depends on. Raises ApiError.
+        """
         params = {
             "watch": "true",
             "labelSelector": resource.selector,
@@ -96,6 +99,8 @@ class Api:
                 await _raise_for(response)
                 async for line in _lines(response.content):
                     yield json.loads(line)
+        except aiohttp.SocketTimeoutError:
+            return
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _unreachable(error) from error
 

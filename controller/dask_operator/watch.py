@@ -1,7 +1,7 @@
 """Keeps the store true to one kind of object: lists, watches from there, and lists again at any doubt.
 
-A watch that ends as it should, after its minutes, goes on where it was. Everything else (410 Gone, an ERROR event, a
-broken or silent connection) means that something may have been missed, so a new list is compared with the store.
+A watch that ends as it should, after its minutes or because its connection has gone silent, goes on where it was.
+Everything else (410 Gone, an ERROR event, a broken connection) raises doubt, so a new list is compared with the store.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dask_operator.parse import PARSERS, resource_version
 from dask_operator.store import Store
 
 SILENCE = 100.0
-"""Seconds without even a bookmark, which come every minute, after which a watch is taken for dead."""
+"""Seconds without even a bookmark, which come every minute if ever, after which a connection is taken for dead."""
 _DURATION = (240.0, 360.0)
 _SHORTEST = 1.0
 _LONGEST_BACKOFF = 30.0

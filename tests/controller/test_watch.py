@@ -167,11 +167,6 @@ def _cut(watching: Watching) -> None:
     _behind_its_back(watching)
 
 
-def _silence(watching: Watching) -> None:
-    watching.fake.silence_watches(POD)
-    _behind_its_back(watching)
-
-
 def _garbage(watching: Watching) -> None:
     watching.fake.send(POD, b"<html>\n")
     _behind_its_back(watching)
@@ -183,7 +178,7 @@ def _behind_its_back(watching: Watching) -> None:
     watching.fake.put(raw_pod(2))
 
 
-@pytest.mark.parametrize("fault", [_gone, _error, _cut, _silence, _garbage])
+@pytest.mark.parametrize("fault", [_gone, _error, _cut, _garbage])
 def test_what_was_missed_is_made_good_by_a_list(run: Run, fault: Any) -> None:
     async def watched() -> None:
         async with _watching(raw_pod(0), raw_pod(1)) as watching:
@@ -196,12 +191,14 @@ def test_what_was_missed_is_made_good_by_a_list(run: Run, fault: Any) -> None:
     run(watched())
 
 
-def test_silence_is_given_up_after_its_time(run: Run) -> None:
+def test_a_connection_that_has_gone_silent_is_left_and_what_it_missed_is_seen_without_a_list(run: Run) -> None:
     async def watched() -> float:
-        async with _watching(raw_pod(0)) as watching:
-            watching.fake.silence_watches(POD)
+        async with _watching(raw_pod(0), raw_pod(1)) as watching:
+            _behind_its_back(watching)
             start = asyncio.get_running_loop().time()
-            await until(lambda: watching.lists() == 2, "the next list", 200.0)
+            await until(lambda: len(watching.watches()) == 2, "the next watch", 200.0)
+            await watching.sees(1, 2)
+            assert watching.lists() == 1
             return asyncio.get_running_loop().time() - start
 
     assert run(watched()) == pytest.approx(SILENCE, abs=2.0)
