@@ -5,8 +5,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-NEWEST=test
-OLDEST=test-oldest
+NEWEST="test"
+OLDEST="test-oldest"
 STARTED=()
 
 end_clusters() {

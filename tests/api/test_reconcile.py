@@ -10,12 +10,7 @@ from tests.support.manifests import ON_FAKE_NODES, dask_cluster, worker_group
 
 def created(kube: Kube, name: str, workers: int) -> None:
     kube.apply(dask_cluster(name, workers, pods=ON_FAKE_NODES))
-    settled(kube, name, workers)
-
-
-def settled(kube: Kube, name: str, workers: int, seconds: float = 60.0) -> None:
-    eventually(lambda: len(kube.workers(f"{name}-default")) == workers, f"{name} has {workers} workers", seconds)
-    kube.wait_for_condition("daskcluster", name, "Progressing", "Settled", seconds)
+    kube.wait_for_workers(name, workers)
 
 
 @pytest.mark.usefixtures("controller")
@@ -41,7 +36,7 @@ def test_labels_and_annotations_flow_down(kube: Kube) -> None:
     cluster["spec"]["worker"]["metadata"] = {"labels": {"tier": "y", "dask.org/component": "superworker"}}
     cluster["spec"]["scheduler"]["metadata"] = {"annotations": {"fizz": "buzz"}}
     kube.apply(cluster)
-    settled(kube, "labelled", 1)
+    kube.wait_for_workers("labelled", 1)
     (worker,) = kube.workers("labelled-default")
     assert worker["metadata"]["labels"] == {
         "team": "a",
@@ -61,11 +56,11 @@ def test_labels_and_annotations_flow_down(kube: Kube) -> None:
 def test_every_way_to_scale_up_works(kube: Kube) -> None:
     created(kube, "scaled", 0)
     kube.run("scale", "--replicas=3", "daskworkergroup", "scaled-default")
-    settled(kube, "scaled", 3)
+    kube.wait_for_workers("scaled", 3)
     kube.run("scale", "--replicas=5", "daskcluster", "scaled")
-    settled(kube, "scaled", 5)
+    kube.wait_for_workers("scaled", 5)
     kube.run("patch", "daskcluster", "scaled", "--type=merge", "--patch", '{"spec":{"worker":{"replicas":6}}}')
-    settled(kube, "scaled", 6)
+    kube.wait_for_workers("scaled", 6)
     scale = kube.run("get", "--raw", _scale_path(kube, "scaled-default"))
     assert '"selector":"dask.org/cluster-name=scaled,' in scale
     assert '"replicas":6' in scale
@@ -79,10 +74,10 @@ def _scale_path(kube: Kube, group: str) -> str:
 def test_a_direct_scale_of_the_group_is_not_undone(kube: Kube) -> None:
     created(kube, "direct", 1)
     kube.run("scale", "--replicas=2", "daskworkergroup", "direct-default")
-    settled(kube, "direct", 2)
+    kube.wait_for_workers("direct", 2)
     kube.run("label", "daskcluster", "direct", "touched=yes")
     kube.run("delete", "pod", "--wait=false", kube.workers("direct-default")[0]["metadata"]["name"])
-    settled(kube, "direct", 2)
+    kube.wait_for_workers("direct", 2)
 
 
 @pytest.mark.usefixtures("controller")
@@ -99,7 +94,7 @@ def test_what_is_deleted_comes_back(kube: Kube, kind: str) -> None:
         return bool(now and now["metadata"]["uid"] != before["metadata"]["uid"])
 
     eventually(back, f"{kind} {name} has come back")
-    settled(kube, "healed", 2)
+    kube.wait_for_workers("healed", 2)
 
 
 @pytest.mark.usefixtures("controller")
@@ -110,7 +105,7 @@ def test_deleted_and_evicted_workers_are_replaced(kube: Kube) -> None:
     status = '{"status":{"phase":"Failed","reason":"Evicted","message":"The node was low on resource: memory."}}'
     kube.run("patch", "pod", second, "--subresource=status", "--type=merge", "--patch", status)
     eventually(lambda: not {first, second} & kube.names("pods"), "the lost workers are gone")
-    settled(kube, "lossy", 3)
+    kube.wait_for_workers("lossy", 3)
     assert third in kube.names("pods")
 
 
@@ -120,7 +115,7 @@ def test_killed_in_the_middle_of_a_scale_up_it_ends_with_exactly_as_many(kube: K
     eventually(lambda: len(kube.workers("killed-default")) >= 5, "some workers exist", 30)
     controller.kill()
     controller.start()
-    settled(kube, "killed", 50)
+    kube.wait_for_workers("killed", 50)
     assert len(kube.objects("pods", "dask.org/component=worker")) == 50
 
 
@@ -140,7 +135,7 @@ def test_objects_deleted_while_the_controller_was_down_come_back(kube: Kube, con
     controller.start()
     eventually(lambda: kube.names("services") == {"down-scheduler"}, "the Service is back")
     eventually(lambda: kube.names("deployments") == {"down-scheduler"}, "the Deployment is back")
-    settled(kube, "down", 3)
+    kube.wait_for_workers("down", 3)
 
 
 @pytest.mark.usefixtures("controller")
@@ -178,7 +173,7 @@ def test_a_quota_is_said_and_does_not_stop_others(kube: Kube) -> None:
         "another cluster is served all the same",
     )
     kube.run("delete", "resourcequota", "few")
-    settled(kube, "greedy", 6, seconds=90)
+    kube.wait_for_workers("greedy", 6, 90)
     kube.wait_for_condition("daskcluster", "greedy", "Degraded", "AsExpected")
 
 
@@ -198,7 +193,7 @@ def test_a_misspelt_field_of_a_pod_becomes_an_event(kube: Kube) -> None:
     cluster = dask_cluster("misspelt", 2, pods=ON_FAKE_NODES)
     cluster["spec"]["worker"]["spec"]["nodeSelektor"] = {"a": "b"}
     kube.apply(cluster)
-    settled(kube, "misspelt", 2)
+    kube.wait_for_workers("misspelt", 2)
 
     def ignored() -> list[str]:
         events = kube.events("DaskCluster", "misspelt")
@@ -230,7 +225,7 @@ def test_a_service_of_somebody_else_is_not_touched(kube: Kube) -> None:
     message = kube.wait_for_condition("daskcluster", "taken", "Degraded", "NameTaken")
     assert "delete or rename it" in message
     kube.run("delete", "service", "taken-scheduler")
-    settled(kube, "taken", 0, seconds=90)
+    kube.wait_for_workers("taken", 0, 90)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,6 @@ with Client(sys.argv[1], timeout="60s") as client:
 """
 
 
-def running(kube: Kube, name: str, workers: int) -> None:
-    kube.wait_for_condition("daskcluster", name, "Progressing", "Settled", 120)
-    assert len(kube.workers(f"{name}-default")) == workers
-
-
 def computes(client: Client, name: str, workers: int) -> bool:
     address = f"tcp://{name}-scheduler.{client.kube.namespace}.svc:8786"
     return client.python(COMPUTE, address, str(workers)).strip() == "499500"
@@ -30,7 +25,7 @@ def computes(client: Client, name: str, workers: int) -> bool:
 
 def test_the_documented_example_computes_and_heals(kube: Kube, client: Client, dask_image: Image) -> None:
     kube.apply(dask_cluster("simple", 2, image=str(dask_image)))
-    running(kube, "simple", 2)
+    kube.wait_for_workers("simple", 2, 120)
     row = kube.run("get", "daskclusters", "simple", "--no-headers").split()
     assert row[:3] == ["simple", "2", "Running"]
     assert computes(client, "simple", 2)
@@ -49,7 +44,7 @@ def test_the_documented_example_computes_and_heals(kube: Kube, client: Client, d
             ),
             f"another {kind} with {selector} is there",
         )
-        running(kube, "simple", 2)
+        kube.wait_for_workers("simple", 2, 120)
         assert computes(client, "simple", 2), f"after {kind} {name} was deleted"
 
 
@@ -62,7 +57,7 @@ def test_an_image_that_does_not_exist_is_said_and_stops_nobody_else(
     events = eventually(lambda: kube.events("DaskCluster", "broken"), "an Event")
     assert ("Warning", "ImagePullBackOff") in {(type_, reason) for type_, reason, _ in events}
     kube.apply(dask_cluster("sound", 1, image=str(dask_image)))
-    running(kube, "sound", 1)
+    kube.wait_for_workers("sound", 1, 120)
     assert computes(client, "sound", 1)
 
 
@@ -80,11 +75,11 @@ def test_a_release_of_dask_cluster_computes_scales_and_goes(kube: Kube, helm: He
     image = ("--set-string", f"image.registry=,image.repository={dask_image.name},image.tag={dask_image.tag}")
     notes = helm.run("install", "mine", chart, *where, *image, "--set", "worker.replicas=1")
     assert "port-forward" in notes
-    running(kube, "mine", 1)
+    kube.wait_for_workers("mine", 1, 120)
     assert "Phase:          Succeeded" in helm.run("test", "mine", *where)
     helm.run("upgrade", "mine", chart, *where, "--reuse-values", "--set", "worker.replicas=3")
     eventually(lambda: len(kube.workers("mine-default")) == 3, "three workers after the upgrade")
-    running(kube, "mine", 3)
+    kube.wait_for_workers("mine", 3, 120)
     helm.run("uninstall", "mine", *where)
     eventually(lambda: not kube.names("pods", "dask.org/cluster-name=mine"), "nothing of the release is left")
     assert not kube.names("daskclusters") | kube.names("daskworkergroups")
@@ -103,7 +98,7 @@ def test_helm_test_of_the_operator_succeeds(helm: Helm) -> None:
 
 def test_the_operator_restarted_by_a_kill_leaves_clusters_alone(kube: Kube, client: Client, dask_image: Image) -> None:
     kube.apply(dask_cluster("steady", 2, image=str(dask_image)))
-    running(kube, "steady", 2)
+    kube.wait_for_workers("steady", 2, 120)
     before = {pod["metadata"]["uid"] for pod in kube.objects("pods", "dask.org/cluster-name=steady")}
     selector = "app.kubernetes.io/name=dask-kubernetes-operator"
     where = ("--namespace", OPERATOR_NAMESPACE)

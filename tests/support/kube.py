@@ -84,6 +84,20 @@ class Kube:
         assert found is not None
         return str(found["message"])
 
+    def wait_for_workers(self, cluster: str, number: int, seconds: float = PATIENCE) -> None:
+        """Waits until a cluster's default group has so many workers, all ready, and both say so."""
+
+        def look() -> bool:
+            group = self.get("daskworkergroup", f"{cluster}-default") or {}
+            status = group.get("status", {})
+            return bool(
+                len(self.workers(f"{cluster}-default")) == status.get("readyReplicas") == number
+                and status.get("observedGeneration") == group["metadata"]["generation"]
+            )
+
+        eventually(look, f"{cluster} has {number} ready workers", seconds)
+        self.wait_for_condition("daskcluster", cluster, "Progressing", "Settled", seconds)
+
     def events(self, kind: str, name: str) -> list[tuple[str, str, str]]:
         """Type, reason and message of the events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"

@@ -264,7 +264,7 @@ def _write(
 
 def _awaited(old: Json, new: Json) -> bool:
     before, after = _by_type(old), _by_type(new)
-    settled = not _is(after, PROGRESSING) and (_is(before, PROGRESSING) or PROGRESSING not in before)
+    settled = not _is(after, PROGRESSING)
     # Between the first seconds, when all starts at once, and the end somebody may wait for the scheduler alone.
     ready = READY in before and _is(after, READY) and not _is(before, READY)
     return settled or ready or _is(before, DEGRADED) != _is(after, DEGRADED)
