@@ -20,7 +20,7 @@ kubectl apply --server-side --filename charts/dask-kubernetes-operator/files/crd
 "$venv/bin/python" -m dask_operator --all-namespaces > "$CACHE/logs/bench-controller.log" 2>&1 &
 controller=$!
 for _ in $(seq 100); do
-  ! grep -q synced "$CACHE/logs/bench-controller.log" || break
+  ! grep -qs synced "$CACHE/logs/bench-controller.log" || break
   sleep 0.1
 done
 "$venv/bin/python" tests/perf/create.py --controller "$controller" "$@"

@@ -24,6 +24,8 @@ from dask_operator.model import Json
 MERGE_PATCH = "application/merge-patch+json"
 PAGE = 500
 """How many objects one page of a list has."""
+CONNECTIONS = 32
+"""At a time, watches included: enough to keep an API server busy, and each costs memory."""
 REQUEST_TIMEOUT = 30.0
 _USER_AGENT = "dask-kubernetes-operator"
 
@@ -61,7 +63,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         info = self._login()
-        connector = aiohttp.TCPConnector(limit=0, ssl=_ssl_context(info))
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_ssl_context(info))
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=True, skip_auto_headers=("User-Agent",)
         )

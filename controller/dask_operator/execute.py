@@ -36,7 +36,7 @@ from dask_operator.scheduler import SchedulerError, Schedulers
 from dask_operator.store import Store, cluster_of
 from dask_operator.workqueue import WorkQueue
 
-IN_FLIGHT = 40
+IN_FLIGHT = 20
 """Writes of one cluster at a time."""
 
 Write = Create | Patch | Delete | SetStatus

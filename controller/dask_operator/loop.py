@@ -13,7 +13,7 @@ from dask_operator.plan import Policy, plan
 from dask_operator.store import Store
 from dask_operator.workqueue import WorkQueue
 
-RECONCILERS = 16
+RECONCILERS = 32
 _SHARE = 4.0
 _LONGEST_PAUSE = 0.5
 

@@ -26,11 +26,11 @@ import kopf
 from dask_operator import names
 from dask_operator.actions import CLUSTER, GROUP, POD, WATCHED, Resource
 from dask_operator.api import Api, ApiError
-from dask_operator.execute import IN_FLIGHT
 from dask_operator.plan.status import INTERVAL
 
 NAMESPACE = "bench"
 PATIENCE = 120.0
+IN_FLIGHT = 40
 
 
 def pod_spec(role: str) -> dict[str, Any]:

@@ -9,5 +9,5 @@ from dataclasses import dataclass
 class Policy:
     """`batch_size`: how many workers of a group one plan creates; `batch_delay`: seconds between two such plans."""
 
-    batch_size: int = 200
+    batch_size: int = 500
     batch_delay: float = 0.0
