@@ -10,7 +10,7 @@ compile() { # compile INPUT OUTPUT [OPTION...]
   local input=$1 output=$2
   shift 2
   "$("$CI/python.sh")/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --no-find-links --no-header "$@" "$input" --output-file "$output"
+    --no-header "$@" "$input" --output-file "$output"
 }
 
 compile constraints.in constraints.txt "$@"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from kopf.cli import CLIControls, run
 from dask_operator.operator import operate
 from dask_operator.settings import Settings
 
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 logger = logging.getLogger(__name__)
 
 
@@ -24,6 +26,9 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
     options = run.make_context("dask_operator", [*arguments, "--standalone"]).params
     if not options["namespaces"] and not options["clusterwide"]:
         raise SystemExit("which namespaces? Give --all-namespaces, or --namespace=NAME once or several times")
+    for name in options["namespaces"]:
+        if not _NAMESPACE.fullmatch(name):
+            raise SystemExit(f"--namespace={name}: not a namespace's name; patterns are not supported, list each one")
     # Else kopf makes itself an identity from the user's name, and a numeric user need not have one.
     os.environ.setdefault("POD_ID", socket.gethostname())
     stop = asyncio.Event()

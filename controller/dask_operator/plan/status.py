@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from dask_operator import build, names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE, Action, Emit, SetStatus, Wake
+from dask_operator.actions import CLUSTER, GROUP, Action, Emit, SetStatus, Wake
 from dask_operator.model import Cluster, Group, Json, Object, Observed, Pod, Problem, Subject
 from dask_operator.parse import timestamp
-from dask_operator.plan.victims import REFUSAL_LASTS
+from dask_operator.plan.problems import cluster_problem, group_problem
 from dask_operator.plan.view import (
     ENDED,
     RECOVERED_AFTER,
@@ -27,7 +27,6 @@ from dask_operator.plan.view import (
     scheduler_pod,
     workers,
 )
-from dask_operator.plan.view import problem as pod_problem
 
 INTERVAL = 3.0
 """Seconds between two writes of a DaskCluster's status that nobody waits for."""
@@ -93,7 +92,7 @@ def _cluster_status(cluster: Cluster, groups: Sequence[Group], observed: Observe
     main = default_group(cluster, observed)
     count = counts[main.name] if main else _Count(cluster.replicas, 0, 0)
     total = _Count(*map(sum, zip(*counts.values(), strict=True))) if counts else count
-    scheduler, problem = scheduler_pod(observed), _cluster_problem(cluster, groups, observed, now)
+    scheduler, problem = scheduler_pod(observed), cluster_problem(cluster, groups, observed, now)
     conditions = [
         _scheduler_ready(cluster, scheduler),
         _workers_ready(total),
@@ -115,7 +114,7 @@ def _group_status(cluster: Cluster, group: Group, observed: Observed, now: float
     conditions = [
         _workers_ready(count),
         _progressing(count, scheduler_ready=True),
-        _degraded(_group_problem(group, observed, now)),
+        _degraded(group_problem(group, observed, now)),
     ]
     return {
         "observedGeneration": group.generation,
@@ -193,36 +192,6 @@ def _progressing(count: _Count, *, scheduler_ready: bool) -> _Condition:
 
 def _degraded(problem: Problem | None) -> _Condition:
     return _Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "nothing is known to be wrong")))
-
-
-def _cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
-    """The most fundamental thing that is wrong: no scheduler comes before no workers."""
-    scheduler = scheduler_pod(observed)
-    kinds = ((SERVICE, names.scheduler), (DEPLOYMENT, names.scheduler), (GROUP, names.default_group))
-    failures = (observed.failures.get(Subject(kind.kind, name(cluster.name))) for kind, name in kinds)
-    problems = [failure.problem for failure in failures if failure]
-    # A Deployment keeps its last failure for a while after its Pod has come.
-    if observed.deployment and observed.deployment.problem and not scheduler:
-        problems.append(observed.deployment.problem)
-    if scheduler and (broken := pod_problem(scheduler, now)):
-        problems.append(broken)
-    of_groups = ((group, _group_problem(group, observed, now)) for group in groups)
-    problems += [Problem(p.reason, f"group {group.name}: {p.message}") for group, p in of_groups if p]
-    return next(iter(problems), None)
-
-
-def _group_problem(group: Group, observed: Observed, now: float) -> Problem | None:
-    if failure := observed.failures.get(Subject(POD.kind, group.name)):
-        return failure.problem
-    pods = workers(group, observed)
-    if len(live(pods)) > group.replicas and observed.survey and observed.survey.problem:
-        return observed.survey.problem
-    kept = [pod.name for pod in pods if now < observed.refused.get(pod.uid, -REFUSAL_LASTS) + REFUSAL_LASTS]
-    if kept and _count(group, observed).live > group.replicas:
-        why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"
-        return Problem("RetirementRefused", f"worker {kept[0]} {why}")
-    failing = ((pod.name, pod_problem(pod, now)) for pod in pods)
-    return next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
 
 
 def _conditions(about: Cluster | Group, old: Json, wanted: Iterable[_Condition], now: float) -> list[dict[str, Any]]:

@@ -1,0 +1,49 @@
+"""What is wrong with a cluster or a group, in words on which a person can act; the reasons are listed in README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dask_operator import names
+from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject
+from dask_operator.plan.victims import REFUSAL_LASTS
+from dask_operator.plan.view import leaving, live, problem, scheduler_pod, workers
+
+
+def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
+    """The most fundamental thing that is wrong: no scheduler comes before no workers."""
+    scheduler = scheduler_pod(observed)
+    kinds = ((SERVICE, names.scheduler), (DEPLOYMENT, names.scheduler), (GROUP, names.default_group))
+    failures = (observed.failures.get(Subject(kind.kind, name(cluster.name))) for kind, name in kinds)
+    problems = [failure.problem for failure in failures if failure]
+    # A Deployment keeps its last failure for a while after its Pod has come.
+    if observed.deployment and observed.deployment.problem and not scheduler:
+        problems.append(observed.deployment.problem)
+    if scheduler and (broken := problem(scheduler, now)):
+        problems.append(broken)
+    of_groups = ((group, group_problem(group, observed, now)) for group in groups)
+    problems += [Problem(p.reason, f"group {group.name}: {p.message}") for group, p in of_groups if p]
+    return next(iter(problems), None)
+
+
+def group_problem(group: Group, observed: Observed, now: float) -> Problem | None:
+    """Why a group has not the workers it wants, or cannot let go of those it has too many."""
+    if failure := observed.failures.get(Subject(POD.kind, group.name)):
+        return failure.problem
+    pods = workers(group, observed)
+    staying = [pod for pod in live(pods) if not leaving(pod, observed)]
+    if len(staying) > group.replicas and (stuck := _cannot_shrink(staying, observed, now)):
+        return stuck
+    failing = ((pod.name, problem(pod, now)) for pod in pods)
+    return next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
+
+
+def _cannot_shrink(staying: Sequence[Pod], observed: Observed, now: float) -> Problem | None:
+    if observed.survey and observed.survey.problem:
+        return observed.survey.problem
+    refused = (pod.name for pod in staying if now < observed.refused.get(pod.uid, -REFUSAL_LASTS) + REFUSAL_LASTS)
+    if not (name := next(refused, "")):
+        return None
+    why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"
+    return Problem("RetirementRefused", f"worker {name} {why}")
