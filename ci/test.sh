@@ -56,17 +56,29 @@ schemas() {
   echo "$folder"
 }
 
-install_crds() { kubectl apply --server-side --force-conflicts --filename charts/dask-kubernetes-operator/files/crds; }
+# with_crds COMMAND...: runs a command while our CRDs are there without the operator's release, which brings its own
+with_crds() {
+  local crds=(--filename charts/dask-kubernetes-operator/files/crds)
+  kubectl apply --server-side --force-conflicts "${crds[@]}" > /dev/null
+  "$@"
+  kubectl delete "${crds[@]}" > /dev/null
+}
+
+admission() { step "what is accepted and what is refused" "$venv/bin/python" -m ci.verify.admission "$KUBECONFIG"; }
+
+api_tests() {
+  admission
+  pytest_at "API tier, Kubernetes $KUBERNETES_VERSION" tests/api
+}
 
 tier_lint() {
   local actionlint
-  need_packages shellcheck
   step "ruff" "$venv/bin/ruff" check .
   step "ruff format" "$venv/bin/ruff" format --check .
   step "mypy" "$venv/bin/mypy" controller tests ci
   step "import contracts" "$venv/bin/lint-imports"
   # shellcheck disable=SC2046 # a list of files
-  step "shellcheck" shellcheck --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/images/dask/entrypoint.sh .ci/run)
+  step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/images/dask/entrypoint.sh .ci/run)
   actionlint=$(ci/tools/build.sh actionlint)
   step "actionlint" "$actionlint/actionlint" -shellcheck= .github/workflows/*.yaml
 }
@@ -84,8 +96,7 @@ tier_charts() {
 
 tier_api() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
-  step "CRDs" install_crds
-  pytest_at "API tier, Kubernetes $KUBERNETES_VERSION" tests/api
+  with_crds api_tests
 }
 
 tier_e2e() {
@@ -96,6 +107,7 @@ tier_e2e() {
 
 tier_versions() {
   use_cluster $OLDEST "$KUBERNETES_OLDEST"
+  with_crds admission
   use_images $OLDEST
   pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e -k "release or helm_test or example"
 }
