@@ -50,7 +50,8 @@ need_packages() {
   [ ${#missing[@]} = 0 ] && return
   [ "$(id -u)" = 0 ] || die "these Debian packages are missing, and only root can install them: ${missing[*]}"
   exclusively packages
-  step "install ${#missing[@]} Debian packages" install_packages "${missing[@]}"
+  # To stderr, as the callers may be printing something that others read.
+  step "install ${#missing[@]} Debian packages" install_packages "${missing[@]}" >&2
   release
 }
 
