@@ -51,8 +51,9 @@ class Watch:
                 while True:
                     version = await self._watch(version)
             except ApiError as error:
-                self._errors += 1
                 await self._pause(error)
+            except (LookupError, TypeError) as error:
+                await self._pause(ApiError(0, "Malformed", f"an answer without {error}"))
 
     async def _list(self) -> str:
         objects: list[Object] = []
@@ -92,6 +93,7 @@ class Watch:
         self._errors = 0
 
     async def _pause(self, error: ApiError) -> None:
+        self._errors += 1
         where = f"in namespace {self._namespace}" if self._namespace else "in all namespaces"
         if error.code == 403:
             hint = "grant the controller's ServiceAccount what the chart's Role grants, or narrow its --namespace"

@@ -172,13 +172,18 @@ def _garbage(watching: Watching) -> None:
     _behind_its_back(watching)
 
 
+def _shapeless(watching: Watching) -> None:
+    watching.fake.send(POD, {"type": "ADDED"})
+    _behind_its_back(watching)
+
+
 def _behind_its_back(watching: Watching) -> None:
     watching.fake.silence_watches(POD)
     watching.fake.drop(POD, "simple-default-worker-0")
     watching.fake.put(raw_pod(2))
 
 
-@pytest.mark.parametrize("fault", [_gone, _error, _cut, _garbage])
+@pytest.mark.parametrize("fault", [_gone, _error, _cut, _garbage, _shapeless])
 def test_what_was_missed_is_made_good_by_a_list(run: Run, fault: Any) -> None:
     async def watched() -> None:
         async with _watching(raw_pod(0), raw_pod(1)) as watching:
