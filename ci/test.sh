@@ -27,7 +27,7 @@ pytest_at() {
 # use_cluster NAME VERSION: the cluster, started if it was not, as the one that kubectl and helm speak to
 use_cluster() {
   local tools
-  STARTED+=("$1")
+  [[ " ${STARTED[*]} " == *" $1 "* ]] || STARTED+=("$1")
   ci/cluster/cluster up "$1" --kubernetes "$2" --fake-nodes 4
   KUBECONFIG=$(ci/cluster/cluster kubeconfig "$1")
   tools=$(ci/tools/build.sh kubectl helm | tr '\n' ':')

@@ -14,7 +14,7 @@ from dask_operator.store import Store
 from dask_operator.workqueue import WorkQueue
 
 RECONCILERS = 32
-_SHARE = 4.0
+_SHARE = 20.0
 _LONGEST_PAUSE = 0.5
 
 logger = logging.getLogger(__name__)

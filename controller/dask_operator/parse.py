@@ -249,7 +249,7 @@ def _texts(value: object) -> Mapping[str, str]:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:
@@ -257,7 +257,7 @@ def _mappings(value: object) -> list[Mapping[str, Any]]:
 
 
 def _only_mappings(values: Iterable[object]) -> Iterator[Mapping[str, Any]]:
-    return (value for value in values if isinstance(value, Mapping))
+    return (value for value in values if isinstance(value, dict))
 
 
 def _text(value: object) -> str:
