@@ -14,11 +14,23 @@ make_venv() {
   python3 -m venv "$venv"
   "$venv/bin/pip" install --require-hashes -r "$ROOT/constraints.txt"
   "$venv/bin/pip" install --no-deps --no-build-isolation --editable "$ROOT/controller"
-  touch "$venv/complete"
+  echo "$ROOT" > "$venv/complete"
+}
+
+# prune: an environment belongs to a checkout; those of checkouts that are gone, and older ones of this, are not needed
+prune() {
+  local marker checkout
+  for marker in "$CACHE"/venv-*/complete; do
+    checkout=$(cat "$marker" 2>/dev/null) || continue
+    [ "$(dirname "$marker")" = "$venv" ] || { [ -d "$checkout" ] && [ "$checkout" != "$ROOT" ]; } || rm -rf "$(dirname "$marker")"
+  done
 }
 
 mkdir -p "$CACHE"
 exec 9> "$CACHE/venv.lock"
 flock 9
-[ -f "$venv/complete" ] || step "python environment" make_venv >&2
+if [ ! -f "$venv/complete" ]; then
+  step "python environment" make_venv >&2
+  prune
+fi
 echo "$venv"
