@@ -8,8 +8,14 @@ import kopf
 import pytest
 from tests.support.api_contract import CHECKS, Check
 from tests.support.kube import Kube
+from tests.support.wait import until
 
 from dask_operator.api import Api
+
+
+def _all_closed() -> bool:
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+    return all(transport._sock is None for transport in transports.values())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -21,5 +27,7 @@ def test_the_real_server_keeps_the_contract(kube: Kube, monkeypatch: pytest.Monk
     async def checked() -> None:
         async with Api(lambda: info) as api:
             await check(api, kube.namespace)
+        # TLS connections are closed in the background, and would be found open by a later test's garbage collection.
+        await until(_all_closed, "the end of all connections")
 
     asyncio.run(checked())
