@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dask_operator.model import Json, Subject
+from dask_operator.names import CLUSTER_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,12 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-_OURS = "dask.org/cluster-name"
 DASK = "kubernetes.dask.org"
 CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("list", "watch", "patch"))
 GROUP = Resource("DaskWorkerGroup", DASK, "v1", "daskworkergroups", ("get", "list", "watch", "create", "patch"))
-POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "delete"), _OURS)
-SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create"), _OURS)
-DEPLOYMENT = Resource("Deployment", "apps", "v1", "deployments", ("get", "list", "watch", "create"), _OURS)
+POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "delete"), CLUSTER_LABEL)
+SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create"), CLUSTER_LABEL)
+DEPLOYMENT = Resource("Deployment", "apps", "v1", "deployments", ("get", "list", "watch", "create"), CLUSTER_LABEL)
 EVENT = Resource("Event", "", "v1", "events", ("create",))
 
 RESOURCES = {resource.kind: resource for resource in (CLUSTER, GROUP, POD, SERVICE, DEPLOYMENT, EVENT)}

@@ -119,8 +119,12 @@ def worker_selector(cluster: str, group: str) -> str:
 
 
 def scheduler_address(cluster: Cluster) -> str:
-    host = f"{names.scheduler(cluster.name)}.{cluster.namespace}.svc"
-    return f"tcp://{host}:{_service_port(cluster, names.COMM_PORT, _COMM_PORT)}"
+    return f"tcp://{scheduler_host(cluster)}:{_service_port(cluster, names.COMM_PORT, _COMM_PORT)}"
+
+
+def scheduler_host(cluster: Cluster) -> str:
+    """The scheduler Service's name in the cluster's DNS, whatever its domain."""
+    return f"{names.scheduler(cluster.name)}.{cluster.namespace}.svc"
 
 
 def _worker(cluster: Cluster, group: Group, metadata: Metadata, spec: Json, ordinal: int, attempt: int) -> Manifest:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.backoff import doubling
 from dask_operator.model import (
     Cluster,
     Deployment,
@@ -31,7 +32,6 @@ from dask_operator.model import (
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
-_DOUBLINGS = 10
 _T = TypeVar("_T", bound=Object)
 
 
@@ -114,7 +114,7 @@ class Store:
         """
         before = self._facts[key].failures.get(subject)
         attempts = before.attempts + 1 if before else 1
-        pause = min(_FIRST_BACKOFF * 2.0 ** min(attempts - 1, _DOUBLINGS), _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
+        pause = doubling(_FIRST_BACKOFF, attempts, _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
         failure = Failure(problem, attempts, now + max(pause, at_least))
         self._facts[key].failures[subject] = failure
         return failure

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from dask_operator.actions import Resource
 from dask_operator.api import Api, ApiError
+from dask_operator.backoff import doubling
 from dask_operator.model import Json, Key, Object
 from dask_operator.parse import PARSERS, resource_version
 from dask_operator.store import Store
@@ -21,8 +22,8 @@ SILENCE = 100.0
 """Seconds without even a bookmark, which come every minute if ever, after which a connection is taken for dead."""
 _DURATION = (240.0, 360.0)
 _SHORTEST = 1.0
+_FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 30.0
-_DOUBLINGS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -104,5 +105,5 @@ class Watch:
         elif error.code != 410:
             logger.warning("watch of %s %s: %s; listing anew", self._resource.plural, where, error)
         expected = error.code == 410 and self._errors == 1
-        pause = 0.0 if expected else min(2.0 ** min(self._errors - 1, _DOUBLINGS), _LONGEST_BACKOFF)
+        pause = 0.0 if expected else doubling(_FIRST_BACKOFF, self._errors, _LONGEST_BACKOFF)
         await asyncio.sleep(max(pause * random.uniform(0.5, 1.0), error.retry_after))

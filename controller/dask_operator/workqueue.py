@@ -10,11 +10,11 @@ import heapq
 from collections.abc import Callable
 from contextlib import suppress
 
+from dask_operator.backoff import doubling
 from dask_operator.model import Key
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
-_DOUBLINGS = 10
 
 
 class WorkQueue:
@@ -63,7 +63,7 @@ class WorkQueue:
     def failed(self, key: Key) -> float:
         """The work on a key has ended in an error; it is tried again after the returned seconds, longer each time."""
         errors = self._errors[key] = self._errors.get(key, 0) + 1
-        pause = min(_FIRST_BACKOFF * 2.0 ** min(errors - 1, _DOUBLINGS), _LONGEST_BACKOFF)
+        pause = doubling(_FIRST_BACKOFF, errors, _LONGEST_BACKOFF)
         self._working.discard(key)
         self._rests[key] = self._again[key] = self._clock() + pause
         self._requeue(key)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from dask_operator.settings import BATCH_DELAY, BATCH_SIZE
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller" / "dask_operator"
 
@@ -34,6 +36,45 @@ def test_every_reason_in_the_readme_is_one_the_controller_gives() -> None:
     # These are the API server's and the Kubernetes scheduler's own, passed on.
     passed_on = {"Forbidden", "Invalid", "Unschedulable"}
     assert {reason for reason in reasons if f'"{reason}"' not in code} <= passed_on
+
+
+def _pins() -> dict[str, str]:
+    return dict(re.findall(r"^([A-Z_0-9]+)=(\S+)", (ROOT / "ci/versions.env").read_text(), re.MULTILINE))
+
+
+def test_the_workflow_tries_the_pinned_versions_of_kubernetes() -> None:
+    (listed,) = re.findall(r"kubernetes: \[(.*)\]", (ROOT / ".github/workflows/ci.yaml").read_text())
+    assert set(re.findall(r'"(.*?)"', listed)) == {_pins()["KUBERNETES_OLDEST"], _pins()["KUBERNETES_VERSION"]}
+
+
+def test_the_charts_ask_for_the_oldest_kubernetes_that_is_tested() -> None:
+    minor = ".".join(_pins()["KUBERNETES_OLDEST"].split(".")[:2])
+    for chart in ROOT.glob("charts/*/Chart.yaml"):
+        assert f'kubeVersion: ">={minor}.0-0"' in chart.read_text(), chart
+
+
+def test_one_version_of_dask_is_used_and_tested() -> None:
+    (version,) = re.findall(r"^dask\S*==(\S+)", (ROOT / "ci/images/dask/requirements.in").read_text(), re.MULTILINE)
+    assert f"appVersion: {version}\n" in (ROOT / "charts/dask-cluster/Chart.yaml").read_text()
+    assert f"tag: {version}-py" in (ROOT / "charts/dask-kubernetes-operator/values.yaml").read_text()
+
+
+def test_the_images_run_the_versions_of_the_development_environment() -> None:
+    locked = set(re.findall(r"^\S+==\S+", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    for image in ("controller", "ci/images/dask"):
+        pins = set(re.findall(r"^\S+==\S+", (ROOT / image / "requirements.txt").read_text(), re.MULTILINE))
+        assert pins
+        assert pins <= locked, image
+
+
+def test_the_build_backend_is_the_one_of_the_development_environment() -> None:
+    (pin,) = re.findall(r"hatchling==[0-9.]+", (ROOT / "controller/pyproject.toml").read_text())
+    assert f"\n{pin} " in (ROOT / "constraints.txt").read_text()
+
+
+def test_the_chart_sets_the_variables_that_the_controller_reads() -> None:
+    template = (ROOT / "charts/dask-kubernetes-operator/templates/controller/_env.tpl").read_text()
+    assert set(re.findall(r"name: (DASK_\S+)", template)) == {BATCH_SIZE, BATCH_DELAY}
 
 
 def test_every_verb_of_the_contributing_guide_is_in_the_makefile() -> None:

@@ -155,6 +155,6 @@ def _delete(at: _Situation, pods: Sequence[Pod], because: str, *, unchanged: boo
 def _scheduler_url(cluster: Cluster, service: Service | None) -> str:
     """Where the scheduler's HTTP server answers: the Service's address, or its name where it has none of its own."""
     has_address = service and service.cluster_ip not in ("", "None")
-    host = service.cluster_ip if service and has_address else f"{cluster.name}-scheduler.{cluster.namespace}.svc"
+    host = service.cluster_ip if service and has_address else build.scheduler_host(cluster)
     port = build.dashboard_port(service.ports if service else {})
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

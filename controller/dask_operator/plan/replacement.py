@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dask_operator.backoff import doubling
 from dask_operator.model import Pod
 
 _LIVED = 60.0
 _FIRST_DELAY = 10.0
 _LONGEST_DELAY = 300.0
-_DOUBLINGS = 10
 
 
 def due(pod: Pod) -> float:
     """When to replace an ended worker, in seconds since the epoch."""
     if not _short_lived(pod) or not pod.attempt:
         return 0.0
-    delay = _FIRST_DELAY * 2.0 ** min(pod.attempt - 1, _DOUBLINGS)
-    return _ended(pod) + min(delay, _LONGEST_DELAY)
+    return _ended(pod) + doubling(_FIRST_DELAY, pod.attempt, _LONGEST_DELAY)
 
 
 def next_attempt(replaced: Sequence[Pod]) -> int:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from dask_operator import build, names
-from dask_operator.actions import CLUSTER, GROUP, Action, Emit, SetStatus, Wake
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, SERVICE, Action, Emit, SetStatus, Wake
 from dask_operator.model import Cluster, Group, Json, Object, Observed, Pod, Problem, Subject
 from dask_operator.parse import timestamp
 from dask_operator.plan.problems import cluster_problem, group_problem
@@ -152,7 +152,7 @@ def _count(group: Group, observed: Observed) -> _Count:
 
 def _phase(cluster: Cluster, observed: Observed) -> str:
     refused = (
-        observed.failures.get(Subject(kind, names.scheduler(cluster.name))) for kind in ("Deployment", "Service")
+        observed.failures.get(Subject(kind, names.scheduler(cluster.name))) for kind in (DEPLOYMENT.kind, SERVICE.kind)
     )
     if any(failure and failure.problem.reason == "Invalid" for failure in refused):
         return "Error"
