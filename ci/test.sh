@@ -7,6 +7,7 @@ cd "$ROOT"
 
 NEWEST="test"
 OLDEST="test-oldest"
+MIGRATION="test-migration"
 STARTED=()
 
 end_clusters() {
@@ -37,11 +38,11 @@ use_cluster() {
 # use_images CLUSTER: gives it the images, and tells the tests which they are
 use_images() {
   local images
-  images=$(ci/images/build.sh controller dask)
-  # shellcheck disable=SC2086 # two references
+  images=$(ci/images/build.sh controller dask plugin)
+  # shellcheck disable=SC2086 # three references
   ci/cluster/cluster load "$1" $images
-  { read -r OPERATOR_IMAGE; read -r DASK_IMAGE; } <<< "$images"
-  export OPERATOR_IMAGE DASK_IMAGE
+  { read -r OPERATOR_IMAGE; read -r DASK_IMAGE; read -r PLUGIN_IMAGE; } <<< "$images"
+  export OPERATOR_IMAGE DASK_IMAGE PLUGIN_IMAGE
 }
 
 # schemas VERSION: the folder of that Kubernetes' JSON schemas, made from its API server's own description
@@ -96,13 +97,26 @@ tier_charts() {
 
 tier_api() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
+  INCUMBENT_CRDS=$(ci/incumbent.sh)/crds
+  export INCUMBENT_CRDS
   with_crds api_tests
 }
 
 tier_e2e() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
-  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e
+  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e --ignore tests/e2e/test_migration.py
+}
+
+# A cluster of its own: it begins with another operator, and with that one's CRDs.
+tier_migration() {
+  use_cluster $MIGRATION "$KUBERNETES_VERSION"
+  use_images $MIGRATION
+  INCUMBENT_CHART=$(ci/incumbent.sh)
+  INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
+  ci/cluster/cluster load $MIGRATION "$INCUMBENT_IMAGE"
+  export INCUMBENT_CHART INCUMBENT_IMAGE
+  pytest_at "migration, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_migration.py
 }
 
 tier_versions() {
@@ -119,7 +133,7 @@ fi
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, versions"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, migration, versions"
   echo "$tier"
   "tier_$tier"
 done

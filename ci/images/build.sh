@@ -2,6 +2,8 @@
 # build.sh IMAGE...: prints the reference of each image, one a line, after building what is missing. Images:
 #   controller   what the operator's chart runs (the root Dockerfile)
 #   dask         what the schedulers and workers of tests and of the demo run (dask/)
+#   incumbent    the operator that users move here from, which moving is tested with (incumbent/)
+#   plugin       the controller's with the plugins of the tests, made as users make theirs (tests/plugins/)
 #   pause, coredns, kwok   what a cluster needs itself
 # The tag is a hash of what goes in, so an image is built when that changed and never otherwise. Docker builds where an
 # engine answers; elsewhere buildah does, on a stand-in for the public Python image that cannot be pulled everywhere, and
@@ -30,9 +32,12 @@ inputs_of() {
       base_image
       cat "$ROOT/Dockerfile" "$ROOT/.dockerignore"
       hash_files "$ROOT/controller" ;;
-    dask)
+    dask | incumbent)
       base_image
-      hash_files "$CI/images/dask" ;;
+      hash_files "$CI/images/$1" ;;
+    plugin)
+      inputs_of controller
+      hash_files "$ROOT/tests/plugins" ;;
     pause) cat "$CI/images/pause/pause.go" ;;
     *)
       folder=$("$CI/tools/build.sh" "$1")
@@ -156,6 +161,10 @@ build_controller() {
 
 build_dask() { engine_build_staged "$1" "$CI/images/dask" "${BASE_ARGUMENT[@]}"; }
 
+build_plugin() { engine_build "$1" "$ROOT/tests/plugins" --build-arg "OPERATOR_IMAGE=$CONTROLLER"; }
+
+build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
+
 megabytes() {
   case $ENGINE in
     docker) echo $(($(docker image inspect --format '{{.Size}}' "$1") / 1000000)) ;;
@@ -193,11 +202,11 @@ ensure() {
     BASE_ARGUMENT=()
     if [ -n "$base" ]; then
       BASE_ARGUMENT=(--build-arg "PYTHON_IMAGE=$base")
-      [[ $1 != controller && $1 != dask ]] || base_exists || step "image python (stands in for the public one)" build_base >&2
+      [[ ! $1 =~ ^(controller|dask|incumbent)$ ]] || base_exists || step "image python (stands in for the public one)" build_base >&2
     fi
     if ! exists "$reference"; then
       case $1 in
-        controller | dask | pause) step "image $repository" "build_$1" "$reference" >&2 ;;
+        controller | dask | incumbent | plugin | pause) step "image $repository" "build_$1" "$reference" >&2 ;;
         *) step "image $repository" build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1" >&2 ;;
       esac
       echo "  $reference, $(megabytes "$reference") MB" >&2
@@ -213,17 +222,18 @@ base_exists() { buildah_isolated inspect --type image "$(base_image)" >/dev/null
 # prepare IMAGE: what the build needs of this machine
 prepare() {
   need_disk 3
+  [ "$1" != plugin ] || CONTROLLER=$(ensure controller)
   [ "$1" != pause ] || command -v go >/dev/null || die "Go is needed to build the image pause: install it from https://go.dev/dl, then run this again."
   [ "$ENGINE" = docker ] && return
   [ "$(id -u)" = 0 ] || die "without Docker images are built by buildah as root: run this as root, or start Docker."
   need_packages buildah ca-certificates
-  case $1 in controller | dask) need_packages mmdebstrap debian-archive-keyring ;; esac
+  case $1 in controller | dask | incumbent) need_packages mmdebstrap debian-archive-keyring ;; esac
 }
 
 for image in "$@"; do
   case $image in
-    controller | dask | pause | coredns | kwok) ;;
-    *) die "no image '$image': the images are controller, dask, pause, coredns and kwok" ;;
+    controller | dask | incumbent | plugin | pause | coredns | kwok) ;;
+    *) die "no image '$image': the images are controller, dask, incumbent, plugin, pause, coredns and kwok" ;;
   esac
 done
 for image in "$@"; do ensure "$image"; done

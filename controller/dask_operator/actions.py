@@ -6,9 +6,10 @@ tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from dask_operator.model import Json, Subject
+from dask_operator.model import Endpoint, Json, Subject
 from dask_operator.names import CLUSTER_LABEL
 
 
@@ -30,23 +31,40 @@ class Resource:
 
 
 DASK = "kubernetes.dask.org"
-CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("list", "watch", "patch"))
+CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("get", "list", "watch", "create", "patch", "delete"))
 GROUP = Resource("DaskWorkerGroup", DASK, "v1", "daskworkergroups", ("get", "list", "watch", "create", "patch"))
+JOB = Resource("DaskJob", DASK, "v1", "daskjobs", ("get", "list", "watch", "patch", "delete"))
+AUTOSCALER = Resource("DaskAutoscaler", DASK, "v1", "daskautoscalers", ("list", "watch", "patch"))
 POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "delete"), CLUSTER_LABEL)
-SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create"), CLUSTER_LABEL)
-DEPLOYMENT = Resource("Deployment", "apps", "v1", "deployments", ("get", "list", "watch", "create"), CLUSTER_LABEL)
+SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create", "patch"), CLUSTER_LABEL)
+DEPLOYMENT = Resource(
+    "Deployment", "apps", "v1", "deployments", ("get", "list", "watch", "create", "patch", "delete"), CLUSTER_LABEL
+)
 EVENT = Resource("Event", "", "v1", "events", ("create",))
+LEASE = Resource("Lease", "coordination.k8s.io", "v1", "leases", ("get", "create", "update"))
+NAMESPACE = Resource("Namespace", "", "v1", "namespaces", ("list", "watch"))
 
-RESOURCES = {resource.kind: resource for resource in (CLUSTER, GROUP, POD, SERVICE, DEPLOYMENT, EVENT)}
-WATCHED = (CLUSTER, GROUP, POD, SERVICE, DEPLOYMENT)
+WATCHED = (CLUSTER, GROUP, JOB, AUTOSCALER, POD, SERVICE, DEPLOYMENT)
+RESOURCES = {resource.kind: resource for resource in (*WATCHED, EVENT)}
 
-RULES: frozenset[tuple[str, str, str]] = frozenset(
-    {(resource.group, resource.plural, verb) for resource in RESOURCES.values() for verb in resource.verbs}
-    | {(DASK, f"{resource.plural}/status", "patch") for resource in (CLUSTER, GROUP)}
+
+def _rules(*resources: Resource) -> frozenset[tuple[str, str, str]]:
+    return frozenset((resource.group, resource.plural, verb) for resource in resources for verb in resource.verbs)
+
+
+RULES: frozenset[tuple[str, str, str]] = (
+    _rules(*WATCHED, EVENT)
+    | {(DASK, f"{resource.plural}/status", "patch") for resource in (CLUSTER, GROUP, JOB, AUTOSCALER)}
     # What `blockOwnerDeletion` takes where OwnerReferencesPermissionEnforcement is on, as on OpenShift.
-    | {(DASK, f"{resource.plural}/finalizers", "update") for resource in (CLUSTER, GROUP)}
+    | {(DASK, f"{resource.plural}/finalizers", "update") for resource in (CLUSTER, GROUP, JOB)}
 )
 """Every permission of the controller as (API group, resource, verb). The chart's Role is compared with it."""
+
+LEASE_RULES = _rules(LEASE)
+"""Those in the controller's own namespace."""
+
+NAMESPACE_RULES = _rules(NAMESPACE)
+"""Those that patterns of namespaces take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +78,19 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Merges `body` into an object (RFC 7386)."""
+    """Merges `body` into an object (RFC 7386), or does what it lists to it (RFC 6902)."""
 
     subject: Subject
-    body: Json
+    body: Json | Sequence[Json]
     because: str
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Deletes the Pod that has this very uid; and only as it was seen, where `resource_version` is given."""
+    """Deletes the object of the subject's kind that has this very uid, and what it owns.
+
+    Only as it was seen, where `resource_version` is given.
+    """
 
     name: str
     uid: str
@@ -78,35 +99,46 @@ class Delete:
     resource_version: int | None = None
 
 
+WORKERS, TARGET, IDLE = "workers", "target", "idle"
+"""Questions: which workers there are, how many are wanted, and since when there is nothing to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Asks the scheduler which workers it has. The answer is a fact for a later plan."""
+    """Asks the scheduler a question. The answer is a fact for a later plan.
 
-    url: str
+    About TARGET: `keep` is for how many seconds it matters, `replicas` how many workers each group wants now.
+    """
+
+    question: str
+    scheduler: Endpoint
     because: str
+    keep: float = 0.0
+    replicas: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Asks the scheduler to move what these workers hold to others. `workers`: Pod uid and Dask address of each."""
+    """Asks the scheduler to move what these workers hold to others. `workers`: uid and Dask address of each."""
 
-    url: str
+    scheduler: Endpoint
     workers: tuple[tuple[str, str], ...]
     because: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """Writes the status of a DaskCluster or DaskWorkerGroup."""
+    """Writes the status of a Dask resource. `notes`: annotations that stand in where its definition keeps no status."""
 
     subject: Subject
     status: Json
     because: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Records an Event about a DaskCluster or DaskWorkerGroup; the same one again is no second Event."""
+    """Records an Event about a Dask resource; the same one again is no second Event."""
 
     subject: Subject
     uid: str

@@ -1,16 +1,21 @@
-"""The Kubernetes API over HTTP: raw JSON in and out, nothing decided, nothing remembered but the connection.
+"""The Kubernetes API over HTTP: raw JSON in and out, nothing decided, nothing remembered but the connections.
 
 Typed clients decode every Pod into objects of objects, which costs more than all decisions about it together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
+import socket
 import ssl
+import struct
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -18,15 +23,19 @@ from typing import Any, Self
 import aiohttp
 import kopf
 
+from dask_operator import metrics
 from dask_operator.actions import Resource
 from dask_operator.model import Json
 
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 PAGE = 500
 """How many objects one page of a list has."""
 CONNECTIONS = 32
-"""At a time, watches included: enough to keep an API server busy, and each costs memory."""
+"""At a time, besides watches: enough to keep an API server busy, and each costs memory."""
 REQUEST_TIMEOUT = 30.0
+_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _USER_AGENT = "dask-kubernetes-operator"
 
 
@@ -53,28 +62,36 @@ class Reply:
 
 
 class Api:
-    """One API server. `login` gives credentials, and is asked anew when they are refused, as tokens expire."""
+    """One API server. `login` gives credentials, and is asked anew when they are refused, as tokens expire.
 
-    def __init__(self, login: Callable[[], kopf.ConnectionInfo]) -> None:
+    `permitted`: whether writes may leave at this moment. One that finds itself forbidden is cancelled, and none is on
+    its way any more once the connection is closed.
+    """
+
+    def __init__(self, login: Callable[[], kopf.ConnectionInfo], permitted: Callable[[], bool] = lambda: True) -> None:
         self._login = login
-        self._session: aiohttp.ClientSession | None = None
+        self._permitted = permitted
+        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._server = ""
         self._headers: dict[str, str] = {}
+        self._used: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self.answered = time.monotonic()
+        """When a request ended the last time, well or not."""
 
     async def __aenter__(self) -> Self:
         info = self._login()
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_ssl_context(info))
-        self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=True, skip_auto_headers=("User-Agent",)
-        )
+        tls = _ssl_context(info)
+        self._sessions = self._session(tls, CONNECTIONS), self._session(tls, 0)
         self._use(info)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session:
-            await self._session.close()
+        for transport in list(self._used):
+            transport.abort()
+        for session in self._sessions or ():
+            await session.close()
 
     async def list_page(self, resource: Resource, namespace: str, continued: str) -> Json:
         """A page of a list, as of now and not of a cache; the next one has its `metadata.continue`."""
@@ -97,7 +114,9 @@ class Api:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=silence)
         try:
-            async with self._request("GET", path(resource, namespace), params, None, "", timeout) as response:
+            request = self._request("GET", path(resource, namespace), params, None, "", timeout, watch=True)
+            async with request as response:
+                _count("watch", resource.plural, response.status)
                 await _raise_for(response)
                 async for line in _lines(response.content):
                     yield json.loads(line)
@@ -113,9 +132,18 @@ class Api:
     async def get(self, resource: Resource, namespace: str, name: str) -> Reply:
         return await self.request("GET", path(resource, namespace, name))
 
-    async def patch(self, resource: Resource, namespace: str, name: str, body: Json, subresource: str = "") -> Reply:
+    async def replace(self, resource: Resource, manifest: Json) -> Reply:
+        """Refused with 409 if the object has another resource version than the manifest."""
+        meta = manifest["metadata"]
+        return await self.request("PUT", path(resource, meta["namespace"], meta["name"]), manifest)
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: Json | Sequence[Json], subresource: str = ""
+    ) -> Reply:
+        """Merges a body into an object, or does what a list of changes says."""
         where = path(resource, namespace, name) + (f"/{subresource}" if subresource else "")
-        return await self.request("PATCH", where, body, content_type=MERGE_PATCH)
+        content_type = MERGE_PATCH if isinstance(body, Mapping) else JSON_PATCH
+        return await self.request("PATCH", where, body, content_type=content_type)
 
     async def delete(self, resource: Resource, namespace: str, name: str, preconditions: Json) -> Reply:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
@@ -125,7 +153,7 @@ class Api:
         self,
         method: str,
         where: str,
-        body: Json | None = None,
+        body: Json | Sequence[Json] | None = None,
         *,
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
@@ -141,34 +169,72 @@ class Api:
         raise AssertionError("unreachable")
 
     async def _once(
-        self, method: str, where: str, params: Mapping[str, str] | None, body: Json | None, content_type: str
+        self,
+        method: str,
+        where: str,
+        params: Mapping[str, str] | None,
+        body: Json | Sequence[Json] | None,
+        content_type: str,
     ) -> Reply:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+        began, code = time.monotonic(), 0
+        verb, plural = _named(method, where)
         try:
-            async with self._request(method, where, params, body, content_type, timeout) as response:
+            async with self._request(method, where, params, body, content_type, _TIMEOUT) as response:
+                code = response.status
                 await _raise_for(response)
                 return Reply(json.loads(await response.read()), _warnings(response))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if method != "GET" and not self._permitted():
+                raise asyncio.CancelledError from error
             raise _unreachable(error) from error
+        finally:
+            self.answered = time.monotonic()
+            _count(verb, plural, code)
+            metrics.API_REQUEST_DURATION.labels(verb).observe(self.answered - began)
 
     def _request(
         self,
         method: str,
         where: str,
         params: Mapping[str, str] | None,
-        body: Json | None,
+        body: Json | Sequence[Json] | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,
+        *,
+        watch: bool = False,
     ) -> Any:
-        if self._session is None:
+        if self._sessions is None:
             raise RuntimeError("the connection is not open: use `async with`")
-        return self._session.request(
+        return self._sessions[watch].request(
             method,
             self._server + where,
             params={key: value for key, value in (params or {}).items() if value},
             data=None if body is None else json.dumps(body),
             headers={**self._headers, "Content-Type": content_type} if content_type else self._headers,
             timeout=timeout,
+        )
+
+    def _session(self, tls: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
+        permitted, used = self._permitted, self._used
+
+        class Request(aiohttp.ClientRequest):
+            """Asks for permission when it has its connection, for which it may have waited long."""
+
+            async def write_bytes(self, writer: Any, conn: Any, *rest: Any) -> None:
+                if not conn.transport or conn.transport.is_closing():
+                    return  # the answer will be that it is closed
+                if not permitted():
+                    conn.transport.abort()
+                    return
+                _make_forgetful(conn.transport)
+                used.add(conn.transport)
+                await super().write_bytes(writer, conn, *rest)
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=tls),
+            request_class=Request,
+            auto_decompress=True,
+            skip_auto_headers=("User-Agent",),
         )
 
     def _use(self, info: kopf.ConnectionInfo) -> None:
@@ -185,6 +251,27 @@ def path(resource: Resource, namespace: str = "", name: str = "") -> str:
     root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
     scope = f"/namespaces/{namespace}" if namespace else ""
     return f"{root}{scope}/{resource.plural}" + (f"/{name}" if name else "")
+
+
+def _named(method: str, where: str) -> tuple[str, str]:
+    """The verb and the plural of what a request is about, as Kubernetes' own metrics name them."""
+    parts = where.split("/")[3 if where.startswith("/api/") else 4 :]
+    if len(parts) > 2 and parts[0] == "namespaces":
+        parts = parts[2:]
+    verb = "list" if method == "GET" and len(parts) == 1 else _VERBS[method]
+    return verb, parts[0]
+
+
+def _count(verb: str, plural: str, code: int) -> None:
+    metrics.API_REQUESTS.labels(verb, plural, code).inc()
+
+
+def _make_forgetful(transport: asyncio.Transport) -> None:
+    """Once this connection is closed, what was written to it and has not arrived yet never will.
+
+    Otherwise the kernel goes on sending, for minutes if the network is down.
+    """
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

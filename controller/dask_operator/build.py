@@ -7,12 +7,13 @@ winning. Names and labels are in `names`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE, Resource
-from dask_operator.model import Cluster, Group, Json, Metadata, Object
+from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
+from dask_operator.model import Autoscaler, Cluster, Endpoint, Group, Job, Json, Metadata, Object, Service
 
 Manifest = dict[str, Any]
 
@@ -28,30 +29,76 @@ HTTP_ROUTES = (
 )
 _COMM_PORT = 8786
 _DASHBOARD_PORT = 8787
+# What falls back to Kubernetes' default in a Service when it is no longer in its user's spec.
+_RESET_IN_SERVICES = (
+    "externalIPs",
+    "externalTrafficPolicy",
+    "internalTrafficPolicy",
+    "loadBalancerSourceRanges",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "type",
+)
+# Two schedulers at once would split the workers, and clients look for exactly one.
+_STRATEGY = {"type": "Recreate"}
+_TEMPLATES: dict[str, str] = {}
+_TEMPLATES_KEPT = 1000
+_TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
+
+
+def template(*parts: Json | Metadata) -> str:
+    """A short hash of what a user wrote: it changes when they edit it, and with nothing else.
+
+    It is taken of their input, not of what is made from it here, so that a newer controller restarts nothing.
+    """
+    # Every plan asks for it, and specs seldom change: their text is made faster than their hash.
+    written = repr(parts)
+    if written not in _TEMPLATES:
+        if len(_TEMPLATES) >= _TEMPLATES_KEPT:
+            _TEMPLATES.clear()
+        _TEMPLATES[written] = hashlib.sha256(_canonical(parts).encode()).hexdigest()[:10]
+    return _TEMPLATES[written]
+
+
+def scheduler_template(cluster: Cluster) -> str:
+    return template(cluster.scheduler_spec, cluster.scheduler_metadata)
+
+
+def service_template(cluster: Cluster) -> str:
+    return template(cluster.service_spec, cluster.scheduler_metadata)
+
+
+def group_template(cluster: Cluster) -> str:
+    """Of what a cluster's default group is made from, but for its replicas."""
+    return template(cluster.worker_spec, cluster.worker_metadata)
+
+
+def worker_template(group: Group) -> str:
+    return template(group.worker_spec, group.worker_metadata)
 
 
 def scheduler_deployment(cluster: Cluster) -> Manifest:
     metadata = _scheduler_metadata(cluster)
-    spec = _with_env(cluster.scheduler_spec, {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
     selector = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
     return _manifest(
         DEPLOYMENT,
-        _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata),
+        _object_meta(
+            names.scheduler(cluster.name), cluster, CLUSTER, metadata, _template_note(scheduler_template(cluster))
+        ),
         {
             "replicas": 1,
-            # Two schedulers at once would split the workers, and clients look for exactly one.
-            "strategy": {"type": "Recreate"},
+            "strategy": _STRATEGY,
             "selector": {"matchLabels": selector},
-            "template": {"metadata": _rendered(metadata), "spec": spec},
+            "template": _scheduler_pod(cluster),
         },
     )
 
 
 def scheduler_service(cluster: Cluster) -> Manifest:
-    metadata = _scheduler_metadata(cluster)
+    metadata, note = _scheduler_metadata(cluster), _template_note(service_template(cluster))
     return _manifest(
         SERVICE,
-        _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata),
+        _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, note),
         copy.deepcopy(dict(cluster.service_spec)),
     )
 
@@ -59,11 +106,16 @@ def scheduler_service(cluster: Cluster) -> Manifest:
 def default_group(cluster: Cluster) -> Manifest:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.WORKER_GROUP}
     metadata = _merged(cluster.metadata, cluster.worker_metadata, reserved)
-    note = Metadata(annotations={names.REPLICAS_ANNOTATION: str(cluster.replicas)})
+    notes = Metadata(
+        annotations={
+            names.REPLICAS_ANNOTATION: str(cluster.replicas),
+            names.TEMPLATE_ANNOTATION: group_template(cluster),
+        }
+    )
     return _manifest(
         GROUP,
-        _object_meta(names.default_group(cluster.name), cluster, CLUSTER, metadata, note),
-        {"cluster": cluster.name, "worker": {"replicas": cluster.replicas, "spec": dict(cluster.worker_spec)}},
+        _object_meta(names.default_group(cluster.name), cluster, CLUSTER, metadata, notes),
+        {"cluster": cluster.name, "worker": {"replicas": cluster.replicas, **_group_worker(cluster)}},
     )
 
 
@@ -77,20 +129,88 @@ def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: in
     metadata = _merged(group.metadata, group.worker_metadata, reserved)
     # A worker that has been retired ends with success, and must then not come back.
     spec = {**group.worker_spec, "restartPolicy": group.worker_spec.get("restartPolicy") or "OnFailure"}
-    return [_worker(cluster, group, metadata, spec, ordinal, attempt) for ordinal in ordinals]
+    made_from = worker_template(group)
+    return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
 
 
-def group_owner(cluster: Cluster) -> Manifest:
-    """The patch by which a DaskWorkerGroup goes with its cluster."""
+def job_cluster(job: Job) -> Manifest:
+    """The DaskCluster of a DaskJob."""
+    metadata = _merged(job.metadata, job.cluster_metadata, {names.CLUSTER_LABEL: job.name})
+    return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), copy.deepcopy(dict(job.cluster_spec)))
+
+
+def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
+    """The Pod that runs a DaskJob's program. `attempt`: how many before it have failed."""
+    reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
+    istio_off = Metadata(labels={names.ISTIO_LABEL: "false"})
+    metadata = _merged(istio_off, job.metadata, job.runner_metadata, reserved)
+    notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
+    spec = {**job.runner_spec, "restartPolicy": job.runner_spec.get("restartPolicy") or "OnFailure"}
+    meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
+    return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
+
+
+def owned_by(cluster: Cluster) -> Manifest:
+    """The patch by which something goes with its cluster."""
     return {"metadata": {"ownerReferences": [_owner_reference(cluster, CLUSTER)]}}
 
 
 def group_replicas(cluster: Cluster) -> Manifest:
     """The patch that copies the cluster's replicas to its default group, and notes that they were."""
-    return {
-        "metadata": {"annotations": {names.REPLICAS_ANNOTATION: str(cluster.replicas)}},
-        "spec": {"worker": {"replicas": cluster.replicas}},
+    note = _noted({names.REPLICAS_ANNOTATION: str(cluster.replicas)})
+    return note | {"spec": {"worker": {"replicas": cluster.replicas}}}
+
+
+def scaled_group(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
+    """The patch by which an autoscaler scales a group, and says when and why."""
+    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | {
+        "spec": {"worker": {"replicas": replicas}}
     }
+
+
+def adopted_scheduler(cluster: Cluster) -> Manifest:
+    """The patch that notes on a Deployment another operator made what it is taken to be made from."""
+    return _noted({names.TEMPLATE_ANNOTATION: scheduler_template(cluster)})
+
+
+def adopted_service(cluster: Cluster) -> Manifest:
+    """The same for a Service."""
+    return _noted({names.TEMPLATE_ANNOTATION: service_template(cluster)})
+
+
+def adopted_group(cluster: Cluster) -> Manifest:
+    """The same for a default group, whose replicas stay as they are."""
+    replicas = {names.REPLICAS_ANNOTATION: str(cluster.replicas)}
+    return _noted({names.TEMPLATE_ANNOTATION: group_template(cluster)} | replicas)
+
+
+def adopted_workers(group: Group) -> Manifest:
+    """The same for the workers of a group."""
+    return _noted({names.ADOPTED_ANNOTATION: worker_template(group)})
+
+
+def edited_scheduler(cluster: Cluster) -> list[Manifest]:
+    """The patch that makes the scheduler's Deployment what its user wants now; its Pod is made anew by it."""
+    wanted = scheduler_deployment(cluster)
+    spec = (_put(f"/spec/{key}", wanted["spec"][key]) for key in ("strategy", "template"))
+    return [*spec, *_put_metadata(cluster.scheduler_metadata, scheduler_template(cluster))]
+
+
+def edited_service(cluster: Cluster) -> list[Manifest]:
+    """The patch that makes the Service what its user wants now. Its address and node ports stay."""
+    wanted = scheduler_service(cluster)
+    spec = dict.fromkeys(_RESET_IN_SERVICES) | wanted["spec"]
+    metadata = _put_metadata(cluster.scheduler_metadata, service_template(cluster))
+    return [*(_put(f"/spec/{key}", value) for key, value in spec.items()), *metadata]
+
+
+def edited_group(cluster: Cluster, group: Group) -> list[Manifest]:
+    """The patch that makes the default group's workers what the cluster's user wants now, however many there are."""
+    worker: Manifest = {"metadata": {}} | _group_worker(cluster)
+    # Somebody may have taken all labels off it, and then there is nothing to add to.
+    labels = [] if group.metadata.labels else [_put("/metadata/labels", {})]
+    metadata = _put_metadata(cluster.worker_metadata, group_template(cluster))
+    return [*(_put(f"/spec/worker/{key}", value) for key, value in worker.items()), *labels, *metadata]
 
 
 def event(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
@@ -119,7 +239,9 @@ def worker_selector(cluster: str, group: str) -> str:
 
 
 def scheduler_address(cluster: Cluster) -> str:
-    return f"tcp://{scheduler_host(cluster)}:{_service_port(cluster, names.COMM_PORT, _COMM_PORT)}"
+    """Where workers and clients find the scheduler. Whether by TLS is read from how the scheduler is started."""
+    scheme = "tls" if _has_tls(cluster.scheduler_spec) else "tcp"
+    return f"{scheme}://{scheduler_host(cluster)}:{_service_port(cluster, names.COMM_PORT, _COMM_PORT)}"
 
 
 def scheduler_host(cluster: Cluster) -> str:
@@ -127,9 +249,35 @@ def scheduler_host(cluster: Cluster) -> str:
     return f"{names.scheduler(cluster.name)}.{cluster.namespace}.svc"
 
 
-def _worker(cluster: Cluster, group: Group, metadata: Metadata, spec: Json, ordinal: int, attempt: int) -> Manifest:
+def scheduler_endpoint(cluster: Cluster, service: Service | None) -> Endpoint:
+    """Where the controller finds the scheduler: the Service's address, or its name where it has none of its own."""
+    has_address = service and service.cluster_ip not in ("", "None")
+    host = service.cluster_ip if service and has_address else scheduler_host(cluster)
+    host = f"[{host}]" if ":" in host else host
+    ports = service.ports if service else {}
+    scheme = scheduler_address(cluster).partition("://")[0]
+    return Endpoint(
+        f"http://{host}:{ports.get(names.DASHBOARD_PORT, _DASHBOARD_PORT)}",
+        f"{scheme}://{host}:{ports.get(names.COMM_PORT, _COMM_PORT)}",
+    )
+
+
+def _scheduler_pod(cluster: Cluster) -> Manifest:
+    spec = _with_env(cluster.scheduler_spec, {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
+
+
+def _group_worker(cluster: Cluster) -> Manifest:
+    metadata = {"metadata": _rendered(cluster.worker_metadata)} if cluster.worker_metadata != Metadata() else {}
+    return {"spec": dict(cluster.worker_spec), **metadata}
+
+
+def _worker(
+    cluster: Cluster, group: Group, metadata: Metadata, spec: Json, made_from: str, ordinal: int, attempt: int
+) -> Manifest:
     name = names.worker(group.name, group.uid, ordinal)
-    notes = {names.ORDINAL_ANNOTATION: str(ordinal)} | ({names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
+    notes = {names.ORDINAL_ANNOTATION: str(ordinal), names.TEMPLATE_ANNOTATION: made_from}
+    notes |= {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
     env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}
     meta = _object_meta(name, group, GROUP, metadata, Metadata(annotations=notes))
     return _manifest(POD, meta, _with_env(spec, env))
@@ -147,7 +295,12 @@ def _merged(*parts: Metadata | Mapping[str, str]) -> Metadata:
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     for part in parts:
-        metadata = part if isinstance(part, Metadata) else Metadata(labels=part)
+        if isinstance(part, Metadata):
+            metadata = part
+        else:
+            # A component has the reserved labels that it is given, and no others.
+            metadata = Metadata(labels=part)
+            labels = {key: value for key, value in labels.items() if key not in names.RESERVED_LABELS}
         labels |= metadata.labels
         annotations |= metadata.annotations
     inherited = {k: v for k, v in annotations.items() if not k.startswith(names.UNINHERITED_PREFIXES)}
@@ -185,23 +338,72 @@ def _manifest(kind: Resource, metadata: Manifest, spec: Json) -> Manifest:
 
 def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:
     """A pod spec whose every container has these variables besides its own, which win."""
-    containers = [_container_with_env(container, env) for container in spec.get("containers") or ()]
-    return {**spec, "containers": containers}
+    containers = spec.get("containers")
+    if not isinstance(containers, list):
+        return dict(spec)
+    return {**spec, "containers": [_container_with_env(container, env) for container in containers]}
 
 
-def _container_with_env(container: Json, env: Mapping[str, str]) -> Manifest:
-    own = container.get("env") or []
-    taken = {variable.get("name") for variable in own}
+def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
+    own = container.get("env") or [] if isinstance(container, dict) else None
+    if not isinstance(own, list):
+        return container  # for the API server to refuse, which says what is wrong with it
+    taken = [variable.get("name") for variable in _mappings(own)]
     added = [{"name": name, "value": value} for name, value in env.items() if name not in taken]
     # Ours first: a variable may refer to those before it, as in a user's $(DASK_WORKER_NAME).
     return {**container, "env": [*added, *own]}
 
 
 def _service_port(cluster: Cluster, name: str, default: int) -> int:
-    ports = cluster.service_spec.get("ports") or ()
-    return next((port["port"] for port in ports if port.get("name") == name and port.get("port")), default)
+    ports = (port for port in _mappings(cluster.service_spec.get("ports")) if port.get("name") == name)
+    return next((port["port"] for port in ports if port.get("port")), default)
 
 
-def dashboard_port(ports: Mapping[str, int]) -> int:
-    """The port of the scheduler's HTTP server among a Service's ports, by name."""
-    return ports.get(names.DASHBOARD_PORT, _DASHBOARD_PORT)
+def _has_tls(spec: Json) -> bool:
+    """Whether a scheduler is told to speak TLS: `--protocol tls`, or by its certificates."""
+    for container in _mappings(spec.get("containers")):
+        text = f"{container.get('command')} {container.get('args')}".replace("=", " ").replace("', '", " ")
+        if "--protocol tls" in text or any(option in text for option in _TLS_OPTIONS):
+            return True
+    return False
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
+
+
+def _noted(annotations: Mapping[str, str]) -> Manifest:
+    return {"metadata": {"annotations": dict(annotations)}}
+
+
+def _template_note(made_from: str) -> Metadata:
+    return Metadata(annotations={names.TEMPLATE_ANNOTATION: made_from})
+
+
+def _put_metadata(edited: Metadata, made_from: str) -> Iterator[Manifest]:
+    """What was edited, but for reserved labels; what somebody else has put on the object stays."""
+    own = _merged(edited)
+    fields = {
+        "labels": {key: value for key, value in own.labels.items() if key not in names.RESERVED_LABELS},
+        "annotations": {**own.annotations, names.TEMPLATE_ANNOTATION: made_from},
+    }
+    for field, pairs in fields.items():
+        for key, value in pairs.items():
+            yield _put(f"/metadata/{field}/{key.replace('~', '~0').replace('/', '~1')}", value)
+
+
+def _put(path: str, value: object) -> Manifest:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _canonical(value: object) -> str:
+    """The same text for the same JSON, whatever the order of its keys; nulls are as absent."""
+    match value:
+        case Metadata():
+            return _canonical({"labels": value.labels, "annotations": value.annotations})
+        case Mapping():
+            pairs = (f"{key!r}:{_canonical(value[key])}" for key in sorted(value) if value[key] is not None)
+            return "{" + ",".join(pairs) + "}"
+        case list() | tuple():
+            return "[" + ",".join(map(_canonical, value)) + "]"
+    return repr(value)

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from dask_operator import build
+from dask_operator import build, metrics
 from dask_operator.actions import (
     EVENT,
-    POD,
+    IDLE,
     RESOURCES,
+    TARGET,
     Action,
     Ask,
     Create,
@@ -28,10 +29,10 @@ from dask_operator.actions import (
     Wake,
 )
 from dask_operator.api import Api, ApiError, Reply
-from dask_operator.model import Key, Problem, Subject, Survey
+from dask_operator.model import Key, Problem, Sample, Subject, Survey
 from dask_operator.names import CLUSTER_LABEL
 from dask_operator.parse import PARSERS
-from dask_operator.plan.status import rfc3339
+from dask_operator.plan.conditions import rfc3339
 from dask_operator.scheduler import SchedulerError, Schedulers
 from dask_operator.store import Store, cluster_of
 from dask_operator.workqueue import WorkQueue
@@ -67,7 +68,7 @@ class Executor:
                 case Wake():
                     self._queue.add(key, action.at)
                 case Ask():
-                    self._store.asking(key)
+                    self._store.asking(key, action.question)
                     self._beside(key, self._ask(key, action))
                 case Retire():
                     self._store.retiring(key, frozenset(uid for uid, _ in action.workers))
@@ -109,20 +110,30 @@ class Executor:
             case Patch():
                 await self._learn(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
             case SetStatus():
-                await self._learn(kind, self._set_status(key, write))
-                self._store.status_written(key, write.subject, self._clock())
+                await self._set_status(key, write)
             case Delete():
                 await self._delete(key, write)
 
-    async def _set_status(self, key: Key, write: SetStatus) -> Reply:
-        resource, patch = RESOURCES[write.subject.kind], {"status": write.status}
+    async def _set_status(self, key: Key, write: SetStatus) -> None:
+        resource, name = RESOURCES[write.subject.kind], write.subject.name
+        patch: dict[str, Any] = {"status": write.status}
+        inline = False
         try:
-            return await self._api.patch(resource, key.namespace, write.subject.name, patch, "status")
+            reply = await self._api.patch(resource, key.namespace, name, patch, "status")
         except ApiError as error:
             if error.code != 404:
                 raise
-            # CRDs of older operators have no status subresource; their status is a part of the object.
-            return await self._api.patch(resource, key.namespace, write.subject.name, patch)
+            # CRDs of older operators have no status subresource; their status is a part of the object, if they keep it.
+            inline = True
+            patch |= {"metadata": {"annotations": write.notes}} if write.notes else {}
+            try:
+                reply = await self._api.patch(resource, key.namespace, name, patch)
+            except ApiError as gone:
+                if gone.code != 404:
+                    raise
+                return
+        self._store.learn(resource.kind, PARSERS[resource.kind](reply.body))
+        self._store.status_written(key, write.subject, write.status, self._clock(), inline=inline)
 
     async def _create(self, key: Key, write: Create) -> None:
         resource, meta = RESOURCES[write.manifest["kind"]], write.manifest["metadata"]
@@ -136,6 +147,8 @@ class Executor:
             _require_ours(reply, key, meta["ownerReferences"][0]["uid"])
         self._store.learn(resource.kind, PARSERS[resource.kind](reply.body))
         for warning in reply.warnings:
+            if warning.startswith("metadata.name:"):
+                continue  # long names of Pods are no good hostnames, and nobody needs them to be
             text = f"{resource.kind} {write.subject.name}: {warning} (Kubernetes accepted it and ignores this)"
             self._store.warned(key, text)
 
@@ -149,18 +162,19 @@ class Executor:
         self._store.learn(kind, PARSERS[kind](reply.body))
 
     async def _delete(self, key: Key, write: Delete) -> None:
+        resource = RESOURCES[write.subject.kind]
         preconditions = {"uid": write.uid}
         if write.resource_version is not None:
             preconditions["resourceVersion"] = str(write.resource_version)
         try:
-            await self._api.delete(POD, key.namespace, write.name, preconditions)
+            await self._api.delete(resource, key.namespace, write.name, preconditions)
         except ApiError as error:
             if error.code == 409:  # it has changed since, so the next plan looks at it again
-                await self._learn(POD.kind, self._api.get(POD, key.namespace, write.name))
+                await self._learn(resource.kind, self._api.get(resource, key.namespace, write.name))
                 return
             if error.code != 404:
                 raise
-        self._store.deleted(POD.kind, write.uid, key.namespace, write.name)
+        self._store.deleted(resource.kind, write.uid, key.namespace, write.name)
 
     async def _emit(self, key: Key, events: Sequence[Emit]) -> None:
         for action in events:
@@ -182,25 +196,58 @@ class Executor:
 
     async def _ask(self, key: Key, action: Ask) -> None:
         try:
-            workers = await self._schedulers.workers(action.url)
+            await self._answer(key, action)
+        finally:
+            self._store.answered(key, action.question)
+
+    async def _answer(self, key: Key, action: Ask) -> None:
+        ask = {TARGET: self._ask_target, IDLE: self._ask_idle}.get(action.question, self._ask_workers)
+        await ask(key, action)
+
+    async def _ask_workers(self, key: Key, action: Ask) -> None:
+        try:
+            workers = await self._schedulers.workers(action.scheduler)
         except SchedulerError as error:
             self._store.surveyed(key, self._unanswered(key, error))
         else:
             self._store.surveyed(key, Survey(self._clock(), workers))
 
-    async def _retire(self, key: Key, action: Retire) -> None:
+    async def _ask_target(self, key: Key, action: Ask) -> None:
         try:
-            addresses = await self._schedulers.retire(action.url, [address for _, address in action.workers])
+            target = await self._schedulers.target(action.scheduler)
         except SchedulerError as error:
-            self._store.retirement_failed(key, self._unanswered(key, error))
+            metrics.SCHEDULER_ERRORS.inc()
+            self._store.demand_unknown(key, error.problem, self._clock())
+        else:
+            self._store.demanded(key, Sample(self._clock(), target, action.replicas), action.keep)
+
+    async def _ask_idle(self, key: Key, action: Ask) -> None:
+        try:
+            token = await self._schedulers.idle_since(action.scheduler)
+        except SchedulerError as error:
+            metrics.SCHEDULER_ERRORS.inc()
+            self._store.idle(key, None, self._clock(), error.problem)
+        else:
+            self._store.idle(key, token, self._clock())
+
+    async def _retire(self, key: Key, action: Retire) -> None:
+        asked = frozenset(uid for uid, _ in action.workers)
+        try:
+            addresses = await self._schedulers.retire(action.scheduler, [address for _, address in action.workers])
+        except SchedulerError as error:
+            self._store.retirement_failed(key, asked, self._unanswered(key, error))
             return
         # A Pod of several workers holds data until the last of them is retired.
-        kept = {uid for uid, address in action.workers if address not in addresses}
-        uids = frozenset(uid for uid, _ in action.workers) - kept
-        logger.info("%s/%s: the scheduler retired the workers of %d Pods, and kept %d", *key, len(uids), len(kept))
-        self._store.retired(key, uids, self._clock())
+        kept = frozenset(uid for uid, address in action.workers if address not in addresses)
+        logger.info(
+            "%s/%s: the scheduler retired the workers of %d Pods, and kept %d", *key, len(asked - kept), len(kept)
+        )
+        metrics.RETIRED.inc(len(asked - kept))
+        metrics.REFUSED.inc(len(kept))
+        self._store.retired(key, asked, asked - kept, self._clock())
 
     def _unanswered(self, key: Key, error: SchedulerError) -> Survey:
+        metrics.SCHEDULER_ERRORS.inc()
         logger.warning("%s/%s: %s", *key, error)
         return Survey(self._clock(), problem=error.problem)
 
@@ -238,7 +285,9 @@ def _log(key: Key, actions: Iterable[Action]) -> None:
     counts = Counter(filter(None, map(_said, actions)))
     for said, number in counts.items():
         verb, what, because = said
-        logger.info("%s/%s: %s %s%s: %s", *key, verb, what, f" ×{number}" if number > 1 else "", because)
+        times = f" ×{number}" if number > 1 else ""
+        fields = {"namespace": key.namespace, "cluster": key.name, "action": verb, "about": what, "reason": because}
+        logger.info("%s/%s: %s %s%s: %s", *key, verb, what, times, because, extra=fields | {"count": number})
 
 
 def _said(action: Action) -> tuple[str, str, str] | None:

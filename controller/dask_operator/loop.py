@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from dask_operator import metrics
 from dask_operator.execute import Executor
 from dask_operator.model import Key
 from dask_operator.plan import Policy, plan
@@ -29,6 +30,19 @@ class Loop:
         self._executor = executor
         self._policy = policy
         self._clock = clock
+        self._working: dict[Key, float] = {}
+        self._ended = time.monotonic()
+
+    @property
+    def busy_for(self) -> float:
+        """For how many seconds the slowest of the clusters that are worked on has been so."""
+        now = time.monotonic()
+        return now - min(self._working.values(), default=now)
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the work on a cluster ended the last time."""
+        return time.monotonic() - self._ended
 
     async def run(self) -> None:
         """Runs until cancelled. One cluster's error is that cluster's: it is logged, and tried again later."""
@@ -40,12 +54,18 @@ class Loop:
                 task.add_done_callback(lambda _: free.release())
 
     async def _work_on(self, key: Key) -> None:
+        began = self._working[key] = time.monotonic()
         try:
             pause = await self._reconcile(key)
         except Exception:
+            metrics.RECONCILE_ERRORS.inc()
             logger.exception("%s/%s: tried again in %.1f s after an error", *key, self._queue.failed(key))
         else:
             self._queue.done(key, pause)
+        finally:
+            del self._working[key]
+            self._ended = time.monotonic()
+            metrics.RECONCILE_DURATION.observe(self._ended - began)
 
     async def _reconcile(self, key: Key) -> float:
         """Seconds for which the key should rest: a large cluster's many events must not leave others no time."""

@@ -50,18 +50,31 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster(Object):
-    """A DaskCluster. Specs are as the user wrote them."""
+class Declared(Object):
+    """What users declare: any of the Dask resources. Specs are as the user wrote them.
+
+    `cluster_uid`: the uid of the DaskCluster among its owners, if one is.
+    """
 
     generation: int = 0
+    cluster_uid: str = ""
     metadata: Metadata = Metadata()
+    finalizers: tuple[str, ...] = ()
+    status: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(Declared):
+    """A DaskCluster. `idle_timeout` in seconds, 0.0 for never; `job`: the DaskJob that it was made for."""
+
     replicas: int = 0
+    idle_timeout: float = 0.0
+    job: str = ""
     worker_metadata: Metadata = Metadata()
     worker_spec: Json = field(default_factory=dict)
     scheduler_metadata: Metadata = Metadata()
     scheduler_spec: Json = field(default_factory=dict)
     service_spec: Json = field(default_factory=dict)
-    status: Json = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -69,25 +82,79 @@ class Cluster(Object):
 
 
 @dataclass(frozen=True, slots=True)
-class Group(Object):
-    """A DaskWorkerGroup. `copied_replicas`: what was last copied from the DaskCluster, None for other groups."""
+class Group(Declared):
+    """A DaskWorkerGroup. `copied_replicas`: what was last copied from the DaskCluster, None if nothing ever was."""
 
     cluster: str = ""
-    generation: int = 0
-    metadata: Metadata = Metadata()
     replicas: int = 0
     copied_replicas: int | None = None
     worker_metadata: Metadata = Metadata()
     worker_spec: Json = field(default_factory=dict)
     last_ordinal: int = -1
-    status: Json = field(default_factory=dict)
+    template: str = ""
+    """What the default group was made from (`build.template`); empty if this controller did not make it."""
+    adopted_template: str = ""
+    """What the workers were made from that were there before this controller."""
+    scaled: str = ""
+    """When (RFC 3339) it was scaled the last time by which DaskAutoscaler and why, with spaces between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Declared):
+    """A DaskJob. `backoff_limit`: failures of the runner that are borne; `deadline`, `ttl`: seconds; None: no limit."""
+
+    cluster_metadata: Metadata = Metadata()
+    cluster_spec: Json = field(default_factory=dict)
+    runner_metadata: Metadata = Metadata()
+    runner_spec: Json = field(default_factory=dict)
+    backoff_limit: int | None = None
+    deadline: float | None = None
+    ttl: float | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.namespace, self.name)
+
+
+class ScalingPolicy(NamedTuple):
+    """At most `value` workers, or percent of the workers there were, within `period` seconds."""
+
+    percent: bool
+    value: int
+    period: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """One direction of autoscaling, as in a HorizontalPodAutoscaler. `window` in seconds.
+
+    `select`: of several policies the one that allows most (Max) or least (Min); Disabled: no change in this direction.
+    """
+
+    window: float = 0.0
+    policies: tuple[ScalingPolicy, ...] = ()
+    select: str = "Max"
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler(Declared):
+    """A DaskAutoscaler. `group`: the name of the DaskWorkerGroup; `maximum` None: as many as the scheduler asks for."""
+
+    cluster: str = ""
+    group: str = ""
+    minimum: int = 0
+    maximum: int | None = None
+    up: Scaling = Scaling()
+    down: Scaling = Scaling()
 
 
 @dataclass(frozen=True, slots=True)
 class Pod(Object):
-    """A scheduler or worker Pod. Times are seconds since the epoch, 0.0 for never.
+    """A scheduler, worker or runner Pod. Times are seconds since the epoch, 0.0 for never.
 
-    `restarted`: when a container that had crashed again and again was started the last time.
+    `restarted`: when a container that had crashed again and again was started the last time. `failures`: how often its
+    containers have ended with an error; `ending`: how a runner's did the last time. `deployment`: the Deployment that
+    made it; `template`: what it was made from, if this controller made it.
     """
 
     cluster: str = ""
@@ -101,14 +168,24 @@ class Pod(Object):
     restarted: float = 0.0
     ordinal: int = -1
     attempt: int = 0
+    failures: int = 0
+    ending: str = ""
+    deployment: str = ""
+    template: str = ""
     problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment(Object):
-    """A scheduler's Deployment. `problem`: why its Pod could not be created."""
+    """A scheduler's Deployment, or one that an older operator made for a worker.
+
+    `problem`: why its Pod could not be created.
+    """
 
     cluster: str = ""
+    component: str = ""
+    group: str = ""
+    template: str = ""
     problem: Problem | None = None
 
 
@@ -121,6 +198,14 @@ class Service(Object):
     cluster_ip: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
     ingress: bool = False
+    template: str = ""
+
+
+class Endpoint(NamedTuple):
+    """Where a scheduler is: the URL of its HTTP server, and its Dask address."""
+
+    url: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +227,36 @@ class Survey:
     problem: Problem | None = None
 
 
+class Sample(NamedTuple):
+    """What a scheduler asked for at a time: workers in all; and how many each group wanted then, by name."""
+
+    at: float
+    target: int
+    replicas: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a scheduler has asked for, the oldest first. `problem`: why it did not answer the last time, at `at`."""
+
+    at: float
+    samples: tuple[Sample, ...] = ()
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idleness:
+    """A scheduler's last answer, at `at`, to whether it is idle.
+
+    `token`: what it calls the time since when, None if it is busy; `since`: when it first answered that, by our clock.
+    """
+
+    at: float
+    token: float | None = None
+    since: float = 0.0
+    problem: Problem | None = None
+
+
 class Subject(NamedTuple):
     """What an action was about: the Pods of a group share one subject, since what stops one stops all."""
 
@@ -158,17 +273,34 @@ class Failure:
     until: float
 
 
+class Written(NamedTuple):
+    """A status that this process wrote, when, and the uid of what it is about.
+
+    `inline`: it is a part of the object, as older definitions have it, and every write makes a new generation.
+    """
+
+    at: float
+    status: Json
+    uid: str
+    inline: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """All that is known about one cluster at one moment, besides its DaskCluster."""
 
+    job: Job | None = None
     deployment: Deployment | None = None
     service: Service | None = None
     groups: tuple[Group, ...] = ()
+    autoscalers: tuple[Autoscaler, ...] = ()
     pods: tuple[Pod, ...] = ()
+    worker_deployments: tuple[Deployment, ...] = ()
     survey: Survey | None = None
-    asking: bool = False
-    """A question to the scheduler is under way; its answer will be planned with."""
+    demand: Demand | None = None
+    idleness: Idleness | None = None
+    asking: frozenset[str] = frozenset()
+    """The questions to the scheduler that are under way; their answers will be planned with."""
     retiring: frozenset[str] = frozenset()
     """The uids of the worker Pods whose retirement is under way."""
     retired: frozenset[str] = frozenset()
@@ -178,5 +310,5 @@ class Observed:
     failures: Mapping[Subject, Failure] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """What the API server warned about when it accepted an object."""
-    status_written: Mapping[Subject, float] = field(default_factory=dict)
-    """When this process last wrote a status."""
+    written: Mapping[Subject, Written] = field(default_factory=dict)
+    """The statuses that this process wrote last."""

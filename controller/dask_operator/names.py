@@ -7,19 +7,32 @@ import hashlib
 CLUSTER_LABEL = "dask.org/cluster-name"
 COMPONENT_LABEL = "dask.org/component"
 GROUP_LABEL = "dask.org/workergroup-name"
+RESERVED_LABELS = (CLUSTER_LABEL, COMPONENT_LABEL, GROUP_LABEL)
 ISTIO_LABEL = "sidecar.istio.io/inject"
 
 SCHEDULER = "scheduler"
 WORKER = "worker"
 WORKER_GROUP = "workergroup"
+JOB_RUNNER = "job-runner"
 
 RESERVED_PREFIX = "kubernetes.dask.org/"
 """Annotations under it are the controller's own notes; they never flow down to children."""
 REPLICAS_ANNOTATION = RESERVED_PREFIX + "replicas"
 """On a default group: the replicas last copied from its DaskCluster."""
+TEMPLATE_ANNOTATION = RESERVED_PREFIX + "template"
+"""On a child: a hash of what its owner's user had written when it was made (`build.template`)."""
+ADOPTED_ANNOTATION = RESERVED_PREFIX + "adopted-template"
+"""On a group: the same hash when its workers were taken over from an older operator."""
+FREED_ANNOTATION = RESERVED_PREFIX + "removed-finalizer"
+SCALED_ANNOTATION = RESERVED_PREFIX + "scaled"
+"""On a group: when an autoscaler scaled it the last time, and why."""
+LAST_ORDINAL_ANNOTATION = RESERVED_PREFIX + "last-ordinal"
+"""On a group: its `status.lastOrdinal`, where a CustomResourceDefinition keeps no such status."""
 ORDINAL_ANNOTATION = RESERVED_PREFIX + "ordinal"
 ATTEMPT_ANNOTATION = RESERVED_PREFIX + "attempt"
-"""On a worker: how many predecessors in a row failed soon after their start."""
+"""On a worker: how many predecessors in a row failed soon after their start. On a runner: how many failed."""
+KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
+"""Left on Dask resources by older operators; without them nobody would remove it."""
 # Other tools' notes about the parent. Helm's would make a child look like a part of the release.
 UNINHERITED_PREFIXES = (RESERVED_PREFIX, "kopf.zalando.org", "kubectl.kubernetes.io", "meta.helm.sh")
 
@@ -38,6 +51,11 @@ def scheduler(cluster: str) -> str:
 
 def default_group(cluster: str) -> str:
     return f"{cluster}-default"
+
+
+def runner(job: str) -> str:
+    """The name of the Pod that runs a DaskJob's program."""
+    return f"{job}-runner"
 
 
 def worker(group: str, group_uid: str, ordinal: int) -> str:

@@ -12,19 +12,24 @@ from typing import Any
 
 from dask_operator import names
 from dask_operator.model import (
+    Autoscaler,
     Cluster,
     Deployment,
     Group,
+    Job,
     Json,
     Metadata,
     Object,
     Pod,
     Problem,
     Registration,
+    Scaling,
+    ScalingPolicy,
     Service,
 )
 
 _LONGEST_NUMBER = 18
+_SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
 # Why a container waits that will not get better by itself, and what it is called here. The image reasons alternate.
 _STUCK = {
     "ErrImagePull": "ImagePullBackOff",
@@ -41,35 +46,67 @@ _STUCK = {
 def cluster(raw: Json) -> Cluster:
     spec = _mapping(raw.get("spec"))
     worker, scheduler = _mapping(spec.get("worker")), _mapping(spec.get("scheduler"))
+    jobs = (owner for owner in _mappings(_meta(raw).get("ownerReferences")) if owner.get("kind") == "DaskJob")
     return Cluster(
-        **_object(raw),
-        generation=_integer(_meta(raw).get("generation")),
-        metadata=_metadata(_meta(raw)),
-        replicas=_integer(worker.get("replicas"), 1),
+        **_declared(raw),
+        replicas=max(_integer(worker.get("replicas"), 1), 0),
+        idle_timeout=_positive(spec.get("idleTimeout")) or 0.0,
+        job=next((_text(job.get("name")) for job in jobs), ""),
         worker_metadata=_metadata(_mapping(worker.get("metadata"))),
         worker_spec=_mapping(worker.get("spec")),
         scheduler_metadata=_metadata(_mapping(scheduler.get("metadata"))),
         scheduler_spec=_mapping(scheduler.get("spec")),
         service_spec=_mapping(scheduler.get("service")),
-        status=_mapping(raw.get("status")),
     )
 
 
 def group(raw: Json) -> Group:
-    spec = _mapping(raw.get("spec"))
-    worker, status = _mapping(spec.get("worker")), _mapping(raw.get("status"))
-    metadata = _metadata(_meta(raw))
+    spec, declared = _mapping(raw.get("spec")), _declared(raw)
+    worker, notes = _mapping(spec.get("worker")), declared["metadata"].annotations
+    noted_ordinal = _number(notes.get(names.LAST_ORDINAL_ANNOTATION))
     return Group(
-        **_object(raw),
+        **declared,
         cluster=_text(spec.get("cluster")),
-        generation=_integer(_meta(raw).get("generation")),
-        metadata=metadata,
-        replicas=_integer(worker.get("replicas"), 1),
-        copied_replicas=_number(metadata.annotations.get(names.REPLICAS_ANNOTATION)),
+        replicas=max(_integer(worker.get("replicas"), 1), 0),
+        copied_replicas=_number(notes.get(names.REPLICAS_ANNOTATION)),
         worker_metadata=_metadata(_mapping(worker.get("metadata"))),
         worker_spec=_mapping(worker.get("spec")),
-        last_ordinal=_integer(status.get("lastOrdinal"), -1),
-        status=status,
+        last_ordinal=max(
+            _integer(declared["status"].get("lastOrdinal"), -1), -1 if noted_ordinal is None else noted_ordinal
+        ),
+        template=notes.get(names.TEMPLATE_ANNOTATION, ""),
+        adopted_template=notes.get(names.ADOPTED_ANNOTATION, ""),
+        scaled=notes.get(names.SCALED_ANNOTATION, ""),
+    )
+
+
+def job(raw: Json) -> Job:
+    spec = _mapping(raw.get("spec"))
+    runner, made = _mapping(spec.get("job")), _mapping(spec.get("cluster"))
+    limit = spec.get("backoffLimit")
+    return Job(
+        **_declared(raw),
+        cluster_metadata=_metadata(_mapping(made.get("metadata"))),
+        cluster_spec=_mapping(made.get("spec")),
+        runner_metadata=_metadata(_mapping(runner.get("metadata"))),
+        runner_spec=_mapping(runner.get("spec")),
+        backoff_limit=max(_integer(limit), 0) if _is_number(limit) else None,
+        deadline=_positive(spec.get("activeDeadlineSeconds")),
+        ttl=_positive(spec.get("ttlSecondsAfterFinished")),
+    )
+
+
+def autoscaler(raw: Json) -> Autoscaler:
+    spec = _mapping(raw.get("spec"))
+    behavior, maximum, of = _mapping(spec.get("behavior")), spec.get("maximum"), _text(spec.get("cluster"))
+    return Autoscaler(
+        **_declared(raw),
+        cluster=of,
+        group=_text(spec.get("workerGroup")) or names.default_group(of),
+        minimum=max(_integer(spec.get("minimum")), 0),
+        maximum=max(_integer(maximum), 0) if _is_number(maximum) else None,
+        up=_scaling(_mapping(behavior.get("scaleUp")), 0.0),
+        down=_scaling(_mapping(behavior.get("scaleDown")), _SCALE_DOWN_WINDOW),
     )
 
 
@@ -85,41 +122,52 @@ def pod(raw: Json) -> Pod:
         phase=_text(status.get("phase")),
         ready=_mapping(conditions.get("Ready")).get("status") == "True",
         ip=_text(status.get("podIP")),
-        started=_seconds(status.get("startTime")),
+        started=max((_started(c) for c in containers), default=0.0) or _seconds(status.get("startTime")),
         finished=max((_finished(c) for c in containers), default=0.0),
         ordinal=_integer(_number(meta.annotations.get(names.ORDINAL_ANNOTATION)), -1),
         attempt=_integer(_number(meta.annotations.get(names.ATTEMPT_ANNOTATION))),
-        restarted=max((_running_since(c) for c in containers if _crashed_again(c)), default=0.0),
+        failures=_failures(containers),
+        ending=_last_ending(containers) if meta.labels.get(names.COMPONENT_LABEL) == names.JOB_RUNNER else "",
+        deployment=_deployment(raw),
+        template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
+        restarted=max((_started(c) for c in containers if _crashed_again(c)), default=0.0),
         problem=_pod_problem(status, conditions, containers),
     )
 
 
 def deployment(raw: Json) -> Deployment:
+    meta = _metadata(_meta(raw))
     conditions = _mappings(_mapping(raw.get("status")).get("conditions"))
     failed = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
     return Deployment(
         **_object(raw),
-        cluster=_labels(raw).get(names.CLUSTER_LABEL, ""),
+        cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
+        component=meta.labels.get(names.COMPONENT_LABEL, ""),
+        group=meta.labels.get(names.GROUP_LABEL, ""),
+        template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
         problem=Problem(_text(failed[0].get("reason")), _text(failed[0].get("message"))) if failed else None,
     )
 
 
 def service(raw: Json) -> Service:
-    spec = _mapping(raw.get("spec"))
+    spec, meta = _mapping(raw.get("spec")), _metadata(_meta(raw))
     balancer = _mapping(_mapping(raw.get("status")).get("loadBalancer"))
     return Service(
         **_object(raw),
-        cluster=_labels(raw).get(names.CLUSTER_LABEL, ""),
+        cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
         type=_text(spec.get("type")) or "ClusterIP",
         cluster_ip=_text(spec.get("clusterIP")),
         ports={_text(p.get("name")): _integer(p.get("port")) for p in _mappings(spec.get("ports"))},
         ingress=bool(_mappings(balancer.get("ingress"))),
+        template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
     )
 
 
 PARSERS: Mapping[str, Callable[[Json], Object]] = {
     "DaskCluster": cluster,
     "DaskWorkerGroup": group,
+    "DaskJob": job,
+    "DaskAutoscaler": autoscaler,
     "Pod": pod,
     "Deployment": deployment,
     "Service": service,
@@ -201,8 +249,10 @@ def _crashed_again(container: Json) -> bool:
     return bool(running and last.get("exitCode") and _integer(container.get("restartCount")) > 1)
 
 
-def _running_since(container: Json) -> float:
-    return _seconds(_mapping(_mapping(container.get("state")).get("running")).get("startedAt"))
+def _started(container: Json) -> float:
+    """When a container was started the last time, whether it still runs or not."""
+    state = _mapping(container.get("state"))
+    return _seconds((_mapping(state.get("running")) or _mapping(state.get("terminated"))).get("startedAt"))
 
 
 def _ending(terminated: Json) -> str:
@@ -212,6 +262,69 @@ def _ending(terminated: Json) -> str:
 
 def _finished(container: Json) -> float:
     return _seconds(_mapping(_mapping(container.get("state")).get("terminated")).get("finishedAt"))
+
+
+def _failures(containers: Iterable[Json]) -> int:
+    """How often containers have ended with an error, those that are about to be restarted included."""
+    return sum(_failed_restarts(container) + _has_just_failed(container) for container in containers)
+
+
+def _last_ending(containers: Iterable[Json]) -> str:
+    """How a container ended with an error the last time; empty if none did."""
+    for container in containers:
+        for state in (_mapping(container.get("state")), _mapping(container.get("lastState"))):
+            ended = _mapping(state.get("terminated"))
+            if ended.get("exitCode"):
+                return f'container "{container.get("name")}" ended: {_ending(ended)}'
+    return ""
+
+
+def _failed_restarts(container: Json) -> int:
+    # One that is always restarted may have ended well each time.
+    last = _mapping(_mapping(container.get("lastState")).get("terminated"))
+    return 0 if last and not last.get("exitCode") else _integer(container.get("restartCount"))
+
+
+def _has_just_failed(container: Json) -> bool:
+    state = _mapping(container.get("state"))
+    if state.get("running"):
+        return False
+    ended = _mapping(state.get("terminated")) or _mapping(_mapping(container.get("lastState")).get("terminated"))
+    return bool(ended.get("exitCode"))
+
+
+def _deployment(raw: Json) -> str:
+    """The name of the Deployment whose ReplicaSet made a Pod: the ReplicaSet's without its hash."""
+    owners = _mappings(_meta(raw).get("ownerReferences"))
+    sets = (_text(owner.get("name")) for owner in owners if owner.get("kind") == "ReplicaSet")
+    return next(sets, "").rpartition("-")[0]
+
+
+def _scaling(raw: Json, window: float) -> Scaling:
+    given = raw.get("stabilizationWindowSeconds")
+    policies = _mappings(raw.get("policies"))
+    return Scaling(
+        window=max(float(_integer(given)), 0.0) if _is_number(given) else window,
+        policies=tuple(
+            ScalingPolicy(p.get("type") == "Percent", _integer(p.get("value")), float(_integer(p.get("periodSeconds"))))
+            for p in policies
+        ),
+        select=_text(raw.get("selectPolicy")) or "Max",
+    )
+
+
+def _declared(raw: Json) -> dict[str, Any]:
+    finalizers = _meta(raw).get("finalizers")
+    owners = _mappings(_meta(raw).get("ownerReferences"))
+    clusters = (_text(owner.get("uid")) for owner in owners if owner.get("kind") == "DaskCluster")
+    return {
+        **_object(raw),
+        "cluster_uid": next(clusters, ""),
+        "generation": _integer(_meta(raw).get("generation")),
+        "metadata": _metadata(_meta(raw)),
+        "finalizers": tuple(map(_text, finalizers)) if isinstance(finalizers, list) else (),
+        "status": _mapping(raw.get("status")),
+    }
 
 
 def _object(raw: Json) -> dict[str, Any]:
@@ -238,10 +351,6 @@ def _meta(raw: Json) -> Json:
 
 def _metadata(raw: Json) -> Metadata:
     return Metadata(_texts(raw.get("labels")), _texts(raw.get("annotations")))
-
-
-def _labels(raw: Json) -> Mapping[str, str]:
-    return _texts(_meta(raw).get("labels"))
 
 
 def _texts(value: object) -> Mapping[str, str]:
@@ -271,6 +380,16 @@ def _number(text: str | None) -> int | None:
 
 def _integer(value: object, default: int = 0) -> int:
     return value if isinstance(value, int) else default
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _positive(value: object) -> float | None:
+    """A number of at least 0, None if it is none."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    return float(number) if 0 <= number < float("inf") else None
 
 
 def _seconds(value: object) -> float:

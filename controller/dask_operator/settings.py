@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dask_operator.plan import Policy
 
@@ -12,11 +12,21 @@ _T = TypeVar("_T")
 
 BATCH_SIZE = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE"
 BATCH_DELAY = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY"
+LEASE_NAME = "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
+LEASE_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
+
+
+class LeaseName(NamedTuple):
+    namespace: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """`lease`: by which several controllers agree on who writes; None for a controller that is alone."""
+
     policy: Policy = Policy()
+    lease: LeaseName | None = None
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -26,8 +36,16 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         Policy(
             batch_size=_value(environment, BATCH_SIZE, _positive, default.batch_size),
             batch_delay=_value(environment, BATCH_DELAY, _seconds, default.batch_delay),
-        )
+        ),
+        _lease(environment),
     )
+
+
+def _lease(environment: Mapping[str, str]) -> LeaseName | None:
+    name, namespace = (_value(environment, variable, str, "") for variable in (LEASE_NAME, LEASE_NAMESPACE))
+    if bool(name) != bool(namespace):
+        raise ValueError(f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither")
+    return LeaseName(namespace, name) if name else None
 
 
 def _value(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:

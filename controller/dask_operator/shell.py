@@ -5,43 +5,57 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import click
 import kopf
 from kopf.cli import CLIControls, run
 
-from dask_operator.operator import operate
+from dask_operator import plugins
+from dask_operator.operator import Operator
+from dask_operator.scope import Scope, parse_scope
+from dask_operator.server import Address, parse_address
 from dask_operator.settings import Settings
 
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 logger = logging.getLogger(__name__)
 
 
 def start(arguments: Sequence[str], settings: Settings) -> None:
     """Runs the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
     # Parsed by kopf itself, so that they mean what kopf's documentation says.
-    options = run.make_context("dask_operator", [*arguments, "--standalone"]).params
+    try:
+        context = run.make_context("dask_operator", [*arguments, "--standalone"])
+    except click.ClickException as wrong:
+        wrong.show()
+        raise SystemExit(wrong.exit_code) from None
+    except click.exceptions.Exit as done:
+        raise SystemExit(done.exit_code) from None
+    options = context.params
     if not options["namespaces"] and not options["clusterwide"]:
         raise SystemExit("which namespaces? Give --all-namespaces, or --namespace=NAME once or several times")
-    for name in options["namespaces"]:
-        if not _NAMESPACE.fullmatch(name):
-            raise SystemExit(f"--namespace={name}: not a namespace's name; patterns are not supported, list each one")
+    try:
+        scope = parse_scope(options["namespaces"])
+        address = parse_address(options["liveness_endpoint"]) if options["liveness_endpoint"] else None
+    except ValueError as wrong:
+        raise SystemExit(str(wrong)) from None
+    options["liveness_endpoint"] = None  # kopf's own would know nothing of our work
     # Else kopf makes itself an identity from the user's name, and a numeric user need not have one.
     os.environ.setdefault("POD_ID", socket.gethostname())
     stop = asyncio.Event()
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # else a line per probe
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.scanning.disabled = True
-    registry = _registry(tuple(options["namespaces"]), settings, stop)
-    controls = CLIControls(registry=registry, settings=kopf_settings, stop_flag=stop)
-    run.main([*arguments, "--standalone"], prog_name="dask_operator", obj=controls)
+    registry = _registry(scope, address, settings, stop)
+    context.obj = CLIControls(registry=registry, settings=kopf_settings, stop_flag=stop)
+    with context:
+        run.invoke(context)
 
 
-def _registry(namespaces: Sequence[str], settings: Settings, stop: asyncio.Event) -> kopf.OperatorRegistry:
+def _registry(scope: Scope, address: Address | None, settings: Settings, stop: asyncio.Event) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
+    others = kopf.get_default_registry()
     running: list[asyncio.Task[None]] = []
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -55,7 +69,10 @@ def _registry(namespaces: Sequence[str], settings: Settings, stop: asyncio.Event
 
     @kopf.on.startup(registry=registry)
     async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
-        task = asyncio.create_task(operate(lambda: _login(settings=settings), namespaces, ours))
+        kopf.set_default_registry(others)  # kopf has made ours the default, and plugins have one of their own
+        plugins.load()
+        operator = Operator(lambda: _login(settings=settings), scope, ours, partial(plugins.run, scope))
+        task = asyncio.create_task(operator.run(address))
         task.add_done_callback(ended)
         running.append(task)
 

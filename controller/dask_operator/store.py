@@ -13,21 +13,28 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
 from dask_operator.backoff import doubling
 from dask_operator.model import (
+    Autoscaler,
     Cluster,
+    Demand,
     Deployment,
     Failure,
     Group,
+    Idleness,
+    Job,
+    Json,
     Key,
     Object,
     Observed,
     Pod,
     Problem,
+    Sample,
     Service,
     Subject,
     Survey,
+    Written,
 )
 
 _FIRST_BACKOFF = 1.0
@@ -40,14 +47,16 @@ class _Facts:
     """What is known about one cluster besides its objects."""
 
     survey: Survey | None = None
-    asking: bool = False
+    demand: Demand | None = None
+    idleness: Idleness | None = None
+    asking: set[str] = field(default_factory=set)
     retiring: frozenset[str] = frozenset()
     retired: set[str] = field(default_factory=set)
     refused: dict[str, float] = field(default_factory=dict)
     failures: dict[Subject, Failure] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
-    status_written: dict[Subject, float] = field(default_factory=dict)
+    written: dict[Subject, Written] = field(default_factory=dict)
 
 
 class Store:
@@ -131,59 +140,101 @@ class Store:
         if facts := self._facts.get(key):
             facts.warnings = [text for text in facts.warnings if text not in texts]
 
-    def status_written(self, key: Key, subject: Subject, now: float) -> None:
-        self._facts[key].status_written[subject] = now
+    def status_written(self, key: Key, subject: Subject, status: Json, now: float, *, inline: bool = False) -> None:
+        if about := self._objects[subject.kind].get((key.namespace, subject.name)):
+            self._facts[key].written[subject] = Written(now, status, about.uid, inline)
 
     # What schedulers say
 
-    def asking(self, key: Key) -> None:
-        self._facts[key].asking = True
+    def asking(self, key: Key, question: str) -> None:
+        self._facts[key].asking.add(question)
+
+    def answered(self, key: Key, question: str) -> None:
+        """A question is no longer under way."""
+        self._facts[key].asking.discard(question)
 
     def surveyed(self, key: Key, survey: Survey) -> None:
-        self._facts[key].asking = False
         self._facts[key].survey = survey
 
-    def retiring(self, key: Key, uids: frozenset[str]) -> None:
-        self._facts[key].retiring = uids
-
-    def retired(self, key: Key, uids: frozenset[str], now: float) -> None:
-        """The end of a retirement: who was retired; who was not is refused. What the scheduler said before is old."""
+    def demanded(self, key: Key, sample: Sample, keep: float) -> None:
+        """How many workers a scheduler asks for. What it asked for is remembered for `keep` seconds."""
         facts = self._facts[key]
-        present = {pod.uid for pod in self._children_of(POD.kind, key)}
+        before = facts.demand.samples if facts.demand else ()
+        kept = tuple(old for old in before if old.at >= sample.at - keep)
+        facts.demand = Demand(sample.at, (*kept, sample))
+
+    def demand_unknown(self, key: Key, problem: Problem, now: float) -> None:
+        facts = self._facts[key]
+        facts.demand = Demand(now, facts.demand.samples if facts.demand else (), problem)
+
+    def idle(self, key: Key, token: float | None, now: float, problem: Problem | None = None) -> None:
+        """What a scheduler calls the time since when it is idle. A time that it has named before began back then."""
+        facts = self._facts[key]
+        before = facts.idleness
+        since = before.since if before and before.token is not None and before.token == token else now
+        # The clock may have been set back since.
+        facts.idleness = Idleness(now, token, min(since, now), problem)
+
+    def retiring(self, key: Key, uids: frozenset[str]) -> None:
+        self._facts[key].retiring |= uids
+
+    def retired(self, key: Key, asked: frozenset[str], uids: frozenset[str], now: float) -> None:
+        """The end of a retirement: of those asked for these were retired, the others refused.
+
+        What the scheduler said before is old.
+        """
+        facts = self._facts[key]
+        present = {child.uid for kind in (POD.kind, DEPLOYMENT.kind) for child in self._children_of(kind, key)}
         facts.retired |= uids & present
-        facts.refused |= dict.fromkeys((facts.retiring - uids) & present, now)
-        facts.retiring = frozenset()
+        facts.refused |= dict.fromkeys((asked - uids) & present, now)
+        facts.retiring -= asked
         facts.survey = None
 
-    def retirement_failed(self, key: Key, survey: Survey) -> None:
+    def retirement_failed(self, key: Key, asked: frozenset[str], survey: Survey) -> None:
         """It is not known who was retired; the scheduler will be asked again."""
         facts = self._facts[key]
-        facts.retiring = frozenset()
+        facts.retiring -= asked
         facts.survey = survey
+
+    def forget_facts(self) -> None:
+        """What is known besides objects may have changed while another process worked."""
+        self._facts.clear()
 
     # What a plan needs
 
     def snapshot(self, key: Key) -> tuple[Cluster | None, Observed]:
+        """A DaskCluster and what is known about it. Facts about what no user declares any more are forgotten."""
         cluster = self._objects[CLUSTER.kind].get(key)
-        facts = self._facts[key] if cluster or (GROUP.kind, key) in self._children else self._facts.pop(key, _Facts())
+        facts = self._facts[key] if self._declared(key) else self._facts.pop(key, _Facts())
         return cluster if isinstance(cluster, Cluster) else None, Observed(
+            job=next(self._typed(JOB.kind, key, Job), None),
             deployment=self._scheduler(DEPLOYMENT.kind, key, Deployment),
             service=self._scheduler(SERVICE.kind, key, Service),
             groups=tuple(self._typed(GROUP.kind, key, Group)),
+            autoscalers=tuple(self._typed(AUTOSCALER.kind, key, Autoscaler)),
             pods=tuple(self._typed(POD.kind, key, Pod)),
+            worker_deployments=tuple(
+                each for each in self._typed(DEPLOYMENT.kind, key, Deployment) if each.component == names.WORKER
+            ),
             survey=facts.survey,
-            asking=facts.asking,
+            demand=facts.demand,
+            idleness=facts.idleness,
+            asking=frozenset(facts.asking),
             retiring=facts.retiring,
             retired=frozenset(facts.retired),
             refused=dict(facts.refused),
             failures=dict(facts.failures),
             warnings=tuple(facts.warnings),
-            status_written=dict(facts.status_written),
+            written=dict(facts.written),
         )
 
     def keys(self) -> set[Key]:
         """Every cluster that anything is known of."""
         return {Key(*named) for named in self._objects[CLUSTER.kind]} | {key for _, key in self._children}
+
+    def _declared(self, key: Key) -> bool:
+        declared = (GROUP.kind, JOB.kind, AUTOSCALER.kind)
+        return key in self._objects[CLUSTER.kind] or any((kind, key) in self._children for kind in declared)
 
     def _scheduler(self, kind: str, key: Key, type_: type[_T]) -> _T | None:
         child = self._children.get((kind, key), {}).get(names.scheduler(key.name))
@@ -231,7 +282,7 @@ class Store:
 
     def _forget_uid(self, known: Object) -> None:
         self._deleted.discard(known.uid)
-        if isinstance(known, Pod) and (facts := self._facts.get(cluster_of(known))):
+        if isinstance(known, Pod | Deployment) and (facts := self._facts.get(cluster_of(known))):
             facts.retired.discard(known.uid)
             facts.refused.pop(known.uid, None)
 
@@ -245,8 +296,8 @@ class Store:
 def cluster_of(about: Object) -> Key:
     """The cluster that an object is part of, by its label or by what it says."""
     match about:
-        case Cluster():
+        case Cluster() | Job():
             return about.key
-        case Group() | Pod() | Deployment() | Service():
+        case Group() | Autoscaler() | Pod() | Deployment() | Service():
             return Key(about.namespace, about.cluster)
     raise TypeError(f"a {type(about).__name__} belongs to no cluster")

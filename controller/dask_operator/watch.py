@@ -10,13 +10,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
 
+from dask_operator import metrics
 from dask_operator.actions import Resource
 from dask_operator.api import Api, ApiError
 from dask_operator.backoff import doubling
 from dask_operator.model import Json, Key, Object
 from dask_operator.parse import PARSERS, resource_version
-from dask_operator.store import Store
 
 SILENCE = 100.0
 """Seconds without even a bookmark, which come every minute if ever, after which a connection is taken for dead."""
@@ -24,31 +25,71 @@ _DURATION = (240.0, 360.0)
 _SHORTEST = 1.0
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 30.0
+_LONGEST_PAUSE = 120.0
+_LASTING = (403, 404)
+"""Until somebody permits or installs something."""
 
 logger = logging.getLogger(__name__)
 
 
+class Memory(Protocol):
+    """What a watch tells of: see `store.Store`."""
+
+    def observe(self, kind: str, seen: Object) -> Iterable[Key]: ...
+    def forget(self, kind: str, gone: Object) -> Iterable[Key]: ...
+    def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> Iterable[Key]: ...
+    def reached(self, kind: str, namespace: str, version: int) -> None: ...
+
+
+class Trouble(NamedTuple):
+    """Why a watch does not work, in a sentence, and since when; `lasting`: until a person does something about it."""
+
+    sentence: str
+    since: float
+    lasting: bool
+
+
 class Watch:
-    """One kind in one namespace ("": in all). `synced` is set once the store has all there is."""
+    """One kind in one namespace ("": in all).
+
+    `synced` is set once the memory has all there is, which is nothing where the API server does not know the kind;
+    `answered` then too, or by a refusal that lasts. Times are the event loop's, in seconds.
+    """
 
     def __init__(
-        self, api: Api, store: Store, resource: Resource, namespace: str, changed: Callable[[Iterable[Key]], None]
+        self,
+        api: Api,
+        memory: Memory,
+        resource: Resource,
+        namespace: str,
+        changed: Callable[[Iterable[Key]], None],
+        parse: Callable[[Json], Object] | None = None,
     ) -> None:
         self._api = api
-        self._store = store
-        self._resource = resource
+        self._memory = memory
         self._namespace = namespace
         self._changed = changed
-        self._parse = PARSERS[resource.kind]
+        self._parse = parse or PARSERS[resource.kind]
         self._errors = 0
+        self.resource = resource
         self.synced = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.trouble: Trouble | None = None
+        self.last_try = self.last_message = asyncio.get_running_loop().time()
+
+    @property
+    def what(self) -> str:
+        """What is watched, for a person."""
+        return f"{self.resource.plural} in {f'namespace {self._namespace}' if self._namespace else 'all namespaces'}"
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
+            self.last_try = _now()
             try:
                 version = await self._list()
                 self.synced.set()
+                self.answered.set()
                 while True:
                     version = await self._watch(version)
             except ApiError as error:
@@ -60,50 +101,80 @@ class Watch:
         objects: list[Object] = []
         continued = ""
         while True:
-            page = await self._api.list_page(self._resource, self._namespace, continued)
+            page = await self._api.list_page(self.resource, self._namespace, continued)
+            self.last_message = _now()
             objects += map(self._parse, page["items"])
             continued = page["metadata"].get("continue", "")
             if not continued:
                 break
-        changed = self._store.replace(self._resource.kind, self._namespace, objects, resource_version(page))
+        changed = self._memory.replace(self.resource.kind, self._namespace, objects, resource_version(page))
         self._changed(changed)
         return str(page["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> str:
         """The resource version at which the watch ended of its own accord."""
-        duration, began = random.uniform(*_DURATION), asyncio.get_running_loop().time()
+        duration, began = random.uniform(*_DURATION), _now()
+        self.last_try = began
         first = version
-        async for event in self._api.watch(self._resource, self._namespace, version, duration, SILENCE):
-            self._take(event["type"], event["object"])
-            version = event["object"]["metadata"]["resourceVersion"]
-        if version == first and asyncio.get_running_loop().time() < began + _SHORTEST:
+        sound = asyncio.get_running_loop().call_later(_SHORTEST, self._well)
+        try:
+            async for event in self._api.watch(self.resource, self._namespace, version, duration, SILENCE):
+                self._take(event["type"], event["object"])
+                version = event["object"]["metadata"]["resourceVersion"]
+        finally:
+            sound.cancel()
+        if version == first and _now() < began + _SHORTEST:
             raise ApiError(0, "WatchEnded", "the watch ended at once")
         return version
 
     def _take(self, type_: str, raw: Json) -> None:
-        kind = self._resource.kind
+        kind = self.resource.kind
         match type_:
             case "ADDED" | "MODIFIED":
-                self._changed(self._store.observe(kind, self._parse(raw)))
+                self._changed(self._memory.observe(kind, self._parse(raw)))
             case "DELETED":
-                self._changed(self._store.forget(kind, self._parse(raw)))
+                self._changed(self._memory.forget(kind, self._parse(raw)))
             case "BOOKMARK":
-                self._store.reached(kind, self._namespace, resource_version(raw))
+                self._memory.reached(kind, self._namespace, resource_version(raw))
             case _:
                 raise ApiError(int(raw.get("code", 0)), str(raw.get("reason", type_)), str(raw.get("message", raw)))
+        self.last_message = _now()
         self._errors = 0
+
+    def _well(self) -> None:
+        if self.trouble:
+            logger.info("the watch of %s works again", self.what)
+        self.trouble = None
 
     async def _pause(self, error: ApiError) -> None:
         self._errors += 1
-        where = f"in namespace {self._namespace}" if self._namespace else "in all namespaces"
+        metrics.WATCH_RESTARTS.labels(self.resource.kind).inc()
+        expected = error.code == 410 and self._errors == 1
+        if not expected:
+            self._complain(error)
+        if error.code == 404:
+            self.synced.set()
+        if error.code in _LASTING:
+            self.answered.set()
+        pause = 0.0 if expected else doubling(_FIRST_BACKOFF, self._errors, _LONGEST_BACKOFF)
+        await asyncio.sleep(max(pause * random.uniform(0.5, 1.0), min(error.retry_after, _LONGEST_PAUSE)))
+
+    def _complain(self, error: ApiError) -> None:
+        """Says what is wrong when it begins, and when it becomes something else."""
+        sentence, lasting = self._sentence(error), error.code in _LASTING
+        if not self.trouble or sentence != self.trouble.sentence:
+            logger.log(logging.ERROR if lasting else logging.WARNING, "%s", sentence)
+        self.trouble = Trouble(sentence, self.trouble.since if self.trouble else _now(), lasting)
+
+    def _sentence(self, error: ApiError) -> str:
         if error.code == 403:
             hint = "grant the controller's ServiceAccount what the chart's Role grants, or narrow its --namespace"
-            logger.error("may not watch %s %s: %s; %s", self._resource.plural, where, error.message, hint)
-        elif error.code == 404:
+            return f"may not watch {self.what}: {error.message}; {hint}"
+        if error.code == 404:
             hint = "install the CRDs (the chart does so with crds.install=true)"
-            logger.error("there are no %s to watch %s; %s", self._resource.plural, where, hint)
-        elif error.code != 410:
-            logger.warning("watch of %s %s: %s; listing anew", self._resource.plural, where, error)
-        expected = error.code == 410 and self._errors == 1
-        pause = 0.0 if expected else doubling(_FIRST_BACKOFF, self._errors, _LONGEST_BACKOFF)
-        await asyncio.sleep(max(pause * random.uniform(0.5, 1.0), error.retry_after))
+            return f"there are no {self.what} to watch, as the API server does not know them; {hint}"
+        return f"watch of {self.what}: {error}; listing anew"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -69,6 +69,12 @@ class WorkQueue:
         self._requeue(key)
         return pause
 
+    def waiting(self) -> tuple[int, float]:
+        """How many keys are due and not being worked on, and for how many seconds the first of them has been."""
+        now = self._clock()
+        due = [at for at in self._due.values() if at <= now]
+        return len(due), now - min(due, default=now)
+
     def _requeue(self, key: Key) -> None:
         if (due := self._again.pop(key, None)) is not None:
             self.add(key, due)

@@ -11,6 +11,8 @@ from ci.verify import crds as copies
 from ci.verify.schemas import crd_kinds
 from jsonschema import Draft202012Validator
 
+from dask_operator import parse
+
 HERE = Path(__file__).parent
 EXAMPLES = sorted((HERE.parent / "examples").glob("*.yaml"))
 CRDS = copies.load()
@@ -64,7 +66,7 @@ def test_workers_can_be_scaled(kind: str) -> None:
         ("daskcluster", ["Workers", "Status", "Age"]),
         ("daskworkergroup", ["Workers", "Age"]),
         ("daskjob", ["Status", "Number Of Workers", "Age"]),
-        ("daskautoscaler", ["Cluster", "Minimum", "Maximum", "Age"]),
+        ("daskautoscaler", ["Cluster", "Minimum", "Maximum", "Current", "Desired", "Age", "Last Decision"]),
     ],
 )
 def test_columns(kind: str, columns: list[str]) -> None:
@@ -90,6 +92,20 @@ def test_old_objects_with_names_that_are_refused_now_can_be_changed() -> None:
         for rule in copies.schema(CRDS[kind])["x-kubernetes-validations"]:
             assert rule["optionalOldSelf"] is True
             assert rule["rule"].startswith("oldSelf.hasValue() || ")
+
+
+def test_old_jobs_whose_pod_never_ends_can_be_changed() -> None:
+    (rule,) = copies.at(CRDS["daskjob"], "spec.job")["x-kubernetes-validations"]
+    assert rule["optionalOldSelf"] is True
+    assert "oldSelf.?spec.?restartPolicy.orValue('') == 'Always'" in rule["rule"]
+
+
+@pytest.mark.parametrize(("direction", "seconds"), [("scaleUp", 0), ("scaleDown", 15)])
+def test_default_of_a_window_is_what_the_controller_takes(direction: str, seconds: int) -> None:
+    autoscaler = parse.autoscaler({"spec": {"cluster": "c"}})
+    assert {"scaleUp": autoscaler.up, "scaleDown": autoscaler.down}[direction].window == seconds
+    path = f"spec.behavior.{direction}.stabilizationWindowSeconds"
+    assert f"{seconds} for {direction}" in copies.at(CRDS["daskautoscaler"], path)["description"]
 
 
 def test_rules_have_messages() -> None:

@@ -31,6 +31,7 @@ PART["podTemplate"] = {"spec": {"hostNetwork": True}}
 OTHERS: dict[str, dict[str, Any]] = {
     "dask-kubernetes-operator": {
         "global.imageRegistry": "mirror.example.com",
+        "replicas": 7,
         "image.name": "other",
         "image.tag": "other",
         "image.digest": DIGEST,
@@ -45,6 +46,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "serviceAccount.name": "other",
         "rbac.create": False,
         "rbac.cluster": False,
+        "rbac.extraRules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
         "podAnnotations": ENV,
         "podSecurityContext": {"fsGroup": 5},
         "securityContext": {"runAsUser": 5},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dask_operator.settings import BATCH_DELAY, BATCH_SIZE
+from dask_operator.settings import BATCH_DELAY, BATCH_SIZE, LEASE_NAME, LEASE_NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller" / "dask_operator"
@@ -74,7 +74,7 @@ def test_the_build_backend_is_the_one_of_the_development_environment() -> None:
 
 def test_the_chart_sets_the_variables_that_the_controller_reads() -> None:
     template = (ROOT / "charts/dask-kubernetes-operator/templates/controller/_env.tpl").read_text()
-    assert set(re.findall(r"name: (DASK_\S+)", template)) == {BATCH_SIZE, BATCH_DELAY}
+    assert set(re.findall(r"name: (DASK_\S+)", template)) == {BATCH_SIZE, BATCH_DELAY, LEASE_NAME, LEASE_NAMESPACE}
 
 
 def test_every_verb_of_the_contributing_guide_is_in_the_makefile() -> None:
@@ -82,3 +82,11 @@ def test_every_verb_of_the_contributing_guide_is_in_the_makefile() -> None:
     makefile = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert verbs
     assert verbs <= makefile
+
+
+def test_every_test_that_proves_a_promise_is_there() -> None:
+    # A whole file, or one test of it.
+    named = re.findall(r"`(tests/[^`:]*\.py)(?:::(\w+))?`", (ROOT / "docs/promises.md").read_text())
+    assert len(named) > 30
+    for path, test in named:
+        assert f"def {test}" in (ROOT / path).read_text(), f"{path} has no {test}"

@@ -16,8 +16,11 @@ from tests.support.builders import NOON_TEXT, raw_group, raw_pod
 from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, connected
 from tests.support.server import serving
+from tests.support.wait import happens, until
 
-from dask_operator.actions import DEPLOYMENT, GROUP, POD
+from dask_operator import api as api_module
+from dask_operator import metrics
+from dask_operator.actions import DEPLOYMENT, GROUP, LEASE, POD
 from dask_operator.api import PAGE, REQUEST_TIMEOUT, Api, ApiError, path
 
 
@@ -326,3 +329,132 @@ def test_a_server_nobody_vouches_for_is_not_trusted(run: Run, certificates: Path
 
     with pytest.raises(ApiError, match="certificate"):
         run(asked())
+
+
+def test_watches_take_no_connections_from_requests(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "CONNECTIONS", 1)
+
+    async def asked() -> None:
+        async with connected() as (fake, api):
+            watches = [asyncio.create_task(_watched(fake, api, 1)) for _ in range(5)]
+            await until(lambda: fake.watching(POD) == 5, "five watches", 5.0)
+            await api.create(POD, raw_pod(0))
+            await asyncio.gather(*watches)
+
+    run(asked())
+
+
+def test_a_replacement_of_an_older_state_is_refused(run: Run) -> None:
+    async def replaced() -> None:
+        async with connected() as (_, api):
+            metadata = {"name": "l", "namespace": "default"}
+            made = (await api.create(LEASE, {"kind": "Lease", "metadata": metadata, "spec": {}})).body
+            newer = (await api.replace(LEASE, {**made, "spec": {"holderIdentity": "a"}})).body
+            assert newer["spec"] == {"holderIdentity": "a"}
+            with pytest.raises(ApiError, match="409"):
+                await api.replace(LEASE, made)
+
+    run(replaced())
+
+
+def test_a_write_that_is_not_permitted_is_cancelled_and_never_sent(run: Run) -> None:
+    async def asked() -> None:
+        async with connected() as (fake, _), Api(fake.login, permitted=lambda: False) as api:
+            fake.put(raw_pod(1))
+            for write in (
+                api.create(POD, raw_pod(0)),
+                api.patch(POD, "default", "simple-default-worker-1", {"spec": {}}),
+                api.delete(POD, "default", "simple-default-worker-1", {}),
+            ):
+                with pytest.raises(asyncio.CancelledError):
+                    await write
+            assert fake.requests == []
+            assert await api.get(POD, "default", "simple-default-worker-1"), "reading harms nobody"
+
+    run(asked())
+
+
+def test_a_write_that_waits_for_a_connection_until_it_is_not_permitted_is_never_sent(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_module, "CONNECTIONS", 1)
+    permitted = [True]
+
+    async def asked() -> None:
+        async def answer(request: web.Request) -> web.Response:
+            got.append(await request.json())
+            await asyncio.sleep(5.0)
+            return web.json_response({})
+
+        got: list[Any] = []
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url), lambda: permitted[0]) as api:
+            first, second = (asyncio.create_task(api.create(POD, raw_pod(number))) for number in range(2))
+            await until(lambda: got, "the first", 2.0)
+            permitted[0] = False
+            await first
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            assert len(got) == 1
+
+    run(asked())
+
+
+def test_nothing_arrives_any_more_from_a_connection_that_was_closed() -> None:
+    """As when the network is down: what was written waits in the kernel, and would be delivered later."""
+
+    async def asked(server: socket.socket) -> None:
+        info = ConnectionInfo(server=f"http://127.0.0.1:{server.getsockname()[1]}")
+        async with Api(lambda: info) as api:
+            write = asyncio.create_task(api.create(POD, raw_pod(0, spec={"text": "x" * 900_000})))
+            assert not await happens(write.done, 0.3)
+            write.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await write
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        asyncio.run(asked(server))
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as received, pytest.raises(ConnectionResetError):
+            received.read()
+
+
+def _requests(**labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value("dask_operator_api_requests_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("where", "method", "verb", "plural"),
+    [
+        ("/api/v1/pods", "GET", "list", "pods"),
+        ("/api/v1/namespaces", "GET", "list", "namespaces"),
+        ("/api/v1/namespaces/ns/pods", "GET", "list", "pods"),
+        ("/api/v1/namespaces/ns/pods", "POST", "create", "pods"),
+        ("/api/v1/namespaces/ns/pods/p", "GET", "get", "pods"),
+        ("/apis/kubernetes.dask.org/v1/namespaces/ns/daskclusters/c/status", "PATCH", "patch", "daskclusters"),
+        ("/apis/coordination.k8s.io/v1/namespaces/ns/leases/l", "PUT", "update", "leases"),
+    ],
+)
+def test_requests_are_counted(run: Run, where: str, method: str, verb: str, plural: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({}, status=418)
+
+    async def asked() -> None:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            with pytest.raises(ApiError):
+                await api.request(method, where, {})
+
+    before = _requests(verb=verb, resource=plural, code="418")
+    run(asked())
+    assert _requests(verb=verb, resource=plural, code="418") == before + 1.0
+
+
+def test_requests_that_are_not_answered_are_counted(run: Run) -> None:
+    async def asked() -> None:
+        async with Api(lambda: ConnectionInfo(server="http://127.0.0.1:1")) as api:
+            with pytest.raises(ApiError):
+                await api.get(POD, "default", "x")
+
+    before = _requests(verb="get", resource="pods", code="0")
+    run(asked())
+    assert _requests(verb="get", resource="pods", code="0") == before + 1.0

@@ -6,11 +6,23 @@ from typing import Any
 import dask
 import distributed  # noqa: F401  (its import loads its configuration)
 import pytest
-from tests.support.builders import NOON_TEXT, SCHEDULER_SPEC, SERVICE_SPEC, WORKER_SPEC, a_cluster, a_group
+from tests.support.builders import (
+    NOON_TEXT,
+    SCHEDULER_SPEC,
+    SERVICE_SPEC,
+    WORKER_SPEC,
+    WORKER_TEMPLATE,
+    a_cluster,
+    a_group,
+    a_job,
+    a_service,
+    an_autoscaler,
+)
 
 from dask_operator import build
-from dask_operator.model import Cluster, Metadata
+from dask_operator.model import Cluster, Endpoint, Metadata, Service
 
+TEMPLATE = "kubernetes.dask.org/template"
 OWNED_BY_CLUSTER = [
     {
         "apiVersion": "kubernetes.dask.org/v1",
@@ -38,7 +50,7 @@ def test_the_scheduler_deployment() -> None:
             "name": "simple-scheduler",
             "namespace": "default",
             "labels": SCHEDULER_LABELS,
-            "annotations": {},
+            "annotations": {TEMPLATE: build.template(SCHEDULER_SPEC, Metadata())},
             "ownerReferences": OWNED_BY_CLUSTER,
         },
         "spec": {
@@ -65,7 +77,7 @@ def test_the_scheduler_service() -> None:
             "name": "simple-scheduler",
             "namespace": "default",
             "labels": SCHEDULER_LABELS,
-            "annotations": {},
+            "annotations": {TEMPLATE: build.template(SERVICE_SPEC, Metadata())},
             "ownerReferences": OWNED_BY_CLUSTER,
         },
         "spec": SERVICE_SPEC,
@@ -80,7 +92,7 @@ def test_the_default_group() -> None:
             "name": "simple-default",
             "namespace": "default",
             "labels": {"dask.org/cluster-name": "simple", "dask.org/component": "workergroup"},
-            "annotations": {"kubernetes.dask.org/replicas": "4"},
+            "annotations": {"kubernetes.dask.org/replicas": "4", TEMPLATE: WORKER_TEMPLATE},
             "ownerReferences": OWNED_BY_CLUSTER,
         },
         "spec": {"cluster": "simple", "worker": {"replicas": 4, "spec": WORKER_SPEC}},
@@ -100,7 +112,7 @@ def test_a_worker() -> None:
                     "dask.org/component": "worker",
                     "dask.org/workergroup-name": "simple-default",
                 },
-                "annotations": {"kubernetes.dask.org/ordinal": "2"},
+                "annotations": {"kubernetes.dask.org/ordinal": "2", TEMPLATE: WORKER_TEMPLATE},
                 "ownerReferences": [
                     {
                         "apiVersion": "kubernetes.dask.org/v1",
@@ -143,6 +155,7 @@ def test_a_worker_after_failures_says_how_many() -> None:
     assert pod["metadata"]["annotations"] == {
         "kubernetes.dask.org/ordinal": "9",
         "kubernetes.dask.org/attempt": "3",
+        TEMPLATE: WORKER_TEMPLATE,
     }
 
 
@@ -206,9 +219,34 @@ def test_the_comm_port_is_that_of_the_service() -> None:
     assert build.scheduler_address(a_cluster(service_spec={"ports": None})).endswith(":8786")
 
 
-def test_the_dashboard_port_is_found_by_name() -> None:
-    assert build.dashboard_port({"tcp-comm": 1, "http-dashboard": 80}) == 80
-    assert build.dashboard_port({}) == 8787
+@pytest.mark.parametrize(
+    ("service", "url", "address"),
+    [
+        (a_service(), "http://10.96.0.7:8787", "tcp://10.96.0.7:8786"),
+        (a_service(ports={"tcp-comm": 1, "http-dashboard": 80}), "http://10.96.0.7:80", "tcp://10.96.0.7:1"),
+        (a_service(ports={}), "http://10.96.0.7:8787", "tcp://10.96.0.7:8786"),
+        (a_service(cluster_ip="fd00::7"), "http://[fd00::7]:8787", "tcp://[fd00::7]:8786"),
+        (None, "http://simple-scheduler.default.svc:8787", "tcp://simple-scheduler.default.svc:8786"),
+    ],
+)
+def test_where_the_controller_finds_a_scheduler(service: Service | None, url: str, address: str) -> None:
+    assert build.scheduler_endpoint(a_cluster(), service) == Endpoint(url, address)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"args": ["dask", "scheduler", "--protocol", "tls"]},
+        {"args": ["dask", "scheduler", "--protocol=tls"]},
+        {"command": ["dask", "scheduler"], "args": ["--tls-cert", "/tls/cert.pem"]},
+        {"command": ["sh", "-c", "exec dask scheduler --tls-ca-file=/tls/ca.pem"]},
+    ],
+)
+def test_a_scheduler_that_is_told_to_speak_tls_is_found_by_tls(container: dict[str, Any]) -> None:
+    cluster = a_cluster(scheduler_spec={"containers": [{"name": "scheduler", **container}]})
+    assert build.scheduler_address(cluster) == "tls://simple-scheduler.default.svc:8786"
+    assert build.scheduler_endpoint(cluster, a_service()).address == "tls://10.96.0.7:8786"
+    assert build.scheduler_endpoint(cluster, a_service()).url.startswith("http://"), "its HTTP server has no TLS"
 
 
 def _with_metadata() -> Cluster:
@@ -237,13 +275,14 @@ def _with_metadata() -> Cluster:
 def test_scheduler_metadata_is_the_clusters_then_its_own_then_reserved() -> None:
     labels = {**SCHEDULER_LABELS, "team": "scheduler", "everywhere": "yes"}
     annotations = {"hello": "world", "fizz": "buzz", "team": "scheduler"}
-    deployment = build.scheduler_deployment(_with_metadata())
-    for metadata in (
-        deployment["metadata"],
-        deployment["spec"]["template"]["metadata"],
-        build.scheduler_service(_with_metadata())["metadata"],
+    cluster = _with_metadata()
+    deployment = build.scheduler_deployment(cluster)
+    for metadata, note in (
+        (deployment["metadata"], {TEMPLATE: build.scheduler_template(cluster)}),
+        (deployment["spec"]["template"]["metadata"], {}),
+        (build.scheduler_service(cluster)["metadata"], {TEMPLATE: build.service_template(cluster)}),
     ):
-        assert (metadata["labels"], metadata["annotations"]) == (labels, annotations)
+        assert (metadata["labels"], metadata["annotations"]) == (labels, annotations | note)
 
 
 def test_group_metadata_is_the_clusters_then_the_workers_then_reserved() -> None:
@@ -259,6 +298,7 @@ def test_group_metadata_is_the_clusters_then_the_workers_then_reserved() -> None
         "foo": "bar",
         "team": "worker",
         "kubernetes.dask.org/replicas": "3",
+        TEMPLATE: build.group_template(_with_metadata()),
     }
 
 
@@ -282,6 +322,7 @@ def test_worker_metadata_is_the_groups_then_its_own_then_reserved() -> None:
         "hello": "world",
         "foo": "baz",
         "kubernetes.dask.org/ordinal": "0",
+        TEMPLATE: build.worker_template(group),
     }
 
 
@@ -298,7 +339,7 @@ def test_a_half_valid_pod_spec_is_left_to_the_api_server_to_refuse(spec: dict[st
     template = build.scheduler_deployment(a_cluster(scheduler_spec=spec))["spec"]["template"]
     (pod,) = build.workers(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
     for made in (template["spec"], pod["spec"]):
-        assert len(made["containers"]) == len(spec.get("containers") or ())
+        assert len(made.get("containers") or ()) == len(spec.get("containers") or ())
 
 
 def test_manifests_do_not_share_what_the_cluster_has() -> None:
@@ -309,8 +350,8 @@ def test_manifests_do_not_share_what_the_cluster_has() -> None:
     assert "env" not in SCHEDULER_SPEC["containers"][0]
 
 
-def test_a_groups_owner_is_its_cluster() -> None:
-    assert build.group_owner(a_cluster()) == {"metadata": {"ownerReferences": OWNED_BY_CLUSTER}}
+def test_what_goes_with_its_cluster_is_owned_by_it() -> None:
+    assert build.owned_by(a_cluster()) == {"metadata": {"ownerReferences": OWNED_BY_CLUSTER}}
 
 
 def test_copied_replicas_are_noted() -> None:
@@ -334,3 +375,105 @@ def test_an_event() -> None:
 def test_the_selector_of_a_groups_workers() -> None:
     expected = "dask.org/cluster-name=c,dask.org/component=worker,dask.org/workergroup-name=g"
     assert build.worker_selector("c", "g") == expected
+
+
+def test_a_jobs_cluster() -> None:
+    job = a_job(
+        metadata=Metadata({"team": "a", "everywhere": "yes"}, {"hello": "world", "meta.helm.sh/release-name": "x"}),
+        cluster_metadata=Metadata({"team": "b"}, {"foo": "bar"}),
+    )
+    made = build.job_cluster(job)
+    assert (made["apiVersion"], made["kind"], made["spec"]) == (
+        "kubernetes.dask.org/v1",
+        "DaskCluster",
+        job.cluster_spec,
+    )
+    metadata = made["metadata"]
+    assert (metadata["name"], metadata["namespace"]) == ("simple", "default")
+    assert metadata["labels"] == {"team": "b", "everywhere": "yes", "dask.org/cluster-name": "simple"}
+    assert metadata["annotations"] == {"hello": "world", "foo": "bar"}
+    (owner,) = metadata["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"]) == ("DaskJob", job.uid, True)
+
+
+def test_a_jobs_runner() -> None:
+    job = a_job(
+        metadata=Metadata({"team": "a", "dask.org/component": "mine"}, {"hello": "world"}),
+        runner_metadata=Metadata({"sidecar.istio.io/inject": "true"}, {"foo": "bar"}),
+    )
+    pod = build.runner(job, a_cluster(), 0)
+    assert pod["metadata"]["name"] == "simple-runner"
+    assert pod["metadata"]["labels"] == {
+        "team": "a",
+        "sidecar.istio.io/inject": "true",
+        "dask.org/cluster-name": "simple",
+        "dask.org/component": "job-runner",
+    }
+    assert pod["metadata"]["annotations"] == {"hello": "world", "foo": "bar"}
+    assert pod["metadata"]["ownerReferences"][0]["kind"] == "DaskJob"
+    assert pod["spec"]["restartPolicy"] == "OnFailure"
+    assert pod["spec"]["containers"][0]["env"] == [ADDRESS]
+    assert build.runner(a_job(), a_cluster(), 0)["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+    later = build.runner(a_job(runner_spec={"restartPolicy": "Never"}), a_cluster(), 2)
+    assert later["metadata"]["annotations"] == {"kubernetes.dask.org/attempt": "2"}
+    assert later["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_runners_own_address_wins() -> None:
+    own = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://elsewhere:1"}
+    job = a_job(runner_spec={"containers": [{"name": "job", "env": [own]}]})
+    assert build.runner(job, a_cluster(), 0)["spec"]["containers"][0]["env"] == [own]
+
+
+def _added(patch: list[dict[str, Any]]) -> dict[str, Any]:
+    assert {operation["op"] for operation in patch} == {"add"}
+    return {operation["path"]: operation["value"] for operation in patch}
+
+
+def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
+    # Merged, what a user has taken out would stay.
+    cluster = a_cluster(scheduler_metadata=Metadata({"a/b~c": "d"}))
+    wanted, added = build.scheduler_deployment(cluster), _added(build.edited_scheduler(cluster))
+    assert added["/spec/template"] == wanted["spec"]["template"]
+    assert added["/metadata/labels/a~1b~0c"] == "d"
+    assert "/metadata/labels/others" not in added, "what was not edited is not sent, however much there is of it"
+    assert added["/metadata/annotations/kubernetes.dask.org~1template"] == build.scheduler_template(cluster)
+    assert not [path for path in added if path.startswith("/spec/selector")], "it cannot be changed"
+
+
+def test_an_edit_of_the_service_resets_what_is_no_longer_there() -> None:
+    added = _added(build.edited_service(a_cluster(service_spec={"ports": [{"port": 1}]})))
+    assert (added["/spec/ports"], added["/spec/type"], added["/spec/sessionAffinity"]) == ([{"port": 1}], None, None)
+    assert "/spec/clusterIP" not in added
+    assert _added(build.edited_service(a_cluster()))["/spec/type"] == "ClusterIP"
+
+
+def test_an_edit_of_the_default_group_leaves_its_replicas() -> None:
+    added = _added(build.edited_group(a_cluster(worker_metadata=Metadata({"a": "b"})), a_group()))
+    assert added["/spec/worker/spec"] == WORKER_SPEC
+    assert added["/spec/worker/metadata"] == {"labels": {"a": "b"}, "annotations": {}}
+    assert _added(build.edited_group(a_cluster(), a_group()))["/spec/worker/metadata"] == {}
+    assert not [path for path in added if "replicas" in path]
+
+
+def test_an_autoscaler_notes_what_it_does_on_the_group() -> None:
+    assert build.scaled_group(an_autoscaler(), 7, NOON_TEXT, "3 → 7: x") == {
+        "metadata": {"annotations": {"kubernetes.dask.org/scaled": f"{NOON_TEXT} simple 3 → 7: x"}},
+        "spec": {"worker": {"replicas": 7}},
+    }
+
+
+@pytest.mark.parametrize("odd", [-1, True, 1.5, [], {}, "x", None, [None], [[]], [-1]])
+@pytest.mark.parametrize("field", ["containers", "env", "command", "args", "name"])
+def test_no_half_valid_container_is_an_error(field: str, odd: Any) -> None:
+    container = {"name": "main", "env": [{"name": "A", "value": "b"}]}
+    spec: dict[str, Any] = {"containers": [container | {field: odd}]}
+    if field == "containers":
+        spec = {"containers": odd}
+    elif field == "name":
+        spec = {"containers": [{"name": "main", "env": [{"name": odd}]}]}
+    cluster = a_cluster(scheduler_spec=spec)
+    build.scheduler_deployment(cluster)
+    build.scheduler_address(cluster)
+    build.workers(cluster, a_group(worker_spec=spec), [0], 0)
+    build.runner(a_job(runner_spec=spec), cluster, 0)

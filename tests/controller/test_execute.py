@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.builders import NOON, a_cluster, a_group, a_pod, raw_cluster, raw_group, raw_pod, raw_service
+from tests.support.builders import (
+    NOON,
+    a_cluster,
+    a_group,
+    a_pod,
+    raw_cluster,
+    raw_deployment,
+    raw_group,
+    raw_pod,
+    raw_service,
+)
 from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, connected
 from tests.support.server import Answer, serving
@@ -18,10 +28,14 @@ from tests.support.wait import until
 from dask_operator import build, parse
 from dask_operator.actions import (
     CLUSTER,
+    DEPLOYMENT,
     EVENT,
     GROUP,
+    IDLE,
     POD,
     SERVICE,
+    TARGET,
+    WORKERS,
     Action,
     Ask,
     Create,
@@ -34,7 +48,7 @@ from dask_operator.actions import (
 )
 from dask_operator.api import Api
 from dask_operator.execute import IN_FLIGHT, Executor
-from dask_operator.model import Failure, Key, Observed, Pod, Subject
+from dask_operator.model import Endpoint, Failure, Key, Observed, Pod, Subject
 from dask_operator.scheduler import Schedulers
 from dask_operator.store import Store
 from dask_operator.workqueue import WorkQueue
@@ -102,6 +116,14 @@ def _creates(number: int) -> list[Create]:
 
 def _create_service() -> Create:
     return Create(build.scheduler_service(a_cluster()), THE_SERVICE, "the cluster has none")
+
+
+def _at(url: str) -> Endpoint:
+    return Endpoint(url, "tcp://127.0.0.1:1")
+
+
+def _ask(url: str) -> Ask:
+    return Ask(WORKERS, _at(url), "scale down")
 
 
 def _delete(pod: Pod, version: int | None = None) -> Delete:
@@ -302,6 +324,81 @@ def test_a_patch_of_what_is_gone_is_no_failure(run: Run) -> None:
     run(done())
 
 
+def test_a_list_of_changes_is_done_to_an_object(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            body = [{"op": "add", "path": "/spec/worker/spec", "value": {"a": "b"}}]
+            (group,) = (await bench.execute(Patch(THE_GROUP, body, "its template was edited"))).groups
+            assert bench.fake.find(GROUP, "simple-default")["spec"]["worker"]["spec"] == {"a": "b"}  # type: ignore[index]
+            assert group.worker_spec == {"a": "b"}, "what was written is known at once"
+
+    run(done())
+
+
+@pytest.mark.parametrize("subresource", [True, False])
+def test_notes_stand_in_where_a_definition_keeps_no_status(run: Run, subresource: bool) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.status_subresource = subresource
+            notes = {"kubernetes.dask.org/last-ordinal": "7"}
+            await bench.execute(SetStatus(THE_GROUP, {"lastOrdinal": 7}, "x", notes))
+            found = bench.fake.find(GROUP, "simple-default")
+            assert found
+            assert found["metadata"].get("annotations", {}) == ({} if subresource else notes)
+            assert bench.observed().groups[0].last_ordinal == 7
+
+    run(done())
+
+
+def test_a_worker_that_is_a_deployment_is_deleted_as_one(run: Run) -> None:
+    labels = {"dask.org/cluster-name": "simple", "dask.org/workergroup-name": "simple-default"}
+    labels["dask.org/component"] = "worker"
+
+    async def done() -> None:
+        async with _bench(raw_deployment("simple-default-worker-0", metadata={"labels": labels})) as bench:
+            (worker,) = bench.observed().worker_deployments
+            about = Subject("Deployment", worker.name)
+            observed = await bench.execute(Delete(worker.name, worker.uid, about, "retired"))
+            assert bench.fake.objects(DEPLOYMENT) == []
+            assert [each.deleting for each in observed.worker_deployments] == [True]
+
+    run(done())
+
+
+def test_what_a_scheduler_asks_for_is_a_fact_with_what_there_was_then(run: Run) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.path.endswith("adaptive_target")
+        return web.json_response({"workers": 7})
+
+    async def done() -> None:
+        async with _bench() as bench, serving(answer) as url:
+            ask = Ask(TARGET, _at(url), "autoscaling", 30.0, {"simple-default": 3})
+            assert (await bench.execute(ask)).asking == {TARGET}
+            await until(lambda: not bench.observed().asking, "the answer")
+            demand = bench.observed().demand
+            assert demand
+            assert [(sample.target, sample.replicas) for sample in demand.samples] == [(7, {"simple-default": 3})]
+
+    run(done())
+
+
+@pytest.mark.parametrize("question", [TARGET, IDLE])
+def test_a_question_without_an_answer_is_a_fact_with_its_reason(run: Run, question: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="x" * 100)
+
+    async def done() -> None:
+        async with _bench() as bench, serving(answer) as url:
+            await bench.execute(Ask(question, _at(url), "x"))
+            await until(lambda: not bench.observed().asking, "the answer")
+            fact = bench.observed().demand if question == TARGET else bench.observed().idleness
+            assert fact
+            assert fact.problem
+            assert (fact.problem.reason, fact.at >= NOON) == ("SchedulerAnswer", True)
+
+    run(done())
+
+
 def test_a_status_is_written_after_the_changes_and_before_the_events(run: Run) -> None:
     async def done() -> None:
         async with _bench() as bench:
@@ -314,7 +411,8 @@ def test_a_status_is_written_after_the_changes_and_before_the_events(run: Run) -
             cluster = bench.store.snapshot(KEY)[0]
             assert cluster
             assert cluster.status == {"phase": "Running"}
-            assert observed.status_written[THE_CLUSTER] >= NOON
+            written = observed.written[THE_CLUSTER]
+            assert (written.status, written.at >= NOON) == ({"phase": "Running"}, True)
 
     run(done())
 
@@ -391,7 +489,7 @@ def _identity(*pods: Pod) -> Answer:
 def test_an_answer_is_a_fact_for_a_later_plan(run: Run) -> None:
     async def done() -> None:
         async with _bench(raw_pod(0)) as bench, serving(_identity(a_pod(0), a_pod(1))) as url:
-            assert (await bench.execute(Ask(url, "scale down"))).asking
+            assert (await bench.execute(_ask(url))).asking
             await until(lambda: not bench.observed().asking, "the answer")
             survey = bench.observed().survey
             assert survey
@@ -409,7 +507,7 @@ def test_a_question_does_not_hold_up_the_plan(run: Run) -> None:
     async def done() -> None:
         async with _bench() as bench, serving(answer) as url:
             async with asyncio.timeout(1.0):
-                assert (await bench.execute(Ask(url, "scale down"))).asking
+                assert (await bench.execute(_ask(url))).asking
 
     run(done())
 
@@ -420,12 +518,12 @@ def test_no_answer_is_a_fact_as_well(run: Run) -> None:
 
     async def done() -> None:
         async with _bench() as bench, serving(answer) as url:
-            await bench.execute(Ask(url, "scale down"))
+            await bench.execute(_ask(url))
             await until(lambda: not bench.observed().asking, "the answer")
             survey = bench.observed().survey
             assert survey
             assert survey.problem
-            assert survey.problem.reason == "SchedulerError"
+            assert survey.problem.reason == "SchedulerUnreachable"
             assert survey.at >= NOON
 
     run(done())
@@ -443,7 +541,7 @@ def test_only_those_the_scheduler_names_are_retired(run: Run) -> None:
         async with _bench(raw_pod(0), raw_pod(1)) as bench, serving(_retiring("tcp://10.0.0.1:1")) as url:
             first, second = bench.pods()
             workers = ((first.uid, "tcp://10.0.0.1:1"), (second.uid, "tcp://10.0.0.2:1"))
-            observed = await bench.execute(Retire(url, workers, "scale down"))
+            observed = await bench.execute(Retire(_at(url), workers, "scale down"))
             assert observed.retiring == {first.uid, second.uid}
             await until(lambda: not bench.observed().retiring, "the end of the retirement")
             assert bench.observed().retired == {first.uid}
@@ -458,7 +556,7 @@ def test_a_pod_of_several_dask_workers_is_retired_when_all_of_them_are(run: Run)
         async with _bench(raw_pod(0)) as bench, serving(_retiring("tcp://10.0.0.1:1")) as url:
             (pod,) = bench.pods()
             workers = ((pod.uid, "tcp://10.0.0.1:1"), (pod.uid, "tcp://10.0.0.1:2"))
-            await bench.execute(Retire(url, workers, "scale down"))
+            await bench.execute(Retire(_at(url), workers, "scale down"))
             await until(lambda: not bench.observed().retiring, "the end of the retirement")
             assert bench.observed().retired == frozenset(), "one of its two still holds data"
 
@@ -472,7 +570,7 @@ def test_after_a_retirement_without_an_answer_nobody_is_retired(run: Run) -> Non
     async def done() -> None:
         async with _bench(raw_pod(0)) as bench, serving(answer) as url:
             (pod,) = bench.pods()
-            await bench.execute(Retire(url, ((pod.uid, "tcp://10.0.0.1:1"),), "scale down"))
+            await bench.execute(Retire(_at(url), ((pod.uid, "tcp://10.0.0.1:1"),), "scale down"))
             await until(lambda: not bench.observed().retiring, "the end of the retirement")
             observed = bench.observed()
             assert (observed.retired, observed.refused) == (frozenset(), {})
@@ -495,7 +593,7 @@ def test_closing_ends_what_runs_beside(run: Run) -> None:
 
     async def done() -> None:
         async with _bench() as bench, serving(answer) as url:
-            await bench.execute(Ask(url, "scale down"))
+            await bench.execute(_ask(url))
             await until(asked.is_set, "the question")
             await bench.executor.close()
             await until(ended.is_set, "the end of the question", 5.0)

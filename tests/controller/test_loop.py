@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, serve
 from tests.support.wait import happens, until
 
+from dask_operator import metrics
 from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE, WATCHED, Action
 from dask_operator.api import Api
 from dask_operator.execute import Executor
@@ -311,6 +313,50 @@ def test_one_clusters_error_is_that_clusters(run: Run, caplog: pytest.LogCapture
     assert 3 <= tried.count(Key("default", "broken")) <= 6, "later each time"
     assert "default/broken: tried again in 0.5 s after an error" in caplog.text
     assert "a mistake of ours" in caplog.text
+
+
+def test_errors_and_durations_are_counted(run: Run) -> None:
+    def value(name: str) -> float:
+        return metrics.REGISTRY.get_sample_value(f"dask_operator_reconcile_{name}") or 0.0
+
+    async def looped() -> None:
+        async with _looping("broken", "well"):
+            await asyncio.sleep(1.2)
+
+    errors, count, seconds = map(value, ("errors_total", "duration_seconds_count", "duration_seconds_sum"))
+    run(looped())
+    assert value("errors_total") == errors + 1.0
+    assert value("duration_seconds_count") == count + 2.0
+    assert value("duration_seconds_sum") > seconds
+
+
+def test_it_tells_how_long_it_has_worked_and_rested() -> None:
+    async def looped() -> None:
+        store, queue = Store(), WorkQueue(time.time)
+        executor = _Waiting()
+        loop = Loop(store, queue, executor, Policy(), time.time)
+        task = asyncio.create_task(loop.run())
+        assert loop.busy_for == 0.0
+        store.observe("DaskCluster", a_cluster())
+        queue.add(Key("default", "simple"))
+        await until(lambda: loop.busy_for > 0.1, "work that takes its time", 5.0)
+        assert loop.idle_for > 0.1
+        executor.done.set()
+        await until(lambda: loop.busy_for == 0.0, "its end", 5.0)
+        assert loop.idle_for < 0.1
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(looped())
+
+
+class _Waiting(Executor):
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    async def execute(self, key: Key, actions: Sequence[Action]) -> None:
+        await self.done.wait()
 
 
 def test_no_cluster_waits_for_another_but_not_all_run_at_once(run: Run) -> None:

@@ -32,3 +32,7 @@ def test_only_the_same_event_has_the_same_name() -> None:
     assert said != names.event("uid", "Unschedulable", "0/4 nodes are available")
     assert said != names.event("uid", "Recovered", "0/3 nodes are available")
     assert said != names.event("other", "Unschedulable", "0/3 nodes are available")
+
+
+def test_the_name_of_a_jobs_runner() -> None:
+    assert names.runner("etl") == "etl-runner"

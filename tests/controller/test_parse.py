@@ -16,9 +16,11 @@ from tests.support.builders import (
     NOON_TEXT,
     SERVICE_SPEC,
     WORKER_SPEC,
+    raw_autoscaler,
     raw_cluster,
     raw_deployment,
     raw_group,
+    raw_job,
     raw_object,
     raw_pod,
     raw_service,
@@ -26,7 +28,7 @@ from tests.support.builders import (
 from tests.support.dask import a_dask_cluster, http_port
 
 from dask_operator import parse
-from dask_operator.model import Metadata, Problem, Registration
+from dask_operator.model import Metadata, Problem, Registration, Scaling, ScalingPolicy
 
 
 def test_a_cluster() -> None:
@@ -333,3 +335,137 @@ def _once_known(port: int, busy: str) -> dict[str, Registration]:
                 return found
         time.sleep(0.05)
     raise AssertionError(f"waited 15 s for the worker's heartbeat to tell of its result and task: {found}")
+
+
+def test_a_cluster_that_a_job_has_made() -> None:
+    owners = [{"kind": "Application", "name": "x"}, {"kind": "DaskJob", "name": "etl"}]
+    assert parse.cluster(raw_cluster(metadata={"ownerReferences": owners})).job == "etl"
+    assert parse.cluster(raw_cluster()).job == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, 0.0),
+        (0, 0.0),
+        (-5, 0.0),
+        (60, 60.0),
+        (0.5, 0.5),
+        ("60", 0.0),
+        (True, 0.0),
+        (float("inf"), 0.0),
+        ([], 0.0),
+    ],
+)
+def test_idle_timeouts(given: object, expected: float) -> None:
+    raw = raw_cluster()
+    raw["spec"]["idleTimeout"] = given
+    assert parse.cluster(raw).idle_timeout == expected
+
+
+def test_a_groups_notes() -> None:
+    notes = {"adopted-template": "a", "template": "t", "last-ordinal": "7", "replicas": "3"}
+    raw = raw_group(metadata={"annotations": {f"kubernetes.dask.org/{key}": value for key, value in notes.items()}})
+    group = parse.group(raw)
+    assert (group.adopted_template, group.template, group.last_ordinal, group.copied_replicas) == ("a", "t", 7, 3)
+    assert parse.group(raw | {"status": {"lastOrdinal": 9}}).last_ordinal == 9, "the greater of both"
+    assert parse.group(raw | {"status": {"lastOrdinal": 5}}).last_ordinal == 7
+
+
+def test_a_job() -> None:
+    raw = raw_job(backoffLimit=2, activeDeadlineSeconds=600, ttlSecondsAfterFinished=0, status={})
+    raw["spec"]["job"]["metadata"] = {"labels": {"a": "b"}}
+    raw["spec"]["cluster"]["metadata"] = {"annotations": {"c": "d"}}
+    job = parse.job(raw | {"status": {"jobStatus": "Running"}})
+    assert job.key == ("default", "simple")
+    assert (job.backoff_limit, job.deadline, job.ttl) == (2, 600.0, 0.0)
+    assert (job.runner_metadata, job.cluster_metadata) == (Metadata({"a": "b"}), Metadata(annotations={"c": "d"}))
+    assert job.runner_spec["containers"][0]["name"] == "job"
+    assert job.cluster_spec["worker"]["replicas"] == 3
+    assert job.status == {"jobStatus": "Running"}
+
+
+@pytest.mark.parametrize("nothing", [None, "3", True, [], {}])
+def test_what_is_no_limit_of_a_job(nothing: object) -> None:
+    job = parse.job(raw_job(backoffLimit=nothing, activeDeadlineSeconds=nothing, ttlSecondsAfterFinished=nothing))
+    assert (job.backoff_limit, job.deadline, job.ttl) == (None, None, None)
+
+
+def test_limits_of_a_job_below_nothing() -> None:
+    job = parse.job(raw_job(backoffLimit=-1, activeDeadlineSeconds=-1, ttlSecondsAfterFinished=-1))
+    assert (job.backoff_limit, job.deadline, job.ttl) == (0, None, None)
+
+
+def test_an_autoscaler() -> None:
+    policies = [
+        {"type": "Pods", "value": 4, "periodSeconds": 60},
+        {"type": "Percent", "value": 10, "periodSeconds": 30},
+    ]
+    behavior = {
+        "scaleUp": {"stabilizationWindowSeconds": 5, "policies": policies, "selectPolicy": "Min"},
+        "scaleDown": {"selectPolicy": "Disabled"},
+    }
+    autoscaler = parse.autoscaler(raw_autoscaler(workerGroup="simple-gpu", minimum=2, maximum=9, behavior=behavior))
+    assert (autoscaler.cluster, autoscaler.group) == ("simple", "simple-gpu")
+    assert (autoscaler.minimum, autoscaler.maximum) == (2, 9)
+    assert autoscaler.up == Scaling(5.0, (ScalingPolicy(False, 4, 60.0), ScalingPolicy(True, 10, 30.0)), "Min")
+    assert (autoscaler.down.select, autoscaler.down.policies) == ("Disabled", ())
+
+
+def test_an_autoscaler_that_says_little() -> None:
+    autoscaler = parse.autoscaler(raw_autoscaler(minimum=None, maximum=None, behavior=None, workerGroup=None))
+    assert (autoscaler.group, autoscaler.minimum, autoscaler.maximum) == ("simple-default", 0, None)
+    assert (autoscaler.up, autoscaler.down.select) == (Scaling(), "Max")
+    assert autoscaler.down.window > 0.0, "a pause between two computations costs nobody"
+    zero = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    assert parse.autoscaler(raw_autoscaler(behavior=zero)).down.window == 0.0
+
+
+def _runner(*statuses: dict[str, Any], phase: str = "Running") -> int:
+    return parse.pod(raw_pod(status={"phase": phase, "containerStatuses": list(statuses)})).failures
+
+
+def test_how_often_a_runner_has_failed() -> None:
+    ended = {"terminated": {"exitCode": 1}}
+    assert _runner() == 0
+    assert _runner({"restartCount": 0, "state": {"running": {"startedAt": NOON_TEXT}}}) == 0
+    assert _runner({"restartCount": 0, "state": ended}) == 1
+    assert _runner({"restartCount": 0, "state": {"terminated": {"exitCode": 0}}}, phase="Succeeded") == 0
+    assert _runner({"restartCount": 1, "state": {"running": {"startedAt": NOON_TEXT}}, "lastState": ended}) == 1
+    assert _runner({"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}) == 2
+    assert _runner({"restartCount": 2, "state": {"terminated": {"exitCode": 0}}}, phase="Succeeded") == 2
+
+
+def test_the_deployment_by_which_a_pod_was_made() -> None:
+    owner = {"kind": "ReplicaSet", "name": "simple-default-worker-1f6c670fba-5d9f8b7c6", "uid": "rs"}
+    pod = parse.pod(raw_pod(metadata={"ownerReferences": [owner]}))
+    assert pod.deployment == "simple-default-worker-1f6c670fba"
+    assert parse.pod(raw_pod()).deployment == ""
+
+
+def test_what_a_pod_was_made_from() -> None:
+    notes = {"kubernetes.dask.org/template": "abc", "kubernetes.dask.org/attempt": "2"}
+    pod = parse.pod(raw_pod(metadata={"annotations": notes}))
+    assert (pod.template, pod.attempt, pod.ordinal) == ("abc", 2, -1)
+
+
+def test_finalizers() -> None:
+    assert parse.cluster(raw_cluster(metadata={"finalizers": ["a/b", "c"]})).finalizers == ("a/b", "c")
+    assert parse.cluster(raw_cluster(metadata={"finalizers": None})).finalizers == ()
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "soon", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1e9"]
+)
+def test_odd_times_are_no_errors(odd: str) -> None:
+    assert isinstance(parse.timestamp(odd), float)
+
+
+@pytest.mark.parametrize("state", ["state", "lastState"])
+def test_how_a_runner_ended_the_last_time_is_known_while_its_pod_goes_on(state: str) -> None:
+    container = {"name": "job", state: {"terminated": {"exitCode": 7, "reason": "Error"}}}
+    labels = {"dask.org/cluster-name": "simple", "dask.org/component": "job-runner"}
+    raw = {"metadata": {"name": "simple-runner", "labels": labels}, "status": {"containerStatuses": [container]}}
+    assert parse.pod(raw).ending == 'container "job" ended: exit code 7, Error'
+    labels["dask.org/component"] = "worker"
+    assert parse.pod(raw).ending == "", "ten thousand workers would each keep one"

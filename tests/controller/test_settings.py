@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dask_operator.plan import Policy
-from dask_operator.settings import BATCH_DELAY, BATCH_SIZE, from_environment
+from dask_operator.settings import BATCH_DELAY, BATCH_SIZE, LEASE_NAME, LEASE_NAMESPACE, LeaseName, from_environment
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -37,3 +37,16 @@ def test_a_delay_that_is_none_names_its_variable(value: str) -> None:
 def test_a_delay_that_is_no_number_says_what_it_should_be() -> None:
     with pytest.raises(ValueError, match=f"{BATCH_DELAY}=soon: must be a number of seconds"):
         from_environment({BATCH_DELAY: "soon"})
+
+
+def test_a_lease_is_used_where_one_is_named() -> None:
+    assert LEASE_NAME == "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
+    assert LEASE_NAMESPACE == "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
+    assert from_environment({}).lease is None
+    assert from_environment({LEASE_NAME: "a", LEASE_NAMESPACE: "b"}).lease == LeaseName(namespace="b", name="a")
+
+
+@pytest.mark.parametrize("variable", [LEASE_NAME, LEASE_NAMESPACE])
+def test_half_a_lease_is_none(variable: str) -> None:
+    with pytest.raises(ValueError, match=f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither"):
+        from_environment({variable: "a"})

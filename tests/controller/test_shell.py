@@ -7,24 +7,23 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from tests.support.builders import raw_cluster
 from tests.support.fake_api import FakeApi, serve
+from tests.support.server import free_port
 from tests.support.wait import until
 
 from dask_operator import shell
-from dask_operator.actions import GROUP, POD
-from dask_operator.settings import BATCH_SIZE, Settings
+from dask_operator.actions import GROUP, LEASE, POD, RESOURCES
+from dask_operator.settings import BATCH_SIZE, LEASE_NAME, LEASE_NAMESPACE, Settings
 
 
 def test_it_must_be_told_which_namespaces() -> None:
@@ -32,15 +31,28 @@ def test_it_must_be_told_which_namespaces() -> None:
         shell.start([], Settings())
 
 
-def test_arguments_are_kopfs_and_a_wrong_one_is_refused() -> None:
-    with pytest.raises(Exception, match="No such option"):
+def test_arguments_are_kopfs_and_a_wrong_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
         shell.start(["--all-namespaces", "--no-such-option"], Settings())
+    assert "No such option" in capsys.readouterr().err
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def test_help_is_kopfs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        shell.start(["--help"], Settings())
+    assert "--liveness" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("--namespace=Dev", "--namespace=Dev: neither a namespace's name nor a pattern"),
+        ("--liveness=https://0.0.0.0:8080/healthz", "must be like http://0.0.0.0:8080/healthz"),
+    ],
+)
+def test_a_value_that_cannot_be_is_said_in_a_sentence(argument: str, sentence: str) -> None:
+    with pytest.raises(SystemExit, match=re.escape(sentence)):
+        shell.start(["--namespace=one", argument], Settings())
 
 
 def _kubeconfig(folder: Path, fake: FakeApi) -> Path:
@@ -71,23 +83,23 @@ async def _started(folder: Path, fake: FakeApi, *arguments: str, **environment: 
         await process.communicate()
 
 
-def _healthy(port: int) -> bool:
-    try:
-        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5.0) as reply:
-            return bool(reply.status == 200)
-    except URLError:
-        return False
+def _get(port: int, path: str) -> str:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as reply:
+        text: str = reply.read().decode()
+        return text
 
 
 def test_it_reconciles_answers_its_probe_and_ends_when_told(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
 
     async def lived() -> tuple[int, str, float]:
         arguments = ("--all-namespaces", f"--liveness=http://127.0.0.1:{port}/healthz", "--log-format=plain")
         async with serve() as fake, _started(tmp_path, fake, *arguments) as process:
             fake.put(raw_cluster(workers=2))
             await until(lambda: len(fake.objects(POD)) == 2, "two workers", 20.0)
-            assert await asyncio.to_thread(_healthy, port)
+            assert await asyncio.to_thread(_get, port, "/healthz") == "ok: leading\n"
+            assert await asyncio.to_thread(_get, port, "/readyz") == "ok: leading\n"
+            assert "dask_operator_leader 1.0" in await asyncio.to_thread(_get, port, "/metrics")
             assert fake.watching(GROUP) == 1
             told = time.monotonic()
             process.send_signal(signal.SIGTERM)
@@ -111,9 +123,99 @@ def test_it_keeps_to_its_namespaces(tmp_path: Path) -> None:
             await until(lambda: len(fake.objects(POD)) == 2, "two workers", 20.0)
             assert {pod["metadata"]["namespace"] for pod in fake.objects(POD)} == {"one", "two"}
             asked = {seen.plural for seen in fake.requests}
-            assert asked <= {"daskclusters", "daskworkergroups", "pods", "services", "deployments", "events"}
+            assert asked <= {resource.plural for resource in RESOURCES.values()}
+            assert {seen.namespace for seen in fake.requests} == {"one", "two"}
 
     asyncio.run(lived())
+
+
+def test_it_keeps_to_the_namespaces_that_match(tmp_path: Path) -> None:
+    async def lived() -> None:
+        async with serve() as fake, _started(tmp_path, fake, "--namespace=dev-*,!dev-x"):
+            for namespace in ("dev-a", "dev-x", "prod"):
+                fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+                fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+            await until(lambda: fake.objects(POD), "a worker", 20.0)
+            assert {seen.namespace for seen in fake.requests if seen.plural != "namespaces"} == {"dev-a"}
+
+    asyncio.run(lived())
+
+
+def test_two_processes_with_a_lease_hand_over(tmp_path: Path) -> None:
+    lease = {LEASE_NAME: "controller", LEASE_NAMESPACE: "default"}
+
+    async def lived() -> str:
+        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", **lease) as first:
+            await until(lambda: fake.find(LEASE, "controller"), "a leader", 20.0)
+            async with _started(tmp_path, fake, "--all-namespaces", **lease) as second:
+                await until(lambda: fake.watching(POD) == 2, "the standby", 20.0)
+                first.send_signal(signal.SIGTERM)
+                _, log = await asyncio.wait_for(first.communicate(), 20.0)
+                fake.put(raw_cluster(workers=1))
+                await until(lambda: fake.objects(POD), "a worker", 20.0)
+                second.kill()
+            return log.decode()
+
+    log = asyncio.run(lived())
+    assert "lease default/controller: given back" in log
+    assert "Traceback" not in log
+
+
+def test_logs_can_be_json(tmp_path: Path) -> None:
+    async def lived() -> str:
+        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", "--log-format=json") as process:
+            fake.put(raw_cluster(workers=1))
+            await until(lambda: fake.objects(POD), "a worker", 20.0)
+            process.send_signal(signal.SIGTERM)
+            _, log = await asyncio.wait_for(process.communicate(), 20.0)
+            return log.decode()
+
+    lines = [json.loads(line) for line in asyncio.run(lived()).splitlines()]
+    assert all({"message", "timestamp", "severity"} <= set(line) for line in lines)
+    assert any(line["message"].startswith("synced: ") for line in lines)
+    (decision,) = (line for line in lines if line.get("action") == "create" and line["about"].startswith("Pod"))
+    assert (decision["namespace"], decision["cluster"]) == ("default", "simple")
+    assert decision["reason"] == "the group wants 1 workers"
+
+
+def _plugin(folder: Path) -> None:
+    """An installed package whose handler says that it runs."""
+    info = folder / "example-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[dask_operator_plugin]\nexample = example_plugin\n")
+    (folder / "example_plugin.py").write_text(
+        """
+import kopf
+
+@kopf.on.startup()
+def started(logger, **_):
+    logger.info("the plugin has started")
+"""
+    )
+
+
+def test_plugins_run_beside_it(tmp_path: Path) -> None:
+    _plugin(tmp_path)
+
+    async def lived() -> str:
+        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", PYTHONPATH=str(tmp_path)) as process:
+            assert process.stderr
+            log = b""
+            async with asyncio.timeout(20.0):
+                while b"the plugin has started" not in log:
+                    log += await process.stderr.readline()
+            fake.put(raw_cluster(workers=1))
+            await until(lambda: fake.objects(POD), "a worker", 20.0)
+            process.send_signal(signal.SIGTERM)
+            _, rest = await asyncio.wait_for(process.communicate(), 20.0)
+            assert process.returncode == 0
+            return (log + rest).decode()
+
+    log = asyncio.run(lived())
+    assert "plugin example (example_plugin): 1 handlers" in log
+    assert log.count("synced: ") == 1, "our own handlers are not run by them again"
+    assert "Traceback" not in log
 
 
 def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -3,13 +3,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.builders import NOON, a_cluster, a_deployment, a_group, a_pod, a_scheduler_pod, a_service, a_survey
+from tests.support.builders import (
+    NOON,
+    a_cluster,
+    a_deployment,
+    a_group,
+    a_job,
+    a_pod,
+    a_scheduler_pod,
+    a_service,
+    a_survey,
+    a_worker_deployment,
+    an_autoscaler,
+)
 
-from dask_operator.model import Key, Object, Pod, Problem, Subject, Survey
+from dask_operator.actions import IDLE, WORKERS
+from dask_operator.model import Demand, Idleness, Key, Object, Pod, Problem, Sample, Subject, Survey, Written
 from dask_operator.store import Store
 
 KEY = Key("default", "simple")
 PODS = Subject("Pod", "simple-default")
+THE_CLUSTER = Subject("DaskCluster", "simple")
 PROBLEM = Problem("Forbidden", "may not")
 
 
@@ -194,12 +208,14 @@ def test_a_warning_is_planned_with_once() -> None:
 
 def test_an_answer_ends_the_asking() -> None:
     store = _store()
-    store.asking(KEY)
-    assert store.snapshot(KEY)[1].asking
+    store.asking(KEY, WORKERS)
+    store.asking(KEY, IDLE)
+    assert store.snapshot(KEY)[1].asking == {WORKERS, IDLE}
     survey = a_survey([a_pod()])
     store.surveyed(KEY, survey)
+    store.answered(KEY, WORKERS)
     observed = store.snapshot(KEY)[1]
-    assert (observed.asking, observed.survey) == (False, survey)
+    assert (observed.asking, observed.survey) == (frozenset({IDLE}), survey)
 
 
 def test_who_is_not_retired_is_refused_and_what_was_said_before_is_old() -> None:
@@ -208,7 +224,7 @@ def test_who_is_not_retired_is_refused_and_what_was_said_before_is_old() -> None
     store.surveyed(KEY, a_survey([first, second, third]))
     store.retiring(KEY, frozenset({first.uid, second.uid}))
     assert store.snapshot(KEY)[1].retiring == {first.uid, second.uid}
-    store.retired(KEY, frozenset({first.uid}), NOON)
+    store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     observed = store.snapshot(KEY)[1]
     assert observed.retired == {first.uid}
     assert (observed.refused, observed.retiring) == ({second.uid: NOON}, frozenset())
@@ -219,20 +235,20 @@ def test_facts_about_workers_go_with_them() -> None:
     first, second = a_pod(0), a_pod(1)
     store = _store(first, second)
     store.retiring(KEY, frozenset({first.uid, second.uid}))
-    store.retired(KEY, frozenset({first.uid}), NOON)
+    store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     for pod in (first, second):
         store.forget("Pod", replace(pod, resource_version=300))
     observed = store.snapshot(KEY)[1]
     assert (observed.retired, observed.refused) == (frozenset(), {})
     store.retiring(KEY, frozenset({first.uid}))
-    store.retired(KEY, frozenset({first.uid}), NOON)
+    store.retired(KEY, frozenset({first.uid}), frozenset({first.uid}), NOON)
     assert store.snapshot(KEY)[1].retired == frozenset(), "one that went meanwhile"
 
 
 def test_a_worker_that_takes_anothers_name_is_not_retired_with_it() -> None:
     store = _store(a_pod())
     store.retiring(KEY, frozenset({a_pod().uid}))
-    store.retired(KEY, frozenset({a_pod().uid}), NOON)
+    store.retired(KEY, frozenset({a_pod().uid}), frozenset({a_pod().uid}), NOON)
     store.observe("Pod", a_pod(uid="of-the-next", resource_version=300))
     assert store.snapshot(KEY)[1].retired == frozenset()
 
@@ -240,7 +256,7 @@ def test_a_worker_that_takes_anothers_name_is_not_retired_with_it() -> None:
 def test_after_a_failed_retirement_nobody_is_retired_or_refused() -> None:
     store = _store(a_pod())
     store.retiring(KEY, frozenset({a_pod().uid}))
-    store.retirement_failed(KEY, Survey(NOON, problem=PROBLEM))
+    store.retirement_failed(KEY, frozenset({a_pod().uid}), Survey(NOON, problem=PROBLEM))
     observed = store.snapshot(KEY)[1]
     assert (observed.retiring, observed.retired, observed.refused) == (frozenset(), frozenset(), {})
     assert observed.survey == Survey(NOON, problem=PROBLEM)
@@ -249,10 +265,10 @@ def test_after_a_failed_retirement_nobody_is_retired_or_refused() -> None:
 def test_a_clusters_end_is_forgotten_with_all_that_was_known() -> None:
     store = _store()
     store.failed(KEY, PODS, PROBLEM, NOON)
-    store.status_written(KEY, PODS, NOON)
+    store.status_written(KEY, THE_CLUSTER, {}, NOON)
     assert set(store.forget("DaskCluster", a_cluster(resource_version=11))) == {KEY}
     cluster, observed = store.snapshot(KEY)
-    assert (cluster, observed.failures, observed.status_written) == (None, {}, {})
+    assert (cluster, observed.failures, observed.written) == (None, {}, {})
 
 
 def test_a_cluster_made_anew_while_the_watch_was_down_starts_without_the_olds_facts() -> None:
@@ -272,8 +288,11 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     store.failed(KEY, PODS, PROBLEM, NOON)
     store.forget("Pod", a_pod(resource_version=300))
     store.warned(KEY, "x")
-    store.status_written(KEY, PODS, NOON)
-    assert (observed.failures, observed.pods, observed.warnings, observed.status_written) == ({}, (a_pod(),), (), {})
+    store.status_written(KEY, THE_CLUSTER, {}, NOON)
+    store.asking(KEY, WORKERS)
+    store.retiring(KEY, frozenset({"x"}))
+    assert (observed.asking, observed.retiring) == (frozenset(), frozenset())
+    assert (observed.failures, observed.pods, observed.warnings, observed.written) == ({}, (a_pod(),), (), {})
 
 
 def test_the_keys_of_all_that_is_known() -> None:
@@ -283,3 +302,109 @@ def test_the_keys_of_all_that_is_known() -> None:
     assert store.keys() == {KEY, Key("default", "orphan"), Key("default", "empty")}
     store.forget("Pod", a_pod(3, cluster="orphan", resource_version=500))
     assert store.keys() == {KEY, Key("default", "empty")}
+
+
+def test_a_snapshot_has_the_job_the_autoscalers_and_the_workers_that_are_deployments() -> None:
+    store = _store()
+    store.observe("DaskJob", a_job())
+    store.observe("DaskJob", a_job("other"))
+    store.observe("DaskAutoscaler", an_autoscaler())
+    store.observe("DaskAutoscaler", an_autoscaler("elsewhere", cluster="other"))
+    for deployment in (a_worker_deployment(0), a_deployment(), a_worker_deployment(1, group="simple-gpu")):
+        store.observe("Deployment", deployment)
+    _, observed = store.snapshot(KEY)
+    assert (observed.job, observed.autoscalers) == (a_job(), (an_autoscaler(),))
+    assert observed.deployment == a_deployment(), "and not that of a worker"
+    assert observed.worker_deployments == (a_worker_deployment(0), a_worker_deployment(1, group="simple-gpu"))
+
+
+def test_a_jobs_facts_outlive_its_cluster() -> None:
+    # A job whose cluster cannot be created, or has gone, still has refusals and a status.
+    store = Store()
+    store.observe("DaskJob", a_job())
+    store.failed(KEY, THE_CLUSTER, PROBLEM, NOON)
+    assert THE_CLUSTER in store.snapshot(KEY)[1].failures
+    store.forget("DaskJob", a_job(resource_version=2))
+    store.snapshot(KEY)
+    assert store.snapshot(KEY)[1].failures == {}, "they are forgotten with the next plan"
+
+
+def test_a_status_that_was_written_is_of_the_object_that_there_was() -> None:
+    store = _store()
+    store.observe("DaskJob", a_job())
+    store.status_written(KEY, Subject("DaskJob", "simple"), {"jobStatus": "Failed"}, NOON)
+    written = Written(NOON, {"jobStatus": "Failed"}, a_job().uid)
+    assert store.snapshot(KEY)[1].written == {Subject("DaskJob", "simple"): written}
+    store.status_written(KEY, Subject("DaskJob", "gone"), {"jobStatus": "Failed"}, NOON)
+    assert Subject("DaskJob", "gone") not in store.snapshot(KEY)[1].written
+
+
+def test_what_a_scheduler_asks_for_is_remembered_for_as_long_as_it_matters() -> None:
+    store = _store()
+    samples = [Sample(NOON + n, n, {"simple-default": 3}) for n in range(10)]
+    for sample in samples:
+        store.demanded(KEY, sample, keep=4.0)
+    assert store.snapshot(KEY)[1].demand == Demand(NOON + 9.0, tuple(samples[5:]))
+    store.demand_unknown(KEY, PROBLEM, NOON + 20.0)
+    assert store.snapshot(KEY)[1].demand == Demand(NOON + 20.0, tuple(samples[5:]), PROBLEM)
+    late = Sample(NOON + 30.0, 1, {})
+    store.demanded(KEY, late, keep=4.0)
+    assert store.snapshot(KEY)[1].demand == Demand(NOON + 30.0, (late,))
+
+
+def test_a_scheduler_is_idle_for_as_long_as_it_has_named_the_same_time() -> None:
+    store = _store()
+    for token, at, since in (
+        (None, 0.0, 0.0),
+        (7.0, 10.0, 10.0),
+        (7.0, 20.0, 10.0),
+        (8.0, 30.0, 30.0),
+        (None, 40.0, 40.0),
+        (8.0, 50.0, 50.0),
+        (0.0, 60.0, 60.0),
+        (0.0, 70.0, 60.0),
+    ):
+        store.idle(KEY, token, NOON + at)
+        assert store.snapshot(KEY)[1].idleness == Idleness(NOON + at, token, NOON + since)
+
+
+def test_a_scheduler_that_does_not_answer_is_not_idle() -> None:
+    store = _store()
+    store.idle(KEY, 7.0, NOON)
+    store.idle(KEY, None, NOON + 10.0, PROBLEM)
+    store.idle(KEY, 7.0, NOON + 20.0)
+    assert store.snapshot(KEY)[1].idleness == Idleness(NOON + 20.0, 7.0, NOON + 20.0)
+
+
+def test_a_worker_that_is_a_deployment_is_retired_as_one() -> None:
+    store = _store()
+    deployment = a_worker_deployment(0)
+    store.observe("Deployment", deployment)
+    store.retiring(KEY, frozenset({deployment.uid}))
+    store.retired(KEY, frozenset({deployment.uid}), frozenset({deployment.uid}), NOON)
+    assert store.snapshot(KEY)[1].retired == {deployment.uid}
+    store.forget("Deployment", replace(deployment, resource_version=300))
+    assert store.snapshot(KEY)[1].retired == frozenset()
+
+
+def test_two_retirements_at_once_end_one_by_one() -> None:
+    first, second = a_pod(0), a_pod(1, group="simple-gpu")
+    store = _store(first, second)
+    store.retiring(KEY, frozenset({first.uid}))
+    store.retiring(KEY, frozenset({second.uid}))
+    store.retired(KEY, frozenset({first.uid}), frozenset({first.uid}), NOON)
+    assert store.snapshot(KEY)[1].retiring == {second.uid}
+    store.retirement_failed(KEY, frozenset({second.uid}), Survey(NOON, problem=PROBLEM))
+    observed = store.snapshot(KEY)[1]
+    assert (observed.retiring, observed.retired, observed.refused) == (frozenset(), frozenset({first.uid}), {})
+
+
+def test_a_question_that_ends_after_its_cluster_leaves_nothing_behind() -> None:
+    store = _store()
+    store.asking(KEY, WORKERS)
+    store.forget("DaskWorkerGroup", a_group(resource_version=11))
+    store.forget("DaskCluster", a_cluster(resource_version=11))
+    store.surveyed(KEY, a_survey())
+    store.answered(KEY, WORKERS)
+    store.snapshot(KEY)
+    assert store.snapshot(KEY)[1].survey is None, "it is forgotten with the next plan"

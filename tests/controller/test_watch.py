@@ -213,11 +213,11 @@ def test_a_connection_that_has_gone_silent_is_left_and_what_it_missed_is_seen_wi
     ("status", "said"),
     [
         (403, "may not watch pods in all namespaces: a fault on demand; grant the controller's ServiceAccount"),
-        (404, "there are no pods to watch in all namespaces; install the CRDs"),
+        (404, "there are no pods in all namespaces to watch, as the API server does not know them; install the CRDs"),
         (500, "watch of pods in all namespaces: 500"),
     ],
 )
-def test_a_list_that_is_refused_is_tried_again_and_said(
+def test_a_list_that_is_refused_is_tried_again_and_said_once(
     run: Run, caplog: pytest.LogCaptureFixture, status: int, said: str
 ) -> None:
     async def watched() -> None:
@@ -225,13 +225,19 @@ def test_a_list_that_is_refused_is_tried_again_and_said(
             fake.fail("GET", POD, status, times=3)
             watch = Watch(connection, Store(), POD, "", lambda _: None)
             task = asyncio.create_task(watch.run())
-            await asyncio.wait_for(watch.synced.wait(), 60.0)
+            await until(lambda: watch.trouble, "the trouble", 5.0)
+            assert watch.trouble
+            assert watch.trouble.sentence.startswith(said)
+            assert watch.trouble.lasting == watch.answered.is_set() == (status in {403, 404})
+            assert watch.synced.is_set() == (status == 404), "there is nothing of a kind that does not exist"
+            await until(lambda: watch.synced.is_set() and not watch.trouble, "the watch", 60.0)
             task.cancel()
 
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         run(watched())
-    assert len(caplog.records) == 3
-    assert caplog.records[0].getMessage().startswith(said)
+    messages = [record.getMessage() for record in caplog.records if record.name.endswith("watch")]
+    assert messages[0].startswith(said)
+    assert messages[1:] == ["the watch of pods in all namespaces works again"]
 
 
 def test_it_comes_back_when_the_api_server_says(run: Run) -> None:
@@ -245,6 +251,36 @@ def test_it_comes_back_when_the_api_server_says(run: Run) -> None:
             return asyncio.get_running_loop().time()
 
     assert run(watched()) == pytest.approx(45.0, abs=0.5)
+
+
+def test_what_the_api_server_says_is_no_reason_to_wait_for_hours(run: Run) -> None:
+    async def watched() -> float:
+        async with connected() as (fake, connection):
+            fake.fail("GET", POD, 429, headers={"Retry-After": "86400"})
+            watch = Watch(connection, Store(), POD, "", lambda _: None)
+            task = asyncio.create_task(watch.run())
+            await asyncio.wait_for(watch.synced.wait(), 1000.0)
+            task.cancel()
+            return asyncio.get_running_loop().time()
+
+    assert run(watched()) < 150.0
+
+
+def test_its_times_show_that_it_gets_on(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0)) as watching:
+            watch, loop = watching.watch, asyncio.get_running_loop()
+            await asyncio.sleep(50.0)
+            watching.fake.put(raw_pod(1))
+            await watching.sees(0, 1)
+            assert watch.last_message == pytest.approx(loop.time(), abs=1.0)
+            watching.fake.silence_watches(POD)
+            for _ in range(20):
+                await asyncio.sleep(50.0)
+                watching.fake.silence_watches(POD)
+                assert loop.time() - watch.last_try < 200.0
+
+    run(watched())
 
 
 def test_errors_make_it_wait_longer_each_time(run: Run) -> None:

@@ -201,3 +201,18 @@ def test_who_waits_can_be_cancelled_without_losing_a_key(run: Run) -> None:
         assert (await queue.get(), _now()) == (A, 5.0)
 
     run(worked())
+
+
+def test_it_tells_how_many_wait_and_how_long(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        assert queue.waiting() == (0, 0.0)
+        queue.add(A, at=1.0)
+        queue.add(B, at=2.0)
+        queue.add(C, at=100.0)
+        await asyncio.sleep(5.0)
+        assert queue.waiting() == (2, 4.0)
+        assert await queue.get() == A
+        assert queue.waiting() == (1, 3.0), "without what is being worked on"
+
+    run(worked())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.e2e.session import Session
 from tests.support.kube import CommandError, Kube, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +99,23 @@ def client(kube: Kube, dask_image: Image) -> Client:
 
     eventually(ready, "the client's Pod runs")
     return Client(kube)
+
+
+def scheduler_address(kube: Kube, cluster: str) -> str:
+    """A cluster's scheduler for a Pod in any namespace."""
+    return f"tcp://{cluster}-scheduler.{kube.namespace}.svc:8786"
+
+
+@pytest.fixture
+def session(client: Client, tmp_path: Path) -> Iterator[Callable[[str], Session]]:
+    """Opens a session with the named cluster's scheduler."""
+    opened: list[Session] = []
+
+    def open_(cluster: str) -> Session:
+        log = tmp_path / f"session-{len(opened)}.log"
+        opened.append(Session(client.kube, scheduler_address(client.kube, cluster), log))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.close()

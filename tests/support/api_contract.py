@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.builders import SERVICE_SPEC, WORKER_SPEC
 
-from dask_operator.actions import GROUP, SERVICE
+from dask_operator.actions import GROUP, LEASE, SERVICE
 from dask_operator.api import Api, ApiError, path
 from dask_operator.model import Json
 from dask_operator.parse import resource_version
@@ -147,6 +147,25 @@ async def unknown_fields_are_warned_about(api: Api, namespace: str) -> None:
     await api.delete(SERVICE, namespace, "misspelt", {"uid": reply.body["metadata"]["uid"]})
 
 
+async def a_lease_is_replaced_only_as_it_was_seen(api: Api, namespace: str) -> None:
+    metadata = {"name": "lease", "namespace": namespace}
+    spec = {"holderIdentity": "a", "leaseDurationSeconds": 4, "renewTime": "2026-01-01T12:00:00.000000Z"}
+    assert (await _refused(api.get(LEASE, namespace, "lease"))).code == 404
+    made = (await api.create(LEASE, _lease(metadata, {**spec, "leaseTransitions": 0}))).body
+    error = await _refused(api.create(LEASE, _lease(metadata, spec)))
+    assert (error.code, error.reason) == (409, "AlreadyExists"), error
+    free = (await api.replace(LEASE, {**made, "spec": {**made["spec"], "holderIdentity": ""}})).body
+    assert not free["spec"].get("holderIdentity")
+    assert resource_version(free) > resource_version(made)
+    error = await _refused(api.replace(LEASE, made))
+    assert (error.code, error.reason) == (409, "Conflict"), error
+    assert (await api.get(LEASE, namespace, "lease")).body["metadata"]["uid"] == made["metadata"]["uid"]
+    gone = (await api.replace(LEASE, {**free, "spec": {**free["spec"], "holderIdentity": "b"}})).body
+    await api.request("DELETE", path(LEASE, namespace, "lease"), {})
+    error = await _refused(api.replace(LEASE, gone))
+    assert (error.code, error.reason) == (409, "Conflict"), error
+
+
 CHECKS: tuple[Check, ...] = (
     a_second_create_is_refused,
     what_is_not_there_is_not_found,
@@ -158,6 +177,7 @@ CHECKS: tuple[Check, ...] = (
     watches_are_bookmarked,
     a_version_that_is_too_old_is_gone,
     unknown_fields_are_warned_about,
+    a_lease_is_replaced_only_as_it_was_seen,
 )
 
 
@@ -168,6 +188,10 @@ def a_manifest(namespace: str, name: str, **metadata: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace, **metadata},
         "spec": {"cluster": "absent", "worker": {"replicas": 1, "spec": WORKER_SPEC}},
     }
+
+
+def _lease(metadata: Json, spec: Json) -> Json:
+    return {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
 
 
 async def _made(api: Api, namespace: str, name: str, **metadata: Any) -> Json:

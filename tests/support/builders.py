@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dask_operator import build
 from dask_operator.actions import Action, Create, Delete, Patch, SetStatus
 from dask_operator.model import (
+    Autoscaler,
     Cluster,
+    Demand,
     Deployment,
+    Endpoint,
     Failure,
     Group,
+    Idleness,
+    Job,
+    Metadata,
     Observed,
     Pod,
     Problem,
     Registration,
+    Sample,
     Service,
     Subject,
     Survey,
@@ -24,6 +33,7 @@ NOON = 1_767_268_800.0
 NOON_TEXT = "2026-01-01T12:00:00Z"
 NAMESPACE = "default"
 CLUSTER_UID = "uid-of-simple"
+JOB_UID = "uid-of-job-simple"
 GROUP_UID = "uid-of-simple-default"
 
 WORKER_SPEC: dict[str, Any] = {"containers": [{"name": "worker", "image": "dask", "args": ["dask", "worker"]}]}
@@ -36,6 +46,10 @@ SERVICE_SPEC: dict[str, Any] = {
         {"name": "http-dashboard", "port": 8787, "targetPort": "http-dashboard"},
     ],
 }
+RUNNER_SPEC: dict[str, Any] = {"containers": [{"name": "job", "image": "dask", "args": ["python", "job.py"]}]}
+WORKER_TEMPLATE = build.template(WORKER_SPEC, Metadata())
+"""What the workers of groups without further metadata are made from."""
+ENDPOINT = Endpoint("http://10.96.0.7:8787", "tcp://10.96.0.7:8786")
 
 
 def a_cluster(name: str = "simple", *, workers: int = 3, **others: Any) -> Cluster:
@@ -59,12 +73,57 @@ def a_group(name: str = "simple-default", *, workers: int = 3, owner: str | None
         "resource_version": 1,
         "created": NOON - 600.0,
         "owners": (owner,) if owner else (),
+        "cluster_uid": owner or "",
         "cluster": "simple",
         "generation": 1,
         "copied_replicas": workers if name.endswith("-default") else None,
+        "template": WORKER_TEMPLATE if name.endswith("-default") else "",
         "worker_spec": WORKER_SPEC,
     }
     return Group(name=name, replicas=workers, **defaults | others)
+
+
+def a_job(name: str = "simple", **others: Any) -> Job:
+    """A job, ten minutes old, with its cluster's and its runner's specs."""
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "uid": f"uid-of-job-{name}",
+        "resource_version": 1,
+        "created": NOON - 600.0,
+        "generation": 1,
+        "cluster_spec": raw_cluster()["spec"],
+        "runner_spec": RUNNER_SPEC,
+    }
+    return Job(name=name, **defaults | others)
+
+
+def an_autoscaler(name: str = "simple", *, minimum: int = 1, maximum: int | None = 10, **others: Any) -> Autoscaler:
+    """Of the default group."""
+    defaults: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "uid": f"uid-of-autoscaler-{name}",
+        "resource_version": 1,
+        "created": NOON - 600.0,
+        "generation": 1,
+        "owners": (CLUSTER_UID,),
+        "cluster_uid": CLUSTER_UID,
+        "cluster": "simple",
+        "group": "simple-default",
+    }
+    return Autoscaler(name=name, minimum=minimum, maximum=maximum, **defaults | others)
+
+
+def a_demand(*targets: int, every: float = 2.0, until: float = NOON, workers: int = 3, **others: Any) -> Demand:
+    """What a scheduler has asked for, the last at `until`, while the default group wanted `workers`."""
+    count = len(targets)
+    samples = (
+        Sample(until - every * (count - 1 - n), target, {"simple-default": workers}) for n, target in enumerate(targets)
+    )
+    return Demand(until, tuple(samples), **others)
+
+
+def an_idleness(*, since: float, at: float = NOON, token: float | None = 1.0, **others: Any) -> Idleness:
+    return Idleness(at, token, since, **others)
 
 
 def a_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> Pod:
@@ -83,6 +142,7 @@ def a_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> P
         "ip": f"10.0.0.{number + 1}",
         "started": NOON - 600.0,
         "ordinal": number,
+        "template": WORKER_TEMPLATE,
     }
     return Pod(group=group, **defaults | others)
 
@@ -101,7 +161,21 @@ def a_failed_pod(number: int = 0, *, lived: float = 600.0, finished: float = NOO
 
 def a_scheduler_pod(**others: Any) -> Pod:
     defaults: dict[str, Any] = {"name": "simple-scheduler-abc", "uid": "uid-of-scheduler-pod", "ip": "10.0.1.1"}
-    return a_pod(**defaults | {"group": "", "component": "scheduler", "owners": ("uid-of-rs",), "ordinal": -1} | others)
+    defaults |= {"group": "", "component": "scheduler", "owners": ("uid-of-rs",), "ordinal": -1, "template": ""}
+    return a_pod(**defaults | others)
+
+
+def a_runner_pod(**others: Any) -> Pod:
+    """A job's runner, running for ten minutes."""
+    defaults: dict[str, Any] = {"name": "simple-runner", "uid": "uid-of-runner", "ip": "10.0.2.1", "template": ""}
+    defaults |= {"group": "", "component": "job-runner", "owners": (JOB_UID,), "ordinal": -1}
+    return a_pod(**defaults | others)
+
+
+def a_failed_runner(*, finished: float = NOON, **others: Any) -> Pod:
+    problem = Problem("Error", 'container "job" ended: exit code 1, Error')
+    defaults: dict[str, Any] = {"phase": "Failed", "ready": False, "finished": finished, "failures": 1}
+    return a_runner_pod(**defaults | {"problem": problem} | others)
 
 
 def a_service(**others: Any) -> Service:
@@ -114,6 +188,7 @@ def a_service(**others: Any) -> Service:
         "cluster": "simple",
         "cluster_ip": "10.96.0.7",
         "ports": {"tcp-comm": 8786, "http-dashboard": 8787},
+        "template": build.template(SERVICE_SPEC, Metadata()),
     }
     return Service(**defaults | others)
 
@@ -126,8 +201,39 @@ def a_deployment(**others: Any) -> Deployment:
         "resource_version": 1,
         "owners": (CLUSTER_UID,),
         "cluster": "simple",
+        "component": "scheduler",
+        "template": build.template(SCHEDULER_SPEC, Metadata()),
     }
     return Deployment(**defaults | others)
+
+
+def a_worker_deployment(number: int = 0, *, group: str = "simple-default", **others: Any) -> Deployment:
+    """A worker as an older operator made it."""
+    defaults: dict[str, Any] = {
+        "name": f"{group}-worker-{number}",
+        "uid": f"uid-of-deployment-{group}-{number}",
+        "resource_version": 100 + number,
+        "created": NOON - 600.0,
+        "owners": (f"uid-of-{group}",),
+        "component": "worker",
+        "group": group,
+        "template": "",
+    }
+    return a_deployment(**defaults | others)
+
+
+def a_deployments_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> Pod:
+    """The Pod of such a worker."""
+    name = f"{group}-worker-{number}"
+    defaults: dict[str, Any] = {
+        "name": f"{name}-5d9f8b-x2x7q",
+        "uid": f"uid-of-{name}-pod",
+        "owners": (f"uid-of-{name}-replicaset",),
+        "ordinal": -1,
+        "deployment": name,
+        "template": "",
+    }
+    return a_pod(number, group=group, **defaults | others)
 
 
 def a_survey(workers: Sequence[Pod] = (), *, at: float = NOON, **others: Any) -> Survey:
@@ -197,12 +303,27 @@ def raw_cluster(name: str = "simple", *, workers: int = 3, **others: Any) -> dic
         "worker": {"replicas": workers, "spec": WORKER_SPEC},
         "scheduler": {"spec": SCHEDULER_SPEC, "service": SERVICE_SPEC},
     }
-    return raw_object("DaskCluster", name, "kubernetes.dask.org/v1", **{"spec": spec} | others)
+    return raw_object("DaskCluster", name, "kubernetes.dask.org/v1", **{"spec": copy.deepcopy(spec)} | others)
 
 
 def raw_group(name: str = "simple-default", *, workers: int = 3, **others: Any) -> dict[str, Any]:
     spec = {"cluster": "simple", "worker": {"replicas": workers, "spec": WORKER_SPEC}}
     return raw_object("DaskWorkerGroup", name, "kubernetes.dask.org/v1", **{"spec": spec} | others)
+
+
+def raw_job(name: str = "simple", *, workers: int = 3, runner: Mapping[str, Any] | None = None, **others: Any) -> Any:
+    """A DaskJob; `others` are further keys of its spec, but for `metadata`."""
+    metadata = {"uid": f"uid-of-job-{name}", **others.pop("metadata", {})}
+    cluster = raw_cluster(workers=workers)["spec"]
+    spec = {"job": {"spec": {**RUNNER_SPEC, **(runner or {})}}, "cluster": {"spec": cluster}, **others}
+    return raw_object("DaskJob", name, "kubernetes.dask.org/v1", metadata=metadata, spec=spec)
+
+
+def raw_autoscaler(name: str = "simple", **spec: Any) -> dict[str, Any]:
+    """A DaskAutoscaler; `spec` are keys of its spec, but for `metadata`."""
+    metadata = {"uid": f"uid-of-autoscaler-{name}", **spec.pop("metadata", {})}
+    spec = {"cluster": "simple", "minimum": 1, "maximum": 10, **spec}
+    return raw_object("DaskAutoscaler", name, "kubernetes.dask.org/v1", metadata=metadata, spec=spec)
 
 
 def raw_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> dict[str, Any]:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import dask
 from distributed import LocalCluster
+from distributed.security import Security
 
 from dask_operator.build import HTTP_ROUTES
+from dask_operator.model import Endpoint
+
+WITHOUT_API = tuple(route for route in HTTP_ROUTES if not route.endswith((".api", ".json")))
+"""The routes of a scheduler that was started before there was an HTTP API, or without it."""
 
 
 @contextmanager
-def a_dask_cluster(workers: int, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator[LocalCluster]:
+def a_dask_cluster(
+    workers: int,
+    routes: tuple[str, ...] = HTTP_ROUTES,
+    certificates: Path | None = None,
+    idle_timeout: str | None = None,
+) -> Iterator[LocalCluster]:
+    """`certificates`: a folder that `make_certificates` filled, for a cluster that talks TLS."""
     settings = {
         "distributed.scheduler.http.routes": list(routes),
         "distributed.worker.http.routes": [],
@@ -27,18 +41,52 @@ def a_dask_cluster(workers: int, routes: tuple[str, ...] = HTTP_ROUTES) -> Itera
             n_workers=workers,
             threads_per_worker=1,
             processes=False,
-            protocol="tcp://",
+            protocol="tls://" if certificates else "tcp://",
+            security=_security(certificates) if certificates else None,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address=None,
             silence_logs=logging.CRITICAL,
             local_directory=folder,
+            scheduler_kwargs={"idle_timeout": idle_timeout},
         ) as cluster,
     ):
         yield cluster
+
+
+def endpoint(cluster: LocalCluster) -> Endpoint:
+    return Endpoint(f"http://127.0.0.1:{http_port(cluster)}", str(cluster.scheduler_address))
 
 
 def http_port(cluster: LocalCluster) -> int:
     """Where the cluster's scheduler answers HTTP."""
     assert cluster.scheduler is not None
     return int(cluster.scheduler.http_server.port)
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority's certificate `ca.pem`, and `cert.pem` and `key.pem` that it signed."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *new_key, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=authority")
+    openssl("req", *new_key, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=dask")
+    signed_by = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial")
+    openssl("x509", "-req", "-in", "request.pem", *signed_by, "-out", "cert.pem")
+
+
+def client_tls(folder: Path) -> dict[str, Any]:
+    """Dask's settings of one that connects to a cluster with these certificates."""
+    return {
+        "distributed.comm.tls.ca-file": str(folder / "ca.pem"),
+        "distributed.comm.tls.client.cert": str(folder / "cert.pem"),
+        "distributed.comm.tls.client.key": str(folder / "key.pem"),
+    }
+
+
+def _security(folder: Path) -> Security:
+    paths = {"cert": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
+    roles = {f"tls_{role}_{kind}": path for role in ("scheduler", "worker", "client") for kind, path in paths.items()}
+    return Security(tls_ca_file=str(folder / "ca.pem"), require_encryption=True, **roles)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""An API server in memory, over HTTP on loopback: list, watch, create, get, merge patch, delete, and faults on demand.
+"""An API server in memory, over HTTP on loopback: list, watch, create, get, replace, merge patch, delete, and faults.
 
 `api_contract` holds it and the real one to the same promises.
 """
@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 from kopf import ConnectionInfo
-from tests.support.builders import NOON_TEXT
+from tests.support.builders import NOON
 from tests.support.server import serving
-from tests.support.world import merge
+from tests.support.world import merge, patched
 
-from dask_operator.actions import RESOURCES, Resource
+from dask_operator.actions import LEASE, NAMESPACE, RESOURCES, Resource
 from dask_operator.api import Api
+from dask_operator.plan.conditions import rfc3339
 
 Raw = dict[str, Any]
-_KINDS = {resource.plural: resource.kind for resource in RESOURCES.values()}
+_ALL = (*RESOURCES.values(), LEASE, NAMESPACE)
+_KINDS = {resource.plural: resource.kind for resource in _ALL}
 _WITH_STATUS = ("pods", "services", "deployments", "daskclusters", "daskworkergroups")
 _DISCOVERY: dict[str, Raw] = {"/api": {"versions": []}, "/apis": {"groups": []}}
 """What kopf asks at its start."""
@@ -41,6 +43,8 @@ class Seen(NamedTuple):
     query: Mapping[str, str]
     body: Any
     headers: Mapping[str, str]
+    namespace: str
+    """Empty for all of them, and for what is in none."""
 
 
 @dataclass
@@ -86,6 +90,8 @@ class FakeApi:
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
         self.status_subresource = True
+        self.clock: Callable[[], float] = lambda: NOON
+        """By which objects are created."""
         self.warn: Callable[[Raw], list[str]] = lambda _: []
         self.logins = 0
         self._version = 100
@@ -115,7 +121,7 @@ class FakeApi:
 
     @property
     def writes(self) -> list[Seen]:
-        return [seen for seen in self.requests if seen.method != "GET" and seen.plural != "events"]
+        return [seen for seen in self.requests if seen.method != "GET" and seen.plural not in ("events", "leases")]
 
     def watching(self, resource: Resource) -> int:
         """How many watches are open."""
@@ -128,10 +134,10 @@ class FakeApi:
 
     def put(self, raw: Raw) -> Raw:
         """Makes or replaces an object, as somebody else."""
-        plural = next(resource.plural for resource in RESOURCES.values() if resource.kind == raw["kind"])
-        key = (raw["metadata"]["namespace"], raw["metadata"]["name"])
+        plural = next(resource.plural for resource in _ALL if resource.kind == raw["kind"])
+        key = _key(raw)
         known = self._objects[plural].get(key)
-        made = _with_defaults(copy.deepcopy(raw), known, self._next_uid())
+        made = _with_defaults(copy.deepcopy(raw), known, self._next_uid(), rfc3339(self.clock()))
         return self._record(plural, "MODIFIED" if known else "ADDED", made)
 
     def drop(self, resource: Resource, name: str, namespace: str = "default") -> None:
@@ -201,6 +207,8 @@ class FakeApi:
                 return self._list(seen, namespace)
             case "POST":
                 return self._create(seen, namespace)
+            case "PUT":
+                return self._replace(seen, namespace)
             case "PATCH":
                 return self._patch(seen, namespace)
             case "DELETE":
@@ -275,18 +283,26 @@ class FakeApi:
             reply.headers.add("Warning", f'299 - "{escaped}"')
         return reply
 
+    def _replace(self, seen: Seen, namespace: str) -> web.Response:
+        known = self._objects[seen.plural].get((namespace, seen.name))
+        if seen.body["metadata"]["resourceVersion"] != (known or {"metadata": {}})["metadata"].get("resourceVersion"):
+            return _refusal(409, "Conflict", "the object has been modified")
+        return web.json_response(self.put(seen.body))
+
     def _patch(self, seen: Seen, namespace: str) -> web.Response:
-        if seen.headers.get("Content-Type") != "application/merge-patch+json":
-            return _refusal(415, "UnsupportedMediaType", "only merge patches")
+        of_type = "application/merge-patch+json" if isinstance(seen.body, dict) else "application/json-patch+json"
+        if seen.headers.get("Content-Type") != of_type:
+            return _refusal(415, "UnsupportedMediaType", f"such a body is {of_type}")
         if seen.subresource and not (self.status_subresource and seen.plural in _WITH_STATUS):
             return _refusal(404, "NotFound", "the server could not find the requested resource")
         known = self._objects[seen.plural].get((namespace, seen.name))
         if not known:
             return _not_found(seen)
-        asked_version = (seen.body.get("metadata") or {}).get("resourceVersion")
+        merging = isinstance(seen.body, dict)
+        asked_version = (seen.body.get("metadata") or {}).get("resourceVersion") if merging else None
         if asked_version not in (None, known["metadata"]["resourceVersion"]):
             return _refusal(409, "Conflict", "the object has been modified")
-        merged = merge(known, seen.body)
+        merged = merge(known, seen.body) if merging else patched(known, seen.body)
         if seen.subresource == "status":
             merged = {**known, "status": merged.get("status")}
         elif self.status_subresource and seen.plural in _WITH_STATUS:
@@ -307,14 +323,14 @@ class FakeApi:
             if wanted.get(field_) not in (None, meta[field_]):
                 message = f"Precondition failed: {field_} in precondition: {wanted[field_]}, in object: {meta[field_]}"
                 return _refusal(409, "Conflict", message)
-        self.drop(next(r for r in RESOURCES.values() if r.plural == seen.plural), seen.name, namespace)
+        self.drop(next(r for r in _ALL if r.plural == seen.plural), seen.name, namespace)
         details = {"name": seen.name, "uid": meta["uid"]}
         return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
 
     def _record(self, plural: str, type_: str, raw: Raw) -> Raw:
         self._version += 1
         made = {**raw, "metadata": {**raw["metadata"], "resourceVersion": str(self._version)}}
-        key = (made["metadata"]["namespace"], made["metadata"]["name"])
+        key = _key(made)
         if type_ != "DELETED":
             self._objects[plural][key] = made
         event = _Event(self._version, plural, type_, made)
@@ -366,11 +382,16 @@ def _read(request: web.Request, text: str) -> tuple[Seen, str]:
         namespace, parts = parts[1], parts[2:]
     plural, name, subresource = [*parts, "", "", ""][:3]
     body = json.loads(text) if text else None
-    return Seen(request.method, plural, name, subresource, dict(request.query), body, request.headers), namespace
+    query = dict(request.query)
+    return Seen(request.method, plural, name, subresource, query, body, request.headers, namespace), namespace
 
 
-def _with_defaults(raw: Raw, known: Raw | None, uid: str) -> Raw:
-    metadata = {"uid": uid, "creationTimestamp": NOON_TEXT, "generation": 1, **raw["metadata"]}
+def _key(raw: Raw) -> tuple[str, str]:
+    return raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
+
+
+def _with_defaults(raw: Raw, known: Raw | None, uid: str, created: str) -> Raw:
+    metadata = {"uid": uid, "creationTimestamp": created, "generation": 1, **raw["metadata"]}
     if known:
         metadata["uid"] = known["metadata"]["uid"]
     if raw["kind"] == "Service":
@@ -382,7 +403,7 @@ def _with_defaults(raw: Raw, known: Raw | None, uid: str) -> Raw:
 
 def _wanted(namespace: str, selector: str) -> Callable[[Raw], bool]:
     def wants(raw: Raw) -> bool:
-        if namespace not in ("", raw["metadata"]["namespace"]):
+        if namespace not in ("", _key(raw)[0]):
             return False
         labels = raw["metadata"].get("labels") or {}
         terms = [term.partition("=") for term in selector.split(",") if term]

@@ -9,6 +9,7 @@ from typing import Any
 ON_FAKE_NODES = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
 WORKER = ("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--dashboard", "--dashboard-address", "8788")
 SCHEDULER = ("dask", "scheduler")
+PORTS = {"scheduler": {"tcp-comm": 8786, "http-dashboard": 8787}, "worker": {"http-dashboard": 8788}, "job": {}}
 
 
 def dask_cluster(
@@ -27,8 +28,8 @@ def dask_cluster(
                     "type": "ClusterIP",
                     "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
                     "ports": [
-                        {"name": "tcp-comm", "protocol": "TCP", "port": 8786, "targetPort": 8786},
-                        {"name": "http-dashboard", "protocol": "TCP", "port": 8787, "targetPort": 8787},
+                        {"name": name, "protocol": "TCP", "port": port, "targetPort": name}
+                        for name, port in PORTS["scheduler"].items()
                     ],
                 },
             },
@@ -36,8 +37,35 @@ def dask_cluster(
     }
 
 
-def worker_group(name: str, cluster: str, workers: int, pods: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    image = "ghcr.io/dask/dask:2026.8.0-py3.13"
+def dask_job(
+    name: str,
+    workers: int,
+    *,
+    program: str = "from dask.distributed import Client; client = Client(); print(client.submit(sum, [1, 2]).result())",
+    image: str = "ghcr.io/dask/dask:2026.8.0-py3.13",
+    pods: Mapping[str, Any] | None = None,
+    **policy: Any,
+) -> dict[str, Any]:
+    """The documentation's `simple-job` under another name. `policy`: more fields of its spec."""
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskJob",
+        "metadata": {"name": name},
+        "spec": {
+            "job": {"spec": _pod("job", image, ("python", "-c", program), pods)},
+            "cluster": {"spec": dask_cluster(name, workers, image=image, pods=pods)["spec"]},
+            **policy,
+        },
+    }
+
+
+def worker_group(
+    name: str,
+    cluster: str,
+    workers: int,
+    pods: Mapping[str, Any] | None = None,
+    image: str = "ghcr.io/dask/dask:2026.8.0-py3.13",
+) -> dict[str, Any]:
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskWorkerGroup",
@@ -49,6 +77,17 @@ def worker_group(name: str, cluster: str, workers: int, pods: Mapping[str, Any] 
     }
 
 
+def dask_autoscaler(name: str, cluster: str, minimum: int, maximum: int, **more: Any) -> dict[str, Any]:
+    """The documentation's autoscaler under another name. `more`: further fields of its spec."""
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskAutoscaler",
+        "metadata": {"name": name},
+        "spec": {"cluster": cluster, "minimum": minimum, "maximum": maximum, **more},
+    }
+
+
 def _pod(role: str, image: str, args: Sequence[str], more: Mapping[str, Any] | None) -> dict[str, Any]:
-    container = {"name": role, "image": image, "imagePullPolicy": "IfNotPresent", "args": list(args)}
+    ports = [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in PORTS[role].items()]
+    container = {"name": role, "image": image, "imagePullPolicy": "IfNotPresent", "args": list(args), "ports": ports}
     return {"containers": [container], **(more or {})}

@@ -1,49 +1,43 @@
 """A Kubernetes and a Dask scheduler in memory: what a plan asks for is done, and the next plan sees it.
 
-Objects are JSON, made by `build` and read by `parse`, as in life. Nothing happens by itself: `settle` lets Pods start
-and time pass, and everything else is done to the world by the test.
+Objects are JSON, made by `build`, read by `parse` and kept in a `Store`, as in life. Nothing happens by itself:
+`settle` and `run` let Pods start and time pass, and everything else is done to the world by the test.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tests.support.builders import NOON, raw_cluster, raw_group
+from tests.support.builders import NAMESPACE, NOON, raw_cluster, raw_deployment, raw_group
 
 from dask_operator import parse
-from dask_operator.actions import Action, Ask, Create, Delete, Emit, Patch, Retire, SetStatus, Wake
-from dask_operator.model import Cluster, Failure, Observed, Pod, Problem, Registration, Subject, Survey
+from dask_operator.actions import IDLE, TARGET, Action, Ask, Create, Delete, Emit, Patch, Retire, SetStatus, Wake
+from dask_operator.model import Cluster, Key, Observed, Pod, Problem, Registration, Sample, Subject, Survey
 from dask_operator.plan import Policy, plan
-from dask_operator.plan.status import rfc3339
+from dask_operator.plan.conditions import rfc3339
+from dask_operator.store import Store
 
 WRITES = (Create, Patch, Delete, SetStatus)
+KEY = Key(NAMESPACE, "simple")
+DECLARED = ("DaskCluster", "DaskWorkerGroup", "DaskJob", "DaskAutoscaler")
 _ROUNDS = 500
 
 Raw = dict[str, Any]
-
-
-@dataclass
-class Memory:
-    """What a controller process knows besides objects; a restart forgets it."""
-
-    survey: Survey | None = None
-    retired: set[str] = field(default_factory=set)
-    refused: dict[str, float] = field(default_factory=dict)
-    failures: dict[Subject, Failure] = field(default_factory=dict)
-    status_written: dict[Subject, float] = field(default_factory=dict)
+Write = Create | Patch | Delete | SetStatus
 
 
 class World:
     """One DaskCluster, `simple`, and what is made for it. `done` are all actions so far, `now` the time."""
 
-    def __init__(self, workers: int = 3, policy: Policy = Policy()) -> None:
+    def __init__(self, workers: int | None = 3, policy: Policy = Policy()) -> None:
+        """With a DaskCluster of that many workers; None for none."""
         self.now = NOON
         self.policy = policy
-        self.memory = Memory()
+        self.store = Store()
         self.done: list[Action] = []
         self.held: dict[str, int] = {}
         """Bytes of results by worker; nobody else has them."""
@@ -53,15 +47,34 @@ class World:
         """How many Pods there have ever been of each name."""
         self.refuses: Callable[[Raw], Problem | None] = lambda _: None
         """Why the API server will not have an object, as a quota would."""
+        self.forbids: Callable[[Write], Problem | None] = lambda _: None
+        """Why the API server will not do something else, as an admission webhook would."""
         self.starts: Callable[[Pod], bool] = lambda _: True
         """Whether a Pod starts, rather than stay pending."""
+        self.unschedulable: Callable[[Pod], bool] = lambda _: False
+        """Whether no node has room for a Pod that does not start."""
         self.ends: Callable[[Pod], str] = lambda _: ""
         """Whether a worker ends, three seconds after its start: `Failed`, `Succeeded`, or `Rejected` by its node."""
+        self.registers: Callable[[Pod], bool] = lambda _: True
+        """Whether a worker that runs is known to its scheduler."""
+        self.lingers: Callable[[Pod], bool] = lambda _: False
+        """Whether a Pod that is being deleted is still there."""
+        self.keeps: Callable[[Raw], Raw] | None = None
+        """What definitions without a status subresource keep of a status; None for definitions that have one."""
         self.scheduler_answers = True
+        self.retiring_takes = 0.0
+        """Seconds from the request to retire workers to its answer."""
+        self.target: int | None = None
+        """How many workers the scheduler asks for; None for no answer."""
+        self.idle_since: float | None = None
+        """Since when the scheduler says it is idle; None while it is busy."""
+        self._retirements: list[tuple[float, Retire]] = []
         self._version = 10
         self._uids = 0
         self._objects: dict[tuple[str, str], Raw] = {}
-        self.put(raw_cluster(workers=workers))
+        self._parsed_pods: dict[str, Pod] = {}
+        if workers is not None:
+            self.put(raw_cluster(workers=workers))
 
     # What there is
 
@@ -76,6 +89,10 @@ class World:
     def running(self, group: str = "simple-default") -> list[str]:
         return [pod.name for pod in self.pods(group) if pod.phase == "Running" and not pod.deleting]
 
+    def replicas(self, group: str = "simple-default") -> int:
+        wanted: int = self.raw("DaskWorkerGroup", group)["spec"]["worker"]["replicas"]
+        return wanted
+
     def raw(self, kind: str, name: str) -> Raw:
         return self._objects[kind, name]
 
@@ -86,24 +103,10 @@ class World:
         return self._objects[kind, name].get("status") or {}
 
     def observed(self) -> Observed:
-        seen = {kind: [raw for (k, _), raw in self._objects.items() if k == kind] for kind, _ in self._objects}
-        deployments = [parse.deployment(raw) for raw in seen.get("Deployment", [])]
-        services = [parse.service(raw) for raw in seen.get("Service", [])]
-        return Observed(
-            deployment=next(iter(deployments), None),
-            service=next(iter(services), None),
-            groups=tuple(parse.group(raw) for raw in seen.get("DaskWorkerGroup", [])),
-            pods=tuple(self._pods()),
-            survey=self.memory.survey,
-            retired=frozenset(self.memory.retired),
-            refused=dict(self.memory.refused),
-            failures=dict(self.memory.failures),
-            status_written=dict(self.memory.status_written),
-        )
+        return self.store.snapshot(KEY)[1]
 
     def plan(self) -> tuple[Action, ...]:
-        desired = self.cluster if self.has("DaskCluster", "simple") else None
-        return plan(desired, self.observed(), self.now, self.policy)
+        return plan(*self.store.snapshot(KEY), self.now, self.policy)
 
     def writes(self) -> int:
         """Requests that change something in the API server, without Events."""
@@ -115,18 +118,42 @@ class World:
         """Makes or replaces an object, as somebody else."""
         kept = copy.deepcopy(raw)
         self._uids += 1
-        kept["metadata"].setdefault("creationTimestamp", rfc3339(self.now))
-        kept["metadata"].setdefault("uid", f"uid-{self._uids}")
-        self._objects[kept["kind"], kept["metadata"]["name"]] = self._touched(kept)
+        meta = kept["metadata"]
+        meta |= {"namespace": NAMESPACE, "generation": meta.get("generation", 1)}
+        meta.setdefault("creationTimestamp", rfc3339(self.now))
+        meta.setdefault("uid", f"uid-{self._uids}")
+        self._objects[kept["kind"], meta["name"]] = kept
+        self._changed(kept)
 
     def add_group(self, name: str, workers: int) -> None:
         self.put(raw_group(name, workers=workers))
 
-    def scale(self, workers: int, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
+    def add_worker_deployments(self, number: int, group: str = "simple-default") -> None:
+        """Workers as an older operator made them."""
+        owner = {"kind": "DaskWorkerGroup", "uid": self._objects["DaskWorkerGroup", group]["metadata"]["uid"]}
+        labels = {
+            "dask.org/cluster-name": "simple",
+            "dask.org/component": "worker",
+            "dask.org/workergroup-name": group,
+        }
+        for n in range(number):
+            meta = {"uid": f"uid-of-{group}-{n}", "labels": labels, "ownerReferences": [owner]}
+            spec = {"replicas": 1, "template": {"metadata": {"labels": labels}, "spec": {}}}
+            self.put(raw_deployment(f"{group}-worker-{n:010x}", metadata=meta, spec=spec))
+
+    def edit(self, kind: str, name: str, **spec: Any) -> None:
+        """Changes keys of an object's spec, as its user."""
         raw = self._objects[kind, name]
-        raw["spec"] = {**raw["spec"], "worker": {**raw["spec"]["worker"], "replicas": workers}}
-        raw["metadata"]["generation"] = raw["metadata"].get("generation", 1) + 1
-        self._touched(raw)
+        raw["spec"] = merge(raw["spec"], spec)
+        raw["metadata"]["generation"] += 1
+        self._changed(raw)
+
+    def edit_workers(self, image: str, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
+        """Gives a group's workers another image."""
+        self.edit(kind, name, worker={"spec": {"containers": [{"name": "worker", "image": image}]}})
+
+    def scale(self, workers: int, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
+        self.edit(kind, name, worker={"replicas": workers})
 
     def scale_cluster(self, workers: int) -> None:
         self.scale(workers, "DaskCluster", "simple")
@@ -136,13 +163,26 @@ class World:
         gone = self._objects.pop((kind, name), None)
         if gone is None:
             return
-        self.memory.retired.discard(gone["metadata"]["uid"])
+        self._touch(gone)
+        if kind == "Pod":
+            del self._parsed_pods[name]
+        if kind in parse.PARSERS:
+            self.store.forget(kind, parse.PARSERS[kind](gone))
         for (child_kind, child), raw in list(self._objects.items()):
             if gone["metadata"]["uid"] in _owners(raw):
                 self.remove(child_kind, child)
 
+    def delete(self, kind: str, name: str) -> None:
+        """Deletes an object as a person does: a Pod that lingers is there until it no longer does."""
+        raw = self._objects[kind, name]
+        if kind == "Pod" and self.lingers(parse.pod(raw)):
+            raw["metadata"].setdefault("deletionTimestamp", rfc3339(self.now))
+            self._changed(raw)
+        else:
+            self.remove(kind, name)
+
     def end(self, pod: str, phase: str, *, reason: str = "") -> None:
-        """A worker ends: `Failed` or `Succeeded`. With a reason it is the kubelet's doing: no container says when."""
+        """A Pod ends: `Failed` or `Succeeded`. With a reason it is the kubelet's doing: no container says when."""
         status = self._objects["Pod", pod].setdefault("status", {})
         code = 0 if phase == "Succeeded" else 1
         ended = {"exitCode": code, "reason": "Completed" if not code else "Error", "finishedAt": rfc3339(self.now)}
@@ -150,78 +190,149 @@ class World:
         if reason:
             status |= {"reason": reason, "message": "the node is short of memory", "containerStatuses": []}
         else:
-            status["containerStatuses"] = [{"name": "worker", "state": {"terminated": ended}}]
-        self._touched(self._objects["Pod", pod])
+            (before,) = status.get("containerStatuses") or [{}]
+            count = before.get("restartCount", 0)
+            status["containerStatuses"] = [{"name": "main", "restartCount": count, "state": {"terminated": ended}}]
+        self._changed(self._objects["Pod", pod])
         self.held.pop(pod, None)
 
+    def restart(self, pod: str) -> None:
+        """A Pod's container ends with an error, and the kubelet starts it again."""
+        status = self._objects["Pod", pod]["status"]
+        (before,) = status.get("containerStatuses") or [{}]
+        ended = {"exitCode": 1, "reason": "Error", "finishedAt": rfc3339(self.now)}
+        status["containerStatuses"] = [
+            {
+                "name": "main",
+                "restartCount": before.get("restartCount", 0) + 1,
+                "state": {"running": {"startedAt": rfc3339(self.now)}},
+                "lastState": {"terminated": ended},
+            }
+        ]
+        self._changed(self._objects["Pod", pod])
+
     def restart_controller(self) -> None:
-        self.memory = Memory()
+        self.store = Store()
+        self._retirements.clear()
+        for (kind, _), raw in self._objects.items():
+            if kind in parse.PARSERS:
+                self.store.observe(kind, parse.PARSERS[kind](raw))
 
     # What it does with a plan
 
     def apply(self, actions: Sequence[Action], only: int | None = None) -> None:
-        """Does actions; the first `only` of them, where the controller is killed in between."""
+        """Does actions in the order in which they are executed.
+
+        `only`: the first so many of them, where the controller is killed in between.
+        """
         refused: set[Subject] = set()
-        for action in actions[:only]:
-            if isinstance(action, WRITES) and action.subject in refused:
+        for action in executed(actions)[:only]:
+            if not isinstance(action, WRITES):
+                self.done.append(action)
+                self._do(action)
+                continue
+            if action.subject in refused:
                 continue
             self.done.append(action)
-            if isinstance(action, WRITES) and (problem := self._problem(action)):
+            if problem := self._problem(action):
                 refused.add(action.subject)
                 self._failed(action.subject, problem)
                 continue
             self._do(action)
-            if isinstance(action, WRITES):
-                self.memory.failures.pop(action.subject, None)
+            self.store.succeeded(KEY, action.subject)
 
     def step(self) -> tuple[Action, ...]:
-        """One plan, done."""
+        """One plan, done; and where a scheduler was asked, the plan that its answer brings about."""
         actions = self.plan()
         self.apply(actions)
+        if any(isinstance(action, Ask) for action in actions):
+            self.apply(answered := self.plan())
+            return actions + answered
         return actions
 
     def settle(self, seconds: float = 60.0) -> list[Action]:
         """Plans, lets Pods start and time pass, until there is nothing left to do or the time is over."""
-        start, deadline = len(self.done), self.now + seconds
-        for _ in range(_ROUNDS):
-            actions = self.step()
+        start, deadline, rounds = len(self.done), self.now + seconds, 0
+        while rounds < _ROUNDS:
+            actions, before = self.step(), self.now
             moved = self.run_pods()
-            if not actions and not moved:
+            rounds = rounds + 1 if self.now == before else 0
+            if not actions and not moved and not self._retirements:
                 return self.done[start:]
-            if not moved and all(isinstance(action, Wake) for action in actions):
-                self.now = min(action.at for action in actions if isinstance(action, Wake))
-                if self.now > deadline:
-                    self.now = deadline
-                    return self.done[start:]
+            if moved or not all(isinstance(action, Wake) for action in actions):
+                continue
+            wakes = [action.at for action in actions if isinstance(action, Wake)]
+            later = min([*wakes, *(ends for ends, _ in self._retirements)])
+            if later > deadline:
+                self.now = deadline
+                return self.done[start:]
+            rounds = 0 if later > self.now else rounds
+            self.now = max(later, self.now)
         raise AssertionError(f"still at work after {_ROUNDS} plans; the last: {self.done[-5:]}")
+
+    def run(self, seconds: float, tick: float = 1.0) -> list[Action]:
+        """Lets so much time pass, looking at everything every `tick` seconds."""
+        start, end = len(self.done), self.now + seconds
+        while self.now < end:
+            until = min(self.now + tick, end)
+            self.settle(until - self.now)
+            self.now = max(self.now, until)
+        self.settle(0.0)
+        return self.done[start:]
 
     def run_pods(self) -> bool:
         """The kubelet's, the Deployment controller's and the API server's part. Whether anything changed."""
-        changed = self._run_scheduler()
+        changed = self._end_retirements() or self._run_deployments()
         for pod in self._pods():
-            if pod.deleting:
-                continue
-            how = self.ends(pod) if pod.component == "worker" else ""
-            if pod.phase == "Pending" and how == "Rejected":
-                self.end(pod.name, "Failed", reason="OutOfcpu")
-                changed = True
-            elif pod.phase == "Pending" and self.starts(pod):
-                self._start(pod)
-                changed = True
-            elif pod.phase == "Running" and how:
-                self.now += 3.0
-                self.end(pod.name, how)
-                changed = True
+            changed = self._run_pod(pod) or changed
         return changed
 
-    def _run_scheduler(self) -> bool:
-        deployment = self._objects.get(("Deployment", "simple-scheduler"))
-        if not deployment or any(pod.component == "scheduler" for pod in self._pods()):
+    def _run_pod(self, pod: Pod) -> bool:
+        if pod.deleting:
+            if gone := not self.lingers(pod):
+                self.remove("Pod", pod.name)
+            return gone
+        how = self.ends(pod) if pod.component == "worker" else ""
+        if pod.phase == "Pending" and how == "Rejected":
+            self.end(pod.name, "Failed", reason="OutOfcpu")
+        elif pod.phase == "Pending" and self.starts(pod):
+            self._start(pod)
+        elif pod.phase == "Pending" and self.unschedulable(pod) and not pod.problem:
+            self._cannot_be_scheduled(pod)
+        elif pod.phase == "Running" and how:
+            self.now += 3.0
+            self.end(pod.name, how)
+        else:
             return False
-        template = deployment["spec"]["template"]
-        owner = [{"uid": deployment["metadata"]["uid"]}]
-        meta = {**template["metadata"], "name": f"simple-scheduler-{self._uids}", "namespace": "default"}
-        self.put({"kind": "Pod", "metadata": {**meta, "ownerReferences": owner}, "status": {"phase": "Pending"}})
+        return True
+
+    def _run_deployments(self) -> bool:
+        changed = False
+        for (kind, name), deployment in list(self._objects.items()):
+            if kind != "Deployment":
+                continue
+            template = deployment["spec"].get("template") or {"metadata": {}}
+            revision = json.dumps(template, sort_keys=True)
+            replica_set = f"{name}-5d9f8b"
+            found = self._objects.get(("ReplicaSet", replica_set))
+            if not found or found["revision"] != revision:
+                self.remove("ReplicaSet", replica_set)
+                owner = [{"kind": "Deployment", "uid": deployment["metadata"]["uid"]}]
+                meta = {"name": replica_set, "ownerReferences": owner}
+                self.put({"kind": "ReplicaSet", "metadata": meta, "revision": revision})
+                changed = True
+            changed = self._run_replica_set(replica_set, template) or changed
+        return changed
+
+    def _run_replica_set(self, name: str, template: Raw) -> bool:
+        uid = self._objects["ReplicaSet", name]["metadata"]["uid"]
+        if any(
+            uid in pod.owners and not pod.deleting and pod.phase not in ("Failed", "Succeeded") for pod in self._pods()
+        ):
+            return False
+        owner = [{"kind": "ReplicaSet", "name": name, "uid": uid}]
+        meta = {**template["metadata"], "name": f"{name}-{self._uids}", "ownerReferences": owner}
+        self.put({"kind": "Pod", "metadata": meta, "status": {"phase": "Pending"}})
         return True
 
     def _start(self, pod: Pod) -> None:
@@ -233,23 +344,30 @@ class World:
             "conditions": [{"type": "Ready", "status": "True"}],
         }
         self._uids += 1
-        self._touched(raw)
+        self._changed(raw)
+
+    def _cannot_be_scheduled(self, pod: Pod) -> None:
+        raw = self._objects["Pod", pod.name]
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+        raw["status"] = {"phase": "Pending", "conditions": [condition]}
+        self._changed(raw)
 
     def _do(self, action: Action) -> None:
         match action:
             case Create():
                 self._create(action.manifest)
             case Patch():
-                self._merge(action.subject, action.body)
+                self._patch(action)
             case SetStatus():
-                self._merge(action.subject, {"status": action.status})
-                self.memory.status_written[action.subject] = self.now
+                self._set_status(action)
             case Delete():
                 self._delete(action)
             case Ask():
-                self.memory.survey = self._answer()
+                self._ask(action)
             case Retire():
-                self._retire(action)
+                self.store.retiring(KEY, frozenset(uid for uid, _ in action.workers))
+                self._retirements.append((self.now + self.retiring_takes, action))
+                self._end_retirements()
             case Wake() | Emit():
                 pass
 
@@ -265,51 +383,113 @@ class World:
             raw["spec"]["clusterIP"] = "10.96.0.7"
         self.put(raw)
 
-    def _merge(self, subject: Subject, body: Mapping[str, Any]) -> None:
-        raw = self._objects[subject.kind, subject.name]
-        merged = merge(raw, body)
+    def _patch(self, action: Patch) -> None:
+        raw = self._objects.get((action.subject.kind, action.subject.name))
+        if raw:
+            self._update(raw, patched(raw, action.body))
+
+    def _set_status(self, action: SetStatus) -> None:
+        raw = self._objects.get((action.subject.kind, action.subject.name))
+        if not raw:
+            return
+        status = merge(raw.get("status"), action.status)
+        if self.keeps is None:
+            raw["status"] = status
+            self._changed(raw)
+        else:
+            notes = {"metadata": {"annotations": dict(action.notes)}} if action.notes else {}
+            self._update(raw, {**merge(raw, notes), "status": self.keeps(status)})
+        self.store.status_written(KEY, action.subject, action.status, self.now, inline=self.keeps is not None)
+
+    def _update(self, raw: Raw, wanted: Raw) -> None:
+        """Replaces an object; a new generation comes with a change outside of its metadata and its status' own."""
+        ignored = {"metadata"} if self.keeps else {"metadata", "status"}
+        before, after = ({k: v for k, v in each.items() if k not in ignored and v != {}} for each in (raw, wanted))
         raw.clear()
-        raw.update(self._touched(merged))
+        raw.update(wanted)
+        raw["metadata"]["generation"] += before != after
+        self._changed(raw)
 
     def _delete(self, action: Delete) -> None:
-        raw = self._objects.get(("Pod", action.name))
+        kind = action.subject.kind
+        raw = self._objects.get((kind, action.name))
         if not raw or raw["metadata"]["uid"] != action.uid:
             return
         version = action.resource_version
         if version is not None and version != parse.resource_version(raw):
             return
-        if self.held.pop(action.name, 0) and action.uid not in self.memory.retired and self._scheduler_runs():
+        if self.held.pop(action.name, 0) and action.uid not in self.observed().retired and self._scheduler_runs():
             self.lost.append(action.name)
-        self.remove("Pod", action.name)
+        self.store.deleted(kind, action.uid, NAMESPACE, action.name)
+        self.delete(kind, action.name)
+
+    def _ask(self, action: Ask) -> None:
+        unreachable = Problem("SchedulerUnreachable", "no answer")
+        if action.question == TARGET and self.target is not None and self.scheduler_answers:
+            self.store.demanded(KEY, Sample(self.now, self.target, action.replicas), action.keep)
+        elif action.question == TARGET:
+            self.store.demand_unknown(KEY, unreachable, self.now)
+        elif action.question == IDLE and self.scheduler_answers:
+            self.store.idle(KEY, self.idle_since, self.now)
+        elif action.question == IDLE:
+            self.store.idle(KEY, None, self.now, unreachable)
+        else:
+            self.store.surveyed(KEY, self._answer())
+
+    def _end_retirements(self) -> bool:
+        due = [retire for ends, retire in self._retirements if ends <= self.now]
+        self._retirements = [(ends, retire) for ends, retire in self._retirements if ends > self.now]
+        for retire in due:
+            self._retire(retire)
+        return bool(due)
 
     def _retire(self, action: Retire) -> None:
-        self.memory.survey = None
+        asked = frozenset(uid for uid, _ in action.workers)
         if not self.scheduler_answers:
-            self.memory.survey = self._answer()
+            self.store.retirement_failed(KEY, asked, self._answer())
             return
-        leaving = {uid for uid, _ in action.workers}
-        stay = [pod.name for pod in self._pods() if pod.component == "worker" and pod.phase == "Running"]
-        stay = [name for name in stay if self._objects["Pod", name]["metadata"]["uid"] not in leaving]
-        for pod in [pod for pod in self._pods() if pod.uid in leaving]:
-            moved = self.held.get(pod.name, 0)
-            if moved and not stay:
-                self.memory.refused[pod.uid] = self.now
-                continue
-            if moved:
-                self.held[stay[0]] = self.held.get(stay[0], 0) + self.held.pop(pod.name)
-            self.memory.retired.add(pod.uid)
+        workers = [pod for pod in self._pods() if pod.component == "worker" and pod.phase == "Running"]
+        addressed = {f"tcp://{pod.ip}:4000": pod for pod in workers}
+        leaving = {
+            uid: self._registered_as(addressed[address]) for uid, address in action.workers if address in addressed
+        }
+        gone = self.observed().retired | {uid for _, other in self._retirements for uid, _ in other.workers}
+        takers = [self._registered_as(pod) for pod in workers if self._uid(pod) not in gone]
+        stay = [name for name in takers if name not in leaving.values()]
+        kept = {uid for uid, name in leaving.items() if self.held.get(name) and not stay}
+        for uid, name in leaving.items():
+            if uid not in kept and (moved := self.held.pop(name, 0)):
+                self.held[stay[0]] = self.held.get(stay[0], 0) + moved
+        self.store.retired(KEY, asked, frozenset(leaving) - kept, self.now)
 
     def _answer(self) -> Survey:
         if not self.scheduler_answers:
             return Survey(self.now, problem=Problem("SchedulerUnreachable", "no answer"))
         workers = [pod for pod in self._pods() if pod.component == "worker" and pod.phase == "Running"]
-        known = [Registration(p.name, f"tcp://{p.ip}:4000", self.held.get(p.name, 0)) for p in workers]
-        return Survey(self.now, tuple(known))
+        retired = self.observed().retired
+        workers = [pod for pod in workers if self.registers(pod) and self._uid(pod) not in retired]
+        known = [(self._registered_as(pod), f"tcp://{pod.ip}:4000") for pod in workers]
+        return Survey(self.now, tuple(Registration(name, at, self.held.get(name, 0)) for name, at in known))
+
+    def _registered_as(self, pod: Pod) -> str:
+        """A worker's name in Dask: an older operator's are called as their Deployments."""
+        return pod.deployment or pod.name
+
+    def _uid(self, pod: Pod) -> str:
+        """By which a plan knows a worker: its Deployment's where it has one."""
+        if not pod.deployment:
+            return pod.uid
+        uid: str = self._objects["Deployment", pod.deployment]["metadata"]["uid"]
+        return uid
 
     def _scheduler_runs(self) -> bool:
         return any(pod.component == "scheduler" and pod.phase == "Running" for pod in self._pods())
 
-    def _problem(self, action: Create | Patch | Delete | SetStatus) -> Problem | None:
+    def _problem(self, action: Write) -> Problem | None:
+        if problem := self.forbids(action):
+            return problem
+        if isinstance(action, Patch):
+            return self._cannot_patch(action)
         if not isinstance(action, Create):
             return None
         manifest = action.manifest
@@ -319,18 +499,51 @@ class World:
             return Problem("NameTaken", f"{manifest['metadata']['name']} belongs to something else")
         return None if found else self.refuses(dict(manifest))
 
+    def _cannot_patch(self, action: Patch) -> Problem | None:
+        raw = self._objects.get((action.subject.kind, action.subject.name))
+        if not raw:
+            return None
+        if isinstance(action.body, Mapping):
+            version = (action.body.get("metadata") or {}).get("resourceVersion")
+            return (
+                Problem("Conflict", "it has changed")
+                if version not in (None, raw["metadata"]["resourceVersion"])
+                else None
+            )
+        try:
+            patched(raw, action.body)
+        except LookupError as error:
+            return Problem("Invalid", f"the patch adds to {error}, which does not exist")
+        return None
+
     def _failed(self, subject: Subject, problem: Problem) -> None:
-        before = self.memory.failures.get(subject)
+        before = self.observed().failures.get(subject)
         attempts = before.attempts + 1 if before else 1
-        self.memory.failures[subject] = Failure(problem, attempts, self.now + min(2.0 ** (attempts - 1), 60.0))
+        # More than the store's own pause, in which there is chance.
+        self.store.failed(KEY, subject, problem, self.now, at_least=1.25 * min(2.0 ** (attempts - 1), 60.0))
 
     def _pods(self) -> list[Pod]:
-        return [parse.pod(raw) for (kind, _), raw in self._objects.items() if kind == "Pod"]
+        return list(self._parsed_pods.values())
 
-    def _touched(self, raw: Raw) -> Raw:
+    def _touch(self, raw: Raw) -> None:
         self._version += 1
         raw["metadata"]["resourceVersion"] = str(self._version)
-        return raw
+
+    def _changed(self, raw: Raw) -> None:
+        self._touch(raw)
+        if raw["kind"] not in parse.PARSERS:
+            return
+        parsed = parse.PARSERS[raw["kind"]](copy.deepcopy(raw))
+        if isinstance(parsed, Pod):
+            self._parsed_pods[parsed.name] = parsed
+        self.store.observe(raw["kind"], parsed)
+
+
+def executed(actions: Iterable[Action]) -> list[Action]:
+    """Actions in the order in which they are executed: changes, then statuses, then Events, then the rest."""
+    order = ((Create, Patch, Delete), (SetStatus,), (Emit,), (Ask, Retire, Wake))
+    every = list(actions)
+    return [action for kinds in order for action in every if isinstance(action, kinds)]
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -344,6 +557,23 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
+
+
+def patched(raw: Raw, body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Raw:
+    """An object after a merge patch, or a list of RFC 6902's "add". Raises LookupError for what adds to nothing."""
+    if isinstance(body, Mapping):
+        version = {"metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]}}
+        merged: Raw = merge(merge(raw, body), version)
+        return merged
+    changed = copy.deepcopy(raw)
+    for operation in body:
+        assert operation["op"] == "add"
+        *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+        at: Any = changed
+        for parent in parents:
+            at = at[parent]
+        at[last] = copy.deepcopy(operation["value"])
+    return changed
 
 
 def _owners(raw: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,19 @@
-{{/* An image's reference. Takes a dict of `root` and `image`, a value with `name`, `tag` and `digest`. */}}
+{{/*
+An image's reference. Takes a dict of `root` and `image`, a value with `name`, `tag` and `digest`. A tag or a digest may
+stand in the name too.
+*/}}
 {{- define "dask-kubernetes-operator.image" -}}
 {{- $name := .image.name -}}
 {{- with .root.Values.global.imageRegistry -}}
   {{- $name = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $name "") -}}
 {{- end -}}
-{{- if .image.digest -}}
+{{- $whole := regexMatch "(:[^/]+|@sha256:[0-9a-f]+)$" $name -}}
+{{- if and $whole (or .image.tag .image.digest) -}}
+  {{- fail (printf "the image's name %s has a tag or a digest: leave the image's tag and digest empty" $name) -}}
+{{- end -}}
+{{- if $whole -}}
+  {{- $name -}}
+{{- else if .image.digest -}}
   {{- printf "%s@%s" $name .image.digest -}}
 {{- else -}}
   {{- printf "%s:%s" $name (default .root.Chart.AppVersion .image.tag) -}}

@@ -21,17 +21,22 @@
 {{- default $default .Values.serviceAccount.name -}}
 {{- end }}
 
+{{/* The name of what permits the controller to hold its Lease. */}}
+{{- define "dask-kubernetes-operator.leaseRoleName" -}}
+{{- printf "%s-lease" (include "dask-kubernetes-operator.fullname" . | trunc 57 | trimSuffix "-") -}}
+{{- end }}
+
 {{/* The name of what `helm test` makes. It is a DaskCluster's too, which leaves it 53 characters. */}}
 {{- define "dask-kubernetes-operator.testName" -}}
 {{- printf "%s-test" (include "dask-kubernetes-operator.fullname" . | trunc 48 | trimSuffix "-") -}}
 {{- end }}
 
-{{/* Where `helm test` works: the release's namespace, unless the controller looks at others only. */}}
+{{/* Where `helm test` works: the release's namespace, unless the controller looks at others that are known by name. */}}
 {{- define "dask-kubernetes-operator.testNamespace" -}}
-{{- $namespaces := (include "dask-kubernetes-operator.scope" . | fromJson).namespaces -}}
-{{- if or (not $namespaces) (has .Release.Namespace $namespaces) -}}
+{{- $names := (include "dask-kubernetes-operator.scope" . | fromJson).names -}}
+{{- if or (not $names) (has .Release.Namespace $names) -}}
   {{- .Release.Namespace -}}
 {{- else -}}
-  {{- first $namespaces -}}
+  {{- first $names -}}
 {{- end -}}
 {{- end }}

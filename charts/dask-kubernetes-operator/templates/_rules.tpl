@@ -1,31 +1,58 @@
 {{/*
-What the controller may do, for the ClusterRole and for Roles: exactly what it does. The other copy is RULES in
-controller/dask_operator/actions.py; a test compares them.
+What the controller may do, for the ClusterRole and for Roles: exactly what it does. The other copies are RULES, LEASE_RULES
+and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them.
 */}}
 {{- define "dask-kubernetes-operator.rules" -}}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [kubernetes.dask.org]
   resources: [daskworkergroups]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [kubernetes.dask.org]
-  resources: [daskclusters/status, daskworkergroups/status]
+  resources: [daskjobs]
+  verbs: [get, list, watch, patch, delete]
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskautoscalers]
+  verbs: [list, watch, patch]
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskclusters/status, daskworkergroups/status, daskjobs/status, daskautoscalers/status]
   verbs: [patch]
 # blockOwnerDeletion needs it where OwnerReferencesPermissionEnforcement is on, as on OpenShift.
 - apiGroups: [kubernetes.dask.org]
-  resources: [daskclusters/finalizers, daskworkergroups/finalizers]
+  resources: [daskclusters/finalizers, daskworkergroups/finalizers, daskjobs/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- with .Values.rbac.extraRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* In the release's own namespace: the Lease of the controller that works, and no other. */}}
+{{- define "dask-kubernetes-operator.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "dask-kubernetes-operator.fullname" . }}]
+  verbs: [get, update]
+{{- end }}
+
+{{/* What patterns of namespaces take. */}}
+{{- define "dask-kubernetes-operator.namespaceRules" -}}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
 {{- end }}

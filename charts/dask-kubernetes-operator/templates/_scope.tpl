@@ -1,22 +1,14 @@
-{{/* The namespaces that kopfArgs names, as {"all": bool, "namespaces": [...]}. The flags are those of `kopf run`. */}}
+{{/* The namespaces that kopfArgs names, as {"all": bool, "namespaces": [...]}. */}}
 {{- define "dask-kubernetes-operator.kopfScope" -}}
-{{- $all := false -}}
-{{- $namespaces := list -}}
-{{- $flag := "" -}}
-{{- range .Values.kopfArgs -}}
-  {{- if has $flag (list "-n" "--namespace") -}}
-    {{- $namespaces = append $namespaces . -}}
-  {{- else if has . (list "-A" "--all-namespaces") -}}
-    {{- $all = true -}}
-  {{- else if regexMatch "^(-n|--namespace=)." . -}}
-    {{- $namespaces = append $namespaces (regexReplaceAll "^(-n=?|--namespace=)" . "") -}}
-  {{- end -}}
-  {{- $flag = . -}}
-{{- end -}}
-{{- dict "all" $all "namespaces" ($namespaces | uniq) | toJson -}}
+{{- $named := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-n" "long" "--namespace") | fromJson).values -}}
+{{- $all := or (has "-A" .Values.kopfArgs) (has "--all-namespaces" .Values.kopfArgs) -}}
+{{- dict "all" $all "namespaces" ($named | uniq) | toJson -}}
 {{- end }}
 
-{{/* The namespaces that the controller works in, as {"namespaces": [...]}; none where it works in all. */}}
+{{/*
+The namespaces that the controller works in, as {"namespaces": [...], "names": [...], "patterns": [...]}: all that are
+given, and of them those that are names, and those that stand for the names that are like them. None means all.
+*/}}
 {{- define "dask-kubernetes-operator.scope" -}}
 {{- $kopf := include "dask-kubernetes-operator.kopfScope" . | fromJson -}}
 {{- $namespaces := $kopf.namespaces -}}
@@ -27,13 +19,19 @@
   {{- if not (or $kopf.all $namespaces) -}}
     {{- $namespaces = list .Release.Namespace -}}
   {{- end -}}
-  {{- range $namespaces -}}
-    {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) -}}
-      {{- fail (printf "kopfArgs has the namespace pattern %q, which needs a ClusterRole: set rbac.cluster to true, or name each namespace" .) -}}
-    {{- end -}}
+{{- end -}}
+{{- $names := list -}}
+{{- $patterns := list -}}
+{{- range $namespaces -}}
+  {{- if regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" . -}}
+    {{- $names = append $names . -}}
+  {{- else if or $.Values.rbac.cluster (not $.Values.rbac.create) -}}
+    {{- $patterns = append $patterns . -}}
+  {{- else -}}
+    {{- fail (printf "kopfArgs has the namespace pattern %q, which needs a ClusterRole: set rbac.cluster to true, or name each namespace" .) -}}
   {{- end -}}
 {{- end -}}
-{{- dict "namespaces" $namespaces | toJson -}}
+{{- dict "namespaces" $namespaces "names" $names "patterns" $patterns | toJson -}}
 {{- end }}
 
 {{/* The flags by which the controller learns of its namespaces, where kopfArgs has none. */}}

@@ -10,31 +10,52 @@ from collections.abc import Iterator
 
 from dask_operator.actions import Action
 from dask_operator.model import Cluster, Observed
+from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
+from dask_operator.plan.autoscaler import plan_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.group import plan_group
+from dask_operator.plan.idle import plan_idle
+from dask_operator.plan.job import plan_job
 from dask_operator.plan.policy import Policy
-from dask_operator.plan.status import plan_orphan, plan_status
+from dask_operator.plan.status import plan_orphan, plan_status, with_ordinals
 from dask_operator.plan.view import owned
 
 __all__ = ["Policy", "plan"]
 
 
 def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy = Policy()) -> tuple[Action, ...]:
-    """The next actions for one cluster. `now` in seconds since the epoch.
+    """The next actions for one cluster and for the job that it was made for. `now` in seconds since the epoch.
 
-    `desired` is None where groups name a cluster that does not exist. What a cluster being deleted owns is left to
-    Kubernetes' garbage collector.
+    `desired` is None where there is no such DaskCluster. What a cluster being deleted owns is left to Kubernetes'
+    garbage collector.
     """
-    if desired is None:
-        return tuple(action for group in observed.groups for action in plan_orphan(group, observed, now))
-    if desired.deleting:
-        return ()
-    return tuple(_plan(desired, observed, now, policy))
+    return tuple(_plan(desired, folded(observed), now, policy))
 
 
-def _plan(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
+def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
+    yield from plan_finalizers(cluster, observed, now)
+    if observed.job:
+        yield from plan_job(observed.job, cluster, observed, now)
+    if cluster is None:
+        yield from _plan_orphans(observed, now)
+    elif not cluster.deleting:
+        yield from _plan_cluster(cluster, observed, now, policy)
+
+
+def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
+    observed = with_ordinals(cluster, observed)
+    yield from plan_adoption(cluster, observed, now)
     yield from plan_cluster(cluster, observed, now)
     for group in observed.groups:
         if not group.deleting and owned(group, cluster):
             yield from plan_group(cluster, group, observed, now, policy)
+    yield from plan_autoscalers(cluster, observed, now)
+    yield from plan_idle(cluster, observed, now)
     yield from plan_status(cluster, observed, now)
+
+
+def _plan_orphans(observed: Observed, now: float) -> Iterator[Action]:
+    for group in observed.groups:
+        yield from plan_orphan(group, observed, now)
+    for autoscaler in observed.autoscalers:
+        yield from plan_without_cluster(autoscaler, observed, now)

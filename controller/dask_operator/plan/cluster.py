@@ -1,50 +1,75 @@
-"""A DaskCluster: its scheduler Deployment and Service, its default group, and that every group is its own."""
+"""A DaskCluster: its scheduler Deployment and Service and its default group, as its user wants them now."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from dask_operator import build, names
-from dask_operator.actions import DEPLOYMENT, GROUP, SERVICE, Action, Create, Patch, Wake
-from dask_operator.model import Cluster, Group, Object, Observed, Subject
-from dask_operator.plan.view import blocked, default_group, owned
+from dask_operator.actions import DEPLOYMENT, GROUP, SERVICE, Action, Create, Patch
+from dask_operator.model import Cluster, Deployment, Group, Json, Observed, Service, Subject
+from dask_operator.plan.view import default_group, owned, unless_blocked
+
+
+class _Child(NamedTuple):
+    """One object of a cluster: what there is of it, how it is made and edited, and from what (`build.template`)."""
+
+    kind: str
+    name: str
+    seen: Deployment | Service | Group | None
+    make: Callable[[Cluster], Json]
+    edit: Callable[[Cluster], list[dict[str, object]]]
+    template: str
 
 
 def plan_cluster(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
+    for child in _children(cluster, observed):
+        if action := _wanted(cluster, child):
+            yield unless_blocked(action, observed, now)
     group = default_group(cluster, observed)
+    if group and group.copied_replicas not in (None, cluster.replicas):
+        yield unless_blocked(_copy_replicas(cluster, group), observed, now)
+
+
+def _children(cluster: Cluster, observed: Observed) -> tuple[_Child, ...]:
     scheduler, workers = names.scheduler(cluster.name), names.default_group(cluster.name)
-    children: tuple[tuple[Subject, Object | None], ...] = (
-        (Subject(SERVICE.kind, scheduler), observed.service),
-        (Subject(DEPLOYMENT.kind, scheduler), observed.deployment),
-        (Subject(GROUP.kind, workers), group),
+    group = default_group(cluster, observed)
+    return (
+        _Child(
+            SERVICE.kind,
+            scheduler,
+            observed.service,
+            build.scheduler_service,
+            build.edited_service,
+            build.service_template(cluster),
+        ),
+        _Child(
+            DEPLOYMENT.kind,
+            scheduler,
+            observed.deployment,
+            build.scheduler_deployment,
+            build.edited_scheduler,
+            build.scheduler_template(cluster),
+        ),
+        _Child(
+            GROUP.kind,
+            workers,
+            group,
+            build.default_group,
+            lambda cluster: build.edited_group(cluster, group) if group else [],
+            build.group_template(cluster),
+        ),
     )
-    for subject, child in children:
-        if not owned(child, cluster):
-            yield _unless_blocked(_create(cluster, subject), observed, now)
-    for each in observed.groups:
-        if not each.owners and not each.deleting:
-            yield _unless_blocked(_adopt(cluster, each), observed, now)
-    if group and group.copied_replicas != cluster.replicas:
-        yield _unless_blocked(_copy_replicas(cluster, group), observed, now)
 
 
-def _unless_blocked(action: Create | Patch, observed: Observed, now: float) -> Action:
-    if failure := blocked(action.subject, observed, now):
-        return Wake(failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}")
-    return action
-
-
-def _create(cluster: Cluster, subject: Subject) -> Create:
-    manifest = {
-        SERVICE.kind: build.scheduler_service,
-        DEPLOYMENT.kind: build.scheduler_deployment,
-        GROUP.kind: build.default_group,
-    }[subject.kind](cluster)
-    return Create(manifest, subject, because="the cluster has none")
-
-
-def _adopt(cluster: Cluster, group: Group) -> Patch:
-    return Patch(Subject(GROUP.kind, group.name), build.group_owner(cluster), because="goes with its cluster")
+def _wanted(cluster: Cluster, child: _Child) -> Create | Patch | None:
+    subject = Subject(child.kind, child.name)
+    if not child.seen or not owned(child.seen, cluster):
+        return Create(child.make(cluster), subject, because="the cluster has none")
+    # What another operator made has no template until it is adopted.
+    if child.seen.template in ("", child.template) or child.seen.deleting:
+        return None
+    return Patch(subject, child.edit(cluster), because="its template was edited")
 
 
 def _copy_replicas(cluster: Cluster, group: Group) -> Patch:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from dask_operator import build
-from dask_operator.actions import GROUP, POD, Action, Ask, Create, Delete, Emit, Retire, Wake
-from dask_operator.model import Cluster, Group, Observed, Pod, Service, Subject
-from dask_operator.plan import replacement, victims
+from dask_operator.actions import DEPLOYMENT, GROUP, POD, WORKERS, Action, Ask, Create, Delete, Emit, Retire, Wake
+from dask_operator.model import Cluster, Group, Observed, Pod, Subject, Survey
+from dask_operator.plan import replacement, rollout, victims
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.status import scheduler_down_since
 from dask_operator.plan.view import ENDED, blocked, leaving, live, scheduler_pod, workers
 
 _ANSWER_LASTS = 5.0
+_REGISTRATION = 1.0  # about what a worker takes from its start until its scheduler knows it
+_PROVEN = 5.0  # a worker that fails soon would take with it what it was given
 _SCHEDULER_GONE_AFTER = 60.0
 _NAMED_IN_EVENT = 10
 
@@ -36,13 +38,24 @@ def plan_group(cluster: Cluster, group: Group, observed: Observed, now: float, p
     retired = [pod for pod in at.pods if pod.uid in observed.retired and not pod.deleting]
     yield from _delete(at, retired, "retired: its data has moved to other workers")
     staying = [pod for pod in live(at.pods) if not leaving(pod, observed)]
+    new, old = rollout.split(group, staying)
+    leaving_old = len(rollout.split(group, [pod for pod in live(at.pods) if leaving(pod, observed)])[1])
+    step = rollout.step(group.replicas, new, old, no_room=_no_room(at, new), leaving=leaving_old)
     ended = [pod for pod in at.pods if pod.phase in ENDED and not pod.deleting and pod.uid not in observed.retired]
-    missing = group.replicas - len(staying)
-    if missing >= 0:
-        yield from _grow(at, ended, missing)
-        return
-    yield from _delete(at, ended, "ended, and the group has enough workers")
-    yield from _shrink(at, staying, -missing)
+    ended, outdated = rollout.split(group, ended)
+    yield from _delete(at, outdated, "ended, and its template was edited since")
+    if len(staying) <= group.replicas or step.create:
+        yield from _grow(at, ended, step.create)
+    else:
+        yield from _delete(at, ended, "ended, and the group has enough workers")
+    if step.old_leave or step.new_leave:
+        yield from _shrink(at, new, old, step)
+
+
+def _no_room(at: _Situation, new: Sequence[Pod]) -> bool:
+    """Whether workers of the current template find no place: by a quota, or on no node."""
+    refused = Subject(POD.kind, at.group.name) in at.observed.failures
+    return refused or any(pod.problem is not None and pod.problem.reason == "Unschedulable" for pod in new)
 
 
 def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action]:
@@ -99,38 +112,62 @@ def _pause_ends(at: _Situation) -> float:
     return max((pod.created for pod in at.pods), default=0.0) + at.policy.batch_delay
 
 
-def _shrink(at: _Situation, staying: Sequence[Pod], surplus: int) -> Iterator[Action]:
+def _shrink(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], step: rollout.Step) -> Iterator[Action]:
     scheduler, observed = scheduler_pod(at.observed), at.observed
     if not scheduler or scheduler.phase != "Running":
-        yield from _shrink_without_scheduler(at, staying, surplus)
+        yield from _shrink_without_scheduler(at, ((old, step.old_leave), (new, step.new_leave)))
         return
-    if observed.asking or observed.retiring:
+    if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in at.pods):
         return
-    url, survey = _scheduler_url(at.cluster, observed.service), observed.survey
-    if not survey or at.now >= survey.at + _ANSWER_LASTS:
-        yield Ask(url, because=f"{surplus} of {len(staying)} workers of {at.group.name} are to go")
+    survey = observed.survey
+    if not survey or not survey.at <= at.now < survey.at + _ANSWER_LASTS:
+        yield _ask(at, f"{step.old_leave + step.new_leave} workers of {at.group.name} are to go")
     elif survey.problem:
         yield Wake(survey.at + _ANSWER_LASTS, because=survey.problem.message)
     else:
-        yield from _let_go(
-            at, victims.choose(surplus, staying, survey, observed.refused, at.now, live(observed.pods)), url
-        )
+        yield from _shrink_by(at, new, old, survey)
 
 
-def _shrink_without_scheduler(at: _Situation, staying: Sequence[Pod], surplus: int) -> Iterator[Action]:
-    gone_at = scheduler_down_since(at.cluster, at.now) + _SCHEDULER_GONE_AFTER
+def _shrink_by(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], survey: Survey) -> Iterator[Action]:
+    everyone = live(at.observed.pods)
+    known = victims.registered(everyone, survey)
+    working = {pod.uid for pod in (*new, *old) if pod.uid in known and _is_proven(at, pod, old)}
+    step = rollout.step(at.group.replicas, new, old, no_room=_no_room(at, new), working=working)
+    leavers = [(pods, number) for pods, number in ((old, step.old_leave), (new, step.new_leave)) if number]
+    if leavers:
+        refused = at.observed.refused
+        chosen = [victims.choose(number, pods, survey, refused, at.now, everyone) for pods, number in leavers]
+        yield from _let_go(at, victims.together(chosen))
+    elif at.now < survey.at + _REGISTRATION:
+        yield Wake(survey.at + _REGISTRATION, because="new workers that have not shown yet that they work")
+    else:
+        yield _ask(at, "whether the new workers are there")
+
+
+def _is_proven(at: _Situation, pod: Pod, old: Sequence[Pod]) -> bool:
+    """Whether a worker may be given what an old one holds."""
+    return pod in old or at.now >= pod.started + _PROVEN
+
+
+def _ask(at: _Situation, because: str) -> Ask:
+    return Ask(WORKERS, build.scheduler_endpoint(at.cluster, at.observed.service), because)
+
+
+def _shrink_without_scheduler(at: _Situation, leavers: Sequence[tuple[Sequence[Pod], int]]) -> Iterator[Action]:
+    gone_at = scheduler_down_since(at.cluster, at.observed, at.now) + _SCHEDULER_GONE_AFTER
     gone = at.now >= gone_at
-    chosen = victims.without_scheduler(surplus, staying, gone)
+    chosen = victims.together([victims.without_scheduler(number, pods, gone) for pods, number in leavers])
     yield from _delete(at, chosen.delete, "surplus, and no scheduler runs", unchanged=not gone)
-    if len(chosen.delete) < surplus:
+    if len(chosen.delete) < sum(number for _, number in leavers):
         yield Wake(gone_at, because="its workers may hold data for a scheduler that returns")
 
 
-def _let_go(at: _Situation, chosen: victims.Victims, url: str) -> Iterator[Action]:
+def _let_go(at: _Situation, chosen: victims.Victims) -> Iterator[Action]:
     yield from _delete(at, chosen.delete, "surplus, and holds no data", unchanged=True)
     if chosen.retire:
         retiring = tuple((pod.uid, address) for pod, address in chosen.retire)
-        yield Retire(url, retiring, because=f"the group wants {at.group.replicas} workers")
+        because = f"the group wants {at.group.replicas} workers of its current template"
+        yield Retire(build.scheduler_endpoint(at.cluster, at.observed.service), retiring, because)
     elif chosen.wait_until is not None:
         yield Wake(chosen.wait_until, because="workers that are starting, or that the scheduler would not retire")
 
@@ -144,17 +181,10 @@ def _delete(at: _Situation, pods: Sequence[Pod], because: str, *, unchanged: boo
     # Until its ordinal is noted in the status, a worker that is gone could not be told from one that never was.
     noted = [pod for pod in pods if pod.ordinal <= at.group.last_ordinal]
     for pod in noted:
-        yield Delete(pod.name, pod.uid, subject, because, pod.resource_version if unchanged else None)
+        about = Subject(DEPLOYMENT.kind, pod.deployment) if pod.deployment else subject
+        yield Delete(pod.name, pod.uid, about, because, pod.resource_version if unchanged else None)
     if noted:
         listed = ", ".join(pod.name for pod in noted[:_NAMED_IN_EVENT])
         more = f" and {len(noted) - _NAMED_IN_EVENT} more" if len(noted) > _NAMED_IN_EVENT else ""
         message = f"{listed}{more}: {because}"
         yield Emit(Subject(GROUP.kind, at.group.name), at.group.uid, "Normal", "WorkersDeleted", message)
-
-
-def _scheduler_url(cluster: Cluster, service: Service | None) -> str:
-    """Where the scheduler's HTTP server answers: the Service's address, or its name where it has none of its own."""
-    has_address = service and service.cluster_ip not in ("", "None")
-    host = service.cluster_ip if service and has_address else build.scheduler_host(cluster)
-    port = build.dashboard_port(service.ports if service else {})
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

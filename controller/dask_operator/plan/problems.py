@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dask_operator import names
 from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject
+from dask_operator.plan import rollout
 from dask_operator.plan.victims import REFUSAL_LASTS
 from dask_operator.plan.view import leaving, live, problem, scheduler_pod, workers
+
+_SAID_FOR = 2 * REFUSAL_LASTS
 
 
 def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
@@ -33,7 +36,8 @@ def group_problem(group: Group, observed: Observed, now: float) -> Problem | Non
         return failure.problem
     pods = workers(group, observed)
     staying = [pod for pod in live(pods) if not leaving(pod, observed)]
-    if len(staying) > group.replicas and (stuck := _cannot_shrink(staying, observed, now)):
+    _, old = rollout.split(group, staying)
+    if (old or len(staying) > group.replicas) and (stuck := _cannot_shrink(staying, observed, now)):
         return stuck
     failing = ((pod.name, problem(pod, now)) for pod in pods)
     return next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
@@ -42,7 +46,8 @@ def group_problem(group: Group, observed: Observed, now: float) -> Problem | Non
 def _cannot_shrink(staying: Sequence[Pod], observed: Observed, now: float) -> Problem | None:
     if observed.survey and observed.survey.problem:
         return observed.survey.problem
-    refused = (pod.name for pod in staying if now < observed.refused.get(pod.uid, -REFUSAL_LASTS) + REFUSAL_LASTS)
+    # For as long as it takes to be refused again.
+    refused = (pod.name for pod in staying if now < observed.refused.get(pod.uid, -_SAID_FOR) + _SAID_FOR)
     if not (name := next(refused, "")):
         return None
     why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"

@@ -26,6 +26,15 @@ class Victims:
     wait_until: float | None = None
 
 
+def together(parts: Sequence[Victims]) -> Victims:
+    """The victims of several choices at once."""
+    return Victims(
+        delete=tuple(pod for part in parts for pod in part.delete),
+        retire=tuple(pair for part in parts for pair in part.retire),
+        wait_until=min((part.wait_until for part in parts if part.wait_until is not None), default=None),
+    )
+
+
 def without_scheduler(surplus: int, pods: Sequence[Pod], gone: bool) -> Victims:
     """While no scheduler runs: those that have not started, or anyone when the scheduler is gone for good."""
     idle = [pod for pod in pods if gone or _pending(pod)]
@@ -44,14 +53,14 @@ def choose(
 
     `everyone`: all of the cluster's Pods, where others than the candidates may be the ones the scheduler knows.
     """
-    known = _registered(everyone or pods, survey)
+    known = registered(everyone or pods, survey)
     strangers = [pod for pod in pods if pod.uid not in known]
     empty = sorted((pod for pod in strangers if not _starting(pod, now)), key=_pending_then_newest)[:surplus]
     surplus -= len(empty)
     soon = [pod for pod in strangers if _starting(pod, now)][:surplus]
     willing = [pod for pod in pods if pod.uid in known and now >= refused.get(pod.uid, 0.0) + REFUSAL_LASTS]
     willing.sort(key=lambda pod: _burden(known[pod.uid], pod))
-    retire = willing[: surplus - len(soon)]
+    retire = _but_the_last(willing[: surplus - len(soon)], known)
     again = [now + 1.0] if soon else []
     if len(retire) + len(soon) < surplus:
         again += [at + REFUSAL_LASTS for uid, at in refused.items() if uid in known and at + REFUSAL_LASTS > now]
@@ -62,7 +71,12 @@ def choose(
     )
 
 
-def _registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registration]]:
+def _but_the_last(retire: Sequence[Pod], known: Mapping[str, Sequence[Registration]]) -> Sequence[Pod]:
+    """Without the one that holds most, if nobody else would be there to take what the others hold."""
+    return retire[:-1] if len(retire) > 1 and len(retire) == len(known) else retire
+
+
+def registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registration]]:
     """The registrations by Pod uid: several where a Pod runs several workers.
 
     By name; and where the user named workers otherwise by address, if only one Pod has it: with hostNetwork many do.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dask_operator import names
-from dask_operator.model import Cluster, Failure, Group, Object, Observed, Pod, Problem, Subject
+from dask_operator.actions import CLUSTER, Action, Create, Delete, Patch, Wake
+from dask_operator.model import Cluster, Declared, Failure, Group, Json, Object, Observed, Pod, Problem, Subject
 
 ENDED = ("Failed", "Succeeded")
 RECOVERED_AFTER = 60.0
@@ -14,7 +15,20 @@ RECOVERED_AFTER = 60.0
 
 def owned(child: Object | None, owner: Object) -> bool:
     """Whether a child is this owner's: made for it, or nobody's. One of a deleted namesake is about to vanish."""
+    if isinstance(child, Declared):
+        # What a user has declared may have owners of other kinds, such as a workflow's.
+        return child.cluster_uid in ("", owner.uid)
     return child is not None and (not child.owners or owner.uid in child.owners)
+
+
+def status(about: Declared, kind: str, observed: Observed) -> Json:
+    """An object's status, completed by what this process wrote last: older definitions keep none or a part of it."""
+    written = observed.written.get(Subject(kind, about.name))
+    return {**written.status, **about.status} if written and written.uid == about.uid else about.status
+
+
+def cluster_status(cluster: Cluster, observed: Observed) -> Json:
+    return status(cluster, CLUSTER.kind, observed)
 
 
 def workers(group: Group, observed: Observed) -> list[Pod]:
@@ -54,3 +68,10 @@ def blocked(subject: Subject, observed: Observed, now: float) -> Failure | None:
     """The failure that says to wait before this is tried again."""
     failure = observed.failures.get(subject)
     return failure if failure and now < failure.until else None
+
+
+def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: float) -> Action:
+    """The action, or the time at which it may be tried again."""
+    if failure := blocked(action.subject, observed, now):
+        return Wake(failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}")
+    return action

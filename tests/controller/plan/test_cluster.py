@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.support.builders import NOON, a_cluster, a_deployment, a_failure, a_group, a_service, seen
 
@@ -11,7 +13,6 @@ from dask_operator.plan.cluster import plan_cluster
 SERVICE = Subject("Service", "simple-scheduler")
 DEPLOYMENT = Subject("Deployment", "simple-scheduler")
 GROUP = Subject("DaskWorkerGroup", "simple-default")
-GPU = Subject("DaskWorkerGroup", "simple-gpu")
 MISSING = "the cluster has none"
 
 
@@ -74,29 +75,56 @@ def test_a_direct_scale_of_the_group_stays() -> None:
 
 def test_replicas_of_zero_are_copied() -> None:
     (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=0)
-    assert isinstance(patch, Patch)
-    assert patch.body["spec"] == {"worker": {"replicas": 0}}
+    assert patch == Patch(GROUP, build.group_replicas(a_cluster(workers=0)), "the cluster's replicas went from 3 to 0")
 
 
-def test_a_default_group_without_the_note_gets_the_clusters_replicas() -> None:
-    (patch,) = _planned(seen(groups=[a_group(workers=9, copied_replicas=None)]))
-    assert patch == Patch(GROUP, build.group_replicas(a_cluster()), "the cluster's replicas went from None to 3")
+def test_a_default_group_of_another_operator_keeps_its_replicas() -> None:
+    # An autoscaler may have scaled it; the replicas of both are noted when it is taken over.
+    assert _planned(seen(groups=[a_group(workers=9, copied_replicas=None, template="")])) == []
 
 
 def test_other_groups_keep_their_replicas() -> None:
     assert _planned(seen(groups=[a_group(), a_group("simple-gpu", workers=1)])) == []
 
 
-def test_a_group_goes_with_its_cluster() -> None:
-    groups = [a_group(), a_group("simple-gpu", owner=None), a_group("simple-old", owner=None, deleting=True)]
-    patch = Patch(GPU, build.group_owner(a_cluster()), "goes with its cluster")
-    assert _planned(seen(groups=groups)) == [patch]
+@pytest.mark.parametrize(
+    ("observed", "subject"),
+    [
+        (seen(groups=[a_group(workers=9)]), GROUP),
+        (seen(groups=[a_group(template="older")]), GROUP),
+        (seen(service=a_service(template="older")), SERVICE),
+        (seen(deployment=a_deployment(template="older")), DEPLOYMENT),
+    ],
+)
+def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject: Subject) -> None:
+    refused = replace(observed, failures={subject: a_failure(until=NOON + 8.0)})
+    assert [type(action) for action in _planned(refused)] == [Wake]
+    again = list(plan_cluster(a_cluster(), refused, NOON + 8.0))
+    assert [(type(action), action.subject) for action in again if isinstance(action, Patch)] == [(Patch, subject)]
 
 
 @pytest.mark.parametrize(
-    ("groups", "subject"), [([a_group(), a_group("simple-gpu", owner=None)], GPU), ([a_group(workers=9)], GROUP)]
+    ("observed", "subject", "body"),
+    [
+        (seen(groups=[a_group(template="older")]), GROUP, build.edited_group(a_cluster(), a_group())),
+        (seen(service=a_service(template="older")), SERVICE, build.edited_service(a_cluster())),
+        (seen(deployment=a_deployment(template="older")), DEPLOYMENT, build.edited_scheduler(a_cluster())),
+    ],
 )
-def test_a_patch_that_was_refused_waits_for_its_time(groups: list[object], subject: Subject) -> None:
-    observed = seen(groups=groups, failures={subject: a_failure(until=NOON + 8.0)})  # type: ignore[arg-type]
-    planned = _planned(observed)
-    assert [type(action) for action in planned] == [Wake]
+def test_what_was_made_from_an_older_template_is_edited(
+    observed: Observed, subject: Subject, body: list[dict[str, object]]
+) -> None:
+    assert _planned(observed) == [Patch(subject, body, "its template was edited")]
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        seen(service=a_service(template="older", deleting=True)),
+        seen(deployment=a_deployment(template="older", deleting=True)),
+        seen(service=a_service(template="")),
+        seen(deployment=a_deployment(template="")),
+    ],
+)
+def test_what_is_going_or_anothers_is_not_edited(observed: Observed) -> None:
+    assert _planned(observed) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders import (
+    ENDPOINT,
     GROUP_UID,
     NOON,
     a_cluster,
@@ -23,7 +24,7 @@ from tests.support.builders import (
 )
 
 from dask_operator import names
-from dask_operator.actions import Action, Ask, Create, Delete, Emit, Retire, Wake
+from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, Emit, Retire, Wake
 from dask_operator.model import Group, Observed, Pod, Problem, Subject, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.group import plan_group
@@ -31,7 +32,6 @@ from dask_operator.plan.view import ENDED
 
 PODS = Subject("Pod", "simple-default")
 THE_GROUP = Subject("DaskWorkerGroup", "simple-default")
-URL = "http://10.96.0.7:8787"
 DOWN: dict[str, Any] = {
     "conditions": [{"type": "SchedulerReady", "status": "False", "lastTransitionTime": "2026-01-01T12:00:00Z"}]
 }
@@ -190,12 +190,12 @@ def test_ended_workers_of_which_there_are_enough_go() -> None:
 
 def test_a_scale_down_asks_the_scheduler_first() -> None:
     planned = _planned(a_group(workers=1), seen(3))
-    assert planned == [Ask(URL, "2 of 3 workers of simple-default are to go")]
+    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go")]
 
 
 def test_it_asks_once_and_anew_when_the_answer_is_old() -> None:
     group, pods = a_group(workers=1), [a_pod(0), a_pod(1)]
-    assert _planned(group, seen(pods, asking=True)) == []
+    assert _planned(group, seen(pods, asking=frozenset({WORKERS}))) == []
     assert isinstance(_planned(group, seen(pods, survey=a_survey(pods, at=NOON - 5.0)))[0], Ask)
     assert isinstance(_planned(group, seen(pods, survey=a_survey(pods, at=NOON - 4.9)))[0], Retire)
 
@@ -205,7 +205,7 @@ def test_workers_are_retired_by_address_and_none_is_deleted() -> None:
     survey = Survey(NOON, tuple(registered(pod, nbytes=pod.ordinal) for pod in pods))
     planned = _planned(a_group(workers=1), seen(pods, survey=survey))
     workers = ((pods[0].uid, "tcp://10.0.0.1:40000"), (pods[1].uid, "tcp://10.0.0.2:40000"))
-    assert planned == [Retire(URL, workers, "the group wants 1 workers")]
+    assert planned == [Retire(ENDPOINT, workers, "the group wants 1 workers of its current template")]
 
 
 def test_while_workers_are_being_retired_no_others_are() -> None:
@@ -250,7 +250,8 @@ def test_never_a_worker_of_another_group() -> None:
     own, others = [a_pod(0)], [a_pod(number, group="simple-gpu") for number in range(1, 4)]
     pods = [*own, *others]
     planned = _planned(a_group(workers=0), seen(pods, survey=a_survey(pods)))
-    assert planned == [Retire(URL, ((own[0].uid, "tcp://10.0.0.1:40000"),), "the group wants 0 workers")]
+    because = "the group wants 0 workers of its current template"
+    assert planned == [Retire(ENDPOINT, ((own[0].uid, "tcp://10.0.0.1:40000"),), because)]
 
 
 def test_a_scheduler_that_gives_no_answer_keeps_all_workers() -> None:
@@ -328,7 +329,7 @@ def test_one_event_names_ten_of_many() -> None:
 def test_where_the_scheduler_is_asked(service: Any, url: str) -> None:
     (ask,) = _planned(a_group(workers=1), seen(2, service=service))
     assert isinstance(ask, Ask)
-    assert ask.url == url
+    assert ask.scheduler.url == url
 
 
 def test_a_group_of_a_deleted_namesake_gets_no_workers() -> None:

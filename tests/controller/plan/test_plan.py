@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 from tests.support.builders import (
@@ -15,13 +19,19 @@ from tests.support.builders import (
     a_pod,
     changes,
     condition,
+    raw_autoscaler,
+    raw_cluster,
+    raw_group,
+    raw_job,
     seen,
 )
-from tests.support.world import World
+from tests.support.world import KEY, World
 
-from dask_operator.actions import Create, Delete, Emit, Patch, Retire
-from dask_operator.model import Pod, Problem
+from dask_operator import parse
+from dask_operator.actions import Create, Delete, Emit, Patch, Retire, SetStatus, Wake
+from dask_operator.model import Object, Pod, Problem
 from dask_operator.plan import Policy, plan
+from dask_operator.store import Store
 
 HOUR = 3600.0
 
@@ -411,3 +421,326 @@ def test_the_same_state_and_time_give_the_same_plan() -> None:
     for wanted in range(6):
         observed = seen(pods, groups=[a_group(workers=wanted)])
         assert plan(a_cluster(), observed, NOON) == plan(a_cluster(), observed, NOON)
+
+
+# Several groups, and changes of mind
+
+
+def test_two_groups_that_shrink_at_once_lose_nothing_and_keep_their_own() -> None:
+    world = World(workers=4)
+    world.add_group("simple-gpu", 4)
+    world.settle()
+    world.held = dict.fromkeys(world.running() + world.running("simple-gpu"), 1000)
+    world.scale(1)
+    world.scale(2, name="simple-gpu")
+    world.settle()
+    assert sum(world.held.values()) == 8000
+    _well(world, 1)
+    _well(world, 2, "simple-gpu")
+
+
+def test_the_last_holders_of_two_groups_are_not_asked_to_take_from_each_other() -> None:
+    """Where every worker there is would go at once, nobody is left to take anything."""
+    world = World(workers=2)
+    world.add_group("simple-gpu", 2)
+    world.settle()
+    world.held = dict.fromkeys(world.running() + world.running("simple-gpu"), 1000)
+    world.retiring_takes = 5.0
+    world.scale(0)
+    world.scale(0, name="simple-gpu")
+    world.run(120.0)
+    assert world.lost == []
+    assert sum(world.held.values()) == 4000
+    world.held.clear()
+    world.run(120.0)
+    _well(world, 0)
+    _well(world, 0, "simple-gpu")
+
+
+def test_a_group_that_is_to_have_no_workers_keeps_one_for_the_data_of_all() -> None:
+    world = World(workers=5)
+    world.settle()
+    world.held = {name: 1000 * n for n, name in enumerate(world.running())}
+    world.scale(0)
+    world.run(180.0)
+    assert len(world.running()) == 1, "the others' data fits there"
+    assert sum(world.held.values()) == 10000
+    assert world.lost == []
+
+
+@pytest.mark.parametrize("takes", [0.0, 10.0])
+def test_up_in_the_middle_of_going_down_and_the_reverse(takes: float) -> None:
+    world = World(workers=6)
+    world.settle()
+    world.now += HOUR
+    world.retiring_takes = takes
+    world.held = dict.fromkeys(world.running(), 1000)
+    for wanted in (2, 8, 3, 7, 1, 6):
+        world.scale(wanted)
+        world.run(3.0)
+    world.run(60.0)
+    assert sum(world.held.values()) == 6000
+    _well(world, 6)
+
+
+def test_a_retirement_that_fails_is_tried_again() -> None:
+    world = World(workers=4)
+    world.settle()
+    world.held = dict.fromkeys(world.running(), 1000)
+    world.retiring_takes = 5.0
+    world.scale(1)
+    world.run(2.0)
+    world.scheduler_answers = False
+    world.run(20.0)
+    assert len(world.running()) == 4
+    world.scheduler_answers = True
+    world.run(60.0)
+    assert sum(world.held.values()) == 4000
+    _well(world, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_several_groups_never_take_from_another(seed: int) -> None:
+    chance = random.Random(seed)
+    world = World(workers=chance.randint(0, 5))
+    groups = ["simple-default", "simple-gpu", "simple-big"]
+    for name in groups[1:]:
+        world.add_group(name, chance.randint(0, 5))
+    world.settle()
+    for _ in range(25):
+        name = chance.choice(groups)
+        others = {other: set(world.running(other)) for other in groups if other != name}
+        world.scale(chance.randint(0, 6), name=name)
+        world.retiring_takes = chance.choice([0.0, 2.0])
+        world.run(chance.choice([6.0, 20.0]))
+        for other, before in others.items():
+            assert set(world.running(other)) == before
+        every = [pod for group in groups for pod in world.running(group)]
+        world.held = dict.fromkeys(every[: chance.randint(0, len(every))], 1000)
+    world.held.clear()
+    for name in groups:
+        world.scale(2, name=name)
+    world.run(120.0)
+    for name in groups:
+        _well(world, 2, name)
+
+
+def test_a_group_that_is_made_anew_under_its_name_starts_anew() -> None:
+    world = World(workers=1)
+    world.add_group("simple-gpu", 3)
+    world.settle()
+    world.remove("DaskWorkerGroup", "simple-gpu")
+    world.put(raw_group("simple-gpu", workers=3, metadata={"uid": "uid-of-the-next"}))
+    world.settle()
+    assert world.status("DaskWorkerGroup", "simple-gpu")["replicas"] == 3
+    world.scale(1, name="simple-gpu")
+    world.settle()
+    _well(world, 1, "simple-gpu")
+
+
+def test_a_group_that_belongs_to_an_application_as_well_gets_its_workers() -> None:
+    """An owner that somebody else has set, such as a workflow's, says nothing about a cluster."""
+    world = World(workers=1)
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "etl", "uid": "uid-of-a-workflow"}
+    world.put(raw_group("simple-gpu", workers=2, metadata={"ownerReferences": [owner]}))
+    world.settle()
+    assert len(world.running("simple-gpu")) == 2
+
+
+def test_a_cluster_that_is_made_anew_under_its_name_gets_all_of_its_own() -> None:
+    world = World(workers=2)
+    world.settle()
+    old = {pod.uid for pod in world.observed().pods}
+    world.remove("DaskCluster", "simple")
+    world.put(raw_cluster(workers=2, metadata={"uid": "uid-of-the-next"}))
+    world.settle()
+    assert not old & {pod.uid for pod in world.observed().pods}
+    _well(world, 2)
+
+
+def test_a_cluster_whose_replicas_were_no_number_of_workers_is_mended_by_an_edit() -> None:
+    # Older definitions let any number be stored.
+    world = World(workers=-1)
+    world.settle()
+    assert world.running() == []
+    world.scale_cluster(3)
+    world.settle()
+    _well(world, 3)
+
+
+# Bad input
+
+_ODD: list[Any] = [None, [], {}, "", 0, -1, True, 10**30, "ключ ☃ \x00" * 1000, [[None]], [{"": None}]]
+_DEEP = 8
+_DASK = {"Cluster": "DaskCluster", "Group": "DaskWorkerGroup", "Job": "DaskJob", "Autoscaler": "DaskAutoscaler"}
+
+
+def _paths(value: object, *path: object) -> Iterator[tuple[object, ...]]:
+    """Where there is something in JSON, the whole first."""
+    if path:
+        yield path
+    if len(path) >= _DEEP:
+        return
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield from _paths(each, *path, key)
+
+
+def _replaced(raw: dict[str, Any], path: tuple[object, ...], value: object) -> dict[str, Any]:
+    changed = copy.deepcopy(raw)
+    at: Any = changed
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    return changed
+
+
+@functools.cache
+def _everything() -> tuple[dict[str, Any], ...]:
+    """Objects of all kinds, with every field that is read."""
+    world = World(None)
+    policies = [{"type": "Pods", "value": 4, "periodSeconds": 60}]
+    behavior = {"stabilizationWindowSeconds": 60, "policies": policies, "selectPolicy": "Max"}
+    job = raw_job(backoffLimit=3, activeDeadlineSeconds=86400, ttlSecondsAfterFinished=60)
+    made = job["spec"]["cluster"]
+    made["metadata"] = {"labels": {"a": "b"}, "annotations": {"a": "b"}}
+    made["spec"]["idleTimeout"] = 0
+    env = [{"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://x"}, {"name": "A", "valueFrom": {"fieldRef": {}}}]
+    for part in ("worker", "scheduler"):
+        made["spec"][part]["metadata"] = {"labels": {"a": "b"}, "annotations": {"a": "b"}}
+        container = made["spec"][part]["spec"]["containers"][0]
+        made["spec"][part]["spec"] = {
+            "containers": [{**container, "env": env, "command": ["sh"]}],
+            "restartPolicy": "Never",
+        }
+    job["spec"]["job"]["metadata"] = {"labels": {"a": "b"}, "annotations": {"a": "b"}}
+    world.put(job)
+    world.put(raw_autoscaler(workerGroup="simple-default", behavior={"scaleUp": behavior, "scaleDown": behavior}))
+    world.target = 3
+    world.settle(70.0)
+    world.restart("simple-runner")
+    world.end(world.running()[0], "Failed")
+    world.end(world.running()[0], "Failed", reason="Evicted")
+    world.add_worker_deployments(1)
+    world.run_pods()
+    world.settle(1.0)
+    kinds = ("DaskJob", "DaskCluster", "DaskWorkerGroup", "DaskAutoscaler", "Service", "Deployment", "Pod")
+    return tuple(raw for kind in kinds for (each, _), raw in world._objects.items() if each == kind)
+
+
+def _planned_with(changed: dict[str, Any], others: Iterable[Object]) -> None:
+    store = Store()
+    for each in (parse.PARSERS[changed["kind"]](changed), *others):
+        store.observe(_DASK.get(type(each).__name__, type(each).__name__), each)
+    for key in store.keys() | {KEY}:
+        for action in plan(*store.snapshot(key), NOON + 100.0):
+            # What is sent is JSON, whatever it was made from.
+            match action:
+                case Create():
+                    json.dumps(action.manifest)
+                case Patch():
+                    json.dumps(action.body)
+                case SetStatus():
+                    json.dumps(action.status)
+
+
+def _parsed(raws: Iterable[dict[str, Any]]) -> list[Object]:
+    return [parse.PARSERS[raw["kind"]](raw) for raw in raws]
+
+
+def _each_object() -> list[Any]:
+    seen_kinds = []
+    for index, raw in enumerate(_everything()):
+        seen_kinds.append(pytest.param(index, id=f"{raw['kind']} {raw['metadata']['name']}"))
+    return seen_kinds
+
+
+@pytest.mark.parametrize("index", _each_object())
+def test_no_half_valid_object_ends_a_plan(index: int) -> None:
+    """Each value of a valid object in turn is replaced by what an older definition would have let pass."""
+    every = _everything()
+    raw = every[index]
+    others = _parsed(other for other in every if other is not raw)
+    # And when nothing has been made yet.
+    alone = _parsed(other for other in every if other["kind"] == "DaskCluster" != raw["kind"] != "DaskJob")
+    failed = []
+    for path in _paths(raw):
+        if path[0] in ("kind", "apiVersion") or path in (("metadata",), ("metadata", "name"), ("metadata", "uid")):
+            continue
+        for odd in _ODD:
+            changed = _replaced(raw, path, odd)
+            for rest in (others, alone):
+                try:
+                    _planned_with(changed, rest)
+                except Exception as error:
+                    where = "/".join(map(str, path))
+                    failed.append(f"{where} = {str(odd)[:20]!r}: {type(error).__name__}: {error}")
+    assert not failed, f"{len(failed)}: " + "\n".join(dict.fromkeys(failed))[:3000]
+
+
+@pytest.mark.parametrize("what", ["status", "spec", "metadata"])
+def test_objects_that_have_nothing_end_no_plan(what: str) -> None:
+    for raw in _everything():
+        changed = {key: value for key, value in raw.items() if key != what}
+        if what == "metadata":
+            changed["metadata"] = {"name": raw["metadata"]["name"], "namespace": "default", "uid": "u"}
+        _planned_with(changed, _parsed(other for other in _everything() if other is not raw))
+
+
+def test_ten_thousand_annotations_are_no_trouble() -> None:
+    world = World(None)
+    world.put(raw_cluster(workers=3, metadata={"annotations": {f"key-{n}": "v" for n in range(10_000)}}))
+    world.settle()
+    pod = world.raw("Pod", world.running()[0])
+    assert len(pod["metadata"]["annotations"]) == 10_000 + 2
+    _well(world, 3)
+
+
+def test_unicode_is_no_trouble() -> None:
+    world = World(None)
+    world.put(raw_cluster(workers=1, metadata={"annotations": {"note": "ключ ☃ 漢字 \u202e"}}))
+    world.settle()
+    assert world.raw("Pod", world.running()[0])["metadata"]["annotations"]["note"] == "ключ ☃ 漢字 \u202e"
+    _well(world, 1)
+
+
+@pytest.mark.parametrize("port", ["tcp-comm", 8786, "8786", None])
+def test_ports_by_name_and_by_number(port: object) -> None:
+    raw = raw_cluster(workers=1)
+    raw["spec"]["scheduler"]["service"]["ports"][0] |= {"targetPort": port, "port": 9000}
+    world = World(None)
+    world.put(raw)
+    world.settle()
+    env = world.raw("Pod", world.running()[0])["spec"]["containers"][0]["env"]
+    assert {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://simple-scheduler.default.svc:9000"} in env
+
+
+def test_the_longest_names_are_no_trouble() -> None:
+    name = "c" * 53
+    store = Store()
+    store.observe("DaskCluster", parse.cluster(raw_cluster(name, workers=1)))
+    (key,) = store.keys()
+    created = [a.manifest["metadata"]["name"] for a in plan(*store.snapshot(key), NOON) if isinstance(a, Create)]
+    assert created == [f"{name}-scheduler", f"{name}-scheduler", f"{name}-default"]
+    assert all(len(each) <= 63 for each in created), "a Service's name and a label's value are no longer"
+    group = f"{name}-default"
+    store.observe("DaskWorkerGroup", parse.group(_of(name, raw_group(group, workers=1))))
+    (pod,) = [a.manifest for a in plan(*store.snapshot(key), NOON) if isinstance(a, Create) and "Pod" in a.subject.kind]
+    assert all(len(value) <= 63 for value in pod["metadata"]["labels"].values())
+    assert len(pod["metadata"]["name"]) <= 253
+
+
+def _of(cluster: str, raw: dict[str, Any]) -> dict[str, Any]:
+    return {**raw, "spec": {**raw["spec"], "cluster": cluster}}
+
+
+def test_an_hour_of_doing_nothing_is_no_write() -> None:
+    world = World(workers=3)
+    world.put(raw_autoscaler())
+    world.add_group("simple-gpu", 2)
+    world.target = 5
+    world.settle(120.0)
+    before = world.writes()
+    world.settle(HOUR / 12)
+    assert world.writes() == before
+    assert not [action for action in world.plan() if not isinstance(action, Wake)]

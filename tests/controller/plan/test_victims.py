@@ -34,10 +34,11 @@ def test_the_idle_are_retired_first_then_those_with_least() -> None:
             registered(small, nbytes=10),
             registered(empty_old),
             registered(a_pod(4)),
+            registered(another := a_pod(5, group="simple-gpu")),
         ),
     )
     newest = a_pod(4, created=NOON - 10.0)
-    chosen = choose(5, [*pods[:4], newest], survey, {}, NOON)
+    chosen = choose(5, [*pods[:4], newest], survey, {}, NOON, [*pods[:4], newest, another])
     assert [pod for pod, _ in chosen.retire] == [newest, empty_old, small, big, busy]
     assert chosen.delete == ()
 
@@ -46,7 +47,10 @@ def test_only_as_many_as_are_too_many() -> None:
     pods = [a_pod(number) for number in range(10)]
     for surplus in range(11):
         chosen = choose(surplus, pods, a_survey(pods), {}, NOON)
-        assert (len(chosen.retire), chosen.delete, chosen.wait_until) == (surplus, (), None)
+        # Somebody must be left to take what the others hold, until it is alone.
+        assert (len(chosen.retire), chosen.delete, chosen.wait_until) == (min(surplus, 9), (), None)
+    assert len(choose(1, pods[:1], a_survey(pods[:1]), {}, NOON).retire) == 1
+    assert len(choose(10, pods, a_survey([*pods, a_pod(10)]), {}, NOON, [*pods, a_pod(10)]).retire) == 10
 
 
 def test_one_that_the_scheduler_knows_is_never_deleted_whatever_its_phase() -> None:

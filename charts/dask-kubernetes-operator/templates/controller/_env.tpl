@@ -1,5 +1,11 @@
 {{/* The controller's environment: its own configuration, then the user's variables. */}}
 {{- define "dask-kubernetes-operator.env" -}}
+- name: DASK_KUBERNETES__CONTROLLER__LEASE__NAME
+  value: {{ include "dask-kubernetes-operator.fullname" . }}
+- name: DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
 {{- with .Values.workerAllocation }}
 {{- if not (kindIs "invalid" .size) }}
 - name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE

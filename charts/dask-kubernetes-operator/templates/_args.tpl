@@ -1,0 +1,45 @@
+{{/*
+The values that kopfArgs gives to an option of `kopf run`, in all its spellings, as {"values": [...]}. Takes a dict of
+`root`, `short` and `long`, as in "-n" and "--namespace".
+*/}}
+{{- define "dask-kubernetes-operator.kopfOption" -}}
+{{- $short := .short -}}
+{{- $long := .long -}}
+{{- $values := list -}}
+{{- $previous := "" -}}
+{{- range .root.Values.kopfArgs -}}
+  {{- if has $previous (list $short $long) -}}
+    {{- $values = append $values . -}}
+  {{- else if hasPrefix (printf "%s=" $long) . -}}
+    {{- $values = append $values (trimPrefix (printf "%s=" $long) .) -}}
+  {{- else if and (hasPrefix $short .) (ne $short .) -}}
+    {{- $values = append $values (trimPrefix $short . | trimPrefix "=") -}}
+  {{- end -}}
+  {{- $previous = . -}}
+{{- end -}}
+{{- dict "values" $values | toJson -}}
+{{- end }}
+
+{{/* Where the controller answers probes and shows its metrics, as {"url": ..., "port": ...}. */}}
+{{- define "dask-kubernetes-operator.health" -}}
+{{- $given := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-L" "long" "--liveness") | fromJson).values -}}
+{{- $url := last $given | default "http://0.0.0.0:8080/healthz" -}}
+{{- $address := urlParse $url -}}
+{{- if not (and (eq $address.scheme "http") $address.host) -}}
+  {{- fail (printf "kopfArgs has --liveness=%s, which should be an address like http://0.0.0.0:8080/healthz" $url) -}}
+{{- end -}}
+{{- $port := regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default "80" | int -}}
+{{- dict "url" $url "port" $port "given" (not (empty $given)) | toJson -}}
+{{- end }}
+
+{{/* The controller's arguments: what it needs to know and kopfArgs does not say, then kopfArgs. */}}
+{{- define "dask-kubernetes-operator.args" -}}
+{{- $health := include "dask-kubernetes-operator.health" . | fromJson -}}
+{{- if not $health.given }}
+- --liveness={{ $health.url }}
+{{- end }}
+{{- include "dask-kubernetes-operator.scopeArgs" . }}
+{{- with .Values.kopfArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,65 @@
+"""What the controller counts while it works, for Prometheus. What it is at a moment, `gauges` computes when asked."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+REGISTRY = CollectorRegistry()
+PREFIX = "dask_operator"
+
+RECONCILE_DURATION = Histogram(
+    "reconcile_duration_seconds",
+    "How long it took to plan one cluster and to write what the plan asked for.",
+    namespace=PREFIX,
+    registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+RECONCILE_ERRORS = Counter(
+    "reconcile_errors",
+    "How often planning a cluster ended in an error of the controller's own. It is a bug: the log has a traceback.",
+    namespace=PREFIX,
+    registry=REGISTRY,
+)
+API_REQUESTS = Counter(
+    "api_requests",
+    "Requests to the Kubernetes API by their outcome. Code 0: it did not answer.",
+    ("verb", "resource", "code"),
+    namespace=PREFIX,
+    registry=REGISTRY,
+)
+API_REQUEST_DURATION = Histogram(
+    "api_request_duration_seconds",
+    "How long the Kubernetes API took to answer, including the wait for a free connection; without watches.",
+    ("verb",),
+    namespace=PREFIX,
+    registry=REGISTRY,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+WATCH_RESTARTS = Counter(
+    "watch_restarts",
+    "How often a watch of this kind broke or was refused, so that everything of the kind was to be listed anew.",
+    ("kind",),
+    namespace=PREFIX,
+    registry=REGISTRY,
+)
+RETIREMENTS = Counter(
+    "retirements",
+    "Worker Pods that schedulers were asked to retire before a scale-down: those they retired, and those they refused "
+    "because nobody else could take the data.",
+    ("outcome",),
+    namespace=PREFIX,
+    registry=REGISTRY,
+)
+SCHEDULER_ERRORS = Counter(
+    "scheduler_errors",
+    "Requests to Dask schedulers that failed: no answer, or one that makes no sense.",
+    namespace=PREFIX,
+    registry=REGISTRY,
+)
+RETIRED, REFUSED = (RETIREMENTS.labels(outcome) for outcome in ("retired", "refused"))
+
+
+def rendered() -> bytes:
+    """Everything, in Prometheus' text format."""
+    return generate_latest(REGISTRY)

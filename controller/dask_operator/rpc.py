@@ -1,0 +1,90 @@
+"""A Dask scheduler by Dask's own protocol. Importing this imports `distributed`, which takes as much memory as a
+thousand workers, so it is imported when it is first needed.
+
+`distributed` connects, encrypts and writes. It does not read: it would unpickle whatever a scheduler sends, and so let
+whoever runs a scheduler run anything here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+from distributed.comm.tcp import TCPConnector, TLSConnector
+from distributed.protocol.utils import unpack_frames
+from distributed.security import Security
+
+_CONNECT_TIMEOUT = 10.0
+_QUOTED = 200
+_LENGTH = struct.Struct("Q")
+_NO_CERTIFICATES = (
+    "it uses TLS, and this operator has no certificates for it: mount them, and set "
+    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+    "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY to their paths"
+)
+
+
+class RpcError(OSError):
+    """Why a scheduler gave no answer, for a person."""
+
+
+async def call(address: str, operation: str, timeout: float, largest: int, **arguments: Any) -> Any:
+    """What the scheduler at a Dask address answers to an operation, within `timeout` seconds and `largest` bytes.
+
+    Raises RpcError. What is neither a tuple, a mapping, a number nor a text comes as what stands for it in the message.
+    """
+    try:
+        async with _connection(address, largest) as comm, asyncio.timeout(timeout):
+            await comm.write({"op": operation, "reply": True, "close": True, **arguments})
+            answer = await _read(comm, largest)
+    except RpcError:
+        raise
+    except TimeoutError as error:
+        raise RpcError("no answer in time") from error
+    except Exception as error:  # a scheduler may send anything, and each part of it fails in a way of its own
+        raise RpcError(str(error)[:_QUOTED] or type(error).__name__) from error
+    if isinstance(answer, Mapping) and answer.get("status") in ("error", "uncaught-error"):
+        text = str(answer.get("exception_text"))[:_QUOTED]
+        raise RpcError(f"{operation} failed: {text}; the scheduler's log says why")
+    return answer
+
+
+@asynccontextmanager
+async def _connection(address: str, largest: int) -> AsyncIterator[Any]:
+    """A connection on which both sides have introduced themselves."""
+    scheme, _, host = address.partition("://")
+    connector: Any = TLSConnector() if scheme == "tls" else TCPConnector()
+    async with asyncio.timeout(_CONNECT_TIMEOUT):
+        comm = await connector.connect(host, deserialize=False, **_security(scheme))
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            await comm.write(comm.handshake_info() | {"compression": None})
+            await _read(comm, largest)
+        yield comm
+    finally:
+        comm.abort()
+
+
+def _security(scheme: str) -> dict[str, Any]:
+    """How to connect, by Dask's own configuration. Raises RpcError without the certificates that TLS needs."""
+    try:
+        security: Any = Security()  # type: ignore[no-untyped-call]
+        arguments: dict[str, Any] = security.get_connection_args("client")
+    except (OSError, ValueError) as error:
+        raise RpcError(f"this operator cannot use its certificates for TLS: {error}") from error
+    if scheme == "tls" and not arguments["ssl_context"]:
+        raise RpcError(_NO_CERTIFICATES)
+    return arguments
+
+
+async def _read(comm: Any, largest: int) -> Any:
+    """The next message. It is the first of the frames, whose lengths come before them; others are what it pickled."""
+    (size,) = _LENGTH.unpack(await comm.stream.read_bytes(_LENGTH.size))
+    if size > largest:
+        raise RpcError(f"its answer has {size} bytes, and at most {largest} are read")
+    frames, _ = unpack_frames(await comm.stream.read_bytes(size), partial=True)
+    return msgpack.loads(frames[0], strict_map_key=False, use_list=False)

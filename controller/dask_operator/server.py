@@ -1,0 +1,63 @@
+"""The HTTP server for probes and Prometheus: /healthz, or where `--liveness` says, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from dask_operator import metrics
+
+Wrong = Callable[[], Sequence[str]]
+"""What is wrong now, in sentences."""
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+    path: str
+
+
+def parse_address(url: str) -> Address:
+    """That of `--liveness`. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"--liveness={url}: must be like http://0.0.0.0:8080/healthz")
+    return Address(parts.hostname, parts.port or 80, parts.path or "/")
+
+
+@asynccontextmanager
+async def serving(address: Address, alive: Wrong, ready: Wrong, state: Callable[[], str]) -> AsyncIterator[None]:
+    """Answers 200 where nothing is wrong, else 503. `state`: what this process does, in a word or two.
+
+    Raises OSError where the address is taken.
+    """
+    app = web.Application()
+    app.router.add_get(address.path, _probe(alive, state))
+    for path, answer in (("/readyz", _probe(ready, state)), ("/metrics", _metrics)):
+        if path != address.path:
+            app.router.add_get(path, answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _probe(wrong: Wrong, state: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        found = wrong()
+        lines = found or [f"ok: {state()}"]
+        return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if found else 200)
+
+    return answer
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=metrics.rendered(), headers={"Content-Type": CONTENT_TYPE_LATEST})

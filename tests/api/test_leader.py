@@ -1,0 +1,102 @@
+"""Several processes, one Lease: one writes, and another goes on where it ends, however it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.api.conftest import LEADS, STANDS_BY, Controller
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+
+Replicas = tuple[Controller, Controller]
+MANY = 200
+
+
+class Audit:
+    """Every worker Pod that was ever created since its beginning."""
+
+    def __init__(self, kube: Kube, events: Path) -> None:
+        self._events = events
+        where = f"/api/v1/namespaces/{kube.namespace}/pods"
+        version = json.loads(kube.run("get", "--raw", f"{where}?limit=1"))["metadata"]["resourceVersion"]
+        query = f"watch=true&timeoutSeconds=600&labelSelector=dask.org/component=worker&resourceVersion={version}"
+        command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "get", "--raw", f"{where}?{query}"]
+        with events.open("w") as file:
+            self._process = subprocess.Popen(command, stdout=file)
+
+    def created(self) -> list[str]:
+        """The names, at least MANY."""
+        return eventually(self._look, f"the creation of {MANY} workers", 120.0)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _look(self) -> list[str]:
+        *lines, _ = self._events.read_text().split("\n")
+        events = map(json.loads, lines)
+        names = [event["object"]["metadata"]["name"] for event in events if event["type"] == "ADDED"]
+        return names if len(names) >= MANY else []
+
+
+@pytest.fixture
+def audit(kube: Kube, tmp_path: Path) -> Iterator[Audit]:
+    audit = Audit(kube, tmp_path / "events.json")
+    yield audit
+    audit.close()
+
+
+def _in_the_middle(kube: Kube, name: str) -> None:
+    """Returns while the workers of a new cluster are being created."""
+    kube.apply(dask_cluster(name, MANY, pods=ON_FAKE_NODES))
+    eventually(lambda: kube.workers(f"{name}-default"), "the first workers")
+
+
+@pytest.mark.parametrize("end", [Controller.stop, Controller.kill])
+def test_another_goes_on_where_the_leader_ends(
+    kube: Kube, replicas: Replicas, audit: Audit, end: Callable[[Controller], object]
+) -> None:
+    leader, standby = replicas
+    _in_the_middle(kube, "simple")
+    end(leader)
+    eventually(lambda: standby.does(LEADS), "the standby leads", 30.0)
+    kube.wait_for_workers("simple", MANY, 180)
+    assert len(audit.created()) == MANY
+    leader.start()
+    eventually(lambda: leader.does(STANDS_BY), "the first stands by")
+
+
+def test_a_leader_that_ends_properly_makes_nobody_wait(replicas: Replicas) -> None:
+    """Four seconds, which is how long a lease lasts, would be too long."""
+    for leader, standby in (replicas, replicas[::-1], replicas):
+        assert leader.stop() == 0
+        eventually(partial(standby.does, LEADS), "the other leads", 3.0)
+        leader.start()
+        eventually(partial(leader.does, STANDS_BY), "it stands by again")
+
+
+def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, replicas: Replicas, audit: Audit) -> None:
+    leader, standby = replicas
+    _in_the_middle(kube, "simple")
+    leader.pause()
+    eventually(lambda: standby.does(LEADS), "the standby leads", 30.0)
+    kube.wait_for_workers("simple", MANY, 180)
+    asleep = len(leader.log.read_text())
+    leader.resume()
+    eventually(lambda: leader.does(STANDS_BY), "the first stands by")
+    time.sleep(3.0)  # what must not happen would happen now
+    assert standby.does(LEADS)
+    assert len(audit.created()) == MANY
+    awake = leader.log.read_text()[asleep:]
+    assert "this process stood still" in awake
+    assert "create" not in awake
+    standby.kill()
+    kube.run("scale", f"--replicas={MANY + 5}", "daskcluster", "simple")
+    kube.wait_for_workers("simple", MANY + 5, 180)
+    assert leader.does(LEADS)

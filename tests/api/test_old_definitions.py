@@ -1,0 +1,355 @@
+"""The controller on the CustomResourceDefinitions of the operator that users move here from, and on ours after them.
+
+Theirs have no status subresource but for jobs, and keep little of what a status says: the API server drops the rest.
+INCUMBENT_CRDS is the folder of the released chart that has them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.api.conftest import Controller
+from tests.support.kube import Kube, Manifest, eventually
+from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
+
+OURS = Path(__file__).parents[2] / "charts/dask-kubernetes-operator/files/crds"
+LAST_ORDINAL = "kubernetes.dask.org/last-ordinal"
+ORDINAL = "kubernetes.dask.org/ordinal"
+QUIET = 12.0
+"""Seconds, of which a status that is never as it should be would be written in four."""
+
+
+class Definitions:
+    """Which CustomResourceDefinitions the API server has."""
+
+    def __init__(self, kube: Kube, theirs: Path) -> None:
+        self._kube = kube
+        self._theirs = theirs
+        self._now = OURS
+
+    def are_theirs(self) -> None:
+        self._are(self._theirs, {"daskjobs/status"})
+
+    def are_ours(self) -> None:
+        self._are(OURS, {f"dask{kind}/status" for kind in ("clusters", "workergroups", "jobs", "autoscalers")})
+
+    def _are(self, folder: Path, statuses: set[str]) -> None:
+        if self._now != folder:
+            self._kube.run("replace", "--filename", str(folder))
+            self._now = folder
+        eventually(lambda: self._statuses() == statuses, f"the API server serves what {folder} says")
+
+    def _statuses(self) -> set[str]:
+        served = json.loads(self._kube.run("get", "--raw", "/apis/kubernetes.dask.org/v1"))["resources"]
+        return {resource["name"] for resource in served if resource["name"].endswith("/status")}
+
+
+@pytest.fixture(scope="module")
+def _definitions() -> Iterator[Definitions]:
+    kubeconfig, kubectl, theirs = (
+        os.environ.get("KUBECONFIG"),
+        shutil.which("kubectl"),
+        os.environ.get("INCUMBENT_CRDS"),
+    )
+    if not kubeconfig or not kubectl or not theirs:
+        pytest.fail("this test needs a cluster and INCUMBENT_CRDS: run it by `make test-api`")
+    definitions = Definitions(Kube(kubectl, Path(kubeconfig), "default"), Path(theirs))
+    yield definitions
+    definitions.are_ours()
+
+
+@pytest.fixture
+def definitions(_definitions: Definitions) -> Definitions:
+    """Theirs, to begin with."""
+    _definitions.are_theirs()
+    return _definitions
+
+
+@pytest.fixture
+def controller(definitions: Definitions, kube: Kube, tmp_path: Path) -> Iterator[Controller]:
+    # After the definitions: a controller that starts beside a change of them would be asked two things at once.
+    assert definitions
+    controller = Controller(kube, tmp_path / "controller.log")
+    controller.start()
+    yield controller
+    controller.kill()
+
+
+def _ready_workers(kube: Kube, group: str) -> set[str]:
+    ready = {"type": "Ready", "status": "True"}
+    return {
+        pod["metadata"]["name"]
+        for pod in kube.workers(group)
+        if any(ready.items() <= condition.items() for condition in pod["status"].get("conditions", []))
+    }
+
+
+def _wait_for_workers(kube: Kube, cluster: str, number: int) -> set[str]:
+    """By the Pods, as no status tells; returns their names."""
+    group = f"{cluster}-default"
+    eventually(lambda: len(_ready_workers(kube, group)) == number, f"{cluster} has {number} ready workers")
+    return _ready_workers(kube, group)
+
+
+def _wait_for_phase(kube: Kube, cluster: str, phase: str = "Running") -> None:
+    def look() -> bool:
+        return bool((kube.get("daskcluster", cluster) or {}).get("status", {}).get("phase") == phase)
+
+    eventually(look, f"{cluster} is {phase}")
+
+
+def _create(kube: Kube, *manifests: Manifest) -> None:
+    kube.run("create", "--validate=false", "--filename", "-", stdin="\n".join(map(json.dumps, manifests)))
+
+
+def _changed(manifest: dict[str, Any], change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    change(manifest)
+    return manifest
+
+
+def _dask(kind: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": "kubernetes.dask.org/v1", "kind": kind, "metadata": {"name": name}, **fields}
+
+
+def _writes(kube: Kube) -> float:
+    """How many requests to write Dask objects the API server has had, also such as changed nothing or were refused."""
+    counted = re.compile(
+        r'^apiserver_request_total\{(?=.*group="kubernetes\.dask\.org")(?!.*verb="(?:GET|LIST|WATCH)").*\} (\S+)$',
+        re.MULTILINE,
+    )
+    return sum(map(float, counted.findall(kube.run("get", "--raw", "/metrics"))))
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_cluster_comes_up_and_scales(kube: Kube) -> None:
+    kube.apply(dask_cluster("old", 3, pods=ON_FAKE_NODES))
+    _wait_for_workers(kube, "old", 3)
+    _wait_for_phase(kube, "old")
+    header, row = kube.run("get", "daskclusters").splitlines()
+    assert header.split()[:3] == ["NAME", "WORKERS", "STATUS"]
+    assert row.split()[:3] == ["old", "3", "Running"]
+    kube.run("scale", "--replicas=4", "daskcluster", "old")
+    _wait_for_workers(kube, "old", 4)
+    kube.run("scale", "--replicas=5", "daskworkergroup", "old-default")
+    _wait_for_workers(kube, "old", 5)
+    kube.run("patch", "daskcluster", "old", "--type=merge", "--patch", '{"spec":{"worker":{"replicas":6}}}')
+    _wait_for_workers(kube, "old", 6)
+
+
+def test_no_workers_name_is_given_twice(kube: Kube, controller: Controller) -> None:
+    kube.apply(dask_cluster("old", 3, pods=ON_FAKE_NODES))
+    seen = _wait_for_workers(kube, "old", 3)
+    for round_ in range(1, 4):
+        ordinals = {
+            p["metadata"]["name"]: int(p["metadata"]["annotations"][ORDINAL]) for p in kube.workers("old-default")
+        }
+        newest = max(ordinals, key=lambda name: ordinals[name])
+
+        def noted(least: int = ordinals[newest]) -> bool:
+            group = kube.get("daskworkergroup", "old-default") or {}
+            return int(group["metadata"]["annotations"].get(LAST_ORDINAL, -1)) >= least
+
+        eventually(noted, f"ordinal {ordinals[newest]} is noted on the group")
+        if round_ % 2:
+            controller.kill()
+        # At once, as where a node is gone: nobody sees it leave.
+        kube.run("delete", "pod", newest, "--force", "--grace-period=0")
+        if round_ % 2:
+            controller.start()
+        eventually(lambda newest=newest: newest not in kube.names("pods"), "the lost worker is gone")  # type: ignore[misc]
+        seen |= _wait_for_workers(kube, "old", 3)
+        assert len(seen) == 3 + round_
+
+
+def test_a_jobs_worker_that_is_lost_is_not_followed_by_its_namesake(kube: Kube, controller: Controller) -> None:
+    kube.apply(dask_job("job", 1, pods=ON_FAKE_NODES))
+    (first,) = _wait_for_workers(kube, "job", 1)
+    _wait_for_job(kube, "job", "Running")
+    controller.kill()
+    kube.run("delete", "pod", first, "--force", "--grace-period=0")
+    controller.start()
+    (second,) = _wait_for_workers(kube, "job", 1)
+    assert second != first
+
+
+def _end(kube: Kube, job: str) -> None:
+    """The runner's program ends with success."""
+    status = json.dumps({"status": {"phase": "Succeeded"}})
+    kube.run("patch", "pod", f"{job}-runner", "--subresource=status", "--type=merge", "--patch", status)
+
+
+def _wait_for_job(kube: Kube, job: str, status: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        seen: dict[str, Any] = (kube.get("daskjob", job) or {}).get("status", {})
+        return seen if seen.get("jobStatus") == status else None
+
+    found = eventually(look, f"DaskJob {job} is {status}")
+    assert found
+    return found
+
+
+def test_jobs_end(kube: Kube, controller: Controller) -> None:
+    once = dask_job("once", 0, pods=ON_FAKE_NODES)
+    once["spec"]["job"]["spec"]["restartPolicy"] = "Never"
+    kube.apply(dask_job("job", 1, pods=ON_FAKE_NODES), dask_job("killed", 0, pods=ON_FAKE_NODES), once)
+    for name in ("job", "killed", "once"):
+        running = _wait_for_job(kube, name, "Running")
+        assert running["clusterName"] == name
+        assert running["startTime"]
+    _end(kube, "job")
+    assert _wait_for_job(kube, "job", "Successful")["endTime"]
+    eventually(lambda: (kube.get("daskjob", "once") or {})["status"].get("jobRunnerPodName"), "the runner is noted")
+    controller.kill()
+    _end(kube, "killed")
+    kube.run("delete", "pod", "once-runner", "--force", "--grace-period=0")
+    controller.start()
+    _wait_for_job(kube, "killed", "Successful")
+    _wait_for_job(kube, "once", "Failed")
+    eventually(lambda: not kube.names("daskclusters"), "the clusters go with their jobs' ends")
+
+
+@pytest.mark.usefixtures("controller")
+def test_autoscalers_keep_their_bounds(kube: Kube) -> None:
+    def replicas() -> int:
+        return int((kube.get("daskworkergroup", "bound-default") or {})["spec"]["worker"]["replicas"])
+
+    kube.apply(dask_cluster("bound", 1, pods=ON_FAKE_NODES), dask_autoscaler("bound", "bound", 2, 5))
+    _wait_for_workers(kube, "bound", 2)
+    kube.run("scale", "--replicas=9", "daskworkergroup", "bound-default")
+    eventually(lambda: replicas() == 5, "never above maximum")
+    kube.run("delete", "daskautoscaler", "bound")
+    # These definitions take it; ours would not.
+    _create(kube, dask_autoscaler("wrong", "bound", 7, 2))
+    eventually(lambda: replicas() != 5, "the bounds that contradict each other hold somehow")
+    assert replicas() == 2
+
+
+@pytest.mark.usefixtures("controller")
+def test_nothing_is_written_while_nothing_happens(kube: Kube) -> None:
+    kube.apply(dask_cluster("idle", 3, pods=ON_FAKE_NODES), dask_job("job", 1, pods=ON_FAKE_NODES))
+    kube.apply(worker_group("second", "idle", 1, ON_FAKE_NODES), worker_group("stray", "nowhere", 1, ON_FAKE_NODES))
+    kube.apply(dask_autoscaler("bound", "idle", 1, 5), dask_autoscaler("waiting", "nowhere", 1, 5))
+    _wait_for_workers(kube, "idle", 3)
+    _wait_for_phase(kube, "idle")
+    _wait_for_job(kube, "job", "Running")
+    counts = [_writes(kube)]
+    since = time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal since
+        counts.append(_writes(kube))
+        if counts[-1] != counts[-2]:
+            since = time.monotonic()
+        return time.monotonic() > since + QUIET
+
+    eventually(quiet, f"nothing is written for {QUIET:.0f} s")
+    # What waited to be written: the last state of each of them, once.
+    assert counts[-1] - counts[0] <= 10
+
+
+def test_our_definitions_may_come_while_the_controller_runs(
+    kube: Kube, definitions: Definitions, controller: Controller
+) -> None:
+    kube.apply(dask_cluster("moved", 3, pods=ON_FAKE_NODES), dask_job("job", 0, pods=ON_FAKE_NODES))
+    before = _wait_for_workers(kube, "moved", 3)
+    _wait_for_phase(kube, "moved")
+    _wait_for_job(kube, "job", "Running")
+    definitions.are_ours()
+    kube.run("scale", "--replicas=4", "daskcluster", "moved")
+    kube.wait_for_workers("moved", 4)
+    assert before < _ready_workers(kube, "moved-default")
+    status = (kube.get("daskworkergroup", "moved-default") or {})["status"]
+    assert status["lastOrdinal"] == 3
+    kube.apply(dask_cluster("new", 1, pods=ON_FAKE_NODES))
+    kube.wait_for_workers("new", 1)
+    _end(kube, "job")
+    _wait_for_job(kube, "job", "Successful")
+    assert controller.stop() == 0
+
+
+def test_a_status_appears_with_the_next_start_once_the_definitions_have_one(
+    kube: Kube, definitions: Definitions, controller: Controller
+) -> None:
+    kube.apply(dask_cluster("moved", 1, pods=ON_FAKE_NODES), dask_autoscaler("waiting", "nowhere", 1, 5))
+    _wait_for_workers(kube, "moved", 1)
+    _wait_for_phase(kube, "moved")
+    definitions.are_ours()
+    # As an upgrade of the chart does, which brings both.
+    controller.stop()
+    controller.start()
+    kube.wait_for_condition("daskautoscaler", "waiting", "ScalingActive", "ClusterNotFound", 20)
+    kube.wait_for_workers("moved", 1, 20)
+
+
+HALF_VALID = (
+    _dask("DaskWorkerGroup", "no-spec"),
+    _dask("DaskWorkerGroup", "null-spec", spec=None),
+    _dask("DaskWorkerGroup", "no-cluster", spec={"cluster": "", "worker": {"spec": {"containers": []}}}),
+    worker_group("g" * 100, "no-service", 1, ON_FAKE_NODES),
+    _dask("DaskAutoscaler", "no-spec"),
+    _dask("DaskAutoscaler", "negative", spec={"cluster": "nowhere", "minimum": -5, "maximum": -1}),
+    _dask("DaskJob", "no-spec"),
+    _dask("DaskJob", "null-spec", spec=None),
+    _changed(dask_job("no-program", 0, pods=ON_FAKE_NODES), lambda job: job["spec"].update(job={})),
+    _changed(dask_cluster("no-worker", 1), lambda c: c["spec"]["worker"]["spec"].update(containers=[])),
+    _changed(dask_cluster("no-scheduler", 0), lambda c: c["spec"]["scheduler"]["spec"].update(containers=[])),
+    _changed(dask_cluster("no-service", 0), lambda c: c["spec"]["scheduler"].update(service={})),
+    _changed(
+        dask_cluster("nulls", 1, pods=ON_FAKE_NODES),
+        lambda c: (
+            c["spec"].update(idleTimeout=-5),
+            c["spec"]["worker"].update(replicas=None, metadata={"labels": {"a": None}, "annotations": None}),
+            c["spec"]["scheduler"].update(metadata=None),
+        ),
+    ),
+    dask_cluster("dotted.name", 0, pods=ON_FAKE_NODES),
+    dask_cluster("l" * 60, 1, pods=ON_FAKE_NODES),
+)
+SAID = {
+    ("DaskCluster", "no-worker"): "containers: Required",
+    ("DaskCluster", "no-scheduler"): "containers: Required",
+    ("DaskCluster", "no-service"): "spec.ports: Required",
+    ("DaskCluster", "dotted.name"): "must not contain dots",
+    ("DaskCluster", "l" * 60): "no more than 63",
+    ("DaskWorkerGroup", "g" * 100): "no more than 63",
+    ("DaskWorkerGroup", "no-spec"): 'no DaskCluster ""',
+    ("DaskJob", "no-spec"): "spec.scheduler: Required",
+    ("DaskJob", "null-spec"): "spec.scheduler: Required",
+    ("DaskJob", "no-program"): "containers: Required",
+}
+
+
+def test_what_is_half_valid_is_said_and_stops_nothing_else(
+    kube: Kube, definitions: Definitions, controller: Controller
+) -> None:
+    _create(kube, dask_cluster("sound", 1, pods=ON_FAKE_NODES), *HALF_VALID)
+    _wait_for_workers(kube, "sound", 1)
+    _wait_for_workers(kube, "nulls", 1)
+
+    def unsaid() -> list[str]:
+        said = {about: " ".join(message for *_, message in kube.events(*about)) for about in SAID}
+        return [name for (kind, name), sentence in SAID.items() if sentence not in said[kind, name]]
+
+    eventually(lambda: not unsaid(), f"an Event each; none yet about {unsaid()}")
+    controller.kill()
+    definitions.are_ours()
+    controller.start()
+    for (kind, name), sentence in SAID.items():
+        eventually(
+            lambda kind=kind, name=name: kube.condition(kind, name, "Degraded").get("status") == "True",  # type: ignore[misc]
+            f"{kind} {name} is Degraded",
+        )
+        assert sentence in kube.condition(kind, name, "Degraded")["message"]
+    kube.wait_for_condition("daskautoscaler", "no-spec", "ScalingActive", "ClusterNotFound")
+    kube.wait_for_workers("sound", 1)
+    kube.wait_for_workers("nulls", 1)
+    kube.run("scale", "--replicas=2", "daskcluster", "sound")
+    kube.wait_for_workers("sound", 2)

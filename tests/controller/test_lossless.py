@@ -1,0 +1,15 @@
+"""A few of the scale-downs under load of which tests/perf/scale_down.py measures many."""
+
+from __future__ import annotations
+
+import pytest
+from tests.perf.scale_down import ROUTES, scale_downs
+
+
+@pytest.mark.parametrize("by", sorted(ROUTES))
+def test_scale_downs_under_load_lose_nothing_and_hit_nobody_else(by: str) -> None:
+    tally = scale_downs(5, by)
+    assert tally.scale_downs >= 5
+    assert tally.workers_deleted == tally.retired > 0, "each was retired before it was deleted"
+    assert (tally.lost, tally.wrong_group, tally.too_many, tally.sums_wrong) == (0, 0, 0, 0)
+    assert tally.sums_right > 0, "there was load"

@@ -1,0 +1,155 @@
+"""A Dask client in the cluster that goes on for as long as a test does.
+
+It puts random results on workers and says their digests: a result that was lost and computed again has another one. And
+it keeps workers busy meanwhile with sums whose answers it checks.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.kube import Kube
+
+PATIENCE = 180.0
+PROGRAM = """
+import hashlib, json, os, sys, threading, time
+from distributed import Client, wait
+
+def result(number):
+    return os.urandom(100_000)
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+def slow_square(number, seconds):
+    time.sleep(seconds)
+    return number * number
+
+class Load(threading.Thread):
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.right, self.wrong, self.error, self.over = 0, 0, "", threading.Event()
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                answer = squares(60, 0.05)
+                self.right += answer
+                self.wrong += not answer
+        except Exception as error:
+            self.error = repr(error)
+
+def squares(number, seconds):
+    parts = client.map(slow_square, range(number), seconds=seconds, pure=False)
+    return client.submit(sum, parts).result() == sum(n * n for n in range(number))
+
+def hold(key, number, workers):
+    info = client.scheduler_info(n_workers=-1)["workers"]
+    places = workers or sorted(info)
+    held[key] = [
+        client.submit(result, n, pure=False, workers=[places[n % len(places)]]) for n in range(number)
+    ]
+    wait(held[key])
+    names = {name for who in client.who_has(held[key]).values() for name in who}
+    return {"digests": digests(key), "holders": sorted(str(info[name]["name"]) for name in names)}
+
+def digests(key):
+    return client.gather(client.map(digest, held[key], pure=False))
+
+def answer(do, **arguments):
+    global load
+    if do == "wait":
+        client.wait_for_workers(arguments["number"], timeout=arguments["seconds"])
+    elif do == "hold":
+        return hold(**arguments)
+    elif do == "digests":
+        return digests(**arguments)
+    elif do == "squares":
+        return squares(**arguments)
+    elif do == "load":
+        load = Load()
+        load.start()
+    elif do == "rest":
+        load.over.set()
+        load.join()
+        return {"right": load.right, "wrong": load.wrong, "error": load.error}
+
+held, load = {}, None
+with Client(sys.argv[1], timeout="60s") as client:
+    print("{}", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(answer(**json.loads(line))), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Results on workers: their digests, and the names of the workers that hold them."""
+
+    digests: list[str]
+    holders: list[str]
+
+
+class Session:
+    """One client in the Pod `client`, of the cluster at an address."""
+
+    def __init__(self, kube: Kube, address: str, log: Path) -> None:
+        command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "--namespace", kube.namespace]
+        command += ["exec", "--stdin", "client", "--", "python", "-u", "-c", PROGRAM, address]
+        self._log = log
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0
+            )
+        self.answer("connect")
+
+    def wait_for_workers(self, number: int) -> None:
+        self.ask("wait", number=number, seconds=PATIENCE)
+
+    def hold(self, number: int, key: str = "results", workers: Sequence[str] = ()) -> Held:
+        """Puts results on all workers in turn, or on those named."""
+        return Held(**self.ask("hold", key=key, number=number, workers=list(workers)))
+
+    def digests(self, key: str = "results") -> list[str]:
+        found: list[str] = self.ask("digests", key=key)
+        return found
+
+    def load(self) -> None:
+        """Keeps all workers busy until `rest`."""
+        self.ask("load")
+
+    def rest(self) -> int:
+        """How many sums were right since `load`. Fails if one was not."""
+        done = self.ask("rest")
+        assert (done["wrong"], done["error"]) == (0, ""), done
+        return int(done["right"])
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        self.begin(do, **arguments)
+        return self.answer(do)
+
+    def begin(self, do: str, **arguments: Any) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+
+    def answer(self, what: str) -> Any:
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        line = self._process.stdout.readline() if ready else b""
+        if not line:
+            raise AssertionError(f"no answer to `{what}` within {PATIENCE:.0f} s: {self._log.read_text()[-2000:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        # The program in the Pod ends with its input.
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe
+            pipe.close()

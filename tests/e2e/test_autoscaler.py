@@ -1,0 +1,51 @@
+"""An adaptive cluster grows with its work and shrinks after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.e2e.conftest import Image
+from tests.e2e.session import Session
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import dask_autoscaler, dask_cluster
+
+TASKS, SECONDS = 600, 0.4
+
+
+@pytest.mark.timeout(400)
+def test_a_cluster_goes_from_one_to_eight_and_back_with_every_result(
+    kube: Kube, session: Callable[[str], Session], dask_image: Image
+) -> None:
+    kube.apply(dask_cluster("adaptive", 1, image=str(dask_image)))
+    soon = {"scaleDown": {"stabilizationWindowSeconds": 3}}
+    kube.apply(dask_autoscaler("adaptive", "adaptive", 1, 8, behavior=soon))
+    kube.wait_for_workers("adaptive", 1, 120)
+    dask = session("adaptive")
+    wanted: set[int] = set()
+
+    def replicas() -> int:
+        number = int((kube.get("daskworkergroup", "adaptive-default") or {})["spec"]["worker"]["replicas"])
+        wanted.add(number)
+        return number
+
+    dask.begin("squares", number=TASKS, seconds=SECONDS)
+    eventually(lambda: replicas() == 8, "eight workers are wanted", 60)
+    row = kube.run("get", "daskautoscaler", "adaptive")
+    head, values = (line.split() for line in row.splitlines())
+    assert head[:5] == ["NAME", "CLUSTER", "MINIMUM", "MAXIMUM", "CURRENT"]
+    assert values[:4] == ["adaptive", "adaptive", "1", "8"]
+    assert 1 <= int(values[4]) <= 8
+    assert dask.answer("squares") is True
+    dask.wait_for_workers(4)
+    results = dask.hold(100)
+    assert len(results.holders) >= 4
+    eventually(lambda: replicas() == 1 and len(kube.workers("adaptive-default")) == 1, "one worker", 120)
+    assert dask.digests() == results.digests
+    assert min(wanted) == 1
+    assert max(wanted) == 8
+    status = (kube.get("daskautoscaler", "adaptive") or {})["status"]
+    assert status["desiredReplicas"] == 1
+    assert "→ 1" in status["lastDecision"]
+    assert status["lastScaleTime"]
+    assert "→ 1" in kube.run("get", "daskautoscaler", "adaptive", "--no-headers")

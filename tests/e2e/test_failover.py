@@ -1,0 +1,62 @@
+"""Two controllers: one works, and when it goes the other does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, Helm, Image
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import dask_cluster
+
+RELEASE = "dask-operator"
+LEASE = f"{RELEASE}-dask-kubernetes-operator"
+SELECTOR = "app.kubernetes.io/name=dask-kubernetes-operator,app.kubernetes.io/component=controller"
+WHERE = ("--namespace", OPERATOR_NAMESPACE)
+
+
+def _controllers(kube: Kube) -> set[str]:
+    """The Pods of the controller that are ready and not on their way out."""
+    ready = '{range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.name}{"\\n"}{end}'
+    going = '{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{"\\n"}{end}'
+    named = [
+        set(kube.run(*WHERE, "get", "pods", "--selector", SELECTOR, "--output", f"jsonpath={path}").split())
+        for path in (ready, going)
+    ]
+    return named[0] - named[1]
+
+
+def _leader(kube: Kube) -> str:
+    """The Pod that holds the Lease; empty if none does."""
+    holder = kube.run(*WHERE, "get", "lease", LEASE, "--output", "jsonpath={.spec.holderIdentity}")
+    return next((pod for pod in _controllers(kube) if holder.startswith(pod)), "")
+
+
+@pytest.fixture
+def two_controllers(kube: Kube, helm: Helm) -> Iterator[None]:
+    chart = str(CHARTS / "dask-kubernetes-operator")
+    scale = ("upgrade", RELEASE, chart, *WHERE, "--reuse-values", "--wait", "--set")
+    helm.run(*scale, "replicas=2")
+    eventually(lambda: len(_controllers(kube)) == 2, "two controllers are ready")
+    yield
+    helm.run(*scale, "replicas=1")
+    eventually(lambda: len(_controllers(kube)) == 1, "one controller is left")
+
+
+@pytest.mark.parametrize("how", [("--grace-period=0", "--force"), ()], ids=["killed", "told to go"])
+@pytest.mark.usefixtures("two_controllers")
+def test_when_the_leader_goes_clusters_are_reconciled_by_the_other(
+    kube: Kube, dask_image: Image, how: tuple[str, ...]
+) -> None:
+    kube.apply(dask_cluster("kept", 1, image=str(dask_image)))
+    kube.wait_for_workers("kept", 1, 120)
+    before = {pod["metadata"]["uid"] for pod in kube.objects("pods")}
+    leader = eventually(lambda: _leader(kube), "a leader")
+    (standby,) = _controllers(kube) - {leader}
+    kube.run(*WHERE, "delete", "pod", leader, "--wait=false", *how)
+    kube.run("scale", "--replicas=2", "daskworkergroup", "kept-default")
+    kube.wait_for_workers("kept", 2)
+    assert eventually(lambda: _leader(kube), "a leader") == standby
+    pods = kube.objects("pods")
+    assert len(pods) == 3
+    assert before < {pod["metadata"]["uid"] for pod in pods}

@@ -1,0 +1,119 @@
+"""DaskJobs with real programs on real clusters: how they end, and what is left of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.e2e.conftest import Image
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import dask_job
+
+DOCUMENTED = Path(__file__).parents[1] / "examples" / "job.yaml"
+PHASES = ["", "JobCreated", "ClusterCreated", "Running", "Successful"]
+# The client is told nothing: it finds its cluster by what is in its environment.
+COMPUTE = "from dask.distributed import Client; client = Client(); print(client.submit(sum, range(1000)).result())"
+SUM = "499500"
+# A worker that is told to end while it starts does not hear it.
+AT_ONCE = {"terminationGracePeriodSeconds": 0}
+
+
+def _status(kube: Kube, job: str) -> dict[str, Any]:
+    status: dict[str, Any] = (kube.get("daskjob", job) or {}).get("status", {})
+    return status
+
+
+def _wait_for(kube: Kube, job: str, phase: str, seconds: float = 120.0) -> list[str]:
+    """The phases that were seen until this one."""
+    seen: list[str] = []
+
+    def look() -> bool:
+        now = str(_status(kube, job).get("jobStatus", ""))
+        if [now] != seen[-1:]:
+            seen.append(now)
+        return now == phase
+
+    eventually(look, f"DaskJob {job} is {phase}", seconds)
+    return seen
+
+
+def _cluster_goes(kube: Kube, job: str) -> None:
+    """All is gone but what the runner leaves."""
+    eventually(
+        lambda: kube.names("pods", f"dask.org/cluster-name={job}") <= {f"{job}-runner"} and not kube.names("services"),
+        f"the cluster of DaskJob {job} is gone",
+    )
+    assert not kube.names("daskclusters") | kube.names("daskworkergroups") | kube.names("deployments")
+
+
+def _metadata(key: str, value: str) -> dict[str, dict[str, str]]:
+    return {"labels": {key: value}, "annotations": {f"{key}.example.com": value}}
+
+
+def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, dask_image: Image) -> None:
+    job = yaml.safe_load(DOCUMENTED.read_text().replace("ghcr.io/dask/dask:2026.8.0-py3.13", str(dask_image)))
+    job["spec"]["job"]["spec"]["containers"][0]["args"] = ["python", "-c", COMPUTE]
+    job["metadata"] = {"name": "simple-job", **_metadata("from", "job")}
+    job["spec"]["job"]["metadata"] = _metadata("only", "runner")
+    job["spec"]["cluster"]["metadata"] = _metadata("only", "cluster")
+    kube.apply(job)
+    cluster = eventually(lambda: kube.get("daskcluster", "simple-job"), "the job's cluster") or {}
+    seen = _wait_for(kube, "simple-job", "Successful")
+    assert seen == sorted(seen, key=PHASES.index)
+    assert "Running" in seen
+    status, runner = _status(kube, "simple-job"), kube.get("pod", "simple-job-runner") or {}
+    assert (status["clusterName"], status["jobRunnerPodName"]) == ("simple-job", "simple-job-runner")
+    assert status["startTime"] < status["endTime"]
+    assert runner["status"]["phase"] == "Succeeded"
+    assert "Completed" in kube.run("get", "pod", "simple-job-runner")
+    assert SUM in kube.run("logs", "simple-job-runner").split()
+    for child, only in ((cluster, "cluster"), (runner, "runner")):
+        labels, annotations = child["metadata"]["labels"], child["metadata"]["annotations"]
+        assert labels.items() >= {"from": "job", "only": only, "dask.org/cluster-name": "simple-job"}.items()
+        assert annotations.items() >= {"from.example.com": "job", "only.example.com": only}.items()
+    assert runner["metadata"]["labels"]["dask.org/component"] == "job-runner"
+    _cluster_goes(kube, "simple-job")
+    kube.run("delete", "daskjob", "simple-job")
+    eventually(lambda: not kube.names("pods"), "the runner goes with the job")
+
+
+def test_a_job_whose_program_fails_too_often_has_failed(kube: Kube, dask_image: Image) -> None:
+    job = dask_job("failing", 1, program="raise SystemExit(7)", image=str(dask_image), pods=AT_ONCE, backoffLimit=1)
+    kube.apply(job)
+    _wait_for(kube, "failing", "Failed")
+    message = kube.wait_for_condition("daskjob", "failing", "Failed", "BackoffLimitExceeded")
+    assert "exit code 7" in message
+    assert _status(kube, "failing")["endTime"]
+    _cluster_goes(kube, "failing")
+
+
+def test_a_job_that_must_not_be_tried_again_has_failed_at_once(kube: Kube, dask_image: Image) -> None:
+    job = dask_job("once", 1, program="raise SystemExit(7)", image=str(dask_image), pods=AT_ONCE)
+    job["spec"]["job"]["spec"]["restartPolicy"] = "Never"
+    kube.apply(job)
+    _wait_for(kube, "once", "Failed")
+    assert "exit code 7" in kube.wait_for_condition("daskjob", "once", "Failed", "RunnerFailed")
+    _cluster_goes(kube, "once")
+    assert (kube.get("pod", "once-runner") or {})["status"]["phase"] == "Failed"
+
+
+def test_a_job_that_takes_too_long_has_failed(kube: Kube, dask_image: Image) -> None:
+    program = "import time; time.sleep(3600)"
+    kube.apply(dask_job("late", 1, program=program, image=str(dask_image), pods=AT_ONCE, activeDeadlineSeconds=15))
+    assert "Running" in _wait_for(kube, "late", "Failed")
+    kube.wait_for_condition("daskjob", "late", "Failed", "DeadlineExceeded")
+    _cluster_goes(kube, "late")
+    eventually(lambda: not kube.names("pods"), "a runner that is not to go on is stopped")
+
+
+def test_a_job_that_loses_its_runner_starts_another_and_succeeds(kube: Kube, dask_image: Image) -> None:
+    program = f"import time; time.sleep(4); {COMPUTE}"
+    kube.apply(dask_job("losing", 1, program=program, image=str(dask_image)))
+    _wait_for(kube, "losing", "Running")
+    # As when its node is gone: the Pod is no longer there, and nobody has seen it end.
+    kube.run("delete", "pod", "losing-runner", "--force", "--grace-period=0")
+    _wait_for(kube, "losing", "Successful")
+    assert _status(kube, "losing")["failed"] == 1
+    assert SUM in kube.run("logs", "losing-runner").split()
+    _cluster_goes(kube, "losing")

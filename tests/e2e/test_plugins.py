@@ -1,0 +1,54 @@
+"""An image that is made from the operator's, with plugins: installed as the documentation says, it runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, Helm, Image
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import dask_cluster
+
+RULES = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch", "patch"]}]
+
+
+@pytest.fixture
+def with_plugins(helm: Helm) -> Iterator[None]:
+    """The operator's release with the image of the plugins, and with what they need."""
+    image = Image.from_environment("PLUGIN_IMAGE")
+    release = ("dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+    settings = ["--set-string", f"image.name={image.name}", "--set-string", f"image.tag={image.tag}"]
+    settings += ["--set-json", f"rbac.extraRules={json.dumps(RULES)}"]
+    helm.run("upgrade", *release, str(CHARTS / "dask-kubernetes-operator"), "--reuse-values", *settings)
+    yield
+    helm.run("rollback", *release)
+
+
+def _annotation(kube: Kube, kind: str, name: str, annotation: str) -> str:
+    found = (kube.get(kind, name) or {}).get("metadata", {})
+    return str((found.get("annotations") or {}).get(annotation, ""))
+
+
+@pytest.mark.usefixtures("with_plugins")
+def test_plugins_in_an_image_made_from_the_operators(kube: Kube, dask_image: Image) -> None:
+    kube.run("create", "configmap", "watched")
+    kube.run("label", "configmap", "watched", "example.com/watched=yes")
+    kube.apply(dask_cluster("simple", 1, image=str(dask_image)))
+    host = f"simple-scheduler.{kube.namespace}.example.com"
+    eventually(
+        lambda: _annotation(kube, "service", "simple-scheduler", "example.com/host") == host, "the plugin's annotation"
+    )
+    eventually(lambda: ("Normal", "Greeted", "hello simple") in kube.events("DaskCluster", "simple"), "the greeting")
+    eventually(lambda: _annotation(kube, "configmap", "watched", "example.com/seen") == "yes", "what extraRules permit")
+    kube.wait_for_workers("simple", 1, 120)
+    operator = (
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "logs",
+        "--selector",
+        "app.kubernetes.io/name=dask-kubernetes-operator",
+    )
+    log = kube.run(*operator, "--tail", "-1")
+    assert "plugin does_not_import (faulty_plugin.does_not_import) does not import; the controller works" in log
+    assert "Handler 'raises' failed permanently: this plugin does not work" in log

@@ -1,0 +1,337 @@
+"""Scale-downs under load, one after another: what they lose, and whom they hit that was not to go.
+
+    python tests/perf/scale_down.py [--rounds 1000] [--by http|rpc] [--seed 1]
+
+The whole controller works on an API server in memory, whose worker Pods are real Dask workers in this process. It asks
+a real scheduler in a process of its own. Two groups of workers hold random results while sums are computed on them; in
+each round one group or both are scaled. A result that was lost and computed again has another digest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dask
+from distributed import Client, Worker
+from tests.support.builders import NOON, raw_cluster, raw_group, raw_pod
+from tests.support.dask import WITHOUT_API
+from tests.support.fake_api import FakeApi, connected
+from tests.support.wait import until
+
+from dask_operator.actions import GROUP, POD
+from dask_operator.api import Api
+from dask_operator.build import HTTP_ROUTES
+from dask_operator.names import CLUSTER_LABEL, COMPONENT_LABEL, GROUP_LABEL
+from dask_operator.operator import Operator
+from dask_operator.plan.conditions import rfc3339
+from dask_operator.scope import Scope
+from dask_operator.settings import Settings
+
+ROUTES = {"http": HTTP_ROUTES, "rpc": WITHOUT_API}
+GROUPS = ("simple-default", "simple-extra")
+LARGEST_GROUP = 4
+RESULTS = 40
+RENEWED = 10
+PATIENCE = 60.0
+
+logger = logging.getLogger("scale_down")
+
+
+@dataclass
+class Tally:
+    """What happened. `lost`: results; `wrong_group` and `too_many`: workers deleted that were not to go."""
+
+    scale_downs: int = 0
+    workers_deleted: int = 0
+    results_checked: int = 0
+    lost: int = 0
+    wrong_group: int = 0
+    too_many: int = 0
+    retired: int = 0
+    refused: int = 0
+    sums_right: int = 0
+    sums_wrong: int = 0
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {f.name.replace('_', ' '):<16} {getattr(self, f.name):>7}" for f in fields(self))
+
+
+def scale_downs(rounds: int, by: str = "http", seed: int = 1) -> Tally:
+    """At least so many scale-downs, with a scheduler that is asked `by` http or rpc."""
+    quick = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
+    with (
+        dask.config.set(quick),
+        TemporaryDirectory() as folder,
+        _scheduler(Path(folder), ROUTES[by]) as (address, port),
+    ):
+        return asyncio.run(_measure(rounds, address, port, random.Random(seed), folder))
+
+
+async def _measure(rounds: int, address: str, port: int, chance: random.Random, folder: str) -> Tally:
+    tally = Tally()
+    with _counting_retirements(tally):
+        async with connected() as (fake, api), _kubelet(fake, address, folder) as kubelet, _operating(fake):
+            _declare(fake, address, port)
+            await kubelet.has(dict.fromkeys(GROUPS, LARGEST_GROUP))
+            async with Client(address, asynchronous=True, name="results") as client:  # type: ignore[no-untyped-call]
+                load = asyncio.create_task(_load(client, tally))
+                held = _Held(client)
+                sizes = dict.fromkeys(GROUPS, LARGEST_GROUP)
+                while tally.scale_downs < rounds and not load.done():
+                    await held.renew()
+                    sizes = await _round(api, kubelet, sizes, _other(sizes, chance), tally)
+                    tally.lost += await held.lost()
+                    tally.results_checked += RESULTS
+                    fake.requests.clear()
+                    logger.info("%d scale-downs, %d lost", tally.scale_downs, tally.lost)
+                load.cancel()
+                await asyncio.gather(load, return_exceptions=True)
+    return tally
+
+
+def _other(sizes: Mapping[str, int], chance: random.Random) -> dict[str, int]:
+    """Other sizes: of one group or of both, and not all of them 0, since somebody must take the results."""
+    wanted = {group: chance.randint(0, LARGEST_GROUP) for group in chance.sample(GROUPS, chance.choice((1, 2)))}
+    if not any({**sizes, **wanted}.values()):
+        return dict.fromkeys(GROUPS, LARGEST_GROUP)
+    return {**sizes, **wanted}
+
+
+async def _round(
+    api: Api, kubelet: _Kubelet, before: Mapping[str, int], after: dict[str, int], tally: Tally
+) -> dict[str, int]:
+    deleted = Counter(kubelet.deleted)
+    for group, number in after.items():
+        await api.patch(GROUP, "default", group, {"spec": {"worker": {"replicas": number}}})
+    await kubelet.has(after)
+    for group in GROUPS:
+        went, surplus = kubelet.deleted[group] - deleted[group], before[group] - after[group]
+        tally.scale_downs += surplus > 0
+        tally.workers_deleted += went
+        tally.wrong_group += went if surplus <= 0 else 0
+        tally.too_many += max(went - surplus, 0) if surplus > 0 else 0
+    return after
+
+
+class _Held:
+    """Results on the workers, and their digests. They stay, but for some that are made anew each time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._digests: dict[Any, str] = {}
+
+    async def renew(self) -> None:
+        kept = list(self._digests)[RENEWED:]
+        made = self._client.map(_result, range(RESULTS - len(kept)), pure=False)
+        fresh = dict(zip(made, await self._digested(made), strict=True))
+        self._digests = {future: self._digests[future] for future in kept} | fresh
+
+    async def lost(self) -> int:
+        """How many are others than they were."""
+        now = await self._digested(list(self._digests))
+        return sum(old != new for old, new in zip(self._digests.values(), now, strict=True))
+
+    async def _digested(self, futures: Sequence[Any]) -> list[str]:
+        digests = self._client.map(_digest, futures, pure=False)
+        found: list[str] = await self._client.gather(digests)  # type: ignore[no-untyped-call]
+        return found
+
+
+async def _load(client: Client, tally: Tally) -> None:
+    while True:
+        parts = client.map(_slow_square, range(16), pure=False)
+        answer = await client.submit(sum, parts, pure=False)
+        right = answer == sum(n * n for n in range(16))
+        tally.sums_right += right
+        tally.sums_wrong += not right
+
+
+def _result(_: int) -> bytes:
+    return os.urandom(20_000)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _slow_square(number: int) -> int:
+    time.sleep(0.005)
+    return number * number
+
+
+@dataclass
+class _Kubelet:
+    """Runs a Dask worker for each worker Pod, and ends it with its Pod. `deleted`: Pods, by group."""
+
+    fake: FakeApi
+    address: str
+    folder: str
+    deleted: Counter[str] = field(default_factory=Counter)
+    _tasks: dict[str, asyncio.Task[Worker]] = field(default_factory=dict)
+    _groups: dict[str, str] = field(default_factory=dict)
+    _ending: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        while True:
+            pods = {pod["metadata"]["uid"]: pod for pod in self._pods()}
+            for uid in self._tasks.keys() - pods.keys():
+                self.deleted[self._groups[uid]] += 1
+                self._ending.append(asyncio.create_task(self._end(self._tasks.pop(uid))))
+            for uid in pods.keys() - self._tasks.keys():
+                self._groups[uid] = pods[uid]["metadata"]["labels"][GROUP_LABEL]
+                self._tasks[uid] = asyncio.create_task(self._start(pods[uid]))
+            await asyncio.sleep(0.005)
+
+    async def has(self, wanted: Mapping[str, int]) -> None:
+        """Returns once each group has so many workers, all of them registered."""
+
+        def settled() -> bool:
+            pods = self._pods()
+            found = Counter(pod["metadata"]["labels"][GROUP_LABEL] for pod in pods)
+            running = all(pod["status"]["phase"] == "Running" for pod in pods)
+            return running and len(self._tasks) == len(pods) and all(found[group] == n for group, n in wanted.items())
+
+        await until(settled, f"workers: {dict(wanted)}", PATIENCE)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._ending, *map(self._end, self._tasks.values()))
+
+    async def _end(self, starting: asyncio.Task[Worker]) -> None:
+        await (await starting).close(executor_wait=False, nanny=False)
+
+    async def _start(self, pod: dict[str, Any]) -> Worker:
+        worker: Worker = await Worker(
+            self.address, name=pod["metadata"]["name"], nthreads=1, local_directory=self.folder, memory_limit=0
+        )
+        ready = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+        if self.fake.find(POD, pod["metadata"]["name"]):
+            self.fake.put({**pod, "status": {**ready, "startTime": rfc3339(_clock())}})
+        return worker
+
+    def _pods(self) -> list[dict[str, Any]]:
+        return [pod for pod in self.fake.objects(POD) if GROUP_LABEL in pod["metadata"]["labels"]]
+
+
+@asynccontextmanager
+async def _kubelet(fake: FakeApi, address: str, folder: str) -> AsyncIterator[_Kubelet]:
+    kubelet = _Kubelet(fake, address, folder)
+    task = asyncio.create_task(kubelet.run())
+    try:
+        yield kubelet
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await kubelet.close()
+
+
+@asynccontextmanager
+async def _operating(fake: FakeApi) -> AsyncIterator[None]:
+    task = asyncio.create_task(Operator(fake.login, Scope(), Settings(), clock=_clock).run(None))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _clock() -> float:
+    return NOON + time.monotonic()
+
+
+def _declare(fake: FakeApi, address: str, port: int) -> None:
+    """The cluster, its second group, and the Pod of its scheduler."""
+    cluster = raw_cluster(workers=LARGEST_GROUP)
+    ports = [
+        {"name": "tcp-comm", "port": int(address.rpartition(":")[2])},
+        {"name": "http-dashboard", "port": port},
+    ]
+    cluster["spec"]["scheduler"]["service"] |= {"clusterIP": "127.0.0.1", "ports": ports}
+    fake.put(cluster)
+    fake.put(raw_group(GROUPS[1], workers=LARGEST_GROUP))
+    labels = {CLUSTER_LABEL: "simple", COMPONENT_LABEL: "scheduler"}
+    running = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    scheduler = raw_pod(status=running)
+    scheduler["metadata"] |= {"name": "simple-scheduler-abc", "labels": labels, "uid": "uid-of-scheduler-pod"}
+    fake.put(scheduler)
+
+
+@contextmanager
+def _scheduler(folder: Path, routes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """A scheduler in a process of its own: its Dask address, and the port of its HTTP server."""
+    file = folder / "scheduler.json"
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", "tcp://127.0.0.1", "--port", "0"]
+    command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
+    with (folder / "scheduler.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not file.exists():
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise TimeoutError(f"no scheduler: {(folder / 'scheduler.log').read_text()}")
+                time.sleep(0.05)
+            identity = json.loads(file.read_text())
+            yield identity["address"], identity["services"]["dashboard"]
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def _counting_retirements(tally: Tally) -> Iterator[None]:
+    """Counts by what the controller logs."""
+
+    class Counting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "the scheduler retired" in record.msg and isinstance(record.args, tuple):
+                retired, kept = record.args[-2:]
+                tally.retired += int(str(retired))
+                tally.refused += int(str(kept))
+
+    source, handler = logging.getLogger("dask_operator.execute"), Counting()
+    before = source.level, source.propagate
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    source.addHandler(handler)
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.setLevel(before[0])
+        source.propagate = before[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=1000, help="how many scale-downs")
+    parser.add_argument("--by", choices=sorted(ROUTES), default="http", help="how the scheduler is asked")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logger.setLevel(logging.INFO)
+    began = time.monotonic()
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections to workers that were ended
+    tally = scale_downs(arguments.rounds, arguments.by, arguments.seed)
+    print(f"by {arguments.by}, in {time.monotonic() - began:.0f} s:\n{tally}")
+    if tally.lost or tally.wrong_group or tally.too_many or tally.sums_wrong:
+        raise SystemExit("something was lost, or somebody hit who was not to go")
+
+
+if __name__ == "__main__":
+    main()

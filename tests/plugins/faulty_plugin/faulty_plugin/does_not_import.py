@@ -1,0 +1,15 @@
+"""Registers a handler, and then does not import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+
+@kopf.on.create("daskcluster.kubernetes.dask.org")
+async def never_called(patch: kopf.Patch, **_: Any) -> None:
+    patch.metadata.annotations["example.com/never"] = "called"
+
+
+raise ModuleNotFoundError("No module named 'what_it_needs'")
