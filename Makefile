@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-versions bench lock
+.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-versions bench docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -16,7 +16,7 @@ demo-down: ## ends what `make demo` started
 test: ## everything below but bench
 	@$(TEST) lint unit charts api e2e migration versions
 
-lint: ## ruff, mypy, import contracts, shellcheck, actionlint
+lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
 
 unit: ## tests without a cluster
@@ -39,6 +39,9 @@ test-versions: ## both charts installed on the oldest and the newest supported K
 
 bench: ## speed beside the API server's own ceiling, as ratios; WHAT=writes, failover or scale_down for these
 	@ci/bench.sh $(WHAT)
+
+docs: ## the documentation as a site, in docs/build
+	@ci/docs.sh
 
 lock: ## resolves the Python dependencies anew and writes the locks
 	@ci/lock.sh

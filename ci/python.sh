@@ -1,26 +1,35 @@
 #!/usr/bin/env bash
-# python.sh: prints the folder of a virtual environment with exactly constraints.txt and our packages (editable), after
-# making it where the cache has none for this Python, this lock and this checkout.
+# python.sh [docs]: prints the folder of a virtual environment with exactly constraints.txt and our packages (editable),
+# or with exactly what builds the documentation, after making it where the cache has none for this Python, this lock and
+# this checkout.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
   die "Python 3.11 or newer with its venv module is needed: install it, then run this again."
-key=$({ python3 -VV; echo "$ROOT"; cat "$ROOT/constraints.txt" "$ROOT"/controller/pyproject.toml; } | sha256sum | cut -c1-12)
-venv=$CACHE/venv-$key
+case ${1:-} in
+  '') kind=venv lock=$ROOT/constraints.txt packages=("$ROOT/controller") ;;
+  docs) kind=docs lock=$ROOT/docs/requirements.txt packages=() ;;
+  *) die "there is no environment '$1': without an argument it is the one for development, and 'docs' is the other" ;;
+esac
+key=$({ python3 -VV; echo "$ROOT"; cat "$lock" "${packages[@]/%//pyproject.toml}"; } | sha256sum | cut -c1-12)
+venv=$CACHE/$kind-$key
 
 make_venv() {
+  local package
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --require-hashes -r "$ROOT/constraints.txt"
-  "$venv/bin/pip" install --no-deps --no-build-isolation --editable "$ROOT/controller"
+  "$venv/bin/pip" install --require-hashes -r "$lock"
+  for package in "${packages[@]}"; do
+    "$venv/bin/pip" install --no-deps --no-build-isolation --editable "$package"
+  done
   echo "$ROOT" > "$venv/complete"
 }
 
 # prune: an environment belongs to a checkout; those of checkouts that are gone, and older ones of this, are not needed
 prune() {
   local marker checkout
-  for marker in "$CACHE"/venv-*/complete; do
+  for marker in "$CACHE/$kind"-*/complete; do
     checkout=$(cat "$marker" 2>/dev/null) || continue
     [ "$(dirname "$marker")" = "$venv" ] || { [ -d "$checkout" ] && [ "$checkout" != "$ROOT" ]; } || rm -rf "$(dirname "$marker")"
   done
@@ -30,7 +39,7 @@ mkdir -p "$CACHE"
 exec 9> "$CACHE/venv.lock"
 flock 9
 if [ ! -f "$venv/complete" ]; then
-  step "python environment" make_venv >&2
+  step "python environment${1:+ for $1}" make_venv >&2
   prune
 fi
 echo "$venv"

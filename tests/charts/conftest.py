@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.support.tools import tool
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,8 +20,7 @@ Render = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture(scope="session")
 def helm() -> Path:
-    built = subprocess.run([ROOT / "ci/tools/build.sh", "helm"], check=True, capture_output=True, text=True)
-    return Path(built.stdout.strip()) / "helm"
+    return tool("helm")
 
 
 @pytest.fixture(scope="session")

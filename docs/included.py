@@ -1,0 +1,73 @@
+"""Pages of the documentation that stand elsewhere in the repository: `{include}` with links that stay right.
+
+A link in an included file is relative to that file. Where it names a file that has a page here it becomes a link to the
+page, and everything else of the repository is shown where the repository is published.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PUBLISHED = "https://github.com/dask/dask-kubernetes"
+
+_DIRECTIVE = re.compile(r"^```\{include\} (?P<path>\S+)\n(?P<options>(?::[a-z-]+: .*\n)*)```$", re.MULTILINE)
+_OPTION = re.compile(r"^:([a-z-]+): (.*)$", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def expanded(text: str, page: Path, pages: Mapping[Path, Path]) -> str:
+    """A page with the files that it includes. `pages` says which file of the repository has which page."""
+
+    def _text(directive: re.Match[str]) -> str:
+        source = (page.parent / directive["path"]).resolve()
+        part = _part(source.read_text(), dict(_OPTION.findall(directive["options"])), source)
+        return _LINK.sub(lambda link: f"]({_target(source, link[1], page, pages)}{link[2] or ''})", part)
+
+    return _DIRECTIVE.sub(_text, text)
+
+
+def included(docs: Path = DOCS) -> dict[Path, Path]:
+    """The file of the repository that a page shows as a whole, and the page."""
+    whole = (
+        ((page.parent / directive["path"]).resolve(), page)
+        for page in sorted(docs.rglob("*.md"))
+        for directive in _DIRECTIVE.finditer(page.read_text())
+        if not directive["options"]
+    )
+    return dict(whole)
+
+
+def _part(text: str, options: Mapping[str, str], source: Path) -> str:
+    for option, keep in (("start-after", -1), ("end-before", 0)):
+        if option in options:
+            before, marker, after = text.partition(options[option])
+            if not marker:
+                raise ValueError(f"{source} has no {options[option]!r}")
+            text = (before, after)[keep]
+    return text
+
+
+def _target(source: Path, link: str, page: Path, pages: Mapping[Path, Path]) -> str:
+    """What a link of an included file is on the page that includes it."""
+    target = (source.parent / link).resolve()
+    if target in pages or (target.suffix == ".md" and target.is_relative_to(DOCS)):
+        return os.path.relpath(pages.get(target, target), page.parent)
+    kind = "tree" if target.is_dir() else "blob"
+    return f"{PUBLISHED}/{kind}/main/{target.relative_to(ROOT)}"
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Makes it an extension of Sphinx."""
+    pages = included()
+
+    def _expand(_: Any, name: str, source: list[str]) -> None:
+        source[0] = expanded(source[0], DOCS / f"{name}.md", pages)
+
+    app.connect("source-read", _expand)
+    return {"parallel_read_safe": True}

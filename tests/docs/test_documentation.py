@@ -1,0 +1,212 @@
+"""What the documents tell users to type and to write is right: charts take the values, and schemas the manifests."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from ci.verify import crds
+from ci.verify.schemas import crd_kinds
+from docs.included import ROOT
+from jsonschema import Draft202012Validator
+
+OPERATOR = "dask-kubernetes-operator"
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "UPGRADING.md", "CONTRIBUTING.md")),
+    *sorted(ROOT.glob("charts/*/README.md")),
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "build" not in path.parts),
+]
+SCHEMAS = {kind.kind: kind.schema for crd in crds.load().values() for kind in crd_kinds(crd)}
+CODE = "\n".join(path.read_text() for path in (ROOT / "controller/dask_operator").rglob("*.py"))
+# What these flags of helm name is made by the reader.
+_READERS_FILE = "values.yaml"
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A block of code and the document that has it."""
+
+    document: Path
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document.relative_to(ROOT)}: {self.text.splitlines()[0]}"
+
+
+def _prose(document: Path) -> str:
+    return _BLOCK.sub("", document.read_text())
+
+
+def _blocks(*languages: str) -> list[Block]:
+    found = (Block(path, *block) for path in DOCUMENTS for block in _BLOCK.findall(path.read_text()))
+    return [block for block in found if block.language in languages]
+
+
+def _commands() -> Iterator[tuple[Path, list[str]]]:
+    """Every command, as words; those of a pipe one by one. In a block with prompts, lines without one are output."""
+    for block in _blocks("console"):
+        lines = block.text.replace("\\\n", " ").splitlines()
+        typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
+        for line in typed:
+            for words in _split(shlex.split(line, comments=True)):
+                yield block.document, words
+
+
+def _split(words: list[str]) -> Iterator[list[str]]:
+    command: list[str] = []
+    for word in [*words, "|"]:
+        if word in ("|", "&&", ">"):
+            yield command
+            command = []
+        else:
+            command.append(word)
+
+
+HELM = [
+    (document, words)
+    for document, words in _commands()
+    if words[:1] == ["helm"]
+    and words[1] in ("install", "upgrade", "template")
+    and any(word.startswith("charts/") for word in words)
+]
+
+
+def _schema_errors(manifest: dict[str, Any]) -> list[str]:
+    return [error.message for error in Draft202012Validator(SCHEMAS[manifest["kind"]]).iter_errors(manifest)]
+
+
+def _render(helm: Path, chart: str, *words: str) -> str:
+    """What is wrong, in helm's words; nothing if the chart takes the values."""
+    command = [str(helm), "template", "my-release", str(ROOT / "charts" / chart), "--kube-version", "1.33.0", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize(("document", "words"), HELM, ids=[" ".join(words[1:]) for _, words in HELM])
+def test_charts_take_the_values_of_every_command(helm: Path, document: Path, words: list[str]) -> None:
+    (chart,) = (word.removeprefix("charts/") for word in words if word.startswith("charts/"))
+    settings = [word for pair in pairwise(words) if pair[0].startswith("--set") for word in pair]
+    assert _render(helm, chart, *settings) == "", document
+    for flag, value in pairwise(words):
+        if flag in ("--values", "-f"):
+            assert value == _READERS_FILE or (ROOT / value).exists(), document
+
+
+@pytest.mark.parametrize("block", _blocks("yaml"), ids=str)
+def test_every_yaml_block_is_taken(helm: Path, tmp_path: Path, block: Block) -> None:
+    """A block is manifests, or a chart's values: in the chart's README.md, or where its first line says so."""
+    content = next(iter(yaml.safe_load_all(block.text)))
+    named = re.match(r"# values\.yaml of (\S+)\n", block.text)
+    chart = named[1] if named else block.document.parent.name if "charts" in block.document.parts else ""
+    if chart:
+        (tmp_path / "values.yaml").write_text(block.text)
+        assert _render(helm, chart, "--values", str(tmp_path / "values.yaml")) == ""
+    elif "kind" in content:
+        for manifest in yaml.safe_load_all(block.text):
+            assert manifest["kind"] not in SCHEMAS or _schema_errors(manifest) == []
+    else:
+        assert list(content) == ["dependencies"], "say whose values these are: `# values.yaml of CHART`"
+
+
+def test_every_document_has_its_commands_checked() -> None:
+    assert len(HELM) > 15
+    assert {OPERATOR, "dask-cluster"} <= {word.removeprefix("charts/") for _, words in HELM for word in words}
+
+
+def test_files_that_commands_name_are_there() -> None:
+    named = [
+        (document, word)
+        for document, words in _commands()
+        for word in words
+        if re.match(r"(charts|ci|docs|tests)/", word) and words[0] != "docker"
+    ]
+    assert len(named) > 20
+    assert [(document.name, word) for document, word in named if not (ROOT / word).exists()] == []
+
+
+def test_verbs_of_make_are_in_the_makefile() -> None:
+    makefile = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    typed = {word for _, words in _commands() if words[:1] == ["make"] for word in words[1:] if "=" not in word}
+    typed |= {verb for path in DOCUMENTS for verb in re.findall(r"`make ([a-z0-9-]+)", _prose(path))}
+    assert typed
+    assert typed <= makefile
+
+
+def test_resources_that_kubectl_is_asked_for_exist() -> None:
+    kinds = {name for crd in crds.load().values() for name in _names(crd)}
+    asked = {
+        resource
+        for _, words in _commands()
+        if words[:1] == ["kubectl"]
+        for word in words[1:]
+        for resource in word.split(",")
+        if re.fullmatch(r"dask[a-z]*(\.kubernetes\.dask\.org)?", resource)
+    }
+    assert len(asked) > 5
+    assert {resource.split(".")[0] for resource in asked} <= kinds
+
+
+def _names(crd: dict[str, Any]) -> set[str]:
+    names = crd["spec"]["names"]
+    return {names["plural"], names["singular"], *names.get("shortNames", ()), *names.get("categories", ())}
+
+
+def test_conditions_and_metrics_are_those_of_the_controller() -> None:
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    conditions = set(re.findall(r'condition=(\w+)|@\.type=="(\w+)"', text))
+    assert conditions
+    assert [name for names in conditions for name in names if name and f'"{name}"' not in CODE] == []
+    metrics = {name.removesuffix("_total") for name in re.findall(r"`dask_operator_([a-z_]+)`", text)} - {"plugin"}
+    assert metrics
+    assert [name for name in metrics if f'"{name}"' not in CODE and f"_{name}" not in CODE] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_linked_file_is_there(document: Path) -> None:
+    missing = [link for link in _LINK.findall(_prose(document)) if not (document.parent / link).exists()]
+    assert missing == []
+
+
+def test_what_kustomize_changes_is_what_helm_prints(helm: Path, kubectl: Path, tmp_path: Path) -> None:
+    printed = subprocess.run(
+        [helm, "template", "dask-operator", ROOT / "charts" / OPERATOR, "--include-crds", "--skip-tests"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    (tmp_path / "operator.yaml").write_text(printed)
+    shutil.copy(ROOT / "tests/examples/kustomize/kustomization.yaml", tmp_path)
+    made = subprocess.run([kubectl, "kustomize", tmp_path], check=True, capture_output=True, text=True).stdout
+    manifests = list(yaml.load_all(made, yaml.CSafeLoader))
+    assert len(manifests) == sum(1 for manifest in yaml.load_all(printed, yaml.CSafeLoader) if manifest)
+    (deployment,) = (manifest for manifest in manifests if manifest["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert deployment["metadata"]["namespace"] == "dask-operator"
+    assert deployment["metadata"]["labels"]["example.com/team"] == "data"
+    assert container["image"].startswith("registry.example.com/")
+    assert {"name": "PYTHONUNBUFFERED", "value": "1"} in container["env"]
+
+
+def test_kubeflow_s_configuration_mounts_the_file_that_it_brings() -> None:
+    text = (ROOT / "tests/examples/kubeflow/dask-dashboard.yaml").read_text()
+    default, files = yaml.safe_load_all(text)
+    (volume,), (mount,) = default["spec"]["volumes"], default["spec"]["volumeMounts"]
+    assert volume["configMap"]["name"] == files["metadata"]["name"]
+    assert mount["name"] == volume["name"]
+    assert mount["subPath"] in files["data"]
+
+
+def test_who_may_install_in_a_namespace_may_all_that_the_controller_may_do_with_dask() -> None:
+    role = yaml.safe_load((ROOT / "tests/examples/rbac/namespace-admin.yaml").read_text())
+    assert role["rules"] == [{"apiGroups": ["kubernetes.dask.org"], "resources": ["*"], "verbs": ["*"]}]
+    assert role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"] == "true"

@@ -1,0 +1,16 @@
+"""The programs of ci/tools."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def tool(name: str) -> Path:
+    """A program, which is built where it is not in the cache."""
+    built = subprocess.run([ROOT / "ci/tools/build.sh", name], check=True, capture_output=True, text=True)
+    return Path(built.stdout.strip()) / name
