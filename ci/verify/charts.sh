@@ -15,7 +15,8 @@ tools=$(ci/tools/build.sh helm helm-unittest ct kubeconform | tr '\n' ':')
 PATH=$venv/bin:$tools$PATH
 charts=(charts/*/)
 ours=$(mktemp -d)
-trap 'rm -rf "$ours"' EXIT
+packages=$(mktemp -d)
+trap 'rm -rf "$ours" "$packages"' EXIT
 
 # values CHART: the file of each feature, and first the defaults alone
 values() { echo /dev/null; find "$1ci" -name '*-values.yaml' | sort; }
@@ -53,6 +54,7 @@ for chart in "${charts[@]}"; do
   step "helm unittest $(basename "$chart")" helm-unittest --strict --file 'tests/**/*_test.yaml' "$chart"
 done
 step "ct lint" ct lint --config ct.yaml --all
+step "packages of a release" ci/package.sh "$packages"
 step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml
 for folder in "$@"; do
   step "manifests for Kubernetes $(basename "$folder")" conforms "$(basename "$folder")" "$folder"
