@@ -9,6 +9,7 @@ image; the other chart's is the version of Dask.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tarfile
 import tomllib
@@ -48,13 +49,18 @@ def controller_version() -> str:
     return str(project["project"]["version"])
 
 
-def problems(packages: list[Package], charts: list[str], version: str, tag: str = "") -> Iterator[str]:
+def problems(packages: list[Package], charts: list[str], version: str) -> Iterator[str]:
     if sorted(package.name for package in packages) != sorted(charts):
         yield f"there are packages of {[package.name for package in packages]}, and charts {charts}"
-    if tag and tag != f"v{version}":
-        yield f"the tag is {tag}, and the controller's version {version}: the tag has to be v{version}"
     for package in packages:
         yield from _package_problems(package, version)
+
+
+def tag_problems(tag: str, version: str, changelog: str) -> Iterator[str]:
+    if tag != f"v{version}":
+        yield f"the tag is {tag}, and the controller's version {version}: the tag has to be v{version}"
+    if not re.search(rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
+        yield f"CHANGELOG.md has no '## {version} (DATE)' with the day of the release"
 
 
 def _package_problems(package: Package, version: str) -> Iterator[str]:
@@ -75,7 +81,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     packages = [read(path) for path in sorted(options.folder.glob("*.tgz"))]
     charts = sorted(path.parent.name for path in ROOT.glob("charts/*/Chart.yaml"))
-    found = list(problems(packages, charts, controller_version(), options.tag))
+    found = list(problems(packages, charts, controller_version()))
+    if options.tag:
+        found += tag_problems(options.tag, controller_version(), (ROOT / "CHANGELOG.md").read_text())
     for problem in found:
         print(problem, file=sys.stderr)
     return bool(found)

@@ -42,11 +42,6 @@ def _pins() -> dict[str, str]:
     return dict(re.findall(r"^([A-Z_0-9]+)=(\S+)", (ROOT / "ci/versions.env").read_text(), re.MULTILINE))
 
 
-def test_the_workflow_tries_the_pinned_versions_of_kubernetes() -> None:
-    (listed,) = re.findall(r"kubernetes: \[(.*)\]", (ROOT / ".github/workflows/ci.yaml").read_text())
-    assert set(re.findall(r'"(.*?)"', listed)) == {_pins()["KUBERNETES_OLDEST"], _pins()["KUBERNETES_VERSION"]}
-
-
 def test_the_charts_ask_for_the_oldest_kubernetes_that_is_tested() -> None:
     minor = ".".join(_pins()["KUBERNETES_OLDEST"].split(".")[:2])
     for chart in ROOT.glob("charts/*/Chart.yaml"):

@@ -1,0 +1,103 @@
+"""Workflows run what is pinned, may do what they do and no more, and publish where the documents say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
+ACTIONS = sorted((ROOT / ".github/actions").glob("*/action.yaml"))
+RELEASE = yaml.safe_load((ROOT / ".github/workflows/release.yaml").read_text())
+# What each job of a release may write.
+WRITES = {
+    "test": set(),
+    "package": set(),
+    "image": {"packages", "id-token", "attestations"},
+    "charts": {"packages", "id-token", "attestations"},
+    "release": {"contents"},
+    "pages": {"pages", "id-token"},
+}
+
+
+def _pins() -> dict[str, str]:
+    return dict(re.findall(r"^([A-Z_0-9]+)=(\S+)", (ROOT / "ci/versions.env").read_text(), re.MULTILINE))
+
+
+def _steps() -> Iterator[dict[str, Any]]:
+    for job in RELEASE["jobs"].values():
+        yield from job.get("steps", ())
+
+
+def test_actions_are_pinned_by_commit_and_each_has_one_version() -> None:
+    used: dict[str, set[str]] = {}
+    for path in (*WORKFLOWS, *ACTIONS):
+        for name, pin in re.findall(r"uses: (?!\./)([^@\s]+)@(.*)$", path.read_text(), re.MULTILINE):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), f"{path.name}: {name}@{pin}"
+            used.setdefault(name, set()).add(pin)
+    assert len(used) > 5
+    assert {name: pins for name, pins in used.items() if len(pins) > 1} == {}
+
+
+def test_every_supported_kubernetes_is_tried_on_kind() -> None:
+    ci = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())
+    tried = ci["jobs"]["cluster"]["strategy"]["matrix"]["kubernetes"]
+    nodes = [version for pin, version in _pins().items() if pin.startswith("KIND_NODE_")]
+    assert tried == nodes
+    minors = [version.rpartition(".")[0] for version in nodes]
+    assert minors[0] == _pins()["KUBERNETES_OLDEST"].rpartition(".")[0]
+    assert minors[-1] == _pins()["KUBERNETES_VERSION"].rpartition(".")[0]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_jobs_are_bounded_and_verbs_are_in_the_makefile(path: Path) -> None:
+    makefile = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+        assert "uses" in job or job["timeout-minutes"] <= 90, name
+        for step in job.get("steps", ()):
+            for line in step.get("run", "").splitlines():
+                if line.startswith("make "):
+                    assert {word for word in line.split()[1:] if re.fullmatch(r"[a-z0-9-]+", word)} <= makefile, line
+
+
+def test_a_job_of_a_release_may_write_what_it_writes() -> None:
+    assert RELEASE["permissions"] == {}
+    for name, job in RELEASE["jobs"].items():
+        assert {scope for scope, access in job["permissions"].items() if access == "write"} == WRITES[name], name
+
+
+def test_a_release_is_tested_and_checked_before_anything_is_pushed() -> None:
+    jobs = RELEASE["jobs"]
+    assert jobs["test"]["uses"] == "./.github/workflows/ci.yaml"
+    order = ["test", "package", "image", "charts"]
+    assert [jobs[job]["needs"] for job in order[1:]] == order[:-1]
+    assert jobs["release"]["needs"] == jobs["pages"]["needs"] == "charts"
+    assert any('ci/package.sh dist "$GITHUB_REF_NAME"' in step.get("run", "") for step in jobs["package"]["steps"])
+
+
+def test_whatever_is_pushed_is_signed_and_attested() -> None:
+    attested = [
+        step["with"]["subject-name"].removeprefix("${{ env.REGISTRY }}/")
+        for step in _steps()
+        if "attest-build-provenance" in step.get("uses", "")
+    ]
+    charts = sorted(path.parent.name for path in ROOT.glob("charts/*/Chart.yaml"))
+    assert sorted(attested) == sorted(["dask-kubernetes-operator", *(f"charts/{chart}" for chart in charts)])
+    signed = " ".join(step["run"] for step in _steps() if "cosign sign" in step.get("run", ""))
+    assert '"$REGISTRY/dask-kubernetes-operator@$DIGEST"' in signed
+    assert '"$REGISTRY/charts/$chart@$digest"' in signed
+    assert all(chart in signed for chart in charts)
+
+
+def test_the_documentation_says_where_releases_are() -> None:
+    text = (ROOT / "docs/install.md").read_text()
+    image = yaml.safe_load((ROOT / "charts/dask-kubernetes-operator/values.yaml").read_text())["image"]["name"]
+    assert f"`{image}`" in text
+    registry = image.rpartition("/")[0]
+    assert f"oci://{registry}/charts/dask-kubernetes-operator --version" in text
+    assert "/.github/workflows/release.yaml@refs/tags/v" in text
