@@ -1,7 +1,7 @@
-"""Pages of the documentation that stand elsewhere in the repository: `{include}` with links that stay right.
+"""Pages of the documentation that stand elsewhere in the repository: `{include}`, and links that stay right.
 
-A link in an included file is relative to that file. Where it names a file that has a page here it becomes a link to the
-page, and everything else of the repository is shown where the repository is published.
+A link is relative to the file that has it, as where the repository is published. Where it names a file that has a page here
+it becomes a link to the page, and everything else outside of this folder is shown where the repository is published.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 def expanded(text: str, page: Path, pages: Mapping[Path, Path]) -> str:
     """A page with the files that it includes. `pages` says which file of the repository has which page."""
 
-    def _text(directive: re.Match[str]) -> str:
-        source = (page.parent / directive["path"]).resolve()
-        part = _part(source.read_text(), dict(_OPTION.findall(directive["options"])), source)
-        return _LINK.sub(lambda link: f"]({_target(source, link[1], page, pages)}{link[2] or ''})", part)
+    def _linked(text: str, source: Path) -> str:
+        return _LINK.sub(lambda link: f"]({_target(source, link[1], page, pages)}{link[2] or ''})", text)
 
-    return _DIRECTIVE.sub(_text, text)
+    def _included(directive: re.Match[str]) -> str:
+        source = (page.parent / directive["path"]).resolve()
+        return _linked(_part(source.read_text(), dict(_OPTION.findall(directive["options"])), source), source)
+
+    return _DIRECTIVE.sub(_included, _linked(text, page))
 
 
 def included(docs: Path = DOCS) -> dict[Path, Path]:
@@ -54,9 +56,9 @@ def _part(text: str, options: Mapping[str, str], source: Path) -> str:
 
 
 def _target(source: Path, link: str, page: Path, pages: Mapping[Path, Path]) -> str:
-    """What a link of an included file is on the page that includes it."""
+    """What a link of a file is on the page that shows it."""
     target = (source.parent / link).resolve()
-    if target in pages or (target.suffix == ".md" and target.is_relative_to(DOCS)):
+    if target in pages or target.is_relative_to(DOCS):
         return os.path.relpath(pages.get(target, target), page.parent)
     kind = "tree" if target.is_dir() else "blob"
     return f"{PUBLISHED}/{kind}/main/{target.relative_to(ROOT)}"

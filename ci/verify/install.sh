@@ -23,6 +23,7 @@ cluster+=" --set-string=image.tag=${DASK_IMAGE##*:}"
 
 # Those that an earlier release has left belong to it, and no other release could bring them.
 kubectl delete --ignore-not-found --filename charts/dask-kubernetes-operator/files/crds > /dev/null
+kubectl apply --server-side --filename "$(ci/prometheus-crds.sh)" > /dev/null
 step "ct install dask-kubernetes-operator" ct_install dask-kubernetes-operator "$operator" "$@"
 # shellcheck disable=SC2086 # flags
 step "operator for the clusters" helm upgrade --install dask-operator charts/dask-kubernetes-operator \

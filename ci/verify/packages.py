@@ -1,4 +1,4 @@
-"""Checks the packages of the charts: a release has one version, and carries nothing that is there for tests.
+"""Checks the packages of the charts: a release has one version, and carries no tests and no examples.
 
     packages.py FOLDER [--tag TAG]
 
@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 OPERATOR = "dask-kubernetes-operator"
 _NEEDED = frozenset({"Chart.yaml", "README.md", "values.yaml", "values.schema.json", "templates/NOTES.txt"})
-_FOR_TESTS = ("ci/", "tests/")
+_NOT_CARRIED = ("ci/", "tests/", "examples/")
 
 
 class Package(NamedTuple):
@@ -70,7 +70,7 @@ def _package_problems(package: Package, version: str) -> Iterator[str]:
         yield f"{package.name} has the appVersion {package.app_version}, and the image is tagged {version}"
     for missing in sorted(_NEEDED - package.files):
         yield f"{package.name} has no {missing}"
-    for surplus in sorted(file for file in package.files if file.startswith(_FOR_TESTS)):
+    for surplus in sorted(file for file in package.files if file.startswith(_NOT_CARRIED)):
         yield f"{package.name} carries {surplus}: .helmignore has to leave it out"
 
 

@@ -11,8 +11,3 @@ from tests.support.tools import tool
 @pytest.fixture(scope="session")
 def helm() -> Path:
     return tool("helm")
-
-
-@pytest.fixture(scope="session")
-def kubectl() -> Path:
-    return tool("kubectl")

@@ -41,6 +41,7 @@ def test_a_marker_that_is_gone_is_an_error(tmp_path: Path, option: str) -> None:
         ("#values", "#values"),
         ("docs/promises.md", "../promises.md"),
         ("docs/index.md#go-on", "../index.md#go-on"),
+        ("docs/images/a.svg", "../images/a.svg"),
         ("UPGRADING.md", "../migrate.md"),
         ("UPGRADING.md#going-back", "../migrate.md#going-back"),
         ("LICENSE", f"{PUBLISHED}/blob/main/LICENSE"),
@@ -51,6 +52,12 @@ def test_links_lead_where_they_led(monkeypatch: pytest.MonkeyPatch, link: str, t
     monkeypatch.setattr(Path, "read_text", lambda _: f"[here]({link})")
     shown = expanded(_directive("../../README.md"), PAGE, {ROOT / "UPGRADING.md": DOCS / "migrate.md"})
     assert shown == f"before\n\n[here]({target})\n\nafter\n"
+
+
+def test_links_of_the_page_itself_may_leave_the_folder() -> None:
+    text = "[a](../../LICENSE) [b](../promises.md#x) [c](dask-cluster.md) [d](../../UPGRADING.md)"
+    linked = f"[a]({PUBLISHED}/blob/main/LICENSE) [b](../promises.md#x) [c](dask-cluster.md) [d](../migrate.md)"
+    assert expanded(text, PAGE, {ROOT / "UPGRADING.md": DOCS / "migrate.md"}) == linked
 
 
 def test_pages_of_whole_files_are_known_and_those_of_parts_are_not() -> None:
