@@ -28,6 +28,7 @@ html_theme_options = {
     "path_to_docs": "docs",
     "use_repository_button": True,
     "use_edit_page_button": True,
+    "use_download_button": False,
     "home_page_in_toc": True,
     "logo_link": "",  # the first page; the theme's own leads to a picture
 }
