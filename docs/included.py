@@ -1,7 +1,7 @@
 """Pages of the documentation that stand elsewhere in the repository: `{include}`, and links that stay right.
 
 A link is relative to the file that has it, as where the repository is published. Where it names a file that has a page
-here it becomes a link to the page, and everything else outside of this folder is shown where the repository is published.
+here it becomes a link to the page, and everything else outside of this folder is shown where it is published.
 """
 
 from __future__ import annotations
