@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-install test-migration test-versions bench docs lock
+.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-versions bench docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -13,7 +13,7 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but test-install, bench and docs
+test: ## everything below but bench
 	@$(TEST) lint unit charts api e2e migration versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
@@ -30,9 +30,6 @@ test-api: ## the controller against a real API server with fake nodes
 
 test-e2e: ## both charts, built images, real containers
 	@$(TEST) e2e
-
-test-install: ## chart-testing: each chart installed and tested with each of its ci/*-values.yaml, and upgraded
-	@$(TEST) install
 
 test-migration: ## moving from the operator of the Python package, with its released image and chart
 	@$(TEST) migration

@@ -109,15 +109,6 @@ tier_e2e() {
   pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e --ignore tests/e2e/test_migration.py
 }
 
-tier_install() {
-  local upgrade=()
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
-  use_images $NEWEST
-  # A clone knows which charts the main branch has; in an archive there is nothing to come from.
-  ! git rev-parse --quiet --verify origin/main > /dev/null || upgrade=(--upgrade)
-  ci/verify/install.sh "${upgrade[@]}"
-}
-
 # A cluster of its own: it begins with another operator, and with that one's CRDs.
 tier_migration() {
   use_cluster $MIGRATION "$KUBERNETES_VERSION"
@@ -143,7 +134,7 @@ fi
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, install, migration, versions"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, migration, versions"
   echo "$tier"
   "tier_$tier"
 done
