@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-versions bench docs lock
+.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-upgrade test-install test-matrix test-versions bench docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -13,8 +13,8 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but bench
-	@$(TEST) lint unit charts api e2e migration versions
+test: ## everything below but the matrix, bench and docs
+	@$(TEST) lint unit charts api e2e migration upgrade install versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
@@ -33,6 +33,15 @@ test-e2e: ## both charts, built images, real containers
 
 test-migration: ## moving from the operator of the Python package, with its released image and chart
 	@$(TEST) migration
+
+test-upgrade: ## from the version before this one to this one and back, by Helm 3 and Helm 4
+	@$(TEST) upgrade
+
+test-install: ## both charts with each of their ci/*-values.yaml, by chart-testing
+	@$(TEST) install
+
+test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…, and as upgrades from the version before; takes an hour
+	@$(TEST) matrix
 
 test-versions: ## both charts installed on the oldest and the newest supported Kubernetes
 	@$(TEST) versions

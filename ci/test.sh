@@ -8,11 +8,17 @@ cd "$ROOT"
 NEWEST="test"
 OLDEST="test-oldest"
 MIGRATION="test-migration"
+UPGRADE="test-upgrade"
+# Where chart-testing looks for the version before this one, as if it were fetched
+PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
+# Tests that begin without our operator
+OWN_CLUSTERS=(tests/e2e/test_migration.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name
   for name in "${STARTED[@]}"; do ci/cluster/cluster down "$name" || true; done
+  git update-ref -d $PREVIOUS_BRANCH || true
 }
 trap end_clusters EXIT
 
@@ -106,7 +112,7 @@ tier_api() {
 tier_e2e() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
-  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e --ignore tests/e2e/test_migration.py
+  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_CLUSTERS[@]/#/--ignore=}"
 }
 
 # A cluster of its own: it begins with another operator, and with that one's CRDs.
@@ -120,6 +126,60 @@ tier_migration() {
   pytest_at "migration, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_migration.py
 }
 
+# A cluster of its own: it begins with the version before this one, and with that one's CRDs.
+tier_upgrade() {
+  use_cluster $UPGRADE "$KUBERNETES_VERSION"
+  use_images $UPGRADE
+  PREVIOUS=$(ci/previous.sh)
+  PREVIOUS_OPERATOR_IMAGE=$("$PREVIOUS/ci/images/build.sh" controller)
+  ci/cluster/cluster load $UPGRADE "$PREVIOUS_OPERATOR_IMAGE"
+  HELM_4=$(ci/tools/build.sh helm-4)/helm
+  export PREVIOUS PREVIOUS_OPERATOR_IMAGE HELM_4
+  pytest_at "upgrades, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_upgrade.py
+}
+
+# helm_settings CHART: Helm's arguments by which a chart takes the images that `use_images` has told of
+helm_settings() {
+  case $1 in
+    charts/dask-kubernetes-operator)
+      echo "--set-string=image.name=${OPERATOR_IMAGE%:*},image.tag=${OPERATOR_IMAGE##*:},test.image.name=${DASK_IMAGE%:*},test.image.tag=${DASK_IMAGE##*:}" ;;
+    charts/dask-cluster)
+      local repository=${DASK_IMAGE%:*}
+      echo "--set-string=image.registry=${repository%/*},image.repository=${repository##*/},image.tag=${DASK_IMAGE##*:}" ;;
+  esac
+}
+
+# install_charts CLUSTER VERSION HELM [ARGUMENT...]: both charts by chart-testing; ARGUMENTs are for `ct install`
+install_charts() {
+  local operator=charts/dask-kubernetes-operator cluster=charts/dask-cluster name=$1 version=$2 helm=$3
+  shift 3
+  use_cluster "$name" "$version"
+  use_images "$name"
+  PATH=$(ci/tools/build.sh "$helm"):$PATH
+  echo "  installed by Helm $(helm version --template '{{.Version}}') on Kubernetes $version"
+  ci/install.sh $operator "$(helm_settings $operator)" "$@"
+  step "the operator for $cluster" helm install dask-operator $operator "$(helm_settings $operator)" --namespace dask-operator --create-namespace --wait
+  ci/install.sh $cluster "$(helm_settings $cluster)" "$@"
+  step "uninstall the operator" helm uninstall dask-operator --namespace dask-operator --wait
+  kubectl delete --filename $operator/files/crds > /dev/null
+}
+
+tier_install() {
+  install_charts $OLDEST "$KUBERNETES_OLDEST" helm
+  install_charts $NEWEST "$KUBERNETES_VERSION" helm-4
+}
+
+# Every chart, file of values, Helm and Kubernetes, each also as an upgrade from the version before this one. With
+# --kubernetes on that version alone.
+tier_matrix() {
+  local helm
+  git update-ref $PREVIOUS_BRANCH "$PREVIOUS_COMMIT"
+  for helm in helm helm-4; do
+    [ -n "$CHOSEN" ] || install_charts $OLDEST "$KUBERNETES_OLDEST" $helm --upgrade --remote previous
+    install_charts $NEWEST "$KUBERNETES_VERSION" $helm --upgrade --remote previous
+  done
+}
+
 tier_versions() {
   use_cluster $OLDEST "$KUBERNETES_OLDEST"
   with_crds admission
@@ -127,14 +187,16 @@ tier_versions() {
   pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e -k "release or helm_test or example"
 }
 
+CHOSEN=
 if [ "${1:-}" = --kubernetes ]; then
+  CHOSEN=yes
   KUBERNETES_VERSION=${2:?which version?}
   shift 2
 fi
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, migration, versions"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, migration, upgrade, install, versions, matrix"
   echo "$tier"
   "tier_$tier"
 done

@@ -42,6 +42,7 @@ link_flags() {
       minor=$(sed -n 's/.*k8s.io\/client-go v0\.\([0-9]*\)\..*/\1/p' go.mod)
       echo "-X helm.sh/helm/v3/internal/version.version=v$2"
       echo "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$minor -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=$minor" ;;
+    helm-4) echo "-X helm.sh/helm/v4/internal/version.version=v$2" ;;
     ct) echo "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v$2" ;;
   esac
 }

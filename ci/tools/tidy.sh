@@ -14,6 +14,7 @@ pin() {
     ct) echo "github.com/helm/chart-testing/v3 v$CT_VERSION" ;;
     etcd) echo "go.etcd.io/etcd/server/v3 v$ETCD_VERSION" ;;
     helm) echo "helm.sh/helm/v3 v$HELM_VERSION" ;;
+    helm-4) echo "helm.sh/helm/v4 v$HELM_4_VERSION" ;;
     helm-unittest) echo "github.com/helm-unittest/helm-unittest v$HELM_UNITTEST_VERSION" ;;
     kind) echo "sigs.k8s.io/kind v$KIND_VERSION" ;;
     kubeconform) echo "github.com/yannh/kubeconform v$KUBECONFORM_VERSION" ;;

@@ -60,8 +60,8 @@ RULES: frozenset[tuple[str, str, str]] = (
 )
 """Every permission of the controller as (API group, resource, verb). The chart's Role is compared with it."""
 
-LEASE_RULES = _rules(LEASE)
-"""Those in the controller's own namespace."""
+LEASE_RULES = _rules(LEASE, EVENT)
+"""Those in the controller's own namespace: who leads, and what is wrong with it itself."""
 
 NAMESPACE_RULES = _rules(NAMESPACE)
 """Those that patterns of namespaces take."""

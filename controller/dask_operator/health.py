@@ -49,6 +49,14 @@ def unready(watches: Iterable[Watch], election: Election | None) -> list[str]:
     return found
 
 
+def lacks(watches: Iterable[Watch], election: Election | None) -> list[str]:
+    """What only a person can mend: permissions, and definitions that are not installed."""
+    found = [watch.trouble.sentence for watch in watches if watch.trouble and watch.trouble.lasting]
+    if election and election.forbidden:
+        found.append(election.problem)
+    return found
+
+
 def _unsynced(watch: Watch, now: float) -> str:
     trouble = watch.trouble
     if trouble and (trouble.lasting or now > trouble.since + FAILING or not watch.synced.is_set()):

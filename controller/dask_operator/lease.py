@@ -43,7 +43,8 @@ def identity() -> str:
 
 
 class Election:
-    """`holder` is who leads as far as is known, or empty; `problem` why this is not known, or empty."""
+    """`holder` is who leads as far as is known, or empty; `problem` why this is not known, or empty; `forbidden`:
+    whether that is for want of a permission."""
 
     def __init__(self, api: Api, lease: LeaseName, identity: str) -> None:
         self._api = api
@@ -55,6 +56,7 @@ class Election:
         self._until = _NEVER
         self._errors = 0
         self.problem = ""
+        self.forbidden = False
 
     @property
     def holder(self) -> str:
@@ -227,12 +229,14 @@ class Election:
     def _well(self) -> None:
         self._errors = 0
         self.problem = ""
+        self.forbidden = False
 
     def _complain(self, error: ApiError) -> None:
         """Says what is wrong when it begins, and when it becomes something else."""
         self._errors += 1
         problem = f"{self._what}: {error}"
-        if error.code == 403:
+        self.forbidden = error.code == 403
+        if self.forbidden:
             problem += "; permit get, create and update of leases.coordination.k8s.io there, as the chart's Role does"
         if problem != self.problem:
             logger.error("%s", problem)

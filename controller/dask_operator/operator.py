@@ -12,7 +12,7 @@ from functools import partial
 
 import kopf
 
-from dask_operator import health, metrics
+from dask_operator import health, metrics, recorder
 from dask_operator.api import Api
 from dask_operator.execute import Executor
 from dask_operator.gauges import Gauges
@@ -74,6 +74,9 @@ class Operator:
                 self._election = Election(lease_api, self._settings.lease, identity())
             async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
                 tasks.create_task(watches.run())
+                if self._settings.pod:
+                    lacks = partial(health.lacks, watches, self._election)
+                    tasks.create_task(recorder.record(lease_api, self._settings.pod, lacks, self._clock))
                 await watches.answered()
                 logger.info("synced: %d clusters in %s", len(watches.keys()), self._scope)
                 if self._election:

@@ -14,6 +14,9 @@ BATCH_SIZE = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE"
 BATCH_DELAY = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY"
 LEASE_NAME = "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
 LEASE_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
+POD_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE"
+POD_NAME = "DASK_KUBERNETES__CONTROLLER__POD__NAME"
+POD_UID = "DASK_KUBERNETES__CONTROLLER__POD__UID"
 
 
 class LeaseName(NamedTuple):
@@ -21,12 +24,23 @@ class LeaseName(NamedTuple):
     name: str
 
 
+class PodReference(NamedTuple):
+    namespace: str
+    name: str
+    uid: str
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`lease`: by which several controllers agree on who writes; None for a controller that is alone."""
+    """What is not in the policy.
+
+    `lease`: by which several controllers agree on who writes; None for a controller that is alone. `pod`: that of this
+    process; None outside of Kubernetes.
+    """
 
     policy: Policy = Policy()
     lease: LeaseName | None = None
+    pod: PodReference | None = None
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -38,6 +52,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             batch_delay=_value(environment, BATCH_DELAY, _seconds, default.batch_delay),
         ),
         _lease(environment),
+        _pod(environment),
     )
 
 
@@ -46,6 +61,13 @@ def _lease(environment: Mapping[str, str]) -> LeaseName | None:
     if bool(name) != bool(namespace):
         raise ValueError(f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither")
     return LeaseName(namespace, name) if name else None
+
+
+def _pod(environment: Mapping[str, str]) -> PodReference | None:
+    values = [_value(environment, variable, str, "") for variable in (POD_NAMESPACE, POD_NAME, POD_UID)]
+    if any(values) and not all(values):
+        raise ValueError(f"{POD_NAMESPACE}, {POD_NAME} and {POD_UID} are one Pod: set all or none")
+    return PodReference(*values) if all(values) else None
 
 
 def _value(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:

@@ -24,17 +24,21 @@ def _replicas(kube: Kube, group: str) -> int:
     return int((kube.get("daskworkergroup", group) or {})["spec"]["worker"]["replicas"])
 
 
+def _reasons(kube: Kube, name: str) -> list[str]:
+    return [reason for _, reason, _ in kube.events("DaskAutoscaler", name)]
+
+
 def test_bounds_hold_while_no_scheduler_answers(kube: Kube) -> None:
     kube.apply(dask_cluster("bound", 1, pods=ON_FAKE_NODES))
     kube.apply(_autoscaler("bound", "bound", minimum=2, maximum=5))
     kube.wait_for_workers("bound", 2)
     kube.run("scale", "--replicas=9", "daskworkergroup", "bound-default")
     eventually(lambda: _replicas(kube, "bound-default") == 5, "never above maximum")
-    row = kube.run("get", "daskautoscaler", "bound")
-    assert row.splitlines()[0].split()[:7] == ["NAME", "CLUSTER", "MINIMUM", "MAXIMUM", "CURRENT", "DESIRED", "AGE"]
-    assert "9 → 5: minimum 2, maximum 5" in row
-    scaled = [message for _, reason, message in kube.events("DaskAutoscaler", "bound") if reason == "Scaled"]
-    assert len(scaled) == 2
+    decision = "9 → 5: minimum 2, maximum 5"
+    eventually(lambda: decision in kube.run("get", "daskautoscaler", "bound"), f"the column says {decision}")
+    columns = kube.run("get", "daskautoscaler", "bound").splitlines()[0].split()[:7]
+    assert columns == ["NAME", "CLUSTER", "MINIMUM", "MAXIMUM", "CURRENT", "DESIRED", "AGE"]
+    eventually(lambda: _reasons(kube, "bound").count("Scaled") == 2, "an Event for each decision")
     kube.run("delete", "daskautoscaler", "bound")
     kube.run("scale", "--replicas=1", "daskworkergroup", "bound-default")
     kube.run("label", "daskcluster", "bound", "touched=yes")

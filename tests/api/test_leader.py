@@ -19,28 +19,36 @@ MANY = 200
 
 
 class Audit:
-    """Every worker Pod that was ever created since its beginning."""
+    """Every worker Pod that was ever created since its beginning, in a file of events."""
 
     def __init__(self, kube: Kube, events: Path) -> None:
+        self._kube = kube
         self._events = events
-        where = f"/api/v1/namespaces/{kube.namespace}/pods"
-        version = json.loads(kube.run("get", "--raw", f"{where}?limit=1"))["metadata"]["resourceVersion"]
-        query = f"watch=true&timeoutSeconds=600&labelSelector=dask.org/component=worker&resourceVersion={version}"
-        command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "get", "--raw", f"{where}?{query}"]
-        with events.open("w") as file:
-            self._process = subprocess.Popen(command, stdout=file)
+        self._path = f"/api/v1/namespaces/{kube.namespace}/pods"
+        listed = json.loads(kube.run("get", "--raw", f"{self._path}?limit=1"))
+        self._process = self._watch(listed["metadata"]["resourceVersion"])
 
     def created(self) -> list[str]:
         """The names, at least MANY."""
-        return eventually(self._look, f"the creation of {MANY} workers", 120.0)
+        return eventually(self._look, f"the creation of {MANY} workers", 60.0)
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
 
+    def _watch(self, version: str) -> subprocess.Popen[bytes]:
+        query = f"watch=true&labelSelector=dask.org/component=worker&resourceVersion={version}"
+        command = [self._kube.kubectl, "--kubeconfig", str(self._kube.kubeconfig), "get", "--raw"]
+        with self._events.open("a") as file:
+            return subprocess.Popen([*command, f"{self._path}?{query}"], stdout=file)
+
     def _look(self) -> list[str]:
+        # The API server ends the watch of a client that is slow, and is then asked for what came after.
+        ended = self._process.poll() is not None
         *lines, _ = self._events.read_text().split("\n")
-        events = map(json.loads, lines)
+        events = [json.loads(line) for line in lines]
+        if ended:
+            self._process = self._watch(events[-1]["object"]["metadata"]["resourceVersion"])
         names = [event["object"]["metadata"]["name"] for event in events if event["type"] == "ADDED"]
         return names if len(names) >= MANY else []
 

@@ -9,7 +9,7 @@ from tests.support.fake_api import connected
 from tests.support.wait import until
 
 from dask_operator.actions import CLUSTER, LEASE, POD
-from dask_operator.health import FAILING, STUCK, STUCK_CLUSTER, stuck_watches, stuck_work, unready
+from dask_operator.health import FAILING, STUCK, STUCK_CLUSTER, lacks, stuck_watches, stuck_work, unready
 from dask_operator.lease import Election
 from dask_operator.model import Key
 from dask_operator.settings import LeaseName
@@ -101,6 +101,7 @@ def test_a_watch_that_fails_for_a_while_is_still_ready(run: Run) -> None:
             await asyncio.sleep(FAILING)
             (found,) = unready([watch], None)
             assert found.startswith("watch of pods in all namespaces: 503 ServiceUnavailable")
+            assert lacks([watch], None) == [], "nobody need do anything"
             fault.times = 0
             await until(lambda: unready([watch], None) == [], "the watch", 60.0)
             task.cancel()
@@ -117,6 +118,7 @@ def test_a_kind_that_is_unknown_or_forbidden_is_said_at_once(run: Run) -> None:
             task = asyncio.create_task(watch.run())
             await asyncio.wait_for(watch.answered.wait(), 10.0)
             task.cancel()
+            assert lacks([watch], None) == unready([watch], None)
             return unready([watch], None)
 
     assert run(watched(403))[0].startswith("may not watch daskclusters in namespace team")
@@ -131,6 +133,7 @@ def test_a_process_that_may_not_take_part_in_the_election_is_not_ready(run: Run)
             task = asyncio.create_task(election.run(asyncio.Event().wait))  # type: ignore[arg-type]
             await until(lambda: election.problem, "the refusal", 10.0)
             task.cancel()
+            assert lacks([], election) == unready([], election)
             return unready([], election)
 
     (found,) = run(elected())

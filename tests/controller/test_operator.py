@@ -16,12 +16,12 @@ from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
 from tests.support.wait import happens, until
 
-from dask_operator.actions import LEASE, POD, WATCHED
+from dask_operator.actions import EVENT, LEASE, POD, WATCHED
 from dask_operator.operator import Operator
 from dask_operator.plan import Policy
 from dask_operator.scope import Scope
 from dask_operator.server import Address
-from dask_operator.settings import LeaseName, Settings
+from dask_operator.settings import LeaseName, PodReference, Settings
 
 LEADING = "leading"
 SETTINGS = Settings(lease=LeaseName("default", "controller"))
@@ -101,6 +101,21 @@ def test_without_a_lease_it_leads(run: Run) -> None:
         assert process.leads
         assert "leases" not in {seen.plural for seen in fake.requests}
         await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_what_it_may_not_do_is_an_event_of_its_own_pod_also_while_it_stands_by(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 1):
+            fake.fail("GET", POD, 403, reason="Forbidden", message="may not", times=10_000)
+            second = Process(fake, Settings(SETTINGS.policy, SETTINGS.lease, PodReference("default", "second", "uid")))
+            await until(lambda: bool(fake.objects(EVENT)), "an Event", 30.0)
+            (event,) = fake.objects(EVENT)
+            assert event["involvedObject"]["name"] == "second"
+            assert event["message"].startswith("may not watch pods in all namespaces: may not; grant")
+            assert not second.leads
+            await second.stop()
 
     _operated(run, scenario)
 

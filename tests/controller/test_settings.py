@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 
 from dask_operator.plan import Policy
-from dask_operator.settings import BATCH_DELAY, BATCH_SIZE, LEASE_NAME, LEASE_NAMESPACE, LeaseName, from_environment
+from dask_operator.settings import (
+    BATCH_DELAY,
+    BATCH_SIZE,
+    LEASE_NAME,
+    LEASE_NAMESPACE,
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    LeaseName,
+    PodReference,
+    from_environment,
+)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -50,3 +61,12 @@ def test_a_lease_is_used_where_one_is_named() -> None:
 def test_half_a_lease_is_none(variable: str) -> None:
     with pytest.raises(ValueError, match=f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither"):
         from_environment({variable: "a"})
+
+
+def test_the_own_pod_is_named_whole_or_not_at_all() -> None:
+    whole = {POD_NAMESPACE: "dask-operator", POD_NAME: "controller-1", POD_UID: "uid"}
+    assert from_environment(whole).pod == PodReference("dask-operator", "controller-1", "uid")
+    assert from_environment({}).pod is None
+    for missing in whole:
+        with pytest.raises(ValueError, match=f"{POD_NAMESPACE}, {POD_NAME} and {POD_UID} are one Pod"):
+            from_environment(whole | {missing: ""})

@@ -38,13 +38,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Helm:
-    """The helm program for one cluster."""
+    """A helm program for one cluster."""
 
     kubeconfig: Path
+    program: str = "helm"
 
     def run(self, *arguments: str, seconds: float = 300.0) -> str:
         """What helm prints. Raises CommandError."""
-        command = [shutil.which("helm") or "helm", "--kubeconfig", str(self.kubeconfig), *arguments]
+        command = [shutil.which(self.program) or self.program, "--kubeconfig", str(self.kubeconfig), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         if done.returncode:
             raise CommandError(done.stderr.strip() + done.stdout.strip())
@@ -61,13 +62,17 @@ def helm() -> Helm:
     return Helm(Path(os.environ.get("KUBECONFIG", "")))
 
 
+def operator_settings(operator: Image, dask: Image) -> list[str]:
+    """Arguments of helm by which the operator's chart takes images of this repository in the place of released ones."""
+    values = {"image.name": operator.name, "image.tag": operator.tag}
+    values |= {"test.image.name": dask.name, "test.image.tag": dask.tag}
+    return [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def operator(helm: Helm, dask_image: Image) -> Iterator[None]:
     """The operator's release `dask-operator`, watching all namespaces."""
-    image = Image.from_environment("OPERATOR_IMAGE")
-    values = {"image.name": image.name, "image.tag": image.tag}
-    values |= {"test.image.name": dask_image.name, "test.image.tag": dask_image.tag}
-    settings = [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
+    settings = operator_settings(Image.from_environment("OPERATOR_IMAGE"), dask_image)
     chart = str(CHARTS / "dask-kubernetes-operator")
     where = ("--namespace", OPERATOR_NAMESPACE, "--create-namespace")
     helm.run("upgrade", "--install", "dask-operator", chart, *where, *settings, "--wait", "--timeout", "120s")
@@ -99,6 +104,18 @@ def client(kube: Kube, dask_image: Image) -> Client:
 
     eventually(ready, "the client's Pod runs")
     return Client(kube)
+
+
+def lives(kube: Kube) -> dict[str, tuple[str, int]]:
+    """Each Dask Pod's name, with its uid and how often its containers were restarted."""
+    return {
+        pod["metadata"]["name"]: (
+            pod["metadata"]["uid"],
+            sum(container["restartCount"] for container in pod["status"].get("containerStatuses", [])),
+        )
+        for pod in kube.objects("pods", "dask.org/cluster-name")
+        if not pod["metadata"].get("deletionTimestamp")
+    }
 
 
 def scheduler_address(kube: Kube, cluster: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, ROOT, Helm, Image
+from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, ROOT, Helm, Image, lives
 from tests.e2e.session import Session
 from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import dask_autoscaler, dask_cluster, dask_job
@@ -104,18 +104,6 @@ def operator(kube: Kube, helm: Helm) -> Iterator[None]:
     kube.run("delete", "crds", *CRDS)
 
 
-def _lives(kube: Kube) -> dict[str, tuple[str, int]]:
-    """Each Dask Pod's name, with its uid and how often its containers were restarted."""
-    return {
-        pod["metadata"]["name"]: (
-            pod["metadata"]["uid"],
-            sum(container["restartCount"] for container in pod["status"].get("containerStatuses", [])),
-        )
-        for pod in kube.objects("pods", "dask.org/cluster-name")
-        if not pod["metadata"].get("deletionTimestamp")
-    }
-
-
 def _deployed(kube: Kube, cluster: str) -> set[str]:
     """The workers that are Deployments, which the old operator made."""
     deployments = kube.objects("deployments", f"dask.org/component=worker,dask.org/cluster-name={cluster}")
@@ -173,7 +161,7 @@ def production(kube: Kube, session: Callable[[str], Session], dask_image: Image)
     results = dask.hold(RESULTS)
     assert set(results.holders) == _deployed(kube, "moved")
     assert len(results.holders) == 3
-    return Production(dask, results.digests, _lives(kube))
+    return Production(dask, results.digests, lives(kube))
 
 
 def _moves(guide: Guide, production: Production, *, crds_too: bool) -> None:
@@ -200,7 +188,7 @@ def _phase(kube: Kube, cluster: str) -> str:
 
 
 def _nothing_has_changed(kube: Kube, production: Production) -> None:
-    assert _lives(kube) == {name: p for name, p in production.pods.items() if not name.startswith("leaving-")}
+    assert lives(kube) == {name: p for name, p in production.pods.items() if not name.startswith("leaving-")}
     assert production.dask.digests() == production.digests
 
 
@@ -289,9 +277,9 @@ def test_a_production_cluster_moves_and_loses_nothing(
     _scheduler_can_be_edited(kube, session)
     _adapts(kube, session)
     if not crds_too:
-        before = _lives(kube)
+        before = lives(kube)
         guide.finish()
-        assert _lives(kube) == before
+        assert lives(kube) == before
     _job_ends(kube)
     for cluster in ("moved", "adaptive"):
         _goes_with_all_it_has(kube, cluster)
@@ -309,7 +297,7 @@ def test_one_can_go_back(guide: Guide, production: Production, dask_image: Image
         guide.do("5.")
     guide.do("Going back", block=int(crds_too))
     eventually(lambda: _finalizers(kube, "moved"), "the old operator looks after the cluster again")
-    eventually(lambda: _lives(kube) == production.pods, "the Pods are those from before")
+    eventually(lambda: lives(kube) == production.pods, "the Pods are those from before")
     assert production.dask.digests() == production.digests
     kube.run("scale", "--replicas=4", "daskworkergroup", "moved-default")
     eventually(lambda: len(_deployed(kube, "moved")) == 4, "the old operator has made a worker")

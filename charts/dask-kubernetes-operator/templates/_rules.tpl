@@ -39,7 +39,7 @@ and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them
 {{- end }}
 {{- end }}
 
-{{/* In the release's own namespace: the Lease of the controller that works, and no other. */}}
+{{/* In the release's own namespace: the Lease of the controller that works, and no other; what a controller lacks, as Events. */}}
 {{- define "dask-kubernetes-operator.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
@@ -48,6 +48,9 @@ and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them
   resources: [leases]
   resourceNames: [{{ include "dask-kubernetes-operator.fullname" . }}]
   verbs: [get, update]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
 {{- end }}
 
 {{/* What patterns of namespaces take. */}}

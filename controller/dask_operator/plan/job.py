@@ -213,9 +213,10 @@ def _write_status(at: _Situation, end: _End | None) -> Iterator[Action]:
     yield from written
     if set_status not in written:
         return
-    if end:
-        yield Emit(subject, at.job.uid, "Normal" if end.phase == SUCCESSFUL else "Warning", *end.problem)
-    elif noted:
+    # Success is in the status, where who waits for it looks; an Event more would be a write more for every job.
+    if end and end.phase == FAILED:
+        yield Emit(subject, at.job.uid, "Warning", *end.problem)
+    elif noted and not end:
         yield Emit(subject, at.job.uid, "Warning", "RunnerFailed", f"failure {at.failed}, tried again: {_last(at)}")
 
 

@@ -106,6 +106,14 @@ def test_the_status_of_a_job_that_has_succeeded() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("runner", "reasons"), [(a_runner_pod(phase="Succeeded"), []), (a_failed_runner(), ["RunnerFailed"])]
+)
+def test_an_event_is_for_the_end_that_somebody_should_look_at(runner: Pod, reasons: list[str]) -> None:
+    planned = _planned(a_job(runner_spec={"restartPolicy": "Never"}), seen([runner]))
+    assert [action.reason for action in planned if isinstance(action, Emit)] == reasons
+
+
 @pytest.mark.parametrize("phase", ["Successful", "Failed"])
 def test_a_job_that_has_ended_never_starts_again(phase: str) -> None:
     job = a_job(status={"jobStatus": phase, "endTime": NOON_TEXT})

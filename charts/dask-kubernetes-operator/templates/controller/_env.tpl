@@ -6,6 +6,18 @@
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
+- name: DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: DASK_KUBERNETES__CONTROLLER__POD__NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: DASK_KUBERNETES__CONTROLLER__POD__UID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
 {{- with .Values.workerAllocation }}
 {{- if not (kindIs "invalid" .size) }}
 - name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE
