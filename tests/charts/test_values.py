@@ -173,6 +173,14 @@ def test_charts_and_images_have_one_version_of_dask() -> None:
     assert required[1] == cluster["appVersion"]
 
 
+def test_the_image_that_is_announced_is_the_one_that_runs(render: Render) -> None:
+    chart = yaml.safe_load(text_of("charts/dask-kubernetes-operator/Chart.yaml"))
+    (announced,) = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    (deployment,) = (m for m in render("dask-kubernetes-operator") if m["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (announced["name"], announced["image"]) == (container["name"], container["image"])
+
+
 def test_crds_are_printed_once(render: Render) -> None:
     manifests = render("dask-kubernetes-operator")
     names = [m["metadata"]["name"] for m in manifests if m["kind"] == "CustomResourceDefinition"]

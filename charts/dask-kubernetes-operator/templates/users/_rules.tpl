@@ -58,8 +58,11 @@ gives it nothing that it has not; for the same reason view may make none.
 {{/* What a Pod needs that makes clusters with Python's KubeCluster, scales them and shows their logs. */}}
 {{- define "dask-kubernetes-operator.clientRules" -}}
 - apiGroups: [kubernetes.dask.org]
-  resources: [daskclusters, daskworkergroups, daskworkergroups/scale, daskjobs, daskautoscalers]
+  resources: [daskclusters, daskworkergroups, daskjobs, daskautoscalers]
   verbs: [get, list, watch, patch, create, delete]
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskworkergroups/scale]
+  verbs: [get, patch]
 - apiGroups: [""]
   resources: [pods, pods/status]
   verbs: [get, list, watch]
