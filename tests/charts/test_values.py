@@ -149,6 +149,48 @@ def test_value_changes_what_is_rendered(render: Render, chart: str, path: str) -
     assert render(chart, {**given(path), path: OTHERS[chart][path]}) != render(chart, given(path))
 
 
+# Values as they are written for the chart of the Python package's operator, with that chart's defaults.
+BEFORE: dict[str, Any] = {
+    "image": {"name": "ghcr.io/dask/dask-kubernetes-operator", "tag": "2026.3.0", "pullPolicy": "IfNotPresent"},
+    "imagePullSecrets": [],
+    "nameOverride": "",
+    "fullnameOverride": "",
+    "serviceAccount": {"create": True, "annotations": {}, "name": ""},
+    "rbac": {"create": True, "cluster": True},
+    "podAnnotations": {},
+    "podSecurityContext": {},
+    "securityContext": {
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+    },
+    "resources": {},
+    "volumes": [],
+    "volumeMounts": [],
+    "extraEnv": [],
+    "nodeSelector": {},
+    "tolerations": [],
+    "affinity": {},
+    "priorityClassName": None,
+    "livenessProbe": {"timeoutSeconds": 5},
+    "kopfArgs": ["--all-namespaces"],
+    "workerAllocation": {"size": None, "delay": None},
+}
+
+
+def test_values_of_the_operator_before_are_accepted(render: Render) -> None:
+    manifests = render("dask-kubernetes-operator", BEFORE)
+    (deployment,) = (manifest for manifest in manifests if manifest["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "ghcr.io/dask/dask-kubernetes-operator:2026.3.0"
+    assert container["args"].count("--all-namespaces") == 1
+    one_namespace = {**BEFORE, "rbac": {"create": True, "cluster": False}, "kopfArgs": ["--namespace=mine"]}
+    roles = [m for m in render("dask-kubernetes-operator", one_namespace) if m["kind"].endswith("Role")]
+    assert {(m["kind"], m["metadata"]["namespace"]) for m in roles} == {("Role", "mine"), ("Role", "dask")}
+
+
 @pytest.mark.parametrize("path", list(PART))
 def test_group_overrides_whatever_workers_have(render: Render, path: str) -> None:
     inherited = render("dask-cluster", {"workerGroups.a": {}})
