@@ -74,7 +74,8 @@ def renderings(kubectl: Kubectl) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             command = ["helm", "template", "release", str(chart), "--kube-version", version, "--namespace", NAMESPACE]
             command += [f"--values={values}"] if values else []
             text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            yield f"{chart.name} with {values.name if values else 'its defaults'}", list(yaml.safe_load_all(text))
+            manifests = [here(manifest) for manifest in yaml.safe_load_all(text) if manifest]
+            yield f"{chart.name} with {values.name if values else 'its defaults'}", manifests
 
 
 def examples() -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -108,6 +109,13 @@ def not_refused(kubectl: Kubectl, cases: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{case['case']}: was refused, but with: {answer.stderr.strip()}"
         else:
             print(f"refused: {case['case']}: {' '.join(answer.stderr.split())}")
+
+
+def here(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest for whichever namespace, in that of this check: what is really made goes with it."""
+    if "namespace" in manifest["metadata"]:
+        manifest["metadata"]["namespace"] = NAMESPACE
+    return manifest
 
 
 def _object(kind: str, name: str, labels: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:

@@ -29,10 +29,21 @@ def render(helm: Path) -> Render:
 
     @cache
     def _rendered(chart: str, settings: tuple[str, ...], namespace: str) -> str:
-        command = [str(helm), "template", "release", str(ROOT / "charts" / chart), "--namespace", namespace]
+        command = [
+            str(helm),
+            "template",
+            "release",
+            str(ROOT / "charts" / chart),
+            "--namespace",
+            namespace,
+            "--include-crds",
+        ]
         words = [word for setting in settings for word in ("--set-json", setting)]
         made = subprocess.run(
-            [*command, "--kube-version", "1.33.0", *words], check=False, capture_output=True, text=True
+            [*command, "--kube-version", "1.33.0", *words],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert made.returncode == 0, made.stderr
         return made.stdout

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.charts.conftest import Render
 
-from dask_operator.actions import LEASE_RULES, NAMESPACE_RULES, RULES
+from dask_operator.actions import AUTOSCALER, CLUSTER, DASK, GROUP, JOB, LEASE_RULES, NAMESPACE_RULES, RULES
 
 CHART = "dask-kubernetes-operator"
 PATTERNS = {"kopfArgs": ["--namespace=dev-*,!dev-x"]}
@@ -30,7 +30,10 @@ def role(render: Render, kind: str, name: str, values: dict[str, Any]) -> dict[s
         ("ClusterRole", {}, RULES),
         ("ClusterRole", {"kopfArgs": ["--namespace=one"]}, RULES),
         ("ClusterRole", PATTERNS, RULES | NAMESPACE_RULES),
+        ("ClusterRole", {"scope": "cluster"}, RULES),
         ("Role", {"rbac.cluster": False}, RULES),
+        ("Role", {"scope": "own"}, RULES),
+        ("Role", {"scope": {"namespaces": ["one"]}}, RULES),
     ],
 )
 def test_role_is_what_actions_need(
@@ -47,6 +50,49 @@ def test_lease_is_in_the_namespace_of_the_release(render: Render, cluster: bool)
     assert triples(lease) == LEASE_RULES
 
 
-def test_one_namespace_takes_nothing_cluster_wide(render: Render) -> None:
-    manifests = render(CHART, {"rbac.cluster": False, "crds.install": False})
-    assert {manifest["metadata"].get("namespace") for manifest in manifests} == {"dask"}
+# All that could be of a namespace or not, wanted as well.
+EVERYTHING = {
+    "rbac.clientRole.create": True,
+    "podDisruptionBudget.enabled": True,
+    "networkPolicy.enabled": True,
+    "replicas": 2,
+    "crds.install": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "namespaces"),
+    [
+        ({"rbac.cluster": False}, {"dask"}),
+        ({"scope": "own"}, {"dask"}),
+        ({"scope": {"namespaces": ["one", "two"]}}, {"dask", "one", "two"}),
+    ],
+)
+def test_namespaces_take_nothing_cluster_wide(render: Render, values: dict[str, Any], namespaces: set[str]) -> None:
+    manifests = render(CHART, {**EVERYTHING, **values})
+    assert {manifest["metadata"].get("namespace") for manifest in manifests} == namespaces
+
+
+def test_a_scope_of_namespaces_adds_nothing_cluster_wide_to_the_crds(render: Render) -> None:
+    manifests = render(CHART, {"scope": "own"})
+    assert {m["kind"] for m in manifests if "namespace" not in m["metadata"]} == {"CustomResourceDefinition"}
+
+
+def user_role(render: Render, name: str) -> set[tuple[str, str, str]]:
+    return triples(role(render, "ClusterRole", f"operator-{name}", {}))
+
+
+def test_users_roles_are_about_dask_alone_and_each_has_all_of_the_one_before(render: Render) -> None:
+    view, edit, admin = (user_role(render, name) for name in ("view", "edit", "admin"))
+    assert view < edit < admin
+    assert {group for group, _, _ in admin} == {DASK}
+    assert {verb for _, _, verb in view} == {"get", "list", "watch"}
+    # Statuses are the controller's to write.
+    assert {resource for _, resource, verb in edit if verb not in ("get", "list", "watch")} == {
+        *(resource.plural for resource in (CLUSTER, GROUP, JOB, AUTOSCALER)),
+        *(f"{resource.plural}/scale" for resource in (CLUSTER, GROUP)),
+    }
+
+
+def test_who_administers_a_namespace_may_install_the_operator_in_it(render: Render) -> None:
+    assert {rule for rule in RULES if rule[0] == DASK} <= user_role(render, "admin")

@@ -26,11 +26,13 @@ PLACED = {
 }
 PART = {"resources": {"limits": {"cpu": 3}}, "env": ENV, "extraArgs": ["--a"], **PLACED}
 PART["podTemplate"] = {"spec": {"hostNetwork": True}}
+PROBE = ("periodSeconds", "timeoutSeconds", "failureThreshold")
 
 # Another value for each, which must change what is rendered.
 OTHERS: dict[str, dict[str, Any]] = {
     "dask-kubernetes-operator": {
         "global.imageRegistry": "mirror.example.com",
+        "scope": "own",
         "replicas": 7,
         "image.name": "other",
         "image.tag": "other",
@@ -44,9 +46,17 @@ OTHERS: dict[str, dict[str, Any]] = {
         "serviceAccount.create": False,
         "serviceAccount.annotations": ENV,
         "serviceAccount.name": "other",
+        "serviceAccount.automount": False,
         "rbac.create": False,
         "rbac.cluster": False,
         "rbac.extraRules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+        "rbac.aggregate.kubernetes": False,
+        "rbac.aggregate.kubeflow": True,
+        "rbac.clientRole.create": True,
+        "rbac.clientRole.name": "other",
+        "commonLabels": ENV,
+        "deploymentAnnotations": ENV,
+        "podLabels": ENV,
         "podAnnotations": ENV,
         "podSecurityContext": {"fsGroup": 5},
         "securityContext": {"runAsUser": 5},
@@ -54,11 +64,25 @@ OTHERS: dict[str, dict[str, Any]] = {
         "volumes": [{"name": "a", "emptyDir": {}}],
         "volumeMounts": [{"name": "a", "mountPath": "/a"}],
         "extraEnv": [{"name": "A", "value": "b"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "a"}}],
+        "extraInitContainers": NAMED,
+        "extraContainers": NAMED,
+        "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}],
         "nodeSelector": ENV,
         "tolerations": [{"operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "high",
-        "livenessProbe.timeoutSeconds": 17,
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+        "podDisruptionBudget.enabled": True,
+        "podDisruptionBudget.minAvailable": 0,
+        "podDisruptionBudget.maxUnavailable": "50%",
+        "networkPolicy.enabled": True,
+        "networkPolicy.metricsFrom": [],
+        "networkPolicy.apiServerPorts": [7],
+        "networkPolicy.extraEgress": [{"ports": [{"port": 7}]}],
+        **{f"{probe}Probe.{name}": 17 for probe in ("startup", "readiness", "liveness") for name in PROBE},
+        "terminationGracePeriodSeconds": 17,
+        "revisionHistoryLimit": 17,
         "kopfArgs": ["--verbose"],
         "workerAllocation.size": 7,
         "workerAllocation.delay": 1.5,
@@ -98,6 +122,18 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
 }
 
+# What must be so for a value to matter: for all values that begin like this, but for those that say it themselves.
+GIVEN: dict[str, dict[str, Any]] = {
+    "rbac.clientRole.": {"rbac.clientRole.create": True},
+    "podDisruptionBudget.": {"podDisruptionBudget.enabled": True},
+    "networkPolicy.": {"networkPolicy.enabled": True},
+}
+
+
+def given(path: str) -> dict[str, Any]:
+    values = next((values for prefix, values in GIVEN.items() if path.startswith(prefix)), {})
+    return {} if path in values else values
+
 
 def text_of(path: str) -> str:
     return (ROOT / path).read_text()
@@ -110,7 +146,49 @@ def test_every_value_is_tried() -> None:
 
 @pytest.mark.parametrize(("chart", "path"), [(chart, path) for chart, others in OTHERS.items() for path in others])
 def test_value_changes_what_is_rendered(render: Render, chart: str, path: str) -> None:
-    assert render(chart, {path: OTHERS[chart][path]}) != render(chart)
+    assert render(chart, {**given(path), path: OTHERS[chart][path]}) != render(chart, given(path))
+
+
+# Values as they are written for the chart of the Python package's operator, with that chart's defaults.
+BEFORE: dict[str, Any] = {
+    "image": {"name": "ghcr.io/dask/dask-kubernetes-operator", "tag": "2026.3.0", "pullPolicy": "IfNotPresent"},
+    "imagePullSecrets": [],
+    "nameOverride": "",
+    "fullnameOverride": "",
+    "serviceAccount": {"create": True, "annotations": {}, "name": ""},
+    "rbac": {"create": True, "cluster": True},
+    "podAnnotations": {},
+    "podSecurityContext": {},
+    "securityContext": {
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+    },
+    "resources": {},
+    "volumes": [],
+    "volumeMounts": [],
+    "extraEnv": [],
+    "nodeSelector": {},
+    "tolerations": [],
+    "affinity": {},
+    "priorityClassName": None,
+    "livenessProbe": {"timeoutSeconds": 5},
+    "kopfArgs": ["--all-namespaces"],
+    "workerAllocation": {"size": None, "delay": None},
+}
+
+
+def test_values_of_the_operator_before_are_accepted(render: Render) -> None:
+    manifests = render("dask-kubernetes-operator", BEFORE)
+    (deployment,) = (manifest for manifest in manifests if manifest["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "ghcr.io/dask/dask-kubernetes-operator:2026.3.0"
+    assert container["args"].count("--all-namespaces") == 1
+    one_namespace = {**BEFORE, "rbac": {"create": True, "cluster": False}, "kopfArgs": ["--namespace=mine"]}
+    roles = [m for m in render("dask-kubernetes-operator", one_namespace) if m["kind"].endswith("Role")]
+    assert {(m["kind"], m["metadata"]["namespace"]) for m in roles} == {("Role", "mine"), ("Role", "dask")}
 
 
 @pytest.mark.parametrize("path", list(PART))
@@ -135,6 +213,14 @@ def test_charts_and_images_have_one_version_of_dask() -> None:
     required = re.search(r"^dask\[.*\]==(\S+)$", text_of("ci/images/dask/requirements.in"), re.MULTILINE)
     assert required
     assert required[1] == cluster["appVersion"]
+
+
+def test_the_image_that_is_announced_is_the_one_that_runs(render: Render) -> None:
+    chart = yaml.safe_load(text_of("charts/dask-kubernetes-operator/Chart.yaml"))
+    (announced,) = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    (deployment,) = (m for m in render("dask-kubernetes-operator") if m["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (announced["name"], announced["image"]) == (container["name"], container["image"])
 
 
 def test_crds_are_printed_once(render: Render) -> None:

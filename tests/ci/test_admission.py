@@ -75,3 +75,8 @@ def test_namespace_goes_however_the_check_ends(leave: Callable[[], None]) -> Non
 def test_what_kubectl_cannot_do_is_said() -> None:
     with pytest.raises(SystemExit, match=r"kubectl apply .* fails: no such host"):
         Answering(returncode=1, stderr="no such host").apply("--filename=x")
+
+
+def test_what_is_for_another_namespace_is_asked_for_that_of_the_check() -> None:
+    assert admission.here({"metadata": {"namespace": "default"}}) == {"metadata": {"namespace": admission.NAMESPACE}}
+    assert admission.here({"metadata": {"name": "cluster-wide"}}) == {"metadata": {"name": "cluster-wide"}}

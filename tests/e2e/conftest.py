@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.e2e.session import Session
-from tests.support.kube import CommandError, Kube, eventually
+from tests.support.helm import CHARTS, Helm
+from tests.support.kube import Kube, eventually
 
-ROOT = Path(__file__).parents[2]
-CHARTS = ROOT / "charts"
 OPERATOR_NAMESPACE = "dask-operator"
 
 
@@ -34,22 +31,6 @@ class Image:
 
     def __str__(self) -> str:
         return f"{self.name}:{self.tag}"
-
-
-@dataclass(frozen=True)
-class Helm:
-    """A helm program for one cluster."""
-
-    kubeconfig: Path
-    program: str = "helm"
-
-    def run(self, *arguments: str, seconds: float = 300.0) -> str:
-        """What helm prints. Raises CommandError."""
-        command = [shutil.which(self.program) or self.program, "--kubeconfig", str(self.kubeconfig), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-        if done.returncode:
-            raise CommandError(done.stderr.strip() + done.stdout.strip())
-        return done.stdout
 
 
 @pytest.fixture(scope="session")

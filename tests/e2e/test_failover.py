@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, Helm, Image
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image
+from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import dask_cluster
 

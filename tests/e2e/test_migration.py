@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, ROOT, Helm, Image, lives
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, lives
 from tests.e2e.session import Session
+from tests.support.helm import CHARTS, Helm
 from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import dask_autoscaler, dask_cluster, dask_job
 
@@ -44,7 +45,7 @@ class Guide:
 
     def do(self, step: str, block: int = 0) -> None:
         """Runs the commands of one of the step's blocks. Raises CommandError."""
-        text = (ROOT / "UPGRADING.md").read_text()
+        text = (CHARTS.parent / "UPGRADING.md").read_text()
         (section,) = re.findall(rf"^## {re.escape(step)}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         commands = re.findall(r"```console\n(.*?)```", section, re.DOTALL)[block]
         for command in re.findall(r"^\$ ((?:.*\\\n)*.*)", commands, re.MULTILINE):

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, Helm, Image
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image
+from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import dask_cluster
 

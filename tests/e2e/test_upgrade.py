@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, Helm, Image, lives, operator_settings
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, lives, operator_settings
 from tests.e2e.session import Held, Session
+from tests.support.helm import CHARTS, Helm
 from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import dask_cluster
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.e2e.conftest import CHARTS, OPERATOR_NAMESPACE, Client, Helm, Image
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image
+from tests.support.helm import CHARTS, Helm
 from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import dask_cluster
 

@@ -20,7 +20,7 @@ The values that kopfArgs gives to an option of `kopf run`, in all its spellings,
 {{- dict "values" $values | toJson -}}
 {{- end }}
 
-{{/* Where the controller answers probes and shows its metrics, as {"url": ..., "port": ...}. */}}
+{{/* Where the controller answers probes and shows its metrics, as {"url": ..., "port": ..., "path": ...}. */}}
 {{- define "dask-kubernetes-operator.health" -}}
 {{- $given := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-L" "long" "--liveness") | fromJson).values -}}
 {{- $url := last $given | default "http://0.0.0.0:8080/healthz" -}}
@@ -28,8 +28,11 @@ The values that kopfArgs gives to an option of `kopf run`, in all its spellings,
 {{- if not (and (eq $address.scheme "http") $address.host) -}}
   {{- fail (printf "kopfArgs has --liveness=%s, which should be an address like http://0.0.0.0:8080/healthz" $url) -}}
 {{- end -}}
+{{- if regexMatch "^(127\\.|localhost|\\[::1\\])" $address.host -}}
+  {{- fail (printf "kopfArgs has --liveness=%s, where no probe can ask: listen at 0.0.0.0" $url) -}}
+{{- end -}}
 {{- $port := regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default "80" | int -}}
-{{- dict "url" $url "port" $port "given" (not (empty $given)) | toJson -}}
+{{- dict "url" $url "port" $port "path" ($address.path | default "/") "given" (not (empty $given)) | toJson -}}
 {{- end }}
 
 {{/* The controller's arguments: what it needs to know and kopfArgs does not say, then kopfArgs. */}}
@@ -38,7 +41,9 @@ The values that kopfArgs gives to an option of `kopf run`, in all its spellings,
 {{- if not $health.given }}
 - --liveness={{ $health.url }}
 {{- end }}
-{{- include "dask-kubernetes-operator.scopeArgs" . }}
+{{- with (include "dask-kubernetes-operator.scope" . | fromJson).args }}
+{{ toYaml . }}
+{{- end }}
 {{- with .Values.kopfArgs }}
 {{ toYaml . }}
 {{- end }}

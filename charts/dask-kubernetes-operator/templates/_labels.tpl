@@ -4,10 +4,48 @@ app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* What the controller's Pods are found by, and nothing else. */}}
+{{- define "dask-kubernetes-operator.controllerLabels" -}}
+{{ include "dask-kubernetes-operator.selectorLabels" . }}
+app.kubernetes.io/component: controller
+{{- end }}
+
 {{- define "dask-kubernetes-operator.labels" -}}
+{{ include "dask-kubernetes-operator.chartLabels" . }}
+{{- with include "dask-kubernetes-operator.givenLabels" (dict "root" . "values" (list "commonLabels")) | fromYaml }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.podLabels" -}}
+{{ include "dask-kubernetes-operator.chartLabels" . }}
+{{- with include "dask-kubernetes-operator.givenLabels" (dict "root" . "values" (list "podLabels" "commonLabels")) | fromYaml }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.chartLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "dask-kubernetes-operator.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: dask
+{{- end }}
+
+{{/* The user's labels. Takes a dict of `root` and `values`, the values that have them, of which the first wins. */}}
+{{- define "dask-kubernetes-operator.givenLabels" -}}
+{{- $own := list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" -}}
+{{- $own = concat $own (list "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "app.kubernetes.io/component") -}}
+{{- $labels := dict -}}
+{{- range $value := .values -}}
+  {{- range $name, $text := index $.root.Values $value -}}
+    {{- if has $name $own -}}
+      {{- fail (printf "%s has the label %s, which the chart sets itself: leave it out, or use nameOverride for app.kubernetes.io/name" $value $name) -}}
+    {{- end -}}
+    {{- if not (hasKey $labels $name) -}}
+      {{- $_ := set $labels $name $text -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toYaml $labels -}}
 {{- end }}

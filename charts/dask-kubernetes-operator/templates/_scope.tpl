@@ -2,47 +2,107 @@
 {{- define "dask-kubernetes-operator.kopfScope" -}}
 {{- $named := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-n" "long" "--namespace") | fromJson).values -}}
 {{- $all := or (has "-A" .Values.kopfArgs) (has "--all-namespaces" .Values.kopfArgs) -}}
+{{- if and $all $named -}}
+  {{- fail (printf "kopfArgs has --all-namespaces and --namespace=%s: leave one of them out" (first $named)) -}}
+{{- end -}}
 {{- dict "all" $all "namespaces" ($named | uniq) | toJson -}}
 {{- end }}
 
+{{- define "dask-kubernetes-operator.isNamespace" -}}
+{{- if and (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) (le (len .) 63) }}true{{ end -}}
+{{- end }}
+
+{{/* The namespaces of the value `scope`, as {"namespaces": [...]}; none means all. */}}
+{{- define "dask-kubernetes-operator.scopeNamespaces" -}}
+{{- $scope := .Values.scope -}}
+{{- $namespaces := list -}}
+{{- if kindIs "map" $scope -}}
+  {{- $namespaces = $scope.namespaces | uniq -}}
+  {{- if not $namespaces -}}
+    {{- fail "scope.namespaces names no namespace: name one or more, or write scope: own for the release's own, or scope: cluster for all" -}}
+  {{- end -}}
+  {{- range $namespaces -}}
+    {{- if not (include "dask-kubernetes-operator.isNamespace" .) -}}
+      {{- fail (printf "scope.namespaces has %q, which is no namespace's name: name each namespace; for a pattern leave scope out and set kopfArgs={--namespace=%s}, which takes a ClusterRole" . .) -}}
+    {{- end -}}
+  {{- end -}}
+{{- else if eq $scope "own" -}}
+  {{- $namespaces = list .Release.Namespace -}}
+{{- else if ne $scope "cluster" -}}
+  {{- fail (printf "scope is %q: write cluster for all namespaces, own for the release's own, or {namespaces: [%s]} for those that are named" $scope $scope) -}}
+{{- end -}}
+{{- dict "namespaces" $namespaces | toJson -}}
+{{- end }}
+
+{{/* Refuses other values that say something else than `scope`. Takes a dict of `root` and `clusterRole`. */}}
+{{- define "dask-kubernetes-operator.checkScope" -}}
+{{- $values := .root.Values -}}
+{{- $kopf := include "dask-kubernetes-operator.kopfScope" .root | fromJson -}}
+{{- if or $kopf.all $kopf.namespaces -}}
+  {{- $flag := ternary "--all-namespaces" (printf "--namespace=%s" (first $kopf.namespaces)) $kopf.all -}}
+  {{- fail (printf "scope says which namespaces, and so does kopfArgs with %s: leave one of them out" $flag) -}}
+{{- end -}}
+{{- if and .clusterRole (eq (toString $values.rbac.cluster) "false") -}}
+  {{- fail "scope: cluster takes a ClusterRole, which rbac.cluster=false forbids: leave rbac.cluster out, or write scope: own" -}}
+{{- else if and (not .clusterRole) (eq (toString $values.rbac.cluster) "true") -}}
+  {{- fail "scope has namespaces, for which there are Roles, and rbac.cluster=true asks for a ClusterRole: leave rbac.cluster out, or write scope: cluster" -}}
+{{- end -}}
+{{- end }}
+
 {{/*
-The namespaces that the controller works in, as {"namespaces": [...], "names": [...], "patterns": [...]}: all that are
-given, and of them those that are names, and those that stand for the names that are like them. None means all.
+Where the controller works, as {"clusterRole": bool, "namespaces": [...], "names": [...], "patterns": [...], "args": [...]}:
+whether it is permitted by a ClusterRole or by Roles; all namespaces that are given, and of them those that are names, and
+those that stand for the names that are like them; and the flags by which it learns of them. No namespaces means all.
 */}}
 {{- define "dask-kubernetes-operator.scope" -}}
-{{- $kopf := include "dask-kubernetes-operator.kopfScope" . | fromJson -}}
-{{- $namespaces := $kopf.namespaces -}}
-{{- if not .Values.rbac.cluster -}}
-  {{- if and $kopf.all .Values.rbac.create -}}
-    {{- fail "kopfArgs has --all-namespaces, which needs a ClusterRole: set rbac.cluster to true, or leave --all-namespaces out" -}}
-  {{- end -}}
-  {{- if not (or $kopf.all $namespaces) -}}
-    {{- $namespaces = list .Release.Namespace -}}
-  {{- end -}}
+{{- $namespaces := list -}}
+{{- $clusterRole := true -}}
+{{- $args := list -}}
+{{- if .Values.scope -}}
+  {{- $namespaces = (include "dask-kubernetes-operator.scopeNamespaces" . | fromJson).namespaces -}}
+  {{- $clusterRole = empty $namespaces -}}
+  {{- include "dask-kubernetes-operator.checkScope" (dict "root" . "clusterRole" $clusterRole) -}}
+{{- else -}}
+  {{- $clusterRole = ne (toString .Values.rbac.cluster) "false" -}}
+  {{- $namespaces = (include "dask-kubernetes-operator.derivedNamespaces" . | fromJson).namespaces -}}
 {{- end -}}
+{{- $kopf := include "dask-kubernetes-operator.kopfScope" . | fromJson -}}
 {{- $names := list -}}
 {{- $patterns := list -}}
 {{- range $namespaces -}}
-  {{- if regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" . -}}
+  {{- if include "dask-kubernetes-operator.isNamespace" . -}}
     {{- $names = append $names . -}}
-  {{- else if or $.Values.rbac.cluster (not $.Values.rbac.create) -}}
-    {{- $patterns = append $patterns . -}}
   {{- else -}}
-    {{- fail (printf "kopfArgs has the namespace pattern %q, which needs a ClusterRole: set rbac.cluster to true, or name each namespace" .) -}}
+    {{- $patterns = append $patterns . -}}
   {{- end -}}
+  {{- $args = append $args (printf "--namespace=%s" .) -}}
 {{- end -}}
-{{- dict "namespaces" $namespaces "names" $names "patterns" $patterns | toJson -}}
+{{- if or $kopf.all $kopf.namespaces -}}
+  {{- $args = list -}}
+{{- else if not $namespaces -}}
+  {{- $args = list "--all-namespaces" -}}
+{{- end -}}
+{{- dict "clusterRole" $clusterRole "namespaces" $namespaces "names" $names "patterns" $patterns "args" $args | toJson -}}
 {{- end }}
 
-{{/* The flags by which the controller learns of its namespaces, where kopfArgs has none. */}}
-{{- define "dask-kubernetes-operator.scopeArgs" -}}
+{{/* The namespaces where `scope` says nothing, as {"namespaces": [...]}: kopfArgs', or what rbac.cluster means. */}}
+{{- define "dask-kubernetes-operator.derivedNamespaces" -}}
 {{- $kopf := include "dask-kubernetes-operator.kopfScope" . | fromJson -}}
-{{- $scope := include "dask-kubernetes-operator.scope" . | fromJson -}}
-{{- if not (or $kopf.all $kopf.namespaces) -}}
-  {{- range $scope.namespaces }}
-- --namespace={{ . }}
-  {{- else }}
-- --all-namespaces
-  {{- end }}
+{{- $namespaces := $kopf.namespaces -}}
+{{- if eq (toString .Values.rbac.cluster) "false" -}}
+  {{- if not (or $kopf.all $namespaces) -}}
+    {{- $namespaces = list .Release.Namespace -}}
+  {{- end -}}
+  {{- if .Values.rbac.create -}}
+    {{- if $kopf.all -}}
+      {{- fail "kopfArgs has --all-namespaces, which needs a ClusterRole: set rbac.cluster to true, or leave --all-namespaces out" -}}
+    {{- end -}}
+    {{- range $kopf.namespaces -}}
+      {{- if not (include "dask-kubernetes-operator.isNamespace" .) -}}
+        {{- fail (printf "kopfArgs has the namespace pattern %q, which needs a ClusterRole: set rbac.cluster to true, or name each namespace" .) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
+{{- dict "namespaces" $namespaces | toJson -}}
 {{- end }}

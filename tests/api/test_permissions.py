@@ -1,0 +1,145 @@
+"""Who may install the operator and use Dask's resources, and what the operator then may do: a real API server says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.helm import CHARTS, Helm
+from tests.support.kube import CommandError, Kube, eventually
+
+from dask_operator.actions import LEASE_RULES, NAMESPACE_RULES, RULES
+
+CHART = str(CHARTS / "dask-kubernetes-operator")
+PERMITTING = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+USERS_ROLES = ("--show-only", "templates/users/clusterroles.yaml")
+OWN = ("--set", "scope=own", "--set", "crds.install=false")
+CLUSTERS = "daskclusters.kubernetes.dask.org"
+NOTHING: frozenset[tuple[str, str, str]] = frozenset()
+
+
+@pytest.fixture
+def helm(kube: Kube) -> Iterator[Helm]:
+    """What a release that has the namespace's name has elsewhere goes with the test."""
+    yield Helm(kube.kubeconfig)
+    release = ("--selector", f"app.kubernetes.io/instance={kube.namespace}")
+    kube.run("delete", "clusterroles,clusterrolebindings", *release)
+    kube.run("--namespace", "default", "delete", "roles,rolebindings", *release)
+
+
+@pytest.fixture
+def users_roles(kube: Kube, helm: Helm) -> None:
+    """What whoever installs the CRDs makes for those who may not."""
+    kube.apply(*rendered(kube, helm, *USERS_ROLES))
+
+
+def rendered(kube: Kube, helm: Helm, *arguments: str) -> list[dict[str, Any]]:
+    manifests = helm.run("template", kube.namespace, CHART, "--namespace", kube.namespace, "--skip-tests", *arguments)
+    return [manifest for manifest in yaml.safe_load_all(manifests) if manifest]
+
+
+def bind(kube: Kube, user: str, role: str) -> None:
+    kube.run("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}")
+
+
+def may(kube: Kube, user: str, verb: str, resource: str, subresource: str = "") -> bool:
+    part = (f"--subresource={subresource}",) if subresource else ()
+    try:
+        return kube.run("auth", "can-i", verb, resource, *part, "--as", user) == "yes\n"
+    except CommandError:
+        return False
+
+
+def permitted(kube: Kube, account: str, namespace: str) -> list[dict[str, Any]]:
+    """The rules that hold in a namespace for a ServiceAccount of the test's, as the API server knows them."""
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+    question = json.dumps(review | {"spec": {"namespace": namespace}})
+    user = f"system:serviceaccount:{kube.namespace}:{account}"
+    # To validate it, kubectl would ask for what the ServiceAccount may not see.
+    create = ("create", "--validate=false", "--filename", "-", "--output", "json")
+    rules: list[dict[str, Any]] = json.loads(kube.run(*create, "--as", user, stdin=question))["status"]["resourceRules"]
+    return rules
+
+
+def triples(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    return {triple for rule in rules for triple in product(rule["apiGroups"], rule["resources"], rule["verbs"])}
+
+
+@pytest.mark.parametrize(
+    ("settings", "here", "elsewhere"),
+    [
+        (("scope=cluster",), RULES | LEASE_RULES, RULES),
+        (("scope=own",), RULES | LEASE_RULES, NOTHING),
+        (("scope.namespaces={default}",), LEASE_RULES, RULES),
+        (("kopfArgs={--namespace=dev-*}",), RULES | LEASE_RULES | NAMESPACE_RULES, RULES | NAMESPACE_RULES),
+    ],
+)
+def test_the_service_account_may_do_what_actions_need_and_nothing_else(
+    kube: Kube,
+    helm: Helm,
+    settings: tuple[str, ...],
+    here: frozenset[tuple[str, str, str]],
+    elsewhere: frozenset[tuple[str, str, str]],
+) -> None:
+    values = [word for setting in settings for word in ("--set", setting)]
+    manifests = [manifest for manifest in rendered(kube, helm, *values) if manifest["kind"] in PERMITTING]
+    for namespace in (kube.namespace, "default"):
+        of_it = [m for m in manifests if m["metadata"].get("namespace", kube.namespace) == namespace]
+        if of_it:
+            replace(kube, namespace=namespace).apply(*of_it)
+    (account,) = (manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "ServiceAccount")
+
+    def gained(namespace: str) -> set[tuple[str, str, str]]:
+        """What anybody has is not the chart's doing."""
+        return triples(permitted(kube, account, namespace)) - triples(permitted(kube, "anybody", namespace))
+
+    eventually(lambda: gained(kube.namespace) == here, f"exactly {sorted(here)} are permitted")
+    assert gained("default") == elsewhere
+    leases = [rule for rule in permitted(kube, account, kube.namespace) if "leases" in rule["resources"]]
+    assert {name for rule in leases if "create" not in rule["verbs"] for name in rule["resourceNames"]} == {account}
+
+
+def test_who_administers_a_namespace_installs_upgrades_and_uninstalls_the_operator_in_it(
+    kube: Kube, helm: Helm, users_roles: None
+) -> None:
+    bind(kube, "alice", "admin")
+    eventually(lambda: may(kube, "alice", "patch", CLUSTERS, "status"), "admin has what is Dask's")
+    as_alice = ("--namespace", kube.namespace, "--kube-as-user", "alice")
+    helm.run("install", "mine", CHART, *as_alice, *OWN)
+    assert kube.get("deployment", "mine-dask-kubernetes-operator")
+    everything = (*OWN, "--set", "podDisruptionBudget.enabled=true,networkPolicy.enabled=true,replicas=2")
+    helm.run("upgrade", "mine", CHART, *as_alice, *everything, "--set", "rbac.clientRole.create=true")
+    assert kube.get("role", "dask-cluster-role")
+    helm.run("uninstall", "mine", *as_alice)
+    assert not kube.names("deployments,roles,rolebindings,poddisruptionbudgets", "app.kubernetes.io/instance=mine")
+
+
+def test_who_administers_a_namespace_installs_nothing_for_others(kube: Kube, helm: Helm, users_roles: None) -> None:
+    bind(kube, "alice", "admin")
+    eventually(lambda: may(kube, "alice", "create", "roles"), "alice administers the namespace")
+    with pytest.raises(CommandError, match=r'clusterroles.* is forbidden: User "alice"'):
+        helm.run("install", "mine", CHART, *OWN[2:], "--namespace", kube.namespace, "--kube-as-user", "alice")
+
+
+def test_each_of_kubernetes_roles_has_its_part_of_dask(kube: Kube, users_roles: None) -> None:
+    for role in ("view", "edit", "admin"):
+        bind(kube, role, role)
+    eventually(lambda: may(kube, "view", "list", CLUSTERS), "view has what is Dask's")
+    eventually(lambda: may(kube, "edit", "create", CLUSTERS), "edit has what is Dask's")
+    eventually(lambda: may(kube, "admin", "patch", CLUSTERS, "status"), "admin has what is Dask's")
+    assert may(kube, "edit", "patch", CLUSTERS, "scale")
+    assert not may(kube, "view", "create", CLUSTERS)
+    assert not may(kube, "edit", "patch", CLUSTERS, "status")
+
+
+@pytest.mark.parametrize("resource", ["pods", "services", "deployments.apps"])
+def test_editors_may_make_themselves_what_the_operator_makes_for_them(kube: Kube, resource: str) -> None:
+    bind(kube, "edit", "edit")
+    bind(kube, "view", "view")
+    assert eventually(lambda: may(kube, "edit", "create", resource), f"edit may create {resource}")
+    assert not may(kube, "view", "create", resource)
