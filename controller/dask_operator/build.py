@@ -41,6 +41,8 @@ _RESET_IN_SERVICES = (
 )
 # Two schedulers at once would split the workers, and clients look for exactly one.
 _STRATEGY = {"type": "Recreate"}
+# A sidecar would break Dask's own protocol, and keep a runner from ending, unless the user has made it fit.
+_ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
 _TEMPLATES: dict[str, str] = {}
 _TEMPLATES_KEPT = 1000
 _TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
@@ -126,7 +128,7 @@ def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: in
         names.COMPONENT_LABEL: names.WORKER,
         names.GROUP_LABEL: group.name,
     }
-    metadata = _merged(group.metadata, group.worker_metadata, reserved)
+    metadata = _merged(_ISTIO_OFF, group.metadata, group.worker_metadata, reserved)
     # A worker that has been retired ends with success, and must then not come back.
     spec = {**group.worker_spec, "restartPolicy": group.worker_spec.get("restartPolicy") or "OnFailure"}
     made_from = worker_template(group)
@@ -142,8 +144,7 @@ def job_cluster(job: Job) -> Manifest:
 def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     """The Pod that runs a DaskJob's program. `attempt`: how many before it have failed."""
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
-    istio_off = Metadata(labels={names.ISTIO_LABEL: "false"})
-    metadata = _merged(istio_off, job.metadata, job.runner_metadata, reserved)
+    metadata = _merged(_ISTIO_OFF, job.metadata, job.runner_metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
     spec = {**job.runner_spec, "restartPolicy": job.runner_spec.get("restartPolicy") or "OnFailure"}
     meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
@@ -285,9 +286,7 @@ def _worker(
 
 def _scheduler_metadata(cluster: Cluster) -> Metadata:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
-    # A sidecar would break the scheduler's own protocol, unless the user has made it fit.
-    istio_off = Metadata(labels={names.ISTIO_LABEL: "false"})
-    return _merged(istio_off, cluster.metadata, cluster.scheduler_metadata, reserved)
+    return _merged(_ISTIO_OFF, cluster.metadata, cluster.scheduler_metadata, reserved)
 
 
 def _merged(*parts: Metadata | Mapping[str, str]) -> Metadata:

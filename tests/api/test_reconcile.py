@@ -41,6 +41,7 @@ def test_labels_and_annotations_flow_down(kube: Kube) -> None:
     assert worker["metadata"]["labels"] == {
         "team": "a",
         "tier": "y",
+        "sidecar.istio.io/inject": "false",
         "dask.org/cluster-name": "labelled",
         "dask.org/component": "worker",
         "dask.org/workergroup-name": "labelled-default",

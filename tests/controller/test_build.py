@@ -108,6 +108,7 @@ def test_a_worker() -> None:
                 "name": "simple-default-worker-cd1e974d05",
                 "namespace": "default",
                 "labels": {
+                    "sidecar.istio.io/inject": "false",
                     "dask.org/cluster-name": "simple",
                     "dask.org/component": "worker",
                     "dask.org/workergroup-name": "simple-default",
@@ -314,6 +315,7 @@ def test_worker_metadata_is_the_groups_then_its_own_then_reserved() -> None:
     assert pod["metadata"]["labels"] == {
         "team": "mine",
         "everywhere": "yes",
+        "sidecar.istio.io/inject": "false",
         "dask.org/cluster-name": "simple",
         "dask.org/component": "worker",
         "dask.org/workergroup-name": "simple-default",

@@ -24,6 +24,8 @@ CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
 SUCCESSFUL, FAILED = "Successful", "Failed"
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 360.0
+_ENDING = 30.0
+"""Seconds in which the Pod of a program that has failed becomes Failed, if nothing else runs in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,7 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
             Delete(at.cluster.name, at.cluster.uid, subject, because="its job has ended"), at.observed, at.now
         )
     if at.runner and at.runner.phase not in ("Succeeded", "Failed"):
-        delete = Delete(at.runner.name, at.runner.uid, _runner(at.job), because="its job has ended")
-        yield unless_blocked(delete, at.observed, at.now)
+        yield _stop(at, at.runner)
     if at.job.ttl is None:
         return
     due = timestamp(str(at.status.get("endTime"))) + at.job.ttl
@@ -197,6 +198,15 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
     subject = Subject(JOB.kind, at.job.name)
     because = f"ended more than {at.job.ttl:.0f} s ago (ttlSecondsAfterFinished)"
     yield unless_blocked(Delete(at.job.name, at.job.uid, subject, because), at.observed, at.now)
+
+
+def _stop(at: _Situation, runner: Pod) -> Action:
+    """Deletes a runner that goes on; one that ends by itself is left, so that its log can be read."""
+    ended = runner.finished + _ENDING
+    if at.job.runner_spec.get("restartPolicy") == "Never" and runner.failures and at.now < ended:
+        return Wake(ended, because="the runner has failed, and its Pod is to say so")
+    delete = Delete(runner.name, runner.uid, _runner(at.job), because="its job has ended")
+    return unless_blocked(delete, at.observed, at.now)
 
 
 def _write_status(at: _Situation, end: _End | None) -> Iterator[Action]:

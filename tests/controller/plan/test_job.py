@@ -122,6 +122,15 @@ def test_a_job_that_has_ended_never_starts_again(phase: str) -> None:
         assert [action for action in planned if isinstance(action, Create | SetStatus)] == []
 
 
+def test_a_runner_that_has_failed_may_say_so_before_its_pod_is_deleted() -> None:
+    job = a_job(runner_spec={"restartPolicy": "Never"}, status={"jobStatus": "Failed", "endTime": NOON_TEXT})
+    ending = a_runner_pod(phase="Running", failures=1, finished=NOON)
+    assert _deletes(_planned(job, seen([ending]))) == ["DaskCluster/simple"]
+    assert _deletes(_planned(job, seen([ending]), now=NOON + 60.0)) == ["DaskCluster/simple", "Pod/simple-runner"]
+    again = a_job(runner_spec={"restartPolicy": "OnFailure"}, status=job.status)
+    assert _deletes(_planned(again, seen([ending]))) == ["DaskCluster/simple", "Pod/simple-runner"]
+
+
 def test_nothing_is_deleted_before_the_end_is_in_the_status() -> None:
     pods = [a_runner_pod(phase="Succeeded", finished=NOON)]
     planned = _planned(a_job(ttl=0.0), seen(pods))
