@@ -1,6 +1,6 @@
 # One verb each; every one is a script that says what it does. `make help` lists them.
-# A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13
-TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
+# A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
+TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 
 .PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-upgrade test-install test-matrix test-versions bench docs lock
 
@@ -37,7 +37,7 @@ test-migration: ## moving from the operator of the Python package, with its rele
 test-upgrade: ## from the version before this one to this one and back, by Helm 3 and Helm 4
 	@$(TEST) upgrade
 
-test-install: ## both charts with each of their ci/*-values.yaml, by chart-testing
+test-install: ## both charts with each of their ci/*-values.yaml, by chart-testing and Helm 4
 	@$(TEST) install
 
 test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…, and as upgrades from the version before; takes an hour

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# test.sh [--kubernetes VERSION] TIER...: runs tiers of the tests, as `make help` lists them, and makes what each needs: the Python environment,
-# tools, a cluster, images. The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
+# test.sh [--kubernetes VERSION] [--helm TOOL] TIER...: runs tiers of the tests, as `make help` lists them, and makes what
+# each needs: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for the tier `install`.
+# The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
@@ -164,10 +165,7 @@ install_charts() {
   kubectl delete --filename $operator/files/crds > /dev/null
 }
 
-tier_install() {
-  install_charts $OLDEST "$KUBERNETES_OLDEST" helm
-  install_charts $NEWEST "$KUBERNETES_VERSION" helm-4
-}
+tier_install() { install_charts $NEWEST "$KUBERNETES_VERSION" "$HELM_TOOL"; }
 
 # Every chart, file of values, Helm and Kubernetes, each also as an upgrade from the version before this one. With
 # --kubernetes on that version alone.
@@ -188,11 +186,15 @@ tier_versions() {
 }
 
 CHOSEN=
-if [ "${1:-}" = --kubernetes ]; then
-  CHOSEN=yes
-  KUBERNETES_VERSION=${2:?which version?}
+HELM_TOOL=helm-4
+while [[ ${1:-} = --* ]]; do
+  case $1 in
+    --kubernetes) CHOSEN=yes KUBERNETES_VERSION=${2:?which version?} ;;
+    --helm) HELM_TOOL=${2:?helm or helm-4?} ;;
+    *) die "there is no option '$1': --kubernetes VERSION, --helm helm or --helm helm-4" ;;
+  esac
   shift 2
-fi
+done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
