@@ -105,7 +105,18 @@ tier_api() {
 tier_e2e() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
-  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e --ignore tests/e2e/test_migration.py
+  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e --ignore tests/e2e/test_migration.py --ignore tests/e2e/test_monitoring.py
+}
+
+# With $PICTURES, pictures of the dashboards are written to that folder.
+tier_monitoring() {
+  use_cluster $NEWEST "$KUBERNETES_VERSION"
+  use_images $NEWEST
+  PROMETHEUS_CRDS=$(ci/prometheus-crds.sh)
+  PROMETHEUS_IMAGE=$(ci/images/build.sh prometheus)
+  ci/cluster/cluster load $NEWEST "$PROMETHEUS_IMAGE"
+  export PROMETHEUS_CRDS PROMETHEUS_IMAGE
+  pytest_at "monitoring, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_monitoring.py
 }
 
 # A cluster of its own: it begins with another operator, and with that one's CRDs.
@@ -133,7 +144,7 @@ fi
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, migration, versions"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, monitoring, migration, versions"
   echo "$tier"
   "tier_$tier"
 done

@@ -13,6 +13,7 @@ cd "$ROOT"
 venv=$(ci/python.sh)
 tools=$(ci/tools/build.sh helm helm-unittest ct kubeconform | tr '\n' ':')
 PATH=$venv/bin:$tools$PATH
+monitoring=$(ci/prometheus-crds.sh)
 charts=(charts/*/)
 ours=$(mktemp -d)
 trap 'rm -rf "$ours"' EXIT
@@ -53,7 +54,7 @@ for chart in "${charts[@]}"; do
   step "helm unittest $(basename "$chart")" helm-unittest --strict --file 'tests/**/*_test.yaml' "$chart"
 done
 step "ct lint" ct lint --config ct.yaml --all
-step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml
+step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml "$monitoring"/*.yaml
 for folder in "$@"; do
   step "manifests for Kubernetes $(basename "$folder")" conforms "$(basename "$folder")" "$folder"
 done

@@ -27,6 +27,15 @@ PLACED = {
 PART = {"resources": {"limits": {"cpu": 3}}, "env": ENV, "extraArgs": ["--a"], **PLACED}
 PART["podTemplate"] = {"spec": {"hostNetwork": True}}
 
+MONITOR = {
+    "namespace": "other",
+    "additionalLabels": ENV,
+    "interval": "7s",
+    "jobLabel": "other",
+    "metricRelabelings": [{"action": "labeldrop", "regex": "a"}],
+}
+SELECTED = {"namespaceSelector": {"matchNames": ["a"]}}
+
 # Another value for each, which must change what is rendered.
 OTHERS: dict[str, dict[str, Any]] = {
     "dask-kubernetes-operator": {
@@ -62,6 +71,25 @@ OTHERS: dict[str, dict[str, Any]] = {
         "kopfArgs": ["--verbose"],
         "workerAllocation.size": 7,
         "workerAllocation.delay": 1.5,
+        "metrics.scheduler.enabled": True,
+        "metrics.scheduler.serviceMonitor.enabled": True,
+        **{f"metrics.scheduler.serviceMonitor.{name}": value for name, value in (MONITOR | SELECTED).items()},
+        "metrics.scheduler.serviceMonitor.targetLabels": ["a"],
+        "metrics.worker.enabled": True,
+        "metrics.worker.podMonitor.enabled": True,
+        **{f"metrics.worker.podMonitor.{name}": value for name, value in (MONITOR | SELECTED).items()},
+        "metrics.worker.podMonitor.podTargetLabels": ["a"],
+        "metrics.worker.serviceMonitor": {"enabled": True},
+        "metrics.controller.podMonitor.enabled": True,
+        **{f"metrics.controller.podMonitor.{name}": value for name, value in MONITOR.items()},
+        "metrics.controller.podMonitor.podTargetLabels": ["a"],
+        "metrics.prometheusRule.enabled": True,
+        "metrics.prometheusRule.namespace": "other",
+        "metrics.prometheusRule.additionalLabels": ENV,
+        "metrics.dashboards.enabled": True,
+        "metrics.dashboards.namespace": "other",
+        "metrics.dashboards.labels": ENV,
+        "metrics.dashboards.annotations": ENV,
         "test.image.name": "other",
         "test.image.tag": "other",
         "test.image.digest": DIGEST,
@@ -99,6 +127,22 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
+# What a value needs to mean anything.
+NEEDS: dict[str, dict[str, Any]] = {
+    "metrics.scheduler.enabled": {"metrics.scheduler.serviceMonitor.enabled": True},
+    "metrics.scheduler.serviceMonitor.": {
+        "metrics.scheduler.enabled": True,
+        "metrics.scheduler.serviceMonitor.enabled": True,
+    },
+    "metrics.worker.enabled": {"metrics.worker.podMonitor.enabled": True},
+    "metrics.worker.podMonitor.": {"metrics.worker.enabled": True, "metrics.worker.podMonitor.enabled": True},
+    "metrics.worker.serviceMonitor": {"metrics.worker.enabled": True},
+    "metrics.controller.podMonitor.": {"metrics.controller.podMonitor.enabled": True},
+    "metrics.prometheusRule.": {"metrics.controller.podMonitor.enabled": True, "metrics.prometheusRule.enabled": True},
+    "metrics.dashboards.": {"metrics.dashboards.enabled": True},
+}
+
+
 def text_of(path: str) -> str:
     return (ROOT / path).read_text()
 
@@ -110,7 +154,17 @@ def test_every_value_is_tried() -> None:
 
 @pytest.mark.parametrize(("chart", "path"), [(chart, path) for chart, others in OTHERS.items() for path in others])
 def test_value_changes_what_is_rendered(render: Render, chart: str, path: str) -> None:
-    assert render(chart, {path: OTHERS[chart][path]}) != render(chart)
+    (needed, *_) = [*(values for prefix, values in NEEDS.items() if path.startswith(prefix)), {}]
+    without = {name: value for name, value in needed.items() if name != path}
+    assert outcome(render, chart, {**without, path: OTHERS[chart][path]}) != outcome(render, chart, without)
+
+
+def outcome(render: Render, chart: str, values: dict[str, Any]) -> object:
+    """What is rendered, or why it is refused."""
+    try:
+        return render(chart, values)
+    except AssertionError as refused:
+        return str(refused)
 
 
 @pytest.mark.parametrize("path", list(PART))
