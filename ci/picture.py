@@ -80,7 +80,7 @@ def _panel(panel: Mapping[str, Any], ask: Ask) -> Iterator[str]:
 
 
 def _chart(box: Box, series: Sequence[Series], unit: str, *, stacked: bool) -> Iterator[str]:
-    # The last of a stack is the highest, and is drawn first.
+    # The last of a stack is the highest, and is drawn first, below the others.
     lines = list(enumerate(_stacked(series) if stacked else series))
     top = max((value for _, line in lines for _, value in line.points), default=0.0) or 1.0
     start = min(line.points[0][0] for _, line in lines)
@@ -98,7 +98,7 @@ def _chart(box: Box, series: Sequence[Series], unit: str, *, stacked: bool) -> I
         colour, points = _COLOURS[number % len(_COLOURS)], " ".join(place(*point) for point in line.points)
         if stacked:
             corners = f"{place(line.points[0][0], 0)} {points} {place(line.points[-1][0], 0)}"
-            yield f'<polygon fill="{colour}" fill-opacity="0.6" points="{corners}"/>'
+            yield f'<polygon fill="{colour}" points="{corners}"/>'
         else:
             yield f'<polyline stroke="{colour}" points="{points}"/>'
 
@@ -114,12 +114,12 @@ def _stacked(series: Sequence[Series]) -> Iterator[Series]:
 def _legend(box: Box, series: Sequence[Series]) -> Iterator[str]:
     x, y = box.x + 8, box.y + box.height - 8
     for number, each in enumerate(series):
-        width = 22 + 6 * len(each.name)
-        if x + width > box.x + box.width:
-            yield f'<text x="{x}" y="{y}">…</text>'
+        width = 26 + 6.5 * len(each.name)
+        if x + width > box.x + box.width - 12:
+            yield f'<text x="{x:.0f}" y="{y}">…</text>'
             return
-        yield f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{_COLOURS[number % len(_COLOURS)]}"/>'
-        yield f'<text x="{x + 13}" y="{y}">{escape(each.name)}</text>'
+        yield f'<rect x="{x:.0f}" y="{y - 8}" width="9" height="9" fill="{_COLOURS[number % len(_COLOURS)]}"/>'
+        yield f'<text x="{x + 13:.0f}" y="{y}">{escape(each.name)}</text>'
         x += width
 
 
@@ -131,7 +131,8 @@ def with_unit(value: float, unit: str) -> str:
     power = 0
     while abs(value) >= base and power < len(names) - 1:
         value, power = value / base, power + 1
-    return f"{value:.3g} {names[power]}".rstrip()
+    digits = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{digits} {names[power]}".rstrip()
 
 
 def legend(labels: Mapping[str, str], pattern: str) -> str:

@@ -160,7 +160,8 @@ build_pause() {
 build_prometheus() {
   local context=$BUILDAH/context-prometheus folder
   rm -rf "$context"
-  cp -r "$CI/images/prometheus" "$context"
+  mkdir -p "$context"
+  cp "$CI/images/prometheus/Dockerfile" "$context/"
   "$CI/tools/build.sh" prometheus prometheus-operator | while read -r folder; do cp "$folder"/prometheus* "$context/"; done
   engine_build "$1" "$context"
   rm -rf "$context"

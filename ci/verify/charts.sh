@@ -54,7 +54,7 @@ for chart in "${charts[@]}"; do
   step "helm unittest $(basename "$chart")" helm-unittest --strict --file 'tests/**/*_test.yaml' "$chart"
 done
 step "ct lint" ct lint --config ct.yaml --all
-step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml "$monitoring"/*.yaml
+step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml "$monitoring"/*_{podmonitors,prometheusrules,servicemonitors}.yaml
 for folder in "$@"; do
   step "manifests for Kubernetes $(basename "$folder")" conforms "$(basename "$folder")" "$folder"
 done

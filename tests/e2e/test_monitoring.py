@@ -1,8 +1,8 @@
 """Monitoring for real: prometheus-operator configures a Prometheus by what the chart installs, and alerts fire for what
 is done to clusters here.
 
-The alerts' conditions are the chart's own, but nobody can wait minutes for each: a copy of the PrometheusRule as it is in
-the cluster, without `for`, stands beside it. How long a condition must hold is tested by promtool (tests/charts).
+The alerts' conditions are the chart's own, but nobody can wait minutes for each: a copy of the PrometheusRule as it is
+in the cluster, without `for`, stands beside it. How long a condition must hold is tested by promtool (tests/charts).
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ DASHBOARDS = sorted(CHART.glob("files/dashboards/*.json"))
 RELEASE = "dask-operator"
 FULLNAME = f"{RELEASE}-{CHART.name}"
 VARIABLES = {"namespace": ".*", "cluster": ".*"}
-RANGE = 60.0
+RANGE = 90.0
+"""Seconds that a picture shows."""
+PICTURES = os.environ.get("PICTURES", "")
+"""The folder for pictures that are kept, for which it is worth to wait until there is something to see."""
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +114,13 @@ def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
         eventually(lambda monitor=monitor, up=up: prometheus.targets(monitor) == up, f"{monitor} is up")  # type: ignore[misc]
     for query in (query for path in DASHBOARDS for query in queries(path, VARIABLES)):
         eventually(lambda query=query: prometheus.query(query), f"data for {query}")  # type: ignore[misc]
+    if PICTURES:
+        kube.run("scale", "--replicas=4", "daskworkergroup", "simple-default")
+        scraped = f"count_over_time(dask_scheduler_clients[{RANGE:.0f}s]) > {RANGE * 0.95}"
+        eventually(lambda: prometheus.query(scraped), f"{RANGE:.0f} seconds of metrics", RANGE + 60)
     assert client.rest() > 0
     for path in DASHBOARDS:
-        draw(path, prometheus, Path(os.environ.get("PICTURES") or tmp_path))
+        draw(path, prometheus, Path(PICTURES or tmp_path))
 
 
 def draw(dashboard: Path, prometheus: Prometheus, folder: Path) -> None:
@@ -223,7 +230,7 @@ def test_an_admission_webhook_that_hangs_makes_the_controller_stuck_which_is_an_
 
 def hangs(kube: Kube, image: Image) -> None:
     """A Service `hangs` that takes connections and never says a word."""
-    program = "import socket, time; server = socket.create_server(('', 8443)); time.sleep(3600)"
+    program = "import socket; s = socket.create_server(('', 8443)); kept = [s.accept() for _ in range(9999)]"
     container = {
         "name": "hangs",
         "image": str(image),
@@ -241,8 +248,13 @@ def hangs(kube: Kube, image: Image) -> None:
 
 
 def webhook(namespace: str) -> dict[str, Any]:
-    """Has the API server ask that Service about Deployments in a namespace, for as long as it can."""
-    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE"]}
+    """Has the API server ask that Service about what the controller writes in a namespace; it gives up after 10 s."""
+    rule = {
+        "apiGroups": ["*"],
+        "apiVersions": ["*"],
+        "resources": ["deployments", "services", "daskworkergroups", "daskclusters/status"],
+        "operations": ["CREATE", "UPDATE"],
+    }
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
