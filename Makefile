@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-migration test-upgrade test-install test-matrix test-versions bench docs lock
+.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions bench docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -14,7 +14,7 @@ demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
 test: ## everything below but the matrix, bench and docs
-	@$(TEST) lint unit charts api e2e migration upgrade install versions
+	@$(TEST) lint unit charts api e2e monitoring migration upgrade install versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
@@ -30,6 +30,12 @@ test-api: ## the controller against a real API server with fake nodes
 
 test-e2e: ## both charts, built images, real containers
 	@$(TEST) e2e
+
+test-monitoring: ## Prometheus by prometheus-operator: targets, dashboards' queries, alerts that are provoked
+	@$(TEST) monitoring
+
+pictures: ## the same, and pictures of the dashboards into docs/images
+	@PICTURES=docs/images $(TEST) monitoring
 
 test-migration: ## moving from the operator of the Python package, with its released image and chart
 	@$(TEST) migration

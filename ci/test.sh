@@ -13,8 +13,8 @@ UPGRADE="test-upgrade"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
-# Tests that begin without our operator
-OWN_CLUSTERS=(tests/e2e/test_migration.py tests/e2e/test_upgrade.py)
+# Tests of tests/e2e that are tiers of their own
+OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name
@@ -113,7 +113,18 @@ tier_api() {
 tier_e2e() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
-  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_CLUSTERS[@]/#/--ignore=}"
+  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
+}
+
+# With $PICTURES, pictures of the dashboards are written to that folder.
+tier_monitoring() {
+  use_cluster $NEWEST "$KUBERNETES_VERSION"
+  use_images $NEWEST
+  PROMETHEUS_CRDS=$(ci/prometheus-crds.sh)
+  PROMETHEUS_IMAGE=$(ci/images/build.sh prometheus)
+  ci/cluster/cluster load $NEWEST "$PROMETHEUS_IMAGE"
+  export PROMETHEUS_CRDS PROMETHEUS_IMAGE
+  pytest_at "monitoring, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_monitoring.py
 }
 
 # A cluster of its own: it begins with another operator, and with that one's CRDs.
@@ -156,6 +167,7 @@ install_charts() {
   shift 3
   use_cluster "$name" "$version"
   use_images "$name"
+  kubectl apply --server-side --filename "$(ci/prometheus-crds.sh)" > /dev/null
   PATH=$(ci/tools/build.sh "$helm"):$PATH
   echo "  installed by Helm $(helm version --template '{{.Version}}') on Kubernetes $version"
   ci/install.sh $operator "$(helm_settings $operator)" "$@"
@@ -186,7 +198,7 @@ tier_versions() {
 }
 
 CHOSEN=
-HELM_TOOL=helm-4
+HELM_TOOL="helm-4"
 while [[ ${1:-} = --* ]]; do
   case $1 in
     --kubernetes) CHOSEN=yes KUBERNETES_VERSION=${2:?which version?} ;;
@@ -198,7 +210,7 @@ done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, migration, upgrade, install, versions, matrix"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, monitoring, migration, upgrade, install, versions, matrix"
   echo "$tier"
   "tier_$tier"
 done

@@ -4,6 +4,7 @@
 #   dask         what the schedulers and workers of tests and of the demo run (dask/)
 #   incumbent    the operator that users move here from, which moving is tested with (incumbent/)
 #   plugin       the controller's with the plugins of the tests, made as users make theirs (tests/plugins/)
+#   prometheus   Prometheus, prometheus-operator and its config reloader, which monitoring is tested with
 #   pause, coredns, kwok   what a cluster needs itself
 # The tag is a hash of what goes in, so an image is built when that changed and never otherwise. Docker builds where an
 # engine answers; elsewhere buildah does, on a stand-in for the public Python image that cannot be pulled everywhere, and
@@ -39,6 +40,9 @@ inputs_of() {
       inputs_of controller
       hash_files "$ROOT/tests/plugins" ;;
     pause) cat "$CI/images/pause/pause.go" ;;
+    prometheus)
+      cat "$CI/images/prometheus/Dockerfile"
+      "$CI/tools/build.sh" prometheus prometheus-operator | xargs basename --multiple ;;
     *)
       folder=$("$CI/tools/build.sh" "$1")
       basename "$folder" ;;
@@ -152,6 +156,17 @@ build_pause() {
   build_program "$1" "$program"
 }
 
+# build_prometheus REFERENCE: the programs beside their Dockerfile
+build_prometheus() {
+  local context=$BUILDAH/context-prometheus folder
+  rm -rf "$context"
+  mkdir -p "$context"
+  cp "$CI/images/prometheus/Dockerfile" "$context/"
+  "$CI/tools/build.sh" prometheus prometheus-operator | while read -r folder; do cp "$folder"/prometheus* "$context/"; done
+  engine_build "$1" "$context"
+  rm -rf "$context"
+}
+
 build_controller() {
   local version revision
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/controller/pyproject.toml")
@@ -206,7 +221,7 @@ ensure() {
     fi
     if ! exists "$reference"; then
       case $1 in
-        controller | dask | incumbent | plugin | pause) step "image $repository" "build_$1" "$reference" >&2 ;;
+        controller | dask | incumbent | plugin | prometheus | pause) step "image $repository" "build_$1" "$reference" >&2 ;;
         *) step "image $repository" build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1" >&2 ;;
       esac
       echo "  $reference, $(megabytes "$reference") MB" >&2
@@ -232,8 +247,8 @@ prepare() {
 
 for image in "$@"; do
   case $image in
-    controller | dask | incumbent | plugin | pause | coredns | kwok) ;;
-    *) die "no image '$image': the images are controller, dask, incumbent, plugin, pause, coredns and kwok" ;;
+    controller | dask | incumbent | plugin | prometheus | pause | coredns | kwok) ;;
+    *) die "no image '$image': the images are controller, dask, incumbent, plugin, prometheus, pause, coredns and kwok" ;;
   esac
 done
 for image in "$@"; do ensure "$image"; done

@@ -13,6 +13,7 @@ cd "$ROOT"
 venv=$(ci/python.sh)
 tools=$(ci/tools/build.sh helm helm-unittest ct kubeconform | tr '\n' ':')
 PATH=$venv/bin:$tools$PATH
+monitoring=$(ci/prometheus-crds.sh)
 charts=(charts/*/)
 ours=$(mktemp -d)
 packages=$(mktemp -d)
@@ -55,7 +56,7 @@ for chart in "${charts[@]}"; do
 done
 step "ct lint" ct lint --config ct.yaml --all
 step "packages of a release" ci/package.sh "$packages"
-step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml
+step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml "$monitoring"/*_{podmonitors,prometheusrules,servicemonitors}.yaml
 for folder in "$@"; do
   step "manifests for Kubernetes $(basename "$folder")" conforms "$(basename "$folder")" "$folder"
 done

@@ -1,0 +1,274 @@
+"""Monitoring for real: prometheus-operator configures a Prometheus by what the chart installs, and alerts fire for what
+is done to clusters here.
+
+The alerts' conditions are the chart's own, but nobody can wait minutes for each: a copy of the PrometheusRule as it is
+in the cluster, without `for`, stands beside it. How long a condition must hold is tested by promtool (tests/charts).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ci.picture import Series, drawn, largest_first, legend
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image
+from tests.e2e.session import Session
+from tests.support.helm import CHARTS, Helm
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+from tests.support.prometheus import Prometheus, queries, substituted
+
+CHART = CHARTS / "dask-kubernetes-operator"
+DASHBOARDS = sorted(CHART.glob("files/dashboards/*.json"))
+RELEASE = "dask-operator"
+FULLNAME = f"{RELEASE}-{CHART.name}"
+VARIABLES = {"namespace": ".*", "cluster": ".*"}
+RANGE = 90.0
+"""Seconds that a picture shows."""
+PICTURES = os.environ.get("PICTURES", "")
+"""The folder for pictures that are kept, for which it is worth to wait until there is something to see."""
+
+
+@pytest.fixture(scope="module")
+def monitored(helm: Helm) -> Iterator[Kube]:
+    """The namespace `monitoring` of a cluster that knows monitors, in which the operator's release has all of them."""
+    kube = Kube(shutil.which("kubectl") or "kubectl", helm.kubeconfig, "monitoring")
+    crds = os.environ["PROMETHEUS_CRDS"]
+    kube.run("apply", "--server-side", "--filename", crds)
+    kube.run("wait", "--for", "condition=Established", "--filename", crds, seconds=60)
+    often = {
+        f"metrics.{monitor}.{key}": value
+        for monitor in ("scheduler.serviceMonitor", "worker.podMonitor", "controller.podMonitor")
+        for key, value in (("enabled", "true"), ("interval", "1s"))
+    }
+    gates = ("scheduler", "worker", "prometheusRule", "dashboards")
+    values = often | {f"metrics.{name}.enabled": "true" for name in gates}
+    settings = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    where = ("--namespace", OPERATOR_NAMESPACE)
+    helm.run("upgrade", RELEASE, str(CHART), *where, "--reuse-values", *settings)
+    kube.run("--namespace", OPERATOR_NAMESPACE, "apply", "--filename", "-", stdin=json.dumps(at_once(kube)))
+    yield kube
+    helm.run("rollback", RELEASE, *where)
+    kube.run("delete", "--filename", crds, seconds=120)
+
+
+def at_once(kube: Kube) -> dict[str, Any]:
+    """The alerts as they are in the cluster, without the time for which their conditions must hold."""
+    installed = json.loads(
+        kube.run("--namespace", OPERATOR_NAMESPACE, "get", "prometheusrule", FULLNAME, "--output", "json")
+    )
+    groups = installed["spec"]["groups"]
+    for rule in (rule for group in groups for rule in group["rules"]):
+        rule.pop("for", None)
+        rule["labels"]["copy"] = "at-once"
+    spec = {"groups": [group | {"name": f"{group['name']}.at-once"} for group in groups]}
+    metadata = {"name": "at-once", "namespace": OPERATOR_NAMESPACE}
+    return {"apiVersion": installed["apiVersion"], "kind": "PrometheusRule", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def prometheus(monitored: Kube) -> Iterator[Prometheus]:
+    """Started after everything that it is to find: its files take a minute to change."""
+    image = os.environ["PROMETHEUS_IMAGE"]
+    manifests = (Path(__file__).parent / "prometheus.yaml").read_text()
+    manifests = manifests.replace("image: prometheus\n", f"image: {image}\n")
+    manifests = manifests.replace("reloader=prometheus,", f"reloader={image},")
+    monitored.run("apply", "--filename", "-", stdin=manifests)
+    running = Prometheus(monitored, "prometheus-all-0")
+    eventually(lambda: running.query("up"), "Prometheus scrapes", 90)
+    yield running
+    monitored.run("delete", "--filename", "-", stdin=manifests, seconds=120)
+
+
+def names(kube: Kube, namespace: str, selector: str) -> set[str]:
+    pods = kube.run("--namespace", namespace, "get", "pods", "--selector", selector, "--output", "name").split()
+    return {pod.removeprefix("pod/") for pod in pods}
+
+
+@pytest.mark.timeout(300)
+def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
+    kube: Kube, session: Callable[[str], Session], prometheus: Prometheus, dask_image: Image, tmp_path: Path
+) -> None:
+    kube.apply(dask_cluster("simple", 2, image=str(dask_image)))
+    kube.wait_for_workers("simple", 2, 120)
+    client = session("simple")
+    client.wait_for_workers(2)
+    client.hold(20)
+    client.load()
+    pools = {
+        f"serviceMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-scheduler": (kube.namespace, "dask.org/component=scheduler"),
+        f"podMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-worker": (kube.namespace, "dask.org/component=worker"),
+        f"podMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-controller": (
+            OPERATOR_NAMESPACE,
+            "app.kubernetes.io/component=controller",
+        ),
+    }
+    for monitor, (namespace, selector) in pools.items():
+        up = dict.fromkeys(names(kube, namespace, selector), "up")
+        assert up
+        eventually(lambda monitor=monitor, up=up: prometheus.targets(monitor) == up, f"{monitor} is up")  # type: ignore[misc]
+    for query in (query for path in DASHBOARDS for query in queries(path, VARIABLES)):
+        eventually(lambda query=query: prometheus.query(query), f"data for {query}")  # type: ignore[misc]
+    if PICTURES:
+        kube.run("scale", "--replicas=4", "daskworkergroup", "simple-default")
+        scraped = f"count_over_time(dask_scheduler_clients[{RANGE:.0f}s]) > {RANGE * 0.95}"
+        eventually(lambda: prometheus.query(scraped), f"{RANGE:.0f} seconds of metrics", RANGE + 60)
+    assert client.rest() > 0
+    for path in DASHBOARDS:
+        draw(path, prometheus, Path(PICTURES or tmp_path))
+
+
+def draw(dashboard: Path, prometheus: Prometheus, folder: Path) -> None:
+    """A picture of a dashboard as it is now."""
+    now = time.time()
+
+    def ask(query: str, name: str) -> list[Series]:
+        times = {"start": str(now - RANGE), "end": str(now), "step": "1"}
+        found = prometheus.ask("query_range", query=substituted(query, VARIABLES), **times)["result"]
+        points = ([(float(at), float(value)) for at, value in each["values"] if value != "NaN"] for each in found)
+        lines = [Series(legend(each["metric"], name), line) for each, line in zip(found, points, strict=True)]
+        return largest_first(lines)
+
+    picture = drawn(json.loads(dashboard.read_text()), ask)
+    assert "no data" not in picture
+    assert len(picture) < 200 * 1024
+    (folder / f"{dashboard.stem}.svg").write_text(picture)
+
+
+def test_prometheus_can_evaluate_every_alert(prometheus: Prometheus) -> None:
+    def evaluated() -> dict[str, str]:
+        groups = prometheus.ask("rules")["groups"]
+        return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+
+    alerts = {path.stem for path in CHART.glob("files/rules/*/*.yaml")}
+    eventually(lambda: evaluated() == dict.fromkeys(alerts, "ok"), f"{len(alerts)} rules are evaluated")
+
+
+def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
+    """Waits for the alert, of the copy that does not wait, and for words in it that a person can read."""
+    labels["copy"] = "at-once"
+    (firing, *_) = eventually(lambda: prometheus.firing(alert, **labels), f"{alert} fires", 120)
+    assert "<error" not in firing["annotations"]["description"]
+    assert "<no value>" not in firing["annotations"]["description"]
+    assert alert in firing["annotations"]["runbook_url"]
+
+
+def test_a_scheduler_that_finds_no_node_is_an_alert(kube: Kube, prometheus: Prometheus, dask_image: Image) -> None:
+    cluster = dask_cluster("headless", 1, image=str(dask_image))
+    kube.apply(cluster)
+    kube.wait_for_workers("headless", 1, 120)
+    of_it = {"namespace": kube.namespace, "dask_org_cluster_name": "headless"}
+    up = f'up{{namespace="{kube.namespace}", service="headless-scheduler"}} == 1'
+    eventually(lambda: prometheus.query(up), "the scheduler is scraped")
+    quiet = lambda: not prometheus.firing("DaskSchedulerDown", copy="at-once", **of_it)  # noqa: E731
+    eventually(quiet, "nothing is wrong")
+    cluster["spec"]["scheduler"]["spec"]["nodeSelector"] = {"no-such": "label"}
+    kube.apply(cluster)
+    fires(prometheus, "DaskSchedulerDown", **of_it)
+
+
+def test_workers_that_find_no_node_and_their_tasks_are_alerts(
+    kube: Kube, client: Client, prometheus: Prometheus, dask_image: Image
+) -> None:
+    cluster = dask_cluster("waiting", 2, image=str(dask_image))
+    cluster["spec"]["worker"]["spec"]["nodeSelector"] = {"no-such": "label"}
+    kube.apply(cluster)
+    kube.wait_for_condition("daskcluster", "waiting", "SchedulerReady", "SchedulerReady", 120)
+    fires(prometheus, "DaskWorkersPending", namespace=OPERATOR_NAMESPACE)
+    address = f"tcp://waiting-scheduler.{kube.namespace}.svc:8786"
+    client.python(
+        "import sys; from distributed import Client, fire_and_forget\n"
+        "with Client(sys.argv[1]) as client: fire_and_forget(client.submit(sum, [1, 2]))",
+        address,
+    )
+    fires(prometheus, "DaskTasksWithoutWorker", namespace=kube.namespace, dask_org_cluster_name="waiting")
+
+
+def test_a_cluster_that_the_api_refuses_is_an_alert(kube: Kube, prometheus: Prometheus, dask_image: Image) -> None:
+    cluster = dask_cluster("refused", 1, image=str(dask_image))
+    cluster["spec"]["scheduler"]["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "no-such-volume", "mountPath": "/data"}
+    ]
+    kube.apply(cluster)
+    fires(prometheus, "DaskClustersNotRunning", namespace=OPERATOR_NAMESPACE)
+
+
+def test_no_controller_is_an_alert(kube: Kube, prometheus: Prometheus) -> None:
+    where = ("--namespace", OPERATOR_NAMESPACE)
+    kube.run(*where, "scale", "deployment", FULLNAME, "--replicas=0")
+    try:
+        fires(prometheus, "DaskOperatorDown", namespace=OPERATOR_NAMESPACE)
+    finally:
+        kube.run(*where, "scale", "deployment", FULLNAME, "--replicas=1")
+        kube.run(*where, "rollout", "status", "deployment", FULLNAME, seconds=120)
+    gone = lambda: not prometheus.firing("DaskOperatorDown", copy="at-once")  # noqa: E731
+    eventually(gone, "the alert ends")
+
+
+# Several times what the controller works on at once: the last wait until many have been given up.
+MANY = 160
+
+
+def test_an_admission_webhook_that_hangs_makes_the_controller_stuck_which_is_an_alert(
+    kube: Kube, prometheus: Prometheus, dask_image: Image
+) -> None:
+    hangs(kube, dask_image)
+    kube.apply(webhook(kube.namespace))
+    try:
+        kube.apply(*(dask_cluster(f"many-{number}", 0, pods=ON_FAKE_NODES) for number in range(MANY)))
+        fires(prometheus, "DaskOperatorStuck", namespace=OPERATOR_NAMESPACE)
+        fires(prometheus, "DaskOperatorRequestsFail", namespace=OPERATOR_NAMESPACE)
+    finally:
+        kube.run("delete", "daskclusters", "--all")
+        kube.run("delete", "validatingwebhookconfiguration", kube.namespace)
+
+
+def hangs(kube: Kube, image: Image) -> None:
+    """A Service `hangs` that takes connections and never says a word."""
+    program = "import socket; s = socket.create_server(('', 8443)); kept = [s.accept() for _ in range(9999)]"
+    container = {
+        "name": "hangs",
+        "image": str(image),
+        "command": ["python", "-c", program],
+        "readinessProbe": {"tcpSocket": {"port": 8443}, "periodSeconds": 1},
+    }
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    labels = {"app": "hangs"}
+    service = {"selector": labels, "ports": [{"port": 443, "targetPort": 8443}]}
+    kube.apply(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hangs", "labels": labels}, "spec": spec},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hangs"}, "spec": service},
+    )
+    kube.run("wait", "--for", "condition=Ready", "pod/hangs", "--timeout", "60s", seconds=70)
+
+
+def webhook(namespace: str) -> dict[str, Any]:
+    """Has the API server ask that Service about what the controller writes in a namespace; it gives up after 10 s."""
+    rule = {
+        "apiGroups": ["*"],
+        "apiVersions": ["*"],
+        "resources": ["deployments", "services", "daskworkergroups", "daskclusters/status"],
+        "operations": ["CREATE", "UPDATE"],
+    }
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [
+            {
+                "name": "hangs.example.com",
+                "clientConfig": {"service": {"name": "hangs", "namespace": namespace}},
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "rules": [rule],
+                "timeoutSeconds": 30,
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+            }
+        ],
+    }

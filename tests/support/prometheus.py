@@ -1,0 +1,63 @@
+"""A Prometheus in a cluster, asked through the API server, and the queries of dashboards as it takes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.support.kube import CommandError, Kube
+
+RANGE = "30s"
+"""What stands for the range that Grafana computes from the interval of scrapes."""
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """`pod`: its name, in the namespace `monitoring`."""
+
+    kube: Kube
+    pod: str
+
+    def ask(self, what: str, **parameters: str) -> Any:
+        """The data of an answer of its HTTP API; None while there is none."""
+        path = f"/api/v1/namespaces/monitoring/pods/{self.pod}:9090/proxy/api/v1/{what}?{urlencode(parameters)}"
+        try:
+            return json.loads(self.kube.run("get", "--raw", path))["data"]
+        except CommandError:
+            return None
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series that an expression has now."""
+        found: list[dict[str, Any]] = (self.ask("query", query=expression) or {}).get("result", [])
+        return found
+
+    def targets(self, monitor: str) -> dict[str, str]:
+        """The health of what a monitor has found, by Pod. `monitor`: as in podMonitor/namespace/name."""
+        targets = (self.ask("targets", state="active") or {}).get("activeTargets", [])
+        found = [target for target in targets if target["scrapePool"].startswith(f"{monitor}/")]
+        return {target["labels"]["pod"]: target["health"] for target in found}
+
+    def firing(self, alert: str, **labels: str) -> list[dict[str, Any]]:
+        """The alerts of this name that fire with these labels."""
+        alerts = (self.ask("alerts") or {}).get("alerts", [])
+        return [
+            each
+            for each in alerts
+            if each["state"] == "firing" and labels.items() | {("alertname", alert)} <= each["labels"].items()
+        ]
+
+
+def queries(dashboard: Path, variables: Mapping[str, str]) -> list[str]:
+    """The queries of a dashboard, with values for its variables."""
+    panels = json.loads(dashboard.read_text())["panels"]
+    return [substituted(target["expr"], variables) for panel in panels for target in panel["targets"]]
+
+
+def substituted(query: str, variables: Mapping[str, str]) -> str:
+    values = {"__rate_interval": RANGE, **variables}
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], query)
