@@ -196,6 +196,7 @@ def outcome(render: Render, chart: str, values: dict[str, Any]) -> object:
         return str(refused)
 
 
+CLUSTER_LABEL = "dask.org/cluster-name"
 _MONITOR_BEFORE: dict[str, Any] = {
     "enabled": False,
     "namespace": "",
