@@ -241,6 +241,19 @@ class World:
             self._do(action)
             self.store.succeeded(KEY, action.subject)
 
+    def act(self, left: int) -> tuple[list[Action], int]:
+        """Does one plan, and kills the controller when `left` of its actions are done.
+
+        What was planned, but for when to look again; and how many actions are left now, fewer than 0 after the kill.
+        """
+        actions: list[Action] = [action for action in self.plan() if not isinstance(action, Wake)]
+        if 0 <= left < len(actions):
+            self.apply(actions, only=left)
+            self.restart_controller()
+        else:
+            self.apply(actions)
+        return actions, left - len(actions)
+
     def step(self) -> tuple[Action, ...]:
         """One plan, done; and where a scheduler was asked, the plan that its answer brings about."""
         actions = self.plan()

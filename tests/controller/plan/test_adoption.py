@@ -368,13 +368,7 @@ def test_a_controller_that_is_killed_anywhere_takes_over_all_the_same(keeps: Any
     before = _pods(world)
     left = killed_after
     for _ in range(60):
-        actions = [action for action in world.plan() if not isinstance(action, Wake)]
-        if 0 <= left < len(actions):
-            world.apply(actions, only=left)
-            world.restart_controller()
-        else:
-            world.apply(actions)
-        left -= len(actions)
+        _, left = world.act(left)
         world.run_pods()
         world.now += 1.0
     world.settle(HOUR)

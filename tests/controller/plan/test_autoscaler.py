@@ -449,16 +449,9 @@ def test_a_controller_that_is_killed_anywhere_scales_all_the_same(killed_after: 
     world = _world(target=2)
     for target in (6, 1):
         world.target = target
-        left: int | None = killed_after
+        left = killed_after
         for _ in range(80):
-            actions = [action for action in world.plan() if not isinstance(action, Wake)]
-            if left is not None and left < len(actions):
-                world.apply(actions, only=left)
-                world.restart_controller()
-                left = None
-            else:
-                world.apply(actions)
-                left = left - len(actions) if left is not None else None
+            _, left = world.act(left)
             world.run_pods()
             assert len(world.pods()) <= 6
             world.now += 1.0

@@ -174,13 +174,7 @@ def test_a_controller_that_is_killed_anywhere_deletes_it_all_the_same(killed_aft
     world = _world(20)
     left = killed_after
     for _ in range(200):
-        actions = [action for action in world.plan() if not isinstance(action, Wake)]
-        if 0 <= left < len(actions):
-            world.apply(actions, only=left)
-            world.restart_controller()
-        else:
-            world.apply(actions)
-        left -= len(actions)
+        _, left = world.act(left)
         world.run_pods()
         world.now += 1.0
     assert not world.has("DaskCluster", "simple")

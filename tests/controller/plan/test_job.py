@@ -524,17 +524,9 @@ def _play(story: str, killed_after: int | None) -> World:
     """A job's whole life; the controller is killed after so many actions, and another starts."""
     spec: dict[str, Any] = {"backoffLimit": 1, "runner": {"restartPolicy": "Never"}}
     world = _job(settled=False, **spec)
-    left = killed_after
+    left = -1 if killed_after is None else killed_after
     for _ in range(400):
-        actions = world.plan()
-        some = [action for action in actions if not isinstance(action, Wake)]
-        if left is not None and left < len(some):
-            world.apply(some, only=left)
-            world.restart_controller()
-            left = None
-        else:
-            world.apply(actions)
-            left = left - len(some) if left is not None else None
+        _, left = world.act(left)
         world.run_pods()
         _nothing_deleted_without_reason(world)
         world.now += 1.0

@@ -8,7 +8,7 @@ from tests.support.builders import WORKER_TEMPLATE, a_cluster, a_group, a_pendin
 from tests.support.world import World
 
 from dask_operator import build, parse
-from dask_operator.actions import Ask, Patch, Wake
+from dask_operator.actions import Ask, Patch
 from dask_operator.model import Metadata, Pod, Problem
 from dask_operator.plan.rollout import Step, split, step
 
@@ -407,13 +407,7 @@ def test_a_controller_that_is_killed_anywhere_rolls_out_all_the_same(killed_afte
     _edited(world)
     left = killed_after
     for _ in range(250):
-        actions = [action for action in world.plan() if not isinstance(action, Wake)]
-        if 0 <= left < len(actions):
-            world.apply(actions, only=left)
-            world.restart_controller()
-        else:
-            world.apply(actions)
-        left -= len(actions)
+        actions, left = world.act(left)
         if any(isinstance(action, Ask) for action in actions):
             continue
         world.run_pods()
