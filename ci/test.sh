@@ -72,7 +72,13 @@ with_crds() {
   kubectl delete "${crds[@]}" > /dev/null
 }
 
-admission() { step "what is accepted and what is refused" "$venv/bin/python" -m ci.verify.admission "$KUBECONFIG"; }
+# know_monitors: gives the cluster the CRDs of prometheus-operator, for what the operator's chart renders for it
+know_monitors() { kubectl apply --server-side --filename "$(ci/prometheus-crds.sh)" > /dev/null; }
+
+admission() {
+  know_monitors
+  step "what is accepted and what is refused" "$venv/bin/python" -m ci.verify.admission "$KUBECONFIG"
+}
 
 api_tests() {
   admission
@@ -167,7 +173,7 @@ install_charts() {
   shift 3
   use_cluster "$name" "$version"
   use_images "$name"
-  kubectl apply --server-side --filename "$(ci/prometheus-crds.sh)" > /dev/null
+  know_monitors
   PATH=$(ci/tools/build.sh "$helm"):$PATH
   echo "  installed by Helm $(helm version --template '{{.Version}}') on Kubernetes $version"
   ci/install.sh $operator "$(helm_settings $operator)" "$@"
