@@ -25,6 +25,10 @@ def test_what_helm_prints_is_accepted_by_kubectl(kube: Kube) -> None:
     assert {"Deployment", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"} < set(kinds)
 
 
+def _env(deployment: dict[str, Any]) -> set[str]:
+    return {variable["name"] for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
 def test_the_example_with_kustomize_is_what_helm_prints_with_its_patch(kube: Kube, tmp_path: Path) -> None:
     folder = tmp_path / "kustomize"
     shutil.copytree(EXAMPLE, folder)
@@ -38,9 +42,9 @@ def test_the_example_with_kustomize_is_what_helm_prints_with_its_patch(kube: Kub
     assert patched == ("Deployment", "dask-operator-dask-kubernetes-operator")
     deployment = built[patched]["spec"]
     assert deployment["replicas"] == 2
-    env = [variable["name"] for variable in deployment["template"]["spec"]["containers"][0]["env"]]
-    assert "PYTHONUNBUFFERED" in env
-    assert len(env) == 3
+    env, before = (_env(manifests[patched]) for manifests in (built, plain))
+    assert env - before == {"PYTHONUNBUFFERED"}
+    assert env > before
 
 
 def test_the_commands_of_the_example_are_those_that_are_tried() -> None:
