@@ -162,7 +162,8 @@ def _report(
         "lastScaleTime": when or None,
         "conditions": rendered(autoscaler, old, _conditions(autoscaler, problem, asked), now),
     }
-    scaled = when != (old.get("lastScaleTime") or "")
+    # Two decisions may come within the second that the time tells.
+    scaled = (when, decision) != (old.get("lastScaleTime") or "", old.get("lastDecision") or "")
     reason = by_type(wanted)[ACTIVE]["reason"]
     news = reason not in _USUAL and reason != by_type(old).get(ACTIVE, {}).get("reason")
     set_status = SetStatus(subject, wanted, because=decision or reason)

@@ -95,6 +95,14 @@ def test_a_group_is_scaled_and_that_is_said() -> None:
     assert _scaled(planned) == {}
 
 
+def test_two_decisions_of_one_second_are_both_told() -> None:
+    before = {"lastScaleTime": "2026-01-01T12:00:00Z", "lastDecision": "1 → 2: minimum 2, maximum 5"}
+    group = a_group(workers=5, scaled="2026-01-01T12:00:00Z simple 9 → 5: minimum 2, maximum 5")
+    planned = _planned(_with(an_autoscaler(minimum=2, maximum=5, status=before), groups=[group]))
+    assert statuses(planned)["DaskAutoscaler/simple"]["lastDecision"] == "9 → 5: minimum 2, maximum 5"
+    assert [a.message for a in planned if isinstance(a, Emit)] == ["9 → 5: minimum 2, maximum 5"]
+
+
 @pytest.mark.parametrize(
     ("minimum", "maximum", "current", "target", "expected"),
     [
