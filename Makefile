@@ -49,7 +49,7 @@ test-install: ## both charts with each of their ci/*-values.yaml, by chart-testi
 test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…, and as upgrades from the version before; takes an hour
 	@$(TEST) matrix
 
-test-versions: ## both charts installed on the oldest and the newest supported Kubernetes
+test-versions: ## both charts, and what is accepted and refused, on the oldest supported Kubernetes
 	@$(TEST) versions
 
 bench: ## speed beside the API server's own ceiling, as ratios; WHAT=writes, failover or scale_down for these

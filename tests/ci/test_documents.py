@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.support.pins import PINS
+
 from dask_operator import settings
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +40,8 @@ def test_every_documented_reason_is_one_the_controller_gives() -> None:
     assert {reason for reason in reasons if f'"{reason}"' not in code} <= passed_on
 
 
-def _pins() -> dict[str, str]:
-    return dict(re.findall(r"^([A-Z_0-9]+)=(\S+)", (ROOT / "ci/versions.env").read_text(), re.MULTILINE))
-
-
 def test_the_charts_ask_for_the_oldest_kubernetes_that_is_tested() -> None:
-    minor = ".".join(_pins()["KUBERNETES_OLDEST"].split(".")[:2])
+    minor = ".".join(PINS["KUBERNETES_OLDEST"].split(".")[:2])
     for chart in ROOT.glob("charts/*/Chart.yaml"):
         assert f'kubeVersion: ">={minor}.0-0"' in chart.read_text(), chart
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.support.pins import PINS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
@@ -23,10 +24,6 @@ WRITES = {
     "release": {"contents"},
     "pages": {"pages", "id-token"},
 }
-
-
-def _pins() -> dict[str, str]:
-    return dict(re.findall(r"^([A-Z_0-9]+)=(\S+)", (ROOT / "ci/versions.env").read_text(), re.MULTILINE))
 
 
 def _steps() -> Iterator[dict[str, Any]]:
@@ -48,11 +45,11 @@ def test_actions_are_pinned_by_commit_and_each_has_one_version() -> None:
 def test_every_supported_kubernetes_is_tried_on_kind(job: str) -> None:
     ci = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())
     tried = ci["jobs"][job]["strategy"]["matrix"]["kubernetes"]
-    nodes = [version for pin, version in _pins().items() if pin.startswith("KIND_NODE_")]
+    nodes = [version for pin, version in PINS.items() if pin.startswith("KIND_NODE_")]
     assert tried == nodes
     minors = [version.rpartition(".")[0] for version in nodes]
-    assert minors[0] == _pins()["KUBERNETES_OLDEST"].rpartition(".")[0]
-    assert minors[-1] == _pins()["KUBERNETES_VERSION"].rpartition(".")[0]
+    assert minors[0] == PINS["KUBERNETES_OLDEST"].rpartition(".")[0]
+    assert minors[-1] == PINS["KUBERNETES_VERSION"].rpartition(".")[0]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

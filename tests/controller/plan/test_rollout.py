@@ -244,18 +244,23 @@ def test_a_scaling_in_the_middle(to: int, after: int) -> None:
         _rolled(world, 0)
 
 
+def _fewest(world: World, seconds: int) -> int:
+    """How many workers run at the least in so many seconds."""
+    running = [len(world.running())]
+    for _ in range(seconds):
+        world.step()
+        world.run_pods()
+        running.append(len(world.running()))
+        world.now += 1.0
+    return min(running)
+
+
 def test_no_room_for_one_more_is_one_less_for_a_while() -> None:
     world = _world(6)
     quota = Problem("QuotaExceeded", "no more than 6 pods")
     world.refuses = lambda raw: quota if len(world.pods()) >= 6 else None
     _edited(world)
-    fewest = 6
-    for _ in range(900):
-        world.step()
-        world.run_pods()
-        fewest = min(fewest, len(world.running()))
-        world.now += 1.0
-    assert fewest >= 5
+    assert _fewest(world, 900) >= 5
     _rolled(world, 6)
 
 
@@ -264,13 +269,7 @@ def test_no_node_with_room_is_one_less_for_a_while() -> None:
     world.starts = lambda pod: pod.component != "worker" or len(world.running()) < 6
     world.unschedulable = lambda pod: not world.starts(pod)
     _edited(world)
-    fewest = 6
-    for _ in range(300):
-        world.step()
-        world.run_pods()
-        fewest = min(fewest, len(world.running()))
-        world.now += 1.0
-    assert fewest >= 5
+    assert _fewest(world, 300) >= 5
     _rolled(world, 6)
 
 
