@@ -45,6 +45,7 @@ _STRATEGY = {"type": "Recreate"}
 _ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
 _TEMPLATES: dict[str, str] = {}
 _TEMPLATES_KEPT = 1000
+_UNSAID = "unsaid"
 _TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 
 
@@ -110,14 +111,15 @@ def default_group(cluster: Cluster) -> Manifest:
     metadata = _merged(cluster.metadata, cluster.worker_metadata, reserved)
     notes = Metadata(
         annotations={
-            names.REPLICAS_ANNOTATION: str(cluster.replicas),
+            names.REPLICAS_ANNOTATION: replicas_note(cluster),
             names.TEMPLATE_ANNOTATION: group_template(cluster),
         }
     )
+    replicas = 1 if cluster.replicas is None else cluster.replicas
     return _manifest(
         GROUP,
         _object_meta(names.default_group(cluster.name), cluster, CLUSTER, metadata, notes),
-        {"cluster": cluster.name, "worker": {"replicas": cluster.replicas, **_group_worker(cluster)}},
+        {"cluster": cluster.name, "worker": {"replicas": replicas, **_group_worker(cluster)}},
     )
 
 
@@ -156,17 +158,25 @@ def owned_by(cluster: Cluster) -> Manifest:
     return {"metadata": {"ownerReferences": [_owner_reference(cluster, CLUSTER)]}}
 
 
+def replicas_note(cluster: Cluster) -> str:
+    """What the default group notes of the replicas that its cluster says."""
+    return _UNSAID if cluster.replicas is None else str(cluster.replicas)
+
+
 def group_replicas(cluster: Cluster) -> Manifest:
-    """The patch that copies the cluster's replicas to its default group, and notes that they were."""
-    note = _noted({names.REPLICAS_ANNOTATION: str(cluster.replicas)})
-    return note | {"spec": {"worker": {"replicas": cluster.replicas}}}
+    """The patch that copies the cluster's replicas, if it says any, to its default group, and notes what it says."""
+    note = _noted({names.REPLICAS_ANNOTATION: replicas_note(cluster)})
+    return note | ({} if cluster.replicas is None else with_replicas(cluster.replicas))
+
+
+def with_replicas(number: int) -> Manifest:
+    """The patch that says how many workers a group has."""
+    return {"spec": {"worker": {"replicas": number}}}
 
 
 def scaled_group(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
     """The patch by which an autoscaler scales a group, and says when and why."""
-    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | {
-        "spec": {"worker": {"replicas": replicas}}
-    }
+    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | with_replicas(replicas)
 
 
 def adopted_scheduler(cluster: Cluster) -> Manifest:
@@ -181,7 +191,7 @@ def adopted_service(cluster: Cluster) -> Manifest:
 
 def adopted_group(cluster: Cluster) -> Manifest:
     """The same for a default group, whose replicas stay as they are."""
-    replicas = {names.REPLICAS_ANNOTATION: str(cluster.replicas)}
+    replicas = {names.REPLICAS_ANNOTATION: replicas_note(cluster)}
     return _noted({names.TEMPLATE_ANNOTATION: group_template(cluster)} | replicas)
 
 
@@ -281,6 +291,8 @@ def _worker(
     notes |= {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
     env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}
     meta = _object_meta(name, group, GROUP, metadata, Metadata(annotations=notes))
+    # So that a worker outlives a group that is removed for as long as it takes to move its data.
+    meta["ownerReferences"].append(_owner_reference(cluster, CLUSTER) | {"controller": False})
     return _manifest(POD, meta, _with_env(spec, env))
 
 

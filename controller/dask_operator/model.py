@@ -65,9 +65,12 @@ class Declared(Object):
 
 @dataclass(frozen=True, slots=True)
 class Cluster(Declared):
-    """A DaskCluster. `idle_timeout` in seconds, 0.0 for never; `job`: the DaskJob that it was made for."""
+    """A DaskCluster. `replicas` None: it does not say how many workers the default group has.
 
-    replicas: int = 0
+    `idle_timeout` in seconds, 0.0 for never; `job`: the DaskJob that it was made for.
+    """
+
+    replicas: int | None = 0
     idle_timeout: float = 0.0
     job: str = ""
     worker_metadata: Metadata = Metadata()
@@ -83,11 +86,13 @@ class Cluster(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Group(Declared):
-    """A DaskWorkerGroup. `copied_replicas`: what was last copied from the DaskCluster, None if nothing ever was."""
+    """A DaskWorkerGroup. `unsaid`: nobody has said how many workers it has, and `replicas` is what is taken for it."""
 
     cluster: str = ""
     replicas: int = 0
-    copied_replicas: int | None = None
+    unsaid: bool = False
+    copied: str = ""
+    """What was last copied from the DaskCluster (`build.replicas_note`); empty if nothing ever was."""
     worker_metadata: Metadata = Metadata()
     worker_spec: Json = field(default_factory=dict)
     last_ordinal: int = -1

@@ -49,7 +49,7 @@ def cluster(raw: Json) -> Cluster:
     jobs = (owner for owner in _mappings(_meta(raw).get("ownerReferences")) if owner.get("kind") == "DaskJob")
     return Cluster(
         **_declared(raw),
-        replicas=max(_integer(worker.get("replicas"), 1), 0),
+        replicas=_replicas(worker),
         idle_timeout=_positive(spec.get("idleTimeout")) or 0.0,
         job=next((_text(job.get("name")) for job in jobs), ""),
         worker_metadata=_metadata(_mapping(worker.get("metadata"))),
@@ -63,12 +63,14 @@ def cluster(raw: Json) -> Cluster:
 def group(raw: Json) -> Group:
     spec, declared = _mapping(raw.get("spec")), _declared(raw)
     worker, notes = _mapping(spec.get("worker")), declared["metadata"].annotations
+    replicas = _replicas(worker)
     noted_ordinal = _number(notes.get(names.LAST_ORDINAL_ANNOTATION))
     return Group(
         **declared,
         cluster=_text(spec.get("cluster")),
-        replicas=max(_integer(worker.get("replicas"), 1), 0),
-        copied_replicas=_number(notes.get(names.REPLICAS_ANNOTATION)),
+        replicas=1 if replicas is None else replicas,
+        unsaid=replicas is None,
+        copied=notes.get(names.REPLICAS_ANNOTATION, ""),
         worker_metadata=_metadata(_mapping(worker.get("metadata"))),
         worker_spec=_mapping(worker.get("spec")),
         last_ordinal=max(
@@ -371,6 +373,11 @@ def _only_mappings(values: Iterable[object]) -> Iterator[Mapping[str, Any]]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _replicas(worker: Mapping[str, Any]) -> int | None:
+    number = worker.get("replicas")
+    return max(_integer(number), 0) if _is_number(number) else None
 
 
 def _number(text: str | None) -> int | None:

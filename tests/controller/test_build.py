@@ -122,7 +122,8 @@ def test_a_worker() -> None:
                         "uid": "uid-of-simple-default",
                         "controller": True,
                         "blockOwnerDeletion": True,
-                    }
+                    },
+                    {**OWNED_BY_CLUSTER[0], "controller": False},
                 ],
             },
             "spec": {
@@ -361,6 +362,13 @@ def test_copied_replicas_are_noted() -> None:
         "metadata": {"annotations": {"kubernetes.dask.org/replicas": "7"}},
         "spec": {"worker": {"replicas": 7}},
     }
+
+
+def test_replicas_that_the_cluster_does_not_say_are_noted_as_such() -> None:
+    assert build.group_replicas(a_cluster(workers=None)) == {
+        "metadata": {"annotations": {"kubernetes.dask.org/replicas": "unsaid"}}
+    }
+    assert build.default_group(a_cluster(workers=None))["spec"]["worker"]["replicas"] == 1
 
 
 def test_an_event() -> None:

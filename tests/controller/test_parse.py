@@ -56,23 +56,23 @@ def test_a_group() -> None:
     }
     raw["spec"]["worker"]["metadata"] = {"labels": {"e": "f"}}
     group = parse.group(raw)
-    assert (group.cluster, group.replicas, group.copied_replicas, group.last_ordinal) == ("simple", 0, 3, 11)
+    assert (group.cluster, group.replicas, group.copied, group.last_ordinal) == ("simple", 0, "3", 11)
     assert (group.deleting, group.owners) == (True, ("one", "two"))
     assert group.worker_metadata == Metadata({"e": "f"})
 
 
-@pytest.mark.parametrize(("note", "copied"), [({}, None), ({"kubernetes.dask.org/replicas": "x"}, None)])
-def test_replicas_that_were_never_copied(note: dict[str, str], copied: int | None) -> None:
-    assert parse.group(raw_group(metadata={"annotations": note})).copied_replicas == copied
+def test_replicas_that_were_never_copied() -> None:
+    assert parse.group(raw_group(metadata={"annotations": {}})).copied == ""
 
 
-def test_replicas_that_are_not_given_are_one() -> None:
+def test_replicas_that_are_not_given() -> None:
     cluster, group = raw_cluster(), raw_group()
     cluster["spec"]["worker"]["replicas"] = None
     del (group["spec"]["worker"] | {})["replicas"]
     group["spec"]["worker"] = {"spec": WORKER_SPEC}
-    assert parse.cluster(cluster).replicas == 1
-    assert parse.group(group).replicas == 1
+    assert parse.cluster(cluster).replicas is None
+    assert (parse.group(group).replicas, parse.group(group).unsaid) == (1, True)
+    assert not parse.group(raw_group()).unsaid
 
 
 def test_a_running_worker() -> None:
@@ -367,7 +367,7 @@ def test_a_groups_notes() -> None:
     notes = {"adopted-template": "a", "template": "t", "last-ordinal": "7", "replicas": "3"}
     raw = raw_group(metadata={"annotations": {f"kubernetes.dask.org/{key}": value for key, value in notes.items()}})
     group = parse.group(raw)
-    assert (group.adopted_template, group.template, group.last_ordinal, group.copied_replicas) == ("a", "t", 7, 3)
+    assert (group.adopted_template, group.template, group.last_ordinal, group.copied) == ("a", "t", 7, "3")
     assert parse.group(raw | {"status": {"lastOrdinal": 9}}).last_ordinal == 9, "the greater of both"
     assert parse.group(raw | {"status": {"lastOrdinal": 5}}).last_ordinal == 7
 

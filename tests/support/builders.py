@@ -52,7 +52,7 @@ WORKER_TEMPLATE = build.template(WORKER_SPEC, Metadata())
 ENDPOINT = Endpoint("http://10.96.0.7:8787", "tcp://10.96.0.7:8786")
 
 
-def a_cluster(name: str = "simple", *, workers: int = 3, **others: Any) -> Cluster:
+def a_cluster(name: str = "simple", *, workers: int | None = 3, **others: Any) -> Cluster:
     defaults: dict[str, Any] = {
         "namespace": NAMESPACE,
         "uid": f"uid-of-{name}",
@@ -76,7 +76,7 @@ def a_group(name: str = "simple-default", *, workers: int = 3, owner: str | None
         "cluster_uid": owner or "",
         "cluster": "simple",
         "generation": 1,
-        "copied_replicas": workers if name.endswith("-default") else None,
+        "copied": str(workers) if name.endswith("-default") else "",
         "template": WORKER_TEMPLATE if name.endswith("-default") else "",
         "worker_spec": WORKER_SPEC,
     }

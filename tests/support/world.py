@@ -159,7 +159,7 @@ class World:
         self.scale(workers, "DaskCluster", "simple")
 
     def remove(self, kind: str, name: str) -> None:
-        """Deletes an object and, as the garbage collector does, what it owns."""
+        """Deletes an object and, as the garbage collector does, what nobody else owns."""
         gone = self._objects.pop((kind, name), None)
         if gone is None:
             return
@@ -170,7 +170,17 @@ class World:
             self.store.forget(kind, parse.PARSERS[kind](gone))
         for (child_kind, child), raw in list(self._objects.items()):
             if gone["metadata"]["uid"] in _owners(raw):
-                self.remove(child_kind, child)
+                self._lose_owner(child_kind, child, gone["metadata"]["uid"])
+
+    def _lose_owner(self, kind: str, name: str, uid: str) -> None:
+        there = {raw["metadata"]["uid"] for raw in self._objects.values()}
+        raw = self._objects.get((kind, name))
+        left = [owner for owner in raw["metadata"]["ownerReferences"] if owner["uid"] in there - {uid}] if raw else []
+        if raw and left:
+            raw["metadata"]["ownerReferences"] = left
+            self._changed(raw)
+        else:
+            self.remove(kind, name)
 
     def delete(self, kind: str, name: str) -> None:
         """Deletes an object as a person does: a Pod that lingers is there until it no longer does."""

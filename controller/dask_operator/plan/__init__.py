@@ -13,10 +13,11 @@ from dask_operator.model import Cluster, Observed
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
 from dask_operator.plan.autoscaler import plan_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
-from dask_operator.plan.group import plan_group
+from dask_operator.plan.group import plan_group, plan_removed_groups
 from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.policy import Policy
+from dask_operator.plan.replicas import plan_replicas, with_replicas
 from dask_operator.plan.status import plan_orphan, plan_status, with_ordinals
 from dask_operator.plan.view import owned
 
@@ -43,12 +44,14 @@ def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Polic
 
 
 def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
-    observed = with_ordinals(cluster, observed)
+    observed = with_replicas(with_ordinals(cluster, observed))
     yield from plan_adoption(cluster, observed, now)
     yield from plan_cluster(cluster, observed, now)
+    yield from plan_replicas(cluster, observed, now)
     for group in observed.groups:
         if not group.deleting and owned(group, cluster):
             yield from plan_group(cluster, group, observed, now, policy)
+    yield from plan_removed_groups(cluster, observed, now, policy)
     yield from plan_autoscalers(cluster, observed, now)
     yield from plan_idle(cluster, observed, now)
     yield from plan_status(cluster, observed, now)

@@ -90,7 +90,8 @@ def _scale(
     current, demand, problem = group.replicas, observed.demand, _silence(observed, now)
     desired, because = _decision(autoscaler, group, groups, active, observed, problem)
     subject = Subject(GROUP.kind, group.name)
-    if desired != current:
+    # What it has is written down first (`plan/replicas`): of two writes at once either may come last.
+    if desired != current and not group.unsaid:
         decision = f"{current} → {desired}: {because}"
         patch = Patch(
             subject, build.scaled_group(autoscaler, desired, rfc3339(now), decision), f"{decision} ({autoscaler.name})"

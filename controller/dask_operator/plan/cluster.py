@@ -27,7 +27,7 @@ def plan_cluster(cluster: Cluster, observed: Observed, now: float) -> Iterator[A
         if action := _wanted(cluster, child):
             yield unless_blocked(action, observed, now)
     group = default_group(cluster, observed)
-    if group and group.copied_replicas not in (None, cluster.replicas):
+    if group and group.copied not in ("", build.replicas_note(cluster)):
         yield unless_blocked(_copy_replicas(cluster, group), observed, now)
 
 
@@ -74,5 +74,5 @@ def _wanted(cluster: Cluster, child: _Child) -> Create | Patch | None:
 
 def _copy_replicas(cluster: Cluster, group: Group) -> Patch:
     # Once per change of the cluster's replicas: what `kubectl scale daskworkergroup` set in between stays.
-    because = f"the cluster's replicas went from {group.copied_replicas} to {cluster.replicas}"
+    because = f"the cluster's replicas went from {group.copied} to {build.replicas_note(cluster)}"
     return Patch(Subject(GROUP.kind, group.name), build.group_replicas(cluster), because)

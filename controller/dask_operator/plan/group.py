@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
 from dask_operator import build
-from dask_operator.actions import DEPLOYMENT, GROUP, POD, WORKERS, Action, Ask, Create, Delete, Emit, Retire, Wake
+from dask_operator.actions import (
+    CLUSTER,
+    DEPLOYMENT,
+    GROUP,
+    POD,
+    WORKERS,
+    Action,
+    Ask,
+    Create,
+    Delete,
+    Emit,
+    Retire,
+    Wake,
+)
 from dask_operator.model import Cluster, Group, Observed, Pod, Subject, Survey
 from dask_operator.plan import replacement, rollout, victims
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.status import scheduler_down_since
-from dask_operator.plan.view import ENDED, blocked, leaving, live, scheduler_pod, workers
+from dask_operator.plan.view import ENDED, blocked, leaving, live, removed_groups, scheduler_pod, workers
 
 _ANSWER_LASTS = 5.0
 _REGISTRATION = 1.0  # about what a worker takes from its start until its scheduler knows it
@@ -32,6 +46,13 @@ class _Situation:
     now: float
     policy: Policy
 
+    @property
+    def told_of(self) -> tuple[Subject, str]:
+        """The object whose Events tell what becomes of the workers, and its uid."""
+        if self.group.uid:
+            return Subject(GROUP.kind, self.group.name), self.group.uid
+        return Subject(CLUSTER.kind, self.cluster.name), self.cluster.uid
+
 
 def plan_group(cluster: Cluster, group: Group, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
     at = _Situation(cluster, group, workers(group, observed), observed, now, policy)
@@ -50,6 +71,19 @@ def plan_group(cluster: Cluster, group: Group, observed: Observed, now: float, p
         yield from _delete(at, ended, "ended, and the group has enough workers")
     if step.old_leave or step.new_leave:
         yield from _shrink(at, new, old, step)
+
+
+def plan_removed_groups(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
+    """The workers of a group that was removed leave as on any scale-down."""
+    for name, pods in removed_groups(cluster, observed).items():
+        # Nothing is left where their ordinals could be noted, and no worker is made to which one could be given again.
+        gone = Group(cluster.namespace, name, "", 0, replicas=0, last_ordinal=sys.maxsize)
+        at = _Situation(cluster, gone, pods, observed, now, policy)
+        done = [pod for pod in pods if not pod.deleting and (pod.phase in ENDED or pod.uid in observed.retired)]
+        yield from _delete(at, done, "its group was removed")
+        staying = [pod for pod in live(pods) if not leaving(pod, observed)]
+        if staying:
+            yield from _shrink(at, (), staying, rollout.Step(create=0, old_leave=len(staying), new_leave=0))
 
 
 def _no_room(at: _Situation, new: Sequence[Pod]) -> bool:
@@ -186,5 +220,4 @@ def _delete(at: _Situation, pods: Sequence[Pod], because: str, *, unchanged: boo
     if noted:
         listed = ", ".join(pod.name for pod in noted[:_NAMED_IN_EVENT])
         more = f" and {len(noted) - _NAMED_IN_EVENT} more" if len(noted) > _NAMED_IN_EVENT else ""
-        message = f"{listed}{more}: {because}"
-        yield Emit(Subject(GROUP.kind, at.group.name), at.group.uid, "Normal", "WorkersDeleted", message)
+        yield Emit(*at.told_of, "Normal", "WorkersDeleted", f"{listed}{more}: {because}")

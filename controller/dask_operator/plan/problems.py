@@ -9,7 +9,7 @@ from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject
 from dask_operator.plan import rollout
 from dask_operator.plan.victims import REFUSAL_LASTS
-from dask_operator.plan.view import leaving, live, problem, scheduler_pod, workers
+from dask_operator.plan.view import leaving, live, problem, removed_groups, scheduler_pod, workers
 
 _SAID_FOR = 2 * REFUSAL_LASTS
 
@@ -27,6 +27,10 @@ def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observe
         problems.append(broken)
     of_groups = ((group, group_problem(group, observed, now)) for group in groups)
     problems += [Problem(p.reason, f"group {group.name}: {p.message}") for group, p in of_groups if p]
+    of_removed = (
+        (name, _cannot_shrink(live(pods), observed, now)) for name, pods in removed_groups(cluster, observed).items()
+    )
+    problems += [Problem(p.reason, f"group {name}, which was removed: {p.message}") for name, p in of_removed if p]
     return next(iter(problems), None)
 
 

@@ -22,6 +22,7 @@ from dask_operator.plan.view import (
     leaving,
     live,
     owned,
+    removed_groups,
     scheduler_pod,
     status,
     workers,
@@ -114,8 +115,9 @@ def _plan_group_status(cluster: Cluster, group: Group, observed: Observed, now: 
 def _cluster_status(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> dict[str, Any]:
     counts = {group.name: _count(group, observed) for group in groups}
     main = default_group(cluster, observed)
-    count = counts[main.name] if main else _Count(cluster.replicas, 0, 0, 0)
-    total = _Count(*map(sum, zip(*counts.values(), strict=True))) if counts else count
+    count = counts[main.name] if main else _Count(cluster.replicas or 0, 0, 0, 0)
+    going = [_going(pods, observed) for pods in removed_groups(cluster, observed).values()]
+    total = _Count(*map(sum, zip(*(counts.values() or [count]), *going, strict=True)))
     scheduler, problem = scheduler_pod(observed), cluster_problem(cluster, groups, observed, now)
     conditions = [
         _scheduler_ready(cluster, scheduler),
@@ -182,6 +184,12 @@ def _count(group: Group, observed: Observed) -> _Count:
     pods = [pod for pod in live(workers(group, observed)) if not leaving(pod, observed)]
     new, _ = rollout.split(group, pods)
     return _Count(group.replicas, len(pods), sum(pod.ready for pod in pods), len(new))
+
+
+def _going(pods: Sequence[Pod], observed: Observed) -> _Count:
+    """Of the workers of a group that was removed."""
+    staying = [pod for pod in live(pods) if not leaving(pod, observed)]
+    return _Count(0, len(staying), 0, len(staying))
 
 
 def _phase(cluster: Cluster, observed: Observed) -> str:

@@ -36,6 +36,17 @@ def workers(group: Group, observed: Observed) -> list[Pod]:
     return [pod for pod in observed.pods if pod.group == group.name and owned(pod, group)]
 
 
+def removed_groups(cluster: Cluster, observed: Observed) -> dict[str, list[Pod]]:
+    """By group, the workers of the cluster whose group is there no more, or is going."""
+    groups = {group.name: group for group in observed.groups if not group.deleting and owned(group, cluster)}
+    found: dict[str, list[Pod]] = {}
+    for pod in observed.pods:
+        group = groups.get(pod.group)
+        if pod.component == names.WORKER and not (group and owned(pod, group)) and cluster.uid in pod.owners:
+            found.setdefault(pod.group, []).append(pod)
+    return found
+
+
 def live(pods: Sequence[Pod]) -> list[Pod]:
     """The Pods that run or may yet run."""
     return [pod for pod in pods if not pod.deleting and pod.phase not in ENDED]

@@ -84,7 +84,7 @@ def test_groups_and_autoscalers_go_with_their_cluster() -> None:
 
 
 def test_what_another_operator_made_is_noted_and_nothing_else() -> None:
-    groups = [a_group(workers=9, copied_replicas=None, template="")]
+    groups = [a_group(workers=9, copied="", template="")]
     observed = seen(3, groups=groups, service=a_service(template=""), deployment=a_deployment(template=""))
     assert _patches(observed) == {
         SCHEDULER: {"metadata": {"annotations": {names.TEMPLATE_ANNOTATION: a_deployment().template}}},

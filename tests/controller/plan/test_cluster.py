@@ -70,7 +70,7 @@ def test_a_change_of_the_clusters_replicas_is_copied_once() -> None:
 
 
 def test_a_direct_scale_of_the_group_stays() -> None:
-    assert _planned(seen(groups=[a_group(workers=9, copied_replicas=3)]), workers=3) == []
+    assert _planned(seen(groups=[a_group(workers=9, copied="3")]), workers=3) == []
 
 
 def test_replicas_of_zero_are_copied() -> None:
@@ -80,7 +80,7 @@ def test_replicas_of_zero_are_copied() -> None:
 
 def test_a_default_group_of_another_operator_keeps_its_replicas() -> None:
     # An autoscaler may have scaled it; the replicas of both are noted when it is taken over.
-    assert _planned(seen(groups=[a_group(workers=9, copied_replicas=None, template="")])) == []
+    assert _planned(seen(groups=[a_group(workers=9, copied="", template="")])) == []
 
 
 def test_other_groups_keep_their_replicas() -> None:

@@ -538,6 +538,70 @@ def test_a_group_that_is_made_anew_under_its_name_starts_anew() -> None:
     _well(world, 1, "simple-gpu")
 
 
+def test_the_workers_of_a_group_that_is_removed_hand_over_what_they_hold() -> None:
+    world = World(workers=2)
+    world.add_group("simple-gpu", 3)
+    world.settle()
+    world.held = dict.fromkeys(world.running() + world.running("simple-gpu"), 1000)
+    world.retiring_takes = 5.0
+    world.remove("DaskWorkerGroup", "simple-gpu")
+    done = world.settle(2.0)
+    assert len(world.running("simple-gpu")) == 3, "they are being retired"
+    done += world.settle()
+    assert sum(world.held.get(name, 0) for name in world.running()) == 5000
+    (event,) = [action for action in done if isinstance(action, Emit)]
+    assert event.subject == ("DaskCluster", "simple")
+    assert event.message.endswith("its group was removed")
+    _well(world, 0, "simple-gpu")
+    _well(world, 2)
+
+
+def test_the_workers_of_a_group_that_is_removed_stay_while_nobody_can_take_what_they_hold() -> None:
+    world = World(workers=0)
+    world.add_group("simple-gpu", 2)
+    world.settle()
+    world.held = dict.fromkeys(world.running("simple-gpu"), 1000)
+    world.remove("DaskWorkerGroup", "simple-gpu")
+    world.run(60.0)
+    assert sum(world.held.values()) == 2000
+    said = condition(world.status(), "Degraded")
+    assert (said["status"], said["reason"]) == ("True", "RetirementRefused")
+    assert said["message"].startswith("group simple-gpu, which was removed: ")
+    assert condition(world.status(), "Progressing")["reason"] == "ScalingDown"
+    world.scale(1)
+    world.run(60.0)
+    assert sum(world.held.values()) == 2000
+    _well(world, 0, "simple-gpu")
+    _well(world, 1)
+
+
+def test_a_removed_groups_workers_that_have_ended_are_cleared_away() -> None:
+    world = World(workers=1)
+    world.add_group("simple-gpu", 2)
+    world.settle()
+    first, second = world.running("simple-gpu")
+    world.remove("DaskWorkerGroup", "simple-gpu")
+    world.end(first, "Failed")
+    world.settle()
+    assert not world.has("Pod", first)
+    assert not world.has("Pod", second)
+    _well(world, 0, "simple-gpu")
+
+
+def test_a_group_that_is_made_anew_while_its_workers_leave_gets_its_own() -> None:
+    world = World(workers=1)
+    world.add_group("simple-gpu", 2)
+    world.settle()
+    before = world.running("simple-gpu")
+    world.retiring_takes = 10.0
+    world.remove("DaskWorkerGroup", "simple-gpu")
+    world.settle(1.0)
+    world.put(raw_group("simple-gpu", workers=2, metadata={"uid": "uid-of-the-next"}))
+    world.settle(60.0)
+    assert set(world.running("simple-gpu")).isdisjoint(before)
+    _well(world, 2, "simple-gpu")
+
+
 def test_a_group_that_belongs_to_an_application_as_well_gets_its_workers() -> None:
     """An owner that somebody else has set, such as a workflow's, says nothing about a cluster."""
     world = World(workers=1)
