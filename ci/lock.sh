@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lock.sh: resolves every *.in file anew and writes the locks beside them, with hashes. One resolution (constraints.txt)
-# decides all versions; the images' locks are its subsets, so that tests and images run the same code. The incumbent's
-# and the documentation's have packages of their own besides.
+# decides all versions; the images' locks are its subsets, so that tests and images run the same code. The incumbent's,
+# the notebook's and the documentation's have packages of their own besides.
 # A locked version is kept while it fits; `lock.sh --upgrade` takes the newest.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -15,6 +15,6 @@ compile() { # compile INPUT OUTPUT [OPTION...]
 }
 
 compile constraints.in constraints.txt "$@"
-for folder in controller ci/images/dask ci/images/incumbent docs; do
+for folder in controller ci/images/dask ci/images/incumbent ci/images/notebook docs; do
   compile $folder/requirements.in $folder/requirements.txt --constraint constraints.txt
 done

@@ -120,8 +120,10 @@ tier_e2e() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
   PLUGIN_IMAGE=$(ci/images/build.sh plugin)
-  ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE"
-  export PLUGIN_IMAGE
+  INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
+  NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
+  ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE" "$NOTEBOOK_IMAGE"
+  export PLUGIN_IMAGE INCUMBENT_IMAGE NOTEBOOK_IMAGE
   pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
 }
 

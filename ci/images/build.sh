@@ -2,7 +2,8 @@
 # build.sh IMAGE...: prints the reference of each image, one a line, after building what is missing. Images:
 #   controller   what the operator's chart runs (the root Dockerfile)
 #   dask         what the schedulers and workers of tests and of the demo run (dask/)
-#   incumbent    the operator that users move here from, which moving is tested with (incumbent/)
+#   incumbent    the operator that users move here from, and its Python client (incumbent/)
+#   notebook     the dask image with Jupyter, which a scheduler serves (notebook/)
 #   plugin       the controller's with the plugins of the tests, made as users make theirs (tests/plugins/)
 #   prometheus   Prometheus, prometheus-operator and its config reloader, which monitoring is tested with
 #   pause, coredns, kwok   what a cluster needs itself
@@ -39,6 +40,9 @@ inputs_of() {
     plugin)
       inputs_of controller
       hash_files "$ROOT/tests/plugins" ;;
+    notebook)
+      inputs_of dask
+      hash_files "$CI/images/notebook" ;;
     pause) cat "$CI/images/pause/pause.go" ;;
     prometheus)
       cat "$CI/images/prometheus/Dockerfile"
@@ -178,6 +182,8 @@ build_dask() { engine_build_staged "$1" "$CI/images/dask" "${BASE_ARGUMENT[@]}";
 
 build_plugin() { engine_build "$1" "$ROOT/tests/plugins" --build-arg "OPERATOR_IMAGE=$CONTROLLER"; }
 
+build_notebook() { engine_build "$1" "$CI/images/notebook" --build-arg "DASK_IMAGE=$DASK"; }
+
 build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
 
 megabytes() {
@@ -221,7 +227,7 @@ ensure() {
     fi
     if ! exists "$reference"; then
       case $1 in
-        controller | dask | incumbent | plugin | prometheus | pause) step "image $repository" "build_$1" "$reference" >&2 ;;
+        controller | dask | incumbent | notebook | plugin | prometheus | pause) step "image $repository" "build_$1" "$reference" >&2 ;;
         *) step "image $repository" build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1" >&2 ;;
       esac
       echo "  $reference, $(megabytes "$reference") MB" >&2
@@ -238,6 +244,7 @@ base_exists() { buildah_isolated inspect --type image "$(base_image)" >/dev/null
 prepare() {
   need_disk 3
   [ "$1" != plugin ] || CONTROLLER=$(ensure controller)
+  [ "$1" != notebook ] || DASK=$(ensure dask)
   [ "$1" != pause ] || command -v go >/dev/null || die "Go is needed to build the image pause: install it from https://go.dev/dl, then run this again."
   [ "$ENGINE" = docker ] && return
   [ "$(id -u)" = 0 ] || die "without Docker images are built by buildah as root: run this as root, or start Docker."
@@ -247,8 +254,8 @@ prepare() {
 
 for image in "$@"; do
   case $image in
-    controller | dask | incumbent | plugin | prometheus | pause | coredns | kwok) ;;
-    *) die "no image '$image': the images are controller, dask, incumbent, plugin, prometheus, pause, coredns and kwok" ;;
+    controller | dask | incumbent | notebook | plugin | prometheus | pause | coredns | kwok) ;;
+    *) die "no image '$image': the images are controller, dask, incumbent, notebook, plugin, prometheus, pause, coredns and kwok" ;;
   esac
 done
 for image in "$@"; do ensure "$image"; done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def operator(helm: Helm, dask_image: Image) -> Iterator[None]:
     helm.run("uninstall", "dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait")
 
 
+@contextmanager
+def operator_with(helm: Helm, *settings: str) -> Iterator[None]:
+    """The operator's release with these arguments of helm besides, until the end."""
+    release = ("dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+    helm.run("upgrade", *release, str(CHARTS / "dask-kubernetes-operator"), "--reuse-values", *settings)
+    try:
+        yield
+    finally:
+        helm.run("rollback", *release)
+
+
 @dataclass(frozen=True)
 class Client:
     """A Pod with Dask in the cluster, where Python runs as a user's would."""
@@ -75,7 +87,12 @@ class Client:
 
 @pytest.fixture
 def client(kube: Kube, dask_image: Image) -> Client:
-    container = {"name": "client", "image": str(dask_image), "command": ["sleep", "infinity"]}
+    return client_of(kube, dask_image)
+
+
+def client_of(kube: Kube, image: Image) -> Client:
+    """The client's Pod, once it runs this image."""
+    container = {"name": "client", "image": str(image), "command": ["sleep", "infinity"]}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec})
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.conftest import OPERATOR_NAMESPACE, Image
-from tests.support.helm import CHARTS, Helm
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, operator_with
+from tests.support.helm import Helm
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import dask_cluster
 
@@ -18,12 +18,10 @@ RULES = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "wat
 def with_plugins(helm: Helm) -> Iterator[None]:
     """The operator's release with the image of the plugins, and with what they need."""
     image = Image.from_environment("PLUGIN_IMAGE")
-    release = ("dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
     settings = ["--set-string", f"image.name={image.name}", "--set-string", f"image.tag={image.tag}"]
     settings += ["--set-json", f"rbac.extraRules={json.dumps(RULES)}"]
-    helm.run("upgrade", *release, str(CHARTS / "dask-kubernetes-operator"), "--reuse-values", *settings)
-    yield
-    helm.run("rollback", *release)
+    with operator_with(helm, *settings):
+        yield
 
 
 def _annotation(kube: Kube, kind: str, name: str, annotation: str) -> str:

@@ -1,0 +1,106 @@
+"""`KubeCluster` of dask-kubernetes, the Python client that users have, opens a release of dask-cluster, works on it as
+on one of its own, and leaves it as it should be.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.conftest import Client, Image, client_of, lives, operator_with
+from tests.support.helm import CHARTS, Helm
+from tests.support.kube import Kube, eventually
+
+RELEASE = "mine"
+# `close`, which the end of `with` is, deletes only a cluster that the client has made: `from_name` sets
+# shutdown_on_close=False.
+OPEN = """
+import json, os, sys
+from dask_kubernetes.operator import KubeCluster
+with KubeCluster.from_name(sys.argv[1], namespace=sys.argv[2], quiet=True) as cluster, cluster.get_client() as client:
+"""
+COMPUTE = """
+client.wait_for_workers(2, timeout=60)
+print(json.dumps({
+    "sum": client.submit(sum, range(1000)).result(timeout=60),
+    "image": cluster.image,
+    "n_workers": cluster.n_workers,
+    "address": cluster.scheduler_address,
+}))
+"""
+ADD_GROUP = """
+cluster.add_worker_group(name="more", n_workers=1)
+client.wait_for_workers(4, timeout=60)
+(name,) = (name for name in client.run(os.getenv, "DASK_WORKER_NAME").values() if name.startswith("mine-more-"))
+print(client.submit(os.getenv, "DASK_WORKER_NAME", workers=[name]).result(timeout=60))
+"""
+
+
+@pytest.fixture
+def incumbent(kube: Kube, helm: Helm) -> Iterator[Client]:
+    """A Pod with dask-kubernetes that has what the operator's chart gives to Pods that make clusters, and no more."""
+    with operator_with(helm, "--set", "rbac.clientRole.create=true"):
+        account = f"--serviceaccount={kube.namespace}:default"
+        kube.run("create", "rolebinding", "client", "--clusterrole=dask-cluster-role", account)
+        yield client_of(kube, Image.from_environment("INCUMBENT_IMAGE"))
+
+
+def _opened(incumbent: Client, program: str) -> str:
+    """What a program prints that has opened the release as `cluster`, with a `client`, and closes both in the end."""
+    return incumbent.python(OPEN + textwrap.indent(program, "    "), RELEASE, incumbent.kube.namespace).strip()
+
+
+def _cluster(kube: Kube) -> tuple[str, object]:
+    """Which DaskCluster it is, and what is to be."""
+    cluster = kube.get("daskcluster", RELEASE) or {}
+    return cluster["metadata"]["uid"], cluster["spec"]
+
+
+@pytest.mark.timeout(600)
+def test_the_users_client_opens_scales_and_leaves_a_cluster_of_helm(
+    kube: Kube, helm: Helm, incumbent: Client, dask_image: Image
+) -> None:
+    chart, where = str(CHARTS / "dask-cluster"), ("--namespace", kube.namespace)
+    settings = ["--set-string", f"image.registry=,image.repository={dask_image.name},image.tag={dask_image.tag}"]
+    settings += ["--set", "worker.replicas=2,worker.resources.requests.cpu=50m,worker.resources.requests.memory=256Mi"]
+    helm.run("install", RELEASE, chart, *where, *settings)
+    kube.wait_for_workers(RELEASE, 2, 120)
+    cluster, pods = _cluster(kube), lives(kube)
+
+    assert json.loads(_opened(incumbent, COMPUTE)) == {
+        "sum": 499500,
+        "image": str(dask_image),
+        "n_workers": 2,
+        "address": f"tcp://{RELEASE}-scheduler.{kube.namespace}:8786",
+    }
+    assert lives(kube) == pods
+
+    _opened(incumbent, "cluster.adapt(minimum=2, maximum=4)")
+    assert (kube.get("daskautoscaler", RELEASE) or {})["spec"]["maximum"] == 4
+    _opened(incumbent, "cluster.scale(3)\nclient.wait_for_workers(3, timeout=60)")
+    assert not kube.names("daskautoscalers")
+    kube.wait_for_workers(RELEASE, 3)
+
+    name = _opened(incumbent, ADD_GROUP)
+    assert {pod["metadata"]["name"] for pod in kube.workers(f"{RELEASE}-more")} == {name}
+
+    logs = json.loads(_opened(incumbent, "print(json.dumps(cluster.get_logs()))"))
+    assert set(logs) == kube.names("pods", f"dask.org/cluster-name={RELEASE}")
+    assert [text for text in logs.values() if "Scheduler at:" in text] != []
+    assert "Registered to:" in logs[name]
+
+    _opened(incumbent, 'cluster.delete_worker_group("more")')
+    eventually(lambda: not kube.workers(f"{RELEASE}-more"), "the workers of the group go")
+    assert kube.names("daskworkergroups") == {f"{RELEASE}-default"}
+
+    kube.wait_for_workers(RELEASE, 3)
+    assert _cluster(kube) == cluster
+    after = lives(kube)
+    assert pods.items() < after.items()
+    helm.run("upgrade", RELEASE, chart, *where, "--reuse-values")
+    kube.wait_for_workers(RELEASE, 3)
+    assert lives(kube) == after
+    helm.run("uninstall", RELEASE, *where)
+    eventually(lambda: not lives(kube), "nothing of the release is left")

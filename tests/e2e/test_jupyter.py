@@ -1,0 +1,69 @@
+"""Jupyter on a release's scheduler: a browser gets its page, and what is run there computes on the cluster."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.e2e.conftest import Client, Image
+from tests.support.helm import CHARTS, Helm
+from tests.support.kube import Kube
+
+# What a browser does: it opens the page that the dashboard links to, starts a kernel, and runs a cell there.
+BROWSER = """
+import asyncio, json, sys, uuid
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.websocket import websocket_connect
+
+server, cell = sys.argv[1:]
+
+async def run(kernel):
+    request = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": uuid.uuid4().hex, "username": ""}
+    message = {"channel": "shell", "header": request, "parent_header": {}, "metadata": {}}
+    await kernel.write_message(json.dumps(message | {"content": {"code": cell, "silent": False}}))
+    printed = ""
+    while True:
+        message = json.loads(await kernel.read_message())
+        if message["parent_header"].get("msg_id") != request["msg_id"]:
+            continue
+        content = message["content"]
+        if message["msg_type"] == "error":
+            printed += "\\n".join(content["traceback"])
+        printed += content.get("text", "")
+        if content.get("execution_state") == "idle":
+            return printed
+
+async def browse():
+    http = AsyncHTTPClient()
+    page = await http.fetch(f"http://{server}/jupyter/lab", request_timeout=60)
+    (cookie,) = (c.split(";")[0] for c in page.headers.get_list("Set-Cookie") if c.startswith("_xsrf="))
+    headers = {"Cookie": cookie, "X-XSRFToken": cookie.removeprefix("_xsrf=")}
+    kernels = HTTPRequest(f"http://{server}/jupyter/api/kernels", "POST", headers, body="{}", request_timeout=60)
+    kernel = json.loads((await http.fetch(kernels)).body)["id"]
+    channels = HTTPRequest(f"ws://{server}/jupyter/api/kernels/{kernel}/channels", headers=headers)
+    printed = await asyncio.wait_for(run(await websocket_connect(channels)), 90)
+    print(json.dumps({"page": page.body.decode(), "printed": printed.split()}))
+
+asyncio.run(browse())
+"""
+CELL = """
+from pathlib import Path
+from distributed import Client
+client = Client()
+client.wait_for_workers(1, timeout=60)
+print(client.submit(sum, range(1000)).result(timeout=60), Path.home())
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_cell_in_jupyter_on_the_scheduler_computes_on_the_cluster(kube: Kube, helm: Helm, client: Client) -> None:
+    kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    image = Image.from_environment("NOTEBOOK_IMAGE")
+    settings = ["--set-string", f"image.registry=,image.repository={image.name},image.tag={image.tag}"]
+    settings += ["--set", "jupyter.enabled=true,worker.replicas=1"]
+    helm.run("install", "lab", str(CHARTS / "dask-cluster"), "--namespace", kube.namespace, *settings)
+    kube.wait_for_workers("lab", 1, 120)
+    server = "lab-scheduler:8787"
+    seen = json.loads(client.python(BROWSER, server, CELL))
+    assert "<title>JupyterLab</title>" in seen["page"]
+    assert seen["printed"] == ["499500", "/tmp"]
