@@ -82,10 +82,29 @@ def test_a_direct_scale_of_the_group_is_not_undone(kube: Kube) -> None:
 
 
 @pytest.mark.usefixtures("controller")
-@pytest.mark.parametrize("kind", ["deployment", "service", "daskworkergroup"])
+@pytest.mark.parametrize("kind", ["deployment", "service"])
 def test_what_is_deleted_comes_back(kube: Kube, kind: str) -> None:
     created(kube, "healed", 2)
-    name = "healed-default" if kind == "daskworkergroup" else "healed-scheduler"
+    _delete_and_see_back(kube, kind, "healed-scheduler")
+    kube.wait_for_workers("healed", 2)
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_default_group_that_is_deleted_comes_back_and_nobody_goes_who_may_hold_results(kube: Kube) -> None:
+    created(kube, "healed", 2)
+    before = {pod["metadata"]["uid"] for pod in kube.workers("healed-default")}
+    _delete_and_see_back(kube, "daskworkergroup", "healed-default")
+
+    def both() -> bool:
+        after = {pod["metadata"]["uid"] for pod in kube.workers("healed-default")}
+        return before < after and len(after) == 4
+
+    # A scheduler on a fake node cannot be asked to move anything.
+    eventually(both, "two workers more, besides those of the group that was deleted")
+    assert (kube.get("daskworkergroup", "healed-default") or {})["spec"]["worker"]["replicas"] == 2
+
+
+def _delete_and_see_back(kube: Kube, kind: str, name: str) -> None:
     before = kube.get(kind, name)
     assert before
     kube.run("delete", kind, name)
@@ -95,7 +114,6 @@ def test_what_is_deleted_comes_back(kube: Kube, kind: str) -> None:
         return bool(now and now["metadata"]["uid"] != before["metadata"]["uid"])
 
     eventually(back, f"{kind} {name} has come back")
-    kube.wait_for_workers("healed", 2)
 
 
 @pytest.mark.usefixtures("controller")
