@@ -1,33 +1,38 @@
 """Lets the scheduler move what the workers of this Pod hold to others, before Kubernetes ends them.
 
-    retire.py SCHEDULER_URL SECONDS
+    retire.py HOST:PORT SECONDS
 
-It runs as the hook before a worker's container ends. A hook that fails would end the worker no later and help nobody, so
-what goes wrong is said in the container's log, and that is all.
+It asks the scheduler's HTTP API there. It runs as the hook before a worker's container ends, where a failure would help
+nobody: what goes wrong is said in the container's log, and that is all.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from http.client import HTTPException
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 LOG = Path("/proc/1/fd/1")
 PAUSE = 1.0
 
 
-def main(url: str, seconds: float, name: str) -> str:
+def main() -> None:
+    say(retire(sys.argv[1], float(sys.argv[2]), os.environ["DASK_WORKER_NAME"]))
+
+
+def retire(scheduler: str, seconds: float, name: str) -> str:
     """Returns what has become of the workers with this name, or with one that `dask worker --nworkers` made of it."""
     deadline = time.monotonic() + seconds
     moved: set[str] = set()
     try:
-        while left := own(call(url, "get_workers", deadline), name):
-            moved |= call(url, "retire_workers", deadline, {"workers": left}).keys()
+        while left := own(call(scheduler, "get_workers", deadline), name):
+            moved |= call(scheduler, "retire_workers", deadline, {"workers": left}).keys()
             if moved.issuperset(left):
                 break
             # No other worker could take the data. One that replaces this may be on its way.
@@ -35,27 +40,31 @@ def main(url: str, seconds: float, name: str) -> str:
     except TimeoutError:
         return f"not all data was moved to other workers within {seconds:g} s: what is missing will be computed again"
     except (OSError, HTTPException, ValueError) as error:
-        return f"no data was moved, as the scheduler does not answer at {url}: {error}"
-    return f"retired {', '.join(sorted(moved))}: others have its data" if moved else f"the scheduler has no worker {name}"
+        return f"the scheduler at {scheduler} cannot be asked to move data to other workers: {error}"
+    if not moved:
+        return f"the scheduler has no worker {name}: there is nothing to move"
+    return f"other workers have what {', '.join(sorted(moved))} had"
 
 
 def own(reply: dict[str, Any], name: str) -> list[str]:
     """The addresses of the workers that are called `name`, or `name` with a number."""
-    return [
-        worker["address"]
-        for worker in reply["workers"]
-        if worker["name"] == name or (str(worker["name"]).rpartition("-")[0] == name and worker["name"][-1].isdigit())
-    ]
+    called = re.compile(rf"{re.escape(name)}(-\d+)?")
+    return [worker["address"] for worker in reply["workers"] if called.fullmatch(str(worker["name"]))]
 
 
-def call(url: str, path: str, deadline: float, body: object = None) -> dict[str, Any]:
+def call(scheduler: str, path: str, deadline: float, body: object = None) -> dict[str, Any]:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(f"{url}/api/v1/{path}", data), timeout=left) as reply:
+    data = None if body is None else json.dumps(body)
+    # Not by urllib, which would look for a scheduler behind a proxy that the workers' variables name.
+    with closing(HTTPConnection(scheduler, timeout=left)) as connection:
+        connection.request("POST" if data else "GET", f"/api/v1/{path}", data)
+        reply = connection.getresponse()
+        if reply.status != 200:
+            raise OSError(f"{reply.status} {reply.reason}")
         answer: dict[str, Any] = json.load(reply)
-    return answer
+        return answer
 
 
 def say(text: str) -> None:
@@ -68,4 +77,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    say(main(sys.argv[1], float(sys.argv[2]), os.environ["DASK_WORKER_NAME"]))
+    main()

@@ -13,6 +13,6 @@
 {{- $seconds := max 1 (sub (include "dask-cluster.gracePeriod" .values) 10) -}}
 - python
 - /etc/dask-retire/retire.py
-- http://{{ include "dask-cluster.schedulerName" .root }}:8787
+- {{ include "dask-cluster.schedulerName" .root }}:8787
 - {{ $seconds | quote }}
 {{- end }}
