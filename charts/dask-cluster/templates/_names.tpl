@@ -14,6 +14,11 @@
 {{- $name -}}
 {{- end }}
 
+{{/* The name of the default group's DaskWorkerGroup, which the operator makes. */}}
+{{- define "dask-cluster.defaultGroupName" -}}
+{{- printf "%s-default" (include "dask-cluster.fullname" .) -}}
+{{- end }}
+
 {{/* The name of a group's DaskWorkerGroup. Takes a dict of `root` and `group`. */}}
 {{- define "dask-cluster.groupName" -}}
 {{- if eq .group "default" -}}
@@ -33,4 +38,17 @@
 
 {{- define "dask-cluster.testName" -}}
 {{- printf "%s-test" (include "dask-cluster.fullname" .) -}}
+{{- end }}
+
+{{- define "dask-cluster.configName" -}}
+{{- printf "%s-config" (include "dask-cluster.fullname" .) -}}
+{{- end }}
+
+{{- define "dask-cluster.retireName" -}}
+{{- printf "%s-retire" (include "dask-cluster.fullname" .) -}}
+{{- end }}
+
+{{- define "dask-cluster.serviceAccountName" -}}
+{{- $default := ternary (include "dask-cluster.fullname" .) "" .Values.serviceAccount.create -}}
+{{- default $default .Values.serviceAccount.name -}}
 {{- end }}

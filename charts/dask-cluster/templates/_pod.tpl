@@ -1,13 +1,18 @@
 {{/*
 The metadata and the spec of a Pod, for the scheduler and for every group of workers alike. Takes a dict of `root`, `name`
-(scheduler or worker: the container's name) and `values` (`scheduler`, `worker`, or a group over `worker`).
+(scheduler or worker: the container's name), `values` (`scheduler`, `worker`, or a group over `worker`), and for workers
+`group`, the name of their DaskWorkerGroup.
 */}}
 {{- define "dask-cluster.podTemplate" -}}
 {{- $pod := dict "spec" (include "dask-cluster.podSpec" . | fromYaml) -}}
 {{- with .values.labels -}}
   {{- $_ := set $pod "metadata" (dict "labels" .) -}}
 {{- end -}}
-{{- with .values.annotations -}}
+{{- $annotations := deepCopy (default dict .values.annotations) -}}
+{{- with .root.Values.config -}}
+  {{- $_ := set $annotations "checksum/config" (toYaml . | sha256sum) -}}
+{{- end -}}
+{{- with $annotations -}}
   {{- $_ := set $pod "metadata" (merge (dict "annotations" .) (default dict $pod.metadata)) -}}
 {{- end -}}
 {{- (include "dask-cluster.merge" (dict "under" $pod "over" .values.podTemplate) | fromJson).value | toYaml -}}
@@ -16,8 +21,10 @@ The metadata and the spec of a Pod, for the scheduler and for every group of wor
 {{- define "dask-cluster.podSpec" -}}
 {{- $root := .root -}}
 {{- $values := .values -}}
+{{- $image := include "dask-cluster.imageOver" (dict "under" $root.Values.image "over" $values.image) | fromJson -}}
+{{- $volumes := include "dask-cluster.volumes" . | fromJson -}}
 automountServiceAccountToken: {{ $root.Values.serviceAccount.automount }}
-{{- with $root.Values.serviceAccount.name }}
+{{- with include "dask-cluster.serviceAccountName" $root }}
 serviceAccountName: {{ . }}
 {{- end }}
 {{- with $root.Values.imagePullSecrets }}
@@ -30,15 +37,15 @@ securityContext:
 {{- end }}
 containers:
   - name: {{ .name }}
-    image: {{ include "dask-cluster.image" $root }}
-    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    image: {{ include "dask-cluster.image" (dict "root" $root "image" $image) }}
+    imagePullPolicy: {{ $image.pullPolicy }}
     args:
-      {{- include (printf "dask-cluster.%sArgs" .name) $values | nindent 6 }}
+      {{- include (printf "dask-cluster.%sArgs" .name) . | nindent 6 }}
       {{- with $values.extraArgs }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
     env:
-      {{- include "dask-cluster.env" (list $root.Values.env $values.env) | nindent 6 }}
+      {{- include "dask-cluster.env" (list (include "dask-cluster.tlsEnv" $root | fromJson) $root.Values.env $values.env) | nindent 6 }}
     {{- include (printf "dask-cluster.%sPorts" .name) . | nindent 4 }}
     {{- with $values.resources }}
     resources:
@@ -48,12 +55,24 @@ containers:
     securityContext:
       {{- toYaml . | nindent 6 }}
     {{- end }}
+    {{- with $volumes.mounts }}
     volumeMounts:
-      - name: tmp
-        mountPath: /tmp
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- if $values.retireOnTermination }}
+    lifecycle:
+      preStop:
+        exec:
+          command:
+            {{- include "dask-cluster.retireCommand" . | nindent 12 }}
+    {{- end }}
+{{- with $volumes.volumes }}
 volumes:
-  - name: tmp
-    emptyDir: {}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "dask-cluster.gracePeriod" $values }}
+terminationGracePeriodSeconds: {{ . }}
+{{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -65,6 +84,12 @@ tolerations:
 {{- with $values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- merge (dict) . (dict "labelSelector" (dict "matchLabels" (include "dask-cluster.podLabels" $ | fromYaml))) | toYaml | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
@@ -94,6 +119,11 @@ priorityClassName: {{ . }}
 {{- define "dask-cluster.schedulerArgs" -}}
 - dask
 - scheduler
+{{- include "dask-cluster.protocolArgs" .root }}
+{{- if .root.Values.jupyter.enabled }}
+{{- include "dask-cluster.refuseNoJupyter" . }}
+- --jupyter
+{{- end }}
 {{- end }}
 
 {{- define "dask-cluster.schedulerPorts" -}}
@@ -128,7 +158,16 @@ livenessProbe: {{ include "dask-cluster.health" . }}
 - --dashboard
 - --dashboard-address
 - "8788"
-{{- range include "dask-cluster.workerLimits" . | fromJsonArray }}
+{{- include "dask-cluster.protocolArgs" .root }}
+{{- range include "dask-cluster.workerLimits" .values | fromJsonArray }}
+- {{ . | quote }}
+{{- end }}
+{{- with .values.lifetime }}
+- --lifetime
+- {{ . | quote }}
+{{- end }}
+{{- with .values.lifetimeStagger }}
+- --lifetime-stagger
 - {{ . | quote }}
 {{- end }}
 {{- end }}
@@ -149,4 +188,21 @@ readinessProbe: {{ include "dask-cluster.health" . }}
   httpGet:
     path: /health
     port: http-dashboard
+{{- end }}
+
+{{/* The labels by which the operator tells the Pods of a part. Takes what `dask-cluster.podTemplate` takes. */}}
+{{- define "dask-cluster.podLabels" -}}
+dask.org/cluster-name: {{ include "dask-cluster.fullname" .root }}
+{{- if .group }}
+dask.org/workergroup-name: {{ .group }}
+{{- else }}
+dask.org/component: {{ .name }}
+{{- end }}
+{{- end }}
+
+{{- define "dask-cluster.protocolArgs" -}}
+{{- if .Values.tls.enabled }}
+- --protocol
+- tls
+{{- end }}
 {{- end }}

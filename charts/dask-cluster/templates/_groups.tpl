@@ -1,0 +1,67 @@
+{{/* What a group's workers have, as JSON: all that `worker` has, but for what the group says. Takes `root` and `group`. */}}
+{{- define "dask-cluster.groupValues" -}}
+{{- $worker := .root.Values.worker -}}
+{{- $own := default dict (get .root.Values.workerGroups .group) -}}
+{{- $values := (include "dask-cluster.merge" (dict "under" $worker "over" $own) | fromJson).value -}}
+{{- with $own.image -}}
+  {{- $_ := set $values "image" (include "dask-cluster.imageOver" (dict "under" $worker.image "over" .) | fromJson) -}}
+{{- end -}}
+{{- /* What all Pods have is not in `worker`: a null has to reach as far as that. */ -}}
+{{- range $key := list "env" "volumes" -}}
+  {{- range $name, $value := default dict (get $own $key) -}}
+    {{- if kindIs "invalid" $value -}}
+      {{- $_ := set (get $values $key) $name nil -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $values -}}
+{{- end }}
+
+{{/*
+The line that says how many workers there are, or nothing where an autoscaler does: each `helm upgrade` would undo it.
+Takes a dict of `path`, `own` (what is written there) and `values` (with what is inherited).
+*/}}
+{{- define "dask-cluster.replicas" -}}
+{{- $autoscaler := default dict .values.autoscaler -}}
+{{- $own := default dict .own -}}
+{{- if and $autoscaler.enabled (not (kindIs "invalid" $own.replicas)) -}}
+  {{- fail (printf "%s.replicas is set, and so is its autoscaler, which decides that itself: leave replicas away, or set %s.autoscaler.enabled to false" .path .path) -}}
+{{- end -}}
+{{- if not $autoscaler.enabled -}}
+replicas: {{ ternary 3 .values.replicas (kindIs "invalid" .values.replicas) | int }}
+{{- end -}}
+{{- end }}
+
+{{/* A DaskAutoscaler. Takes a dict of `root`, `path`, `values`, `name`, and `group` if it is not the default group's. */}}
+{{- define "dask-cluster.autoscaler" -}}
+{{- $autoscaler := .values.autoscaler -}}
+{{- $unlimited := kindIs "invalid" $autoscaler.maximum -}}
+{{- if and (not $unlimited) (gt ($autoscaler.minimum | int) ($autoscaler.maximum | int)) -}}
+  {{- fail (printf "%s.autoscaler.minimum is %d, which is more than its maximum, %d: lower it or raise %s.autoscaler.maximum" .path ($autoscaler.minimum | int) ($autoscaler.maximum | int) .path) -}}
+{{- end -}}
+apiVersion: kubernetes.dask.org/v1
+kind: DaskAutoscaler
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "dask-cluster.labels" .root | nindent 4 }}
+    dask.org/cluster-name: {{ include "dask-cluster.fullname" .root }}
+  {{- with .root.Values.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  cluster: {{ include "dask-cluster.fullname" .root }}
+  {{- with .group }}
+  workerGroup: {{ . }}
+  {{- end }}
+  minimum: {{ $autoscaler.minimum | int }}
+  {{- if not $unlimited }}
+  maximum: {{ $autoscaler.maximum | int }}
+  {{- end }}
+  {{- with $autoscaler.behavior }}
+  behavior:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}

@@ -1,0 +1,53 @@
+{{/*
+What a container mounts, as {"mounts": [...], "volumes": [...]}: the chart's own and the users', who may replace any. Takes
+what `dask-cluster.podTemplate` takes.
+*/}}
+{{- define "dask-cluster.volumes" -}}
+{{- $volumes := include "dask-cluster.ownVolumes" . | fromYaml -}}
+{{- range list .root.Values.volumes .values.volumes -}}
+  {{- $volumes = (include "dask-cluster.merge" (dict "under" $volumes "over" (default dict .)) | fromJson).value -}}
+{{- end -}}
+{{- $found := dict "mounts" list "volumes" list -}}
+{{- range $name, $volume := $volumes -}}
+  {{- $mount := pick $volume "mountPath" "subPath" "readOnly" -}}
+  {{- $source := omit $volume "mountPath" "subPath" "readOnly" -}}
+  {{- if not $mount.mountPath -}}
+    {{- fail (printf "the volume %s of the %s has no mountPath: write where it is to be, as in `mountPath: /data`" $name $.name) -}}
+  {{- end -}}
+  {{- if not $source -}}
+    {{- fail (printf "the volume %s of the %s has no source: write one beside mountPath, as in `emptyDir: {}`" $name $.name) -}}
+  {{- end -}}
+  {{- if gt (len $source) 1 -}}
+    {{- fail (printf "the volume %s of the %s has the sources %s, and can have one: leave one of them, and set an inherited one to null" $name $.name (keys $source | sortAlpha | join ", ")) -}}
+  {{- end -}}
+  {{- $_ := set $found "mounts" (append $found.mounts (merge (dict "name" $name) $mount)) -}}
+  {{- $_ := set $found "volumes" (append $found.volumes (merge (dict "name" $name) $source)) -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end }}
+
+{{- define "dask-cluster.ownVolumes" -}}
+tmp:
+  mountPath: /tmp
+  emptyDir: {}
+{{- if .root.Values.config }}
+dask-config:
+  # Where Dask looks by itself.
+  mountPath: /etc/dask
+  readOnly: true
+  configMap:
+    name: {{ include "dask-cluster.configName" .root }}
+{{- end }}
+{{- if .root.Values.tls.enabled }}
+dask-tls:
+  {{- include "dask-cluster.tlsMount" .root | nindent 2 }}
+  {{- include "dask-cluster.tlsVolume" .root | nindent 2 }}
+{{- end }}
+{{- if .values.retireOnTermination }}
+dask-retire:
+  mountPath: /etc/dask-retire
+  readOnly: true
+  configMap:
+    name: {{ include "dask-cluster.retireName" .root }}
+{{- end }}
+{{- end }}
