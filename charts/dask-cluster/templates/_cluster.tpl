@@ -1,4 +1,4 @@
-{{/* The spec of the DaskCluster. */}}
+{{/* The spec of the DaskCluster, whether it is the release's own or that of its DaskJob. */}}
 {{- define "dask-cluster.clusterSpec" -}}
 idleTimeout: {{ .Values.idleTimeout | int }}
 scheduler:
