@@ -72,11 +72,17 @@ with_crds() {
   kubectl delete "${crds[@]}" > /dev/null
 }
 
-# know_monitors: gives the cluster the CRDs of prometheus-operator, for what the operator's chart renders for it
-know_monitors() { kubectl apply --server-side --filename "$(ci/prometheus-crds.sh)" > /dev/null; }
+# know_others: gives the cluster the CRDs of other projects that the charts render something for
+know_others() {
+  local project
+  for project in prometheus-operator gateway-api cert-manager; do
+    kubectl apply --server-side --filename "$(ci/crds.sh $project)" > /dev/null
+  done
+  kubectl wait --for=condition=Established --timeout=60s crd --all > /dev/null
+}
 
 admission() {
-  know_monitors
+  know_others
   step "what is accepted and what is refused" "$venv/bin/python" -m ci.verify.admission "$KUBECONFIG"
 }
 
@@ -131,7 +137,7 @@ tier_e2e() {
 tier_monitoring() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
-  PROMETHEUS_CRDS=$(ci/prometheus-crds.sh)
+  PROMETHEUS_CRDS=$(ci/crds.sh prometheus-operator)
   PROMETHEUS_IMAGE=$(ci/images/build.sh prometheus)
   ci/cluster/cluster load $NEWEST "$PROMETHEUS_IMAGE"
   export PROMETHEUS_CRDS PROMETHEUS_IMAGE
@@ -178,7 +184,7 @@ install_charts() {
   shift 3
   use_cluster "$name" "$version"
   use_images "$name"
-  know_monitors
+  know_others
   # Those that another release has left are its own, and what is to be shown is a first installation.
   kubectl delete --ignore-not-found --filename $operator/files/crds > /dev/null
   PATH=$(ci/tools/build.sh "$helm"):$PATH

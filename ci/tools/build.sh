@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build.sh TOOL...: prints the folder that holds each tool's programs, one a line, after building what the cache lacks.
-# A tool is a folder here; kubernetes-VERSION brings kube-apiserver, kubelet, kubectl and their siblings. `kubectl` alone
+# A tool is a folder here with a tools.go; kubernetes-VERSION brings kube-apiserver, kubelet, kubectl and their siblings. `kubectl` alone
 # is for where nothing else of Kubernetes is needed. A program on PATH that is exactly the pinned version is taken as it is.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -105,8 +105,8 @@ folder_of() {
   echo "$folder"
 }
 
-[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl and the folders of ci/tools"
+[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl and the folders of ci/tools that have a tools.go"
 for tool in "$@"; do
-  [ -f "$(module_of "$tool")/go.mod" ] || die "no tool '$tool': the tools are kubectl and the folders of ci/tools"
+  [ -f "$(module_of "$tool")/tools.go" ] || die "no tool '$tool': the tools are kubectl and the folders of ci/tools that have a tools.go"
 done
 for tool in "$@"; do folder_of "$tool"; done

@@ -9,10 +9,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 pin() {
   case $1 in
     actionlint) echo "github.com/rhysd/actionlint v$ACTIONLINT_VERSION" ;;
+    cert-manager) echo "github.com/cert-manager/cert-manager v$CERT_MANAGER_VERSION" ;;
     containerd) echo "github.com/containerd/containerd/v2 v$CONTAINERD_VERSION" ;;
     coredns) echo "github.com/coredns/coredns v$COREDNS_VERSION" ;;
     ct) echo "github.com/helm/chart-testing/v3 v$CT_VERSION" ;;
     etcd) echo "go.etcd.io/etcd/server/v3 v$ETCD_VERSION" ;;
+    gateway-api) echo "sigs.k8s.io/gateway-api v$GATEWAY_API_VERSION" ;;
     helm) echo "helm.sh/helm/v3 v$HELM_VERSION" ;;
     helm-4) echo "helm.sh/helm/v4 v$HELM_4_VERSION" ;;
     helm-unittest) echo "github.com/helm-unittest/helm-unittest v$HELM_UNITTEST_VERSION" ;;
@@ -53,7 +55,8 @@ for tool in "$@"; do
       grep '^godebug ' "$upstream" || true
     } > go.mod
     rm -f go.sum
-    go mod tidy
+    # Without programs to build, the module alone is needed, and nothing that it needs.
+    if [ -f tools.go ]; then go mod tidy; else go mod download "$module"; fi
   )
   echo "$tool: $module $version"
 done

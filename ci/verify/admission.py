@@ -2,9 +2,10 @@
 
     admission.py KUBECONFIG
 
-The CRDs are installed, everything else is only asked about: every rendering of the charts, every example, and all of
-tests/charts/refused.yaml, which must be refused with the sentence that stands there. It is asked for a namespace of its
-own that enforces the restricted Pod Security Standard, and goes at the end. kubectl and helm are taken from the PATH.
+The CRDs are installed, everything else is only asked about: every rendering of the charts, with their examples as well,
+every manifest that is an example, and all of tests/charts/refused.yaml, which must be refused with the sentence that
+stands there. It is asked for a namespace of its own that enforces the restricted Pod Security Standard, and goes at the
+end. kubectl and helm are taken from the PATH.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ def renderings(kubectl: Kubectl) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """What the charts make of each of their values files, for this API server's version."""
     version = json.loads(kubectl.do("version", "--output=json"))["serverVersion"]["gitVersion"]
     for chart in CHARTS:
-        for values in (None, *sorted(chart.glob("ci/*-values.yaml"))):
+        for values in (None, *sorted(chart.glob("ci/*-values.yaml")), *sorted(chart.glob("examples/*.yaml"))):
             command = ["helm", "template", "release", str(chart), "--kube-version", version, "--namespace", NAMESPACE]
             command += [f"--values={values}"] if values else []
             text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             manifests = [here(manifest) for manifest in yaml.safe_load_all(text) if manifest]
-            yield f"{chart.name} with {values.name if values else 'its defaults'}", manifests
+            yield f"{chart.name} with {values.relative_to(chart) if values else 'its defaults'}", manifests
 
 
 def examples() -> Iterator[tuple[str, list[dict[str, Any]]]]:

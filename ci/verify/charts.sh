@@ -13,14 +13,22 @@ cd "$ROOT"
 venv=$(ci/python.sh)
 tools=$(ci/tools/build.sh helm helm-unittest ct kubeconform | tr '\n' ':')
 PATH=$venv/bin:$tools$PATH
-monitoring=$(ci/prometheus-crds.sh)
+monitoring=$(ci/crds.sh prometheus-operator)
+gateways=$(ci/crds.sh gateway-api)
+certificates=$(ci/crds.sh cert-manager)
+crds=(
+  charts/dask-kubernetes-operator/files/crds/*.yaml
+  "$monitoring"/*_{podmonitors,prometheusrules,servicemonitors}.yaml
+  "$gateways"/*_httproutes.yaml
+  "$certificates"/*_certificates.yaml
+)
 charts=(charts/*/)
-ours=$(mktemp -d)
+known=$(mktemp -d)
 packages=$(mktemp -d)
-trap 'rm -rf "$ours" "$packages"' EXIT
+trap 'rm -rf "$known" "$packages"' EXIT
 
-# values CHART: the file of each feature, and first the defaults alone
-values() { echo /dev/null; find "$1ci" -name '*-values.yaml' | sort; }
+# values CHART: the file of each feature and each example, and first the defaults alone
+values() { echo /dev/null; find "$1"ci/*-values.yaml | sort; find "$1"examples -maxdepth 1 -name '*.yaml' | sort; }
 
 lint() {
   values "$1" | while read -r file; do
@@ -34,7 +42,7 @@ conforms() {
   local kubeconform=(
     kubeconform -strict -summary
     -schema-location "$2/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
-    -schema-location "$ours/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
+    -schema-location "$known/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
   )
   local chart file
   for chart in "${charts[@]}"; do
@@ -56,7 +64,7 @@ for chart in "${charts[@]}"; do
 done
 step "ct lint" ct lint --config ct.yaml --all
 step "packages of a release" ci/package.sh "$packages"
-step "schemas of the CRDs" python -m ci.verify.schemas "$ours" --crds charts/dask-kubernetes-operator/files/crds/*.yaml "$monitoring"/*_{podmonitors,prometheusrules,servicemonitors}.yaml
+step "schemas of the CRDs" python -m ci.verify.schemas "$known" --crds "${crds[@]}"
 for folder in "$@"; do
   step "manifests for Kubernetes $(basename "$folder")" conforms "$(basename "$folder")" "$folder"
 done

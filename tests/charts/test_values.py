@@ -141,11 +141,37 @@ OTHERS: dict[str, dict[str, Any]] = {
         **{f"scheduler.{name}": value for name, value in PART.items()},
         "scheduler.service.type": "NodePort",
         "scheduler.service.annotations": ENV,
+        "scheduler.ingress.enabled": True,
+        "scheduler.ingress.className": "other",
+        "scheduler.ingress.annotations": ENV,
+        "scheduler.ingress.host": "other.example.com",
+        "scheduler.ingress.tls.secretName": "other",
+        "scheduler.httpRoute.enabled": True,
+        "scheduler.httpRoute.annotations": ENV,
+        "scheduler.httpRoute.parentRefs": [{"name": "other"}],
+        "scheduler.httpRoute.hostnames": ["other.example.com"],
         **{f"worker.{name}": value for name, value in PART.items()},
         "worker.replicas": 7,
         "worker.threads": 7,
         "worker.memoryLimit": "7GiB",
         "workerGroups": {"a": {}},
+        "networkPolicy.enabled": True,
+        **{f"networkPolicy.{name}": [{"podSelector": {}}] for name in ("clients", "monitoring", "dashboard")},
+        "networkPolicy.controller": {"ipBlock": {"cidr": "10.0.0.0/8"}},
+        **{f"{kind}Monitor.enabled": True for kind in ("service", "pod")},
+        **{f"{kind}Monitor.labels": ENV for kind in ("service", "pod")},
+        **{f"{kind}Monitor.interval": "7s" for kind in ("service", "pod")},
+        "job.enabled": True,
+        "job.script": "print()",
+        "job.configMap.name": "other",
+        "job.configMap.key": "other.py",
+        "job.args": ["--a"],
+        "job.env": ENV,
+        "job.resources": {"limits": {"cpu": 3}},
+        "job.backoffLimit": 7,
+        "job.activeDeadlineSeconds": 7,
+        "job.ttlSecondsAfterFinished": 7,
+        "job.podTemplate": {"spec": {"hostNetwork": True}},
         "test.timeoutSeconds": 7,
     },
 }
@@ -166,6 +192,14 @@ GIVEN: dict[str, dict[str, Any]] = {
     "metrics.controller.podMonitor.": {"metrics.controller.podMonitor.enabled": True},
     "metrics.prometheusRule.": {"metrics.controller.podMonitor.enabled": True, "metrics.prometheusRule.enabled": True},
     "metrics.dashboards.": {"metrics.dashboards.enabled": True},
+    "scheduler.ingress.": {"scheduler.ingress.enabled": True, "scheduler.ingress.host": "dask.example.com"},
+    "scheduler.httpRoute.": {"scheduler.httpRoute.enabled": True, "scheduler.httpRoute.parentRefs": NAMED},
+    "serviceMonitor.": {"serviceMonitor.enabled": True},
+    "podMonitor.": {"podMonitor.enabled": True},
+    "job.script": {"job.enabled": True},
+    "job.configMap.key": {"job.enabled": True, "job.configMap.name": "given"},
+    "job.configMap.": {"job.enabled": True},
+    "job.": {"job.enabled": True, "job.script": "pass"},
 }
 
 
@@ -336,9 +370,18 @@ def pods(manifest: Any) -> list[dict[str, Any]]:
     return [manifest, *below] if "containers" in manifest else below
 
 
-@pytest.mark.parametrize(("chart", "count"), [("dask-kubernetes-operator", 4), ("dask-cluster", 4)])
-def test_every_pod_is_restricted(render: Render, chart: str, count: int) -> None:
-    values: dict[str, Any] = {"workerGroups.a": {}} if chart == "dask-cluster" else {}
+JOB: dict[str, Any] = {"job.enabled": True, "job.script": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("chart", "values", "count"),
+    [
+        ("dask-kubernetes-operator", {}, 4),
+        ("dask-cluster", {"workerGroups.a": {}}, 4),
+        ("dask-cluster", {"workerGroups.a": {}, **JOB}, 4),
+    ],
+)
+def test_every_pod_is_restricted(render: Render, chart: str, values: dict[str, Any], count: int) -> None:
     found = [pod for m in render(chart, values) if m["kind"] != "CustomResourceDefinition" for pod in pods(m)]
     assert len(found) == count
     for pod in found:
@@ -349,8 +392,15 @@ def test_every_pod_is_restricted(render: Render, chart: str, count: int) -> None
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_cluster_of_a_job_is_that_of_a_release_without_one(render: Render) -> None:
+    (cluster,) = (manifest for manifest in render("dask-cluster") if manifest["kind"] == "DaskCluster")
+    (job,) = (manifest for manifest in render("dask-cluster", JOB) if manifest["kind"].startswith("Dask"))
+    assert job["kind"] == "DaskJob"
+    assert job["spec"]["cluster"]["spec"] == cluster["spec"]
+
+
 def test_labels_that_reach_pods_do_not_change_with_the_chart(render: Render) -> None:
-    for manifest in render("dask-cluster", {"workerGroups.a": {}}):
+    for manifest in (*render("dask-cluster", {"workerGroups.a": {}}), *render("dask-cluster", JOB)):
         if manifest["kind"].startswith("Dask"):
             assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(manifest["metadata"]["labels"])
 

@@ -1,0 +1,40 @@
+{{/* The name of what is made for a job: the ConfigMap of its script. */}}
+{{- define "dask-cluster.jobName" -}}
+{{- printf "%s-job" (include "dask-cluster.fullname" .) -}}
+{{- end }}
+
+{{/* Where the script is: the name of a ConfigMap and its key there, as JSON. */}}
+{{- define "dask-cluster.jobScript" -}}
+{{- $job := .Values.job -}}
+{{- if and $job.script $job.configMap.name -}}
+  {{- fail (printf "job.script and job.configMap.name (%q) are both set, and a job runs one script: leave one of them out" $job.configMap.name) -}}
+{{- else if $job.script -}}
+  {{- dict "name" (include "dask-cluster.jobName" .) "key" "job.py" | toJson -}}
+{{- else if $job.configMap.name -}}
+  {{- $job.configMap | toJson -}}
+{{- else -}}
+  {{- fail "job.enabled is true and there is no script: set job.script, as in `--set-file job.script=job.py`, or job.configMap.name" -}}
+{{- end -}}
+{{- end }}
+
+{{/* The Pod of the script, as the scheduler's and the workers' are: its values are theirs by other names. */}}
+{{- define "dask-cluster.jobTemplate" -}}
+{{- $job := .Values.job -}}
+{{- $script := include "dask-cluster.jobScript" . | fromJson -}}
+{{- $mount := dict "name" "script" "mountPath" "/job" "readOnly" true -}}
+{{- $container := dict "name" "job" "volumeMounts" (list $mount) -}}
+{{- $volume := dict "name" "script" "configMap" (dict "name" $script.name) -}}
+{{- $pod := dict "spec" (dict "restartPolicy" "Never" "containers" (list $container) "volumes" (list $volume)) -}}
+{{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" $job.podTemplate) | fromJson).value -}}
+{{- $values := dict "env" $job.env "extraArgs" $job.args "resources" $job.resources "script" $script.key "podTemplate" $pod -}}
+{{- include "dask-cluster.podTemplate" (dict "root" . "name" "job" "values" $values) -}}
+{{- end }}
+
+{{- define "dask-cluster.jobArgs" -}}
+- python
+# What it prints is in the log at once.
+- -u
+- {{ printf "/job/%s" .values.script }}
+{{- end }}
+
+{{- define "dask-cluster.jobPorts" }}{{ end }}

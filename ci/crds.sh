@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# crds.sh PROJECT: prints the folder of the CRDs of prometheus-operator, gateway-api or cert-manager, from the Go module
+# that ci/tools/PROJECT pins.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+case ${1:-} in
+  cert-manager) module=github.com/cert-manager/cert-manager path=deploy/crds ;;
+  gateway-api) module=sigs.k8s.io/gateway-api path=config/crd/standard ;;
+  prometheus-operator) module=github.com/prometheus-operator/prometheus-operator path=example/prometheus-operator-crd ;;
+  *) die "usage: ci/crds.sh PROJECT, which is prometheus-operator, gateway-api or cert-manager" ;;
+esac
+command -v go >/dev/null || die "Go is needed to get the CRDs of $1: install it from https://go.dev/dl, then run this again."
+cd "$CI/tools/$1"
+pin=${1^^}_VERSION
+pin=${pin//-/_}
+grep -q "$module v${!pin}\$" go.mod || die "ci/tools/$1/go.mod has not the $1 ${!pin} that ci/versions.env asks for: run ci/tools/tidy.sh $1."
+go mod download "$module"
+echo "$(go list -m -f '{{.Dir}}' "$module")/$path"

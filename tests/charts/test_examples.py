@@ -1,0 +1,32 @@
+"""The values files that are examples say how they are installed, and the chart takes them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.charts.conftest import ROOT
+
+EXAMPLES = sorted((ROOT / "charts/dask-cluster/examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_says_what_it_is_for_and_how_it_is_installed(path: Path) -> None:
+    purpose, command, *_ = path.read_text().splitlines()
+    assert re.match(r"# [A-Z]", purpose)
+    installed = rf"# helm install \S+ charts/dask-cluster( --namespace \S+)? --values {path.relative_to(ROOT)}"
+    assert re.fullmatch(installed, command)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_chart_takes_the_example(helm: Path, path: Path) -> None:
+    """And with it makes something else than without."""
+    assert rendered(helm, "--values", str(path)) != rendered(helm)
+
+
+def rendered(helm: Path, *arguments: str) -> list[object]:
+    command = [helm, "template", "my-cluster", ROOT / "charts/dask-cluster", "--kube-version", "1.33.0", *arguments]
+    return list(yaml.safe_load_all(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
