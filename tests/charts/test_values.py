@@ -24,8 +24,23 @@ PLACED = {
     "affinity": {"nodeAffinity": {}},
     "priorityClassName": "high",
 }
-PART = {"resources": {"limits": {"cpu": 3}}, "env": ENV, "extraArgs": ["--a"], **PLACED}
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+VOLUMES = {"a": {"mountPath": "/a", "emptyDir": {}}}
+PART = {"resources": {"limits": {"cpu": 3}}, "env": ENV, "extraArgs": ["--a"], "volumes": VOLUMES, **PLACED}
+PART["image"] = {"tag": "other"}
+# One that every part counts alike, as its own are counted if nothing is said
+PART["topologySpreadConstraints"] = [SPREAD | {"labelSelector": {}}]
 PART["podTemplate"] = {"spec": {"hostNetwork": True}}
+WORKER = {
+    **PART,
+    "replicas": 7,
+    "threads": 7,
+    "memoryLimit": "7GiB",
+    "lifetime": "7 hours",
+    "lifetimeStagger": "7 minutes",
+    "retireOnTermination": True,
+    "terminationGracePeriodSeconds": 7,
+}
 PROBE = ("periodSeconds", "timeoutSeconds", "failureThreshold")
 
 MONITOR = {
@@ -81,7 +96,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "tolerations": [{"operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "high",
-        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+        "topologySpreadConstraints": [SPREAD],
         "podDisruptionBudget.enabled": True,
         "podDisruptionBudget.minAvailable": 0,
         "podDisruptionBudget.maxUnavailable": "50%",
@@ -132,12 +147,24 @@ OTHERS: dict[str, dict[str, Any]] = {
         "image.digest": DIGEST,
         "image.pullPolicy": "Always",
         "imagePullSecrets": NAMED,
+        "serviceAccount.create": True,
         "serviceAccount.name": "other",
+        "serviceAccount.annotations": ENV,
         "serviceAccount.automount": True,
         "env": ENV,
+        "config": ENV,
+        "volumes": VOLUMES,
         "podSecurityContext": {"fsGroup": 5},
         "securityContext": {"runAsUser": 5},
         "idleTimeout": 7,
+        "jupyter.enabled": True,
+        "tls.enabled": True,
+        "tls.secretName": "other",
+        "tls.certManager.issuerRef.name": "other",
+        "tls.certManager.issuerRef.kind": "ClusterIssuer",
+        "tls.certManager.issuerRef.group": "example.com",
+        "tls.certManager.duration": "7h",
+        "tls.certManager.renewBefore": "7h",
         **{f"scheduler.{name}": value for name, value in PART.items()},
         "scheduler.service.type": "NodePort",
         "scheduler.service.annotations": ENV,
@@ -150,10 +177,11 @@ OTHERS: dict[str, dict[str, Any]] = {
         "scheduler.httpRoute.annotations": ENV,
         "scheduler.httpRoute.parentRefs": [{"name": "other"}],
         "scheduler.httpRoute.hostnames": ["other.example.com"],
-        **{f"worker.{name}": value for name, value in PART.items()},
-        "worker.replicas": 7,
-        "worker.threads": 7,
-        "worker.memoryLimit": "7GiB",
+        **{f"worker.{name}": value for name, value in WORKER.items()},
+        "worker.autoscaler.enabled": True,
+        "worker.autoscaler.minimum": 7,
+        "worker.autoscaler.maximum": 7,
+        "worker.autoscaler.behavior": {"scaleUp": {"selectPolicy": "Min"}},
         "workerGroups": {"a": {}},
         "networkPolicy.enabled": True,
         **{f"networkPolicy.{name}": [{"podSelector": {}}] for name in ("clients", "monitoring", "dashboard")},
@@ -200,6 +228,10 @@ GIVEN: dict[str, dict[str, Any]] = {
     "job.configMap.key": {"job.enabled": True, "job.configMap.name": "given"},
     "job.configMap.": {"job.enabled": True},
     "job.": {"job.enabled": True, "job.script": "pass"},
+    "serviceAccount.annotations": {"serviceAccount.create": True},
+    "jupyter.": {"env.EXTRA_PIP_PACKAGES": "jupyterlab"},
+    "tls.": {"tls.enabled": True, "tls.certManager.issuerRef.name": "authority"},
+    "worker.autoscaler.": {"worker.autoscaler.enabled": True},
 }
 
 
@@ -289,16 +321,16 @@ def test_values_of_the_operator_before_are_accepted(render: Render) -> None:
     assert {(m["kind"], m["metadata"]["namespace"]) for m in roles} == {("Role", "mine"), ("Role", "dask")}
 
 
-@pytest.mark.parametrize("path", list(PART))
+@pytest.mark.parametrize("path", list(WORKER))
 def test_group_overrides_whatever_workers_have(render: Render, path: str) -> None:
     inherited = render("dask-cluster", {"workerGroups.a": {}})
-    overridden = render("dask-cluster", {f"workerGroups.a.{path}": PART[path]})
+    overridden = render("dask-cluster", {f"workerGroups.a.{path}": WORKER[path]})
     assert [m for m in inherited if m["kind"] == "DaskCluster"] == [m for m in overridden if m["kind"] == "DaskCluster"]
     assert inherited != overridden
 
 
 def test_group_is_like_the_workers(render: Render) -> None:
-    manifests = render("dask-cluster", {"workerGroups.a": {}, **{f"worker.{path}": PART[path] for path in PART}})
+    manifests = render("dask-cluster", {"workerGroups.a": {}, **{f"worker.{path}": WORKER[path] for path in WORKER}})
     (cluster,) = (manifest for manifest in manifests if manifest["kind"] == "DaskCluster")
     (group,) = (manifest for manifest in manifests if manifest["kind"] == "DaskWorkerGroup")
     assert group["spec"]["worker"] == cluster["spec"]["worker"]

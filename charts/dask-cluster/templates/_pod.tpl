@@ -88,7 +88,11 @@ affinity:
 {{- with $values.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
-  - {{- merge (dict) . (dict "labelSelector" (dict "matchLabels" (include "dask-cluster.podLabels" $ | fromYaml))) | toYaml | nindent 4 }}
+  {{- $constraint := deepCopy . }}
+  {{- if not (hasKey . "labelSelector") }}
+  {{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "dask-cluster.podLabels" $ | fromYaml)) }}
+  {{- end }}
+  - {{- toYaml $constraint | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- with $values.priorityClassName }}
