@@ -28,5 +28,6 @@ def test_chart_takes_the_example(helm: Path, path: Path) -> None:
 
 
 def rendered(helm: Path, *arguments: str) -> list[object]:
-    command = [helm, "template", "my-cluster", ROOT / "charts/dask-cluster", "--kube-version", "1.33.0", *arguments]
+    chart = str(ROOT / "charts/dask-cluster")
+    command = [str(helm), "template", "my-cluster", chart, "--kube-version", "1.33.0", *arguments]
     return list(yaml.safe_load_all(subprocess.run(command, check=True, capture_output=True, text=True).stdout))

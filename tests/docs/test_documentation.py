@@ -91,11 +91,19 @@ def _render(helm: Path, chart: str, *words: str) -> str:
     return done.stderr if done.returncode else ""
 
 
+def _settings(words: list[str]) -> Iterator[str]:
+    for flag, value in pairwise(words):
+        if flag == "--set-file":
+            # The reader makes it, and any text will do.
+            yield from (flag, f"{value.partition('=')[0]}={__file__}")
+        elif flag.startswith(("--set", "--show-only")):
+            yield from (flag, value)
+
+
 @pytest.mark.parametrize(("document", "words"), HELM, ids=[" ".join(words[1:]) for _, words in HELM])
 def test_charts_take_the_values_of_every_command(helm: Path, document: Path, words: list[str]) -> None:
     (chart,) = (word.removeprefix("charts/") for word in words if word.startswith("charts/"))
-    settings = [word for pair in pairwise(words) if pair[0].startswith(("--set", "--show-only")) for word in pair]
-    assert _render(helm, chart, *settings) == "", document
+    assert _render(helm, chart, *_settings(words)) == "", document
     for flag, value in pairwise(words):
         if flag in ("--values", "-f"):
             assert value == _READERS_FILE or (ROOT / value).exists(), document
