@@ -129,7 +129,8 @@ tier_e2e() {
   INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
   NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
   ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE" "$NOTEBOOK_IMAGE"
-  export PLUGIN_IMAGE INCUMBENT_IMAGE NOTEBOOK_IMAGE
+  HELM_4=$(ci/tools/build.sh helm-4)/helm
+  export PLUGIN_IMAGE INCUMBENT_IMAGE NOTEBOOK_IMAGE HELM_4
   pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 
 LOG = Path("/proc/1/fd/1")
 PAUSE = 1.0
+CONNECTING = 5.0
 
 
 def main() -> None:
@@ -58,7 +59,12 @@ def call(scheduler: str, path: str, deadline: float, body: object = None) -> dic
         raise TimeoutError
     data = None if body is None else json.dumps(body)
     # Not by urllib, which would look for a scheduler behind a proxy that the workers' variables name.
-    with closing(HTTPConnection(scheduler, timeout=left)) as connection:
+    with closing(HTTPConnection(scheduler, timeout=min(CONNECTING, left))) as connection:
+        try:
+            connection.connect()
+        except TimeoutError as error:
+            raise ConnectionError("it does not answer") from error
+        connection.sock.settimeout(left)
         connection.request("POST" if data else "GET", f"/api/v1/{path}", data)
         reply = connection.getresponse()
         if reply.status != 200:

@@ -1,7 +1,18 @@
+{{/* What each group says, by its name, as JSON. One that is null there is not, so that `--set workerGroups.NAME=null` removes it. */}}
+{{- define "dask-cluster.groups" -}}
+{{- $groups := dict -}}
+{{- range $group, $own := .Values.workerGroups -}}
+  {{- if not (kindIs "invalid" $own) -}}
+    {{- $_ := set $groups $group $own -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $groups -}}
+{{- end }}
+
 {{/* What a group's workers have, as JSON: all that `worker` has, but for what the group says. Takes `root` and `group`. */}}
 {{- define "dask-cluster.groupValues" -}}
 {{- $worker := .root.Values.worker -}}
-{{- $own := default dict (get .root.Values.workerGroups .group) -}}
+{{- $own := get .root.Values.workerGroups .group -}}
 {{- $values := (include "dask-cluster.merge" (dict "under" $worker "over" $own) | fromJson).value -}}
 {{- with $own.image -}}
   {{- $_ := set $values "image" (include "dask-cluster.imageOver" (dict "under" $worker.image "over" .) | fromJson) -}}
@@ -42,15 +53,8 @@ replicas: {{ ternary 3 .values.replicas (kindIs "invalid" .values.replicas) | in
 apiVersion: kubernetes.dask.org/v1
 kind: DaskAutoscaler
 metadata:
-  name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
-  labels:
-    {{- include "dask-cluster.labels" .root | nindent 4 }}
-    dask.org/cluster-name: {{ include "dask-cluster.fullname" .root }}
-  {{- with .root.Values.annotations }}
-  annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- $labels := dict "dask.org/cluster-name" (include "dask-cluster.fullname" .root) }}
+  {{- include "dask-cluster.metadata" (dict "root" .root "name" .name "labels" $labels) | nindent 2 }}
 spec:
   cluster: {{ include "dask-cluster.fullname" .root }}
   {{- with .group }}
