@@ -97,7 +97,7 @@ All of it took $(duration "$1"). What to type next:
   export PATH=$KUBECTL:$HELM:\$PATH
 
   kubectl get daskclusters,daskworkergroups,pods
-  helm upgrade $NAME charts/dask-cluster --reuse-values --set worker.replicas=5
+  helm upgrade $NAME charts/dask-cluster --reset-then-reuse-values --set worker.replicas=5
   kubectl port-forward service/$NAME-scheduler 8787     # the dashboard: http://localhost:8787/status
   make demo-down                                        # ends it all
 NEXT
