@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.session import Session
@@ -78,10 +79,11 @@ class Client:
     """A Pod with Dask in the cluster, where Python runs as a user's would."""
 
     kube: Kube
+    pod: str = "client"
 
     def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
         """What a Python program prints there. Raises CommandError."""
-        command = ("exec", "--stdin", "client", "--", "python", "-", *arguments)
+        command = ("exec", "--stdin", self.pod, "--", "python", "-", *arguments)
         return self.kube.run(*command, stdin=program, seconds=seconds)
 
 
@@ -90,18 +92,27 @@ def client(kube: Kube, dask_image: Image) -> Client:
     return client_of(kube, dask_image)
 
 
-def client_of(kube: Kube, image: Image) -> Client:
-    """The client's Pod, once it runs this image."""
-    container = {"name": "client", "image": str(image), "command": ["sleep", "infinity"]}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
-    kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec})
+def client_of(kube: Kube, image: Image, name: str = "client", certificates: str = "") -> Client:
+    """The client's Pod, once it runs this image. `certificates`: the Secret with which Dask connects by TLS."""
+    container: dict[str, Any] = {"name": "client", "image": str(image), "command": ["sleep", "infinity"]}
+    spec: dict[str, Any] = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    if certificates:
+        container |= {"env": tls_env("/tls"), "volumeMounts": [{"name": "tls", "mountPath": "/tls"}]}
+        spec["volumes"] = [{"name": "tls", "secret": {"secretName": certificates}}]
+    kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
     def ready() -> bool:
-        pod = kube.get("pod", "client") or {}
+        pod = kube.get("pod", name) or {}
         return any(c.get("ready") for c in pod.get("status", {}).get("containerStatuses", []))
 
-    eventually(ready, "the client's Pod runs")
-    return Client(kube)
+    eventually(ready, f"the Pod {name} runs")
+    return Client(kube, name)
+
+
+def tls_env(folder: str) -> list[dict[str, str]]:
+    """The variables of one that connects by TLS with the files of a Secret that are in a folder."""
+    paths = {"CA_FILE": "ca.crt", "CLIENT__CERT": "tls.crt", "CLIENT__KEY": "tls.key"}
+    return [{"name": f"DASK_DISTRIBUTED__COMM__TLS__{key}", "value": f"{folder}/{name}"} for key, name in paths.items()]
 
 
 def lives(kube: Kube) -> dict[str, tuple[str, int]]:

@@ -97,11 +97,11 @@ class Held:
 
 
 class Session:
-    """One client in the Pod `client`, of the cluster at an address."""
+    """One client in a Pod, of the cluster at an address."""
 
-    def __init__(self, kube: Kube, address: str, log: Path) -> None:
+    def __init__(self, kube: Kube, address: str, log: Path, pod: str = "client") -> None:
         command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "--namespace", kube.namespace]
-        command += ["exec", "--stdin", "client", "--", "python", "-u", "-c", PROGRAM, address]
+        command += ["exec", "--stdin", pod, "--", "python", "-u", "-c", PROGRAM, address]
         self._log = log
         with log.open("w") as errors:
             self._process = subprocess.Popen(

@@ -149,3 +149,24 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     assert not release.kube.names("daskautoscalers")
     assert dask.digests() == held.digests
     release.uninstall()
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_that_kubernetes_ends_hands_its_results_over(
+    kube: Kube, helm: Helm, dask_image: Image, session: Callable[[str], Session]
+) -> None:
+    release = Release(kube, helm, dask_image, "mine")
+    release.install("--set", "worker.replicas=2,worker.retireOnTermination=true")
+    release.settles(2)
+    dask = session("mine")
+    dask.wait_for_workers(2)
+    held = dask.hold(RESULTS)
+    dask.load()
+    for name in release.workers():
+        # As on a drained or a reclaimed node: what is deleted with grace.
+        kube.run("delete", "pod", name)
+        release.settles(2)
+        dask.wait_for_workers(2)
+    assert dask.digests() == held.digests
+    assert dask.rest() > 1
+    release.uninstall()
