@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from ci.picture import Series, drawn, largest_first, legend
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image
 from tests.e2e.session import Session
+from tests.e2e.test_release import image_of
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
@@ -58,6 +60,18 @@ def monitored(helm: Helm) -> Iterator[Kube]:
     kube.run("delete", "--filename", crds, seconds=120)
 
 
+@pytest.fixture(scope="module")
+def release(monitored: Kube, helm: Helm, dask_image: Image) -> Iterator[str]:
+    """A release of dask-cluster with monitors of its own, in the operator's namespace."""
+    often = (f"{monitor}.enabled=true,{monitor}.interval=1s" for monitor in ("serviceMonitor", "podMonitor"))
+    settings = ("--set", ",".join(("worker.replicas=1", *often)), *image_of(dask_image))
+    where = ("--namespace", OPERATOR_NAMESPACE)
+    helm.run("install", "own", str(CHARTS / "dask-cluster"), *where, *settings)
+    replace(monitored, namespace=OPERATOR_NAMESPACE).wait_for_workers("own", 1, 120)
+    yield "own"
+    helm.run("uninstall", "own", *where)
+
+
 def at_once(kube: Kube) -> dict[str, Any]:
     """The alerts as they are in the cluster, without the time for which their conditions must hold."""
     installed = json.loads(
@@ -73,8 +87,9 @@ def at_once(kube: Kube) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(monitored: Kube) -> Iterator[Prometheus]:
+def prometheus(monitored: Kube, release: str) -> Iterator[Prometheus]:
     """Started after everything that it is to find: its files take a minute to change."""
+    assert release
     image = os.environ["PROMETHEUS_IMAGE"]
     manifests = (Path(__file__).parent / "prometheus.yaml").read_text()
     manifests = manifests.replace("image: prometheus\n", f"image: {image}\n")
@@ -93,7 +108,12 @@ def names(kube: Kube, namespace: str, selector: str) -> set[str]:
 
 @pytest.mark.timeout(300)
 def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
-    kube: Kube, session: Callable[[str], Session], prometheus: Prometheus, dask_image: Image, tmp_path: Path
+    kube: Kube,
+    session: Callable[[str], Session],
+    prometheus: Prometheus,
+    release: str,
+    dask_image: Image,
+    tmp_path: Path,
 ) -> None:
     kube.apply(dask_cluster("simple", 2, image=str(dask_image)))
     kube.wait_for_workers("simple", 2, 120)
@@ -108,11 +128,20 @@ def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
             OPERATOR_NAMESPACE,
             "app.kubernetes.io/component=controller",
         ),
+        f"serviceMonitor/{OPERATOR_NAMESPACE}/{release}-scheduler": (
+            OPERATOR_NAMESPACE,
+            f"dask.org/cluster-name={release},dask.org/component=scheduler",
+        ),
+        f"podMonitor/{OPERATOR_NAMESPACE}/{release}-worker": (
+            OPERATOR_NAMESPACE,
+            f"dask.org/cluster-name={release},dask.org/component=worker",
+        ),
     }
     for monitor, (namespace, selector) in pools.items():
         up = dict.fromkeys(names(kube, namespace, selector), "up")
         assert up
-        eventually(lambda monitor=monitor, up=up: prometheus.targets(monitor) == up, f"{monitor} is up")  # type: ignore[misc]
+        # The operator's monitors find the release as well.
+        eventually(lambda monitor=monitor, up=up: up.items() <= prometheus.targets(monitor).items(), f"{monitor} is up")  # type: ignore[misc]
     for query in (query for path in DASHBOARDS for query in queries(path, VARIABLES)):
         eventually(lambda query=query: prometheus.query(query), f"data for {query}")  # type: ignore[misc]
     if PICTURES:
