@@ -214,7 +214,7 @@ tier_versions() {
   use_cluster $OLDEST "$KUBERNETES_OLDEST"
   with_crds admission
   use_images $OLDEST
-  pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e -k "release or helm_test or example"
+  pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e/test_users.py -k "release or helm_test or example"
 }
 
 CHOSEN=
