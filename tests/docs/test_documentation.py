@@ -27,6 +27,7 @@ SCHEMAS = {kind.kind: kind.schema for crd in crds.load().values() for kind in cr
 CODE = "\n".join(path.read_text() for path in (ROOT / "controller/dask_operator").rglob("*.py"))
 # What these flags of helm name is made by the reader.
 _READERS_FILE = "values.yaml"
+_CLUSTER_PAGE = (ROOT / "docs/dask-cluster.md").read_text()
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -176,6 +177,11 @@ def test_conditions_and_metrics_are_those_of_the_controller() -> None:
     metrics = {name.removesuffix("_total") for name in re.findall(r"`dask_operator_([a-z_]+)`", text)} - {"plugin"}
     assert metrics
     assert [name for name in metrics if f'"{name}"' not in CODE and f"_{name}" not in CODE] == []
+
+
+def test_every_example_of_the_cluster_s_chart_is_in_its_table() -> None:
+    rows = re.findall(r"^\| \[(\S+)\]\(\.\./charts/dask-cluster/examples/\1\) \| .+ \|$", _CLUSTER_PAGE, re.MULTILINE)
+    assert sorted(rows) == sorted(path.name for path in (ROOT / "charts/dask-cluster/examples").iterdir())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

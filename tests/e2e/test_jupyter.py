@@ -6,7 +6,8 @@ import json
 
 import pytest
 from tests.e2e.conftest import Client, Image
-from tests.support.helm import CHARTS, Helm
+from tests.e2e.release import EXAMPLES, Release
+from tests.support.helm import Helm
 from tests.support.kube import Kube
 
 # What a browser does: it opens the page that the dashboard links to, starts a kernel, and runs a cell there.
@@ -58,10 +59,10 @@ print(client.submit(sum, range(1000)).result(timeout=60), Path.home())
 @pytest.mark.timeout(300)
 def test_a_cell_in_jupyter_on_the_scheduler_computes_on_the_cluster(kube: Kube, helm: Helm, client: Client) -> None:
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
-    image = Image.from_environment("NOTEBOOK_IMAGE")
-    settings = ["--set-string", f"image.registry=,image.repository={image.name},image.tag={image.tag}"]
-    settings += ["--set", "jupyter.enabled=true,worker.replicas=1"]
-    helm.run("install", "lab", str(CHARTS / "dask-cluster"), "--namespace", kube.namespace, *settings)
+    # Its network policy lets in Pods with this label.
+    kube.run("label", "pod", "client", "dask-client=true")
+    release = Release(kube, helm, Image.from_environment("NOTEBOOK_IMAGE"), "lab")
+    release.install("--values", str(EXAMPLES / "jupyter.yaml"), "--set", "worker.replicas=1")
     kube.wait_for_workers("lab", 1, 120)
     server = "lab-scheduler:8787"
     seen = json.loads(client.python(BROWSER, server, CELL))

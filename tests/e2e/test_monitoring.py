@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from ci.picture import Series, drawn, largest_first, legend
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image
+from tests.e2e.release import image_of
 from tests.e2e.session import Session
-from tests.e2e.test_release import image_of
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster

@@ -4,72 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 from tests.e2e.conftest import Image, lives
+from tests.e2e.release import PATIENCE, Release, image_of
 from tests.e2e.session import Session
-from tests.support.helm import CHARTS, Helm
+from tests.support.helm import Helm
 from tests.support.kube import Kube, eventually
 
-CHART = str(CHARTS / "dask-cluster")
-SMALL = ("--set", "worker.resources.requests.cpu=50m,worker.resources.requests.memory=256Mi")
-KINDS = "all,dask,configmaps,serviceaccounts,ingresses,networkpolicies"
 RESULTS = 60
-PATIENCE = 180.0
-
-
-def image_of(image: Image, part: str = "image") -> tuple[str, ...]:
-    """Arguments of helm by which a part of a release has an image of this repository."""
-    return ("--set-string", f"{part}.registry=,{part}.repository={image.name},{part}.tag={image.tag}")
-
-
-@dataclass(frozen=True)
-class Release:
-    """One release of the chart, in the namespace of a test."""
-
-    kube: Kube
-    helm: Helm
-    image: Image
-    name: str
-
-    def install(self, *settings: str) -> None:
-        """With the images of this repository, and workers that do not need much."""
-        self._run("install", *image_of(self.image), *SMALL, *settings)
-
-    def upgrade(self, *settings: str) -> None:
-        self._run("upgrade", "--reset-then-reuse-values", *settings)
-
-    def test(self) -> str:
-        return self.helm.run("test", self.name, "--namespace", self.kube.namespace)
-
-    def uninstall(self) -> None:
-        """Fails if anything of it is left."""
-        self.helm.run("uninstall", self.name, "--namespace", self.kube.namespace)
-        eventually(lambda: not self.left(), f"nothing of the release {self.name} is left", PATIENCE)
-
-    def left(self) -> list[str]:
-        """What there is of the release and of its cluster."""
-        mine = (f"app.kubernetes.io/instance={self.name}", f"dask.org/cluster-name={self.name}")
-        listed = (self.kube.run("get", KINDS, "--selector", selector, "--output", "name") for selector in mine)
-        return [name for lines in listed for name in lines.split()]
-
-    def workers(self, group: str = "default") -> dict[str, dict[str, object]]:
-        """The specs of a group's workers by name."""
-        return {pod["metadata"]["name"]: pod["spec"] for pod in self.kube.workers(f"{self.name}-{group}")}
-
-    def settles(self, number: int, group: str = "default", fits: Callable[[str], bool] = lambda _: True) -> None:
-        """Waits until a group has so many workers and nothing is under way; `fits` looks at the spec of each."""
-
-        def look() -> bool:
-            workers = self.workers(group)
-            return len(workers) == number and all(fits(str(spec)) for spec in workers.values())
-
-        eventually(look, f"{number} workers of {group} that are as they should be", PATIENCE)
-        self.kube.wait_for_condition("daskcluster", self.name, "Progressing", "Settled", PATIENCE)
-
-    def _run(self, verb: str, *settings: str) -> None:
-        self.helm.run(verb, self.name, CHART, "--namespace", self.kube.namespace, *settings)
 
 
 @pytest.fixture(params=["helm", "HELM_4"])

@@ -9,16 +9,22 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, client_of, operator_with, tls_env
+from tests.e2e.release import EXAMPLES, Release
 from tests.e2e.session import Session
-from tests.e2e.test_release import RESULTS, Release
 from tests.support.dask import make_certificates
 from tests.support.helm import Helm
 from tests.support.kube import Kube
 
-NAME = "secret"
-TLS = ("--set", f"tls.enabled=true,tls.secretName={NAME}-tls,worker.replicas=4")
+NAME = "my-cluster"
+RESULTS = 60
+TLS = ("--values", str(EXAMPLES / "tls.yaml"), "--set", "worker.replicas=4")
 # Of all that the scheduler says by HTTP, which is not encrypted, its health alone: what kubelet asks for.
-ONLY_HEALTH = ("--set-json", "scheduler.env.DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES=\"['distributed.http.health']\"")
+ONLY_HEALTH = (
+    "--set-json",
+    "scheduler.env.DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES=\"['distributed.http.health']\"",
+    "--set",
+    "scheduler.extraArgs={--no-dashboard}",
+)
 CONNECT = """
 import sys
 from distributed import Client

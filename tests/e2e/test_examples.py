@@ -1,0 +1,159 @@
+"""Every example of the cluster's chart that can run here is installed, computes, is changed, and leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import Image
+from tests.e2e.release import EXAMPLES, PATIENCE, Release
+from tests.support.helm import Helm
+from tests.support.kube import CommandError, Kube, eventually
+
+Check = Callable[[Release], object]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How an example is tried: what shows that it computes; a change of its release by --set, and what awaits it."""
+
+    change: str
+    arrives: Check
+    computes: Check = Release.test
+    here: str = "worker.replicas=1"
+    """What is set as there is but one small node."""
+
+
+def _workers(number: int, group: str = "default", said: str = "") -> Check:
+    """So many are there, and their specs have this text."""
+    return lambda release: release.settles(number, group, lambda spec: said in spec)
+
+
+def _written(kind: str, said: str, suffix: str = "") -> Check:
+    """The release's object has this text in its spec."""
+
+    def look(release: Release) -> None:
+        assert said in str((release.kube.get(kind, f"{release.name}{suffix}") or {})["spec"])
+
+    return look
+
+
+def _job_succeeds(release: Release) -> None:
+    release.kube.wait_for_condition("daskjob", release.name, "Complete", "Completed", PATIENCE)
+    assert "332833500" in release.kube.run("logs", f"{release.name}-runner")
+
+
+LOOK = """
+import pathlib, dask
+assert any(pathlib.Path("/data").iterdir())
+settings = pathlib.Path("/etc/settings/settings.toml").read_text()
+print(settings, dask.config.get("distributed.scheduler.allowed-failures"))
+"""
+
+
+def _files_and_configuration(release: Release) -> None:
+    """What the new worker finds in its volumes."""
+
+    def look() -> list[str]:
+        try:
+            (worker,) = release.workers()
+            return release.kube.run("exec", worker, "--", "python", "-c", LOOK).split()
+        except (ValueError, CommandError) as error:
+            return [str(error)]
+
+    eventually(lambda: look() == ["x=1", "20"], "a worker with the new configuration", PATIENCE)
+    release.settles(1)
+
+
+TRIED = {
+    "adaptive": Trial("worker.autoscaler.minimum=2", _workers(2), here=""),
+    "data": Trial("config.distributed.scheduler.allowed-failures=20", _files_and_configuration),
+    "highmem": Trial(
+        "workerGroups.highmem.replicas=2",
+        _workers(2, "highmem"),
+        here="worker.replicas=1,workerGroups.highmem.replicas=1,"
+        "workerGroups.highmem.resources.requests.cpu=50m,workerGroups.highmem.resources.requests.memory=256Mi",
+    ),
+    "ingress": Trial(
+        "scheduler.ingress.host=another.example.com", _written("ingress", "another.example.com", "-scheduler")
+    ),
+    "job": Trial(
+        "job.ttlSecondsAfterFinished=3600", _written("daskjob", "'ttlSecondsAfterFinished': 3600"), _job_succeeds
+    ),
+    "kubeflow": Trial("idleTimeout=7200", _written("daskcluster", "'idleTimeout': 7200")),
+    "private-registry": Trial("worker.replicas=2", _workers(2)),
+    "spot": Trial(
+        "worker.lifetime=10 hours",
+        _workers(1, said="10 hours"),
+        # The one node cannot be of both kinds.
+        here="worker.replicas=1,worker.nodeSelector=null",
+    ),
+    "workflow": Trial("worker.autoscaler.minimum=3", _workers(3), here="worker.nodeSelector=null"),
+}
+# What would be needed to run it here, or where it is run.
+NOT_TRIED = {
+    "gpu": "a node with a GPU",
+    "httproute": "a Gateway and its CRDs",
+    "jupyter": "tests/e2e/test_jupyter.py",
+    "tls": "tests/e2e/test_tls.py",
+    "tls-cert-manager": "cert-manager",
+}
+
+
+def test_it_is_known_of_every_example_whether_it_is_tried() -> None:
+    assert sorted([*TRIED, *NOT_TRIED]) == sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
+
+
+@pytest.fixture
+def named(kube: Kube) -> Iterator[None]:
+    """What examples say is there before they are installed."""
+    kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    volume = f"{kube.namespace}-data"
+    claimed = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
+    # A folder that every node has, and that nobody changes by reading it.
+    folder = {"path": "/usr/share", "type": "Directory"}
+    claim = {"namespace": kube.namespace, "name": "data"}
+    size = {"storage": "1Gi"}
+    kube.apply(
+        _named("PersistentVolume", volume, spec={**claimed, "capacity": size, "hostPath": folder, "claimRef": claim}),
+        _named(
+            "PersistentVolumeClaim", "data", spec={**claimed, "resources": {"requests": size}, "volumeName": volume}
+        ),
+        _named("ConfigMap", "settings", data={"settings.toml": "x=1"}),
+        _named("Secret", "demeter", stringData={"token": "secret"}),
+        _named("ServiceAccount", "demeter"),
+        _named("ServiceAccount", "default-editor"),
+        _named(
+            "Secret",
+            "regcred",
+            type="kubernetes.io/dockerconfigjson",
+            stringData={".dockerconfigjson": '{"auths": {"registry.example.com": {"auth": ""}}}'},
+        ),
+    )
+    yield
+    kube.run("delete", "persistentvolume", volume, "--wait=false")
+
+
+def _named(kind: str, name: str, **content: object) -> Mapping[str, object]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **content}
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("example", TRIED)
+def test_an_example_is_installed_computes_is_changed_and_leaves_nothing(
+    example: str, kube: Kube, helm: Helm, dask_image: Image
+) -> None:
+    trial, path = TRIED[example], EXAMPLES / f"{example}.yaml"
+    release = Release(kube, helm, dask_image, _name(path))
+    release.install("--values", str(path), "--set", trial.here)
+    trial.computes(release)
+    release.upgrade("--set", trial.change)
+    trial.arrives(release)
+    release.uninstall()
+
+
+def _name(example: Path) -> str:
+    """What the release is called in the command that the example gives."""
+    return example.read_text().splitlines()[1].split()[3]
