@@ -111,5 +111,5 @@ def test_a_worker_that_kubernetes_ends_hands_its_results_over(
         release.settles(2)
         dask.wait_for_workers(2)
     assert dask.digests() == held.digests
-    assert dask.rest() > 1
+    assert dask.rest() > 0
     release.uninstall()

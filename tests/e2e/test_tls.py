@@ -93,7 +93,8 @@ def _scales_down_without_loss(release: Release, tmp_path: Path) -> None:
         release.upgrade("--set", "worker.replicas=2")
         release.settles(2)
         assert session.digests() == held.digests
-        assert session.rest() > 1
+        # A scale-down may take less than two of the sums that go on meanwhile.
+        assert session.rest() > 0
     finally:
         session.close()
 
