@@ -282,7 +282,8 @@ def test_a_default_groups_name_that_is_taken_is_said(kube: Kube) -> None:
     said = "group late-default, which was removed: "
     eventually(lambda: said in kube.condition("daskcluster", "sound", "Degraded").get("message", ""), said)
     kube.run("delete", "daskcluster", "sound")
-    eventually(lambda: len(kube.workers("late-default")) == 1, "the workers of the sound cluster have gone with it")
+    # Its workers go with it, and those of the late cluster alone are left.
+    kube.wait_for_workers("late", 1)
 
 
 @pytest.mark.usefixtures("controller")

@@ -128,6 +128,23 @@ def monitors(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] in ("ServiceMonitor", "PodMonitor")}
 
 
+def test_monitors_of_one_release_give_what_those_of_all_clusters_give(render: Render) -> None:
+    """Dashboards and alerts go by the labels that metrics get."""
+    enabled = {f"{kind}Monitor.enabled": True for kind in ("service", "pod")}
+    one, all_ = monitors(render("dask-cluster", enabled)), monitors(render(CHART.name, MONITORED))
+    for part in ("scheduler", "worker"):
+        own, common = one[f"release-{part}"], all_[f"release-{CHART.name}-{part}"]
+        for key in ("targetLabels", "podTargetLabels", "jobLabel"):
+            assert own.get(key) == common.get(key)
+        assert own["selector"]["matchLabels"].items() > common["selector"]["matchLabels"].items()
+        assert _port(own) == _port(common)
+
+
+def _port(monitor: dict[str, Any]) -> str:
+    (endpoint,) = monitor.get("endpoints") or monitor["podMetricsEndpoints"]
+    return str(endpoint["port"])
+
+
 def test_both_spellings_of_the_workers_monitor_mean_the_same(render: Render) -> None:
     keys = {"enabled": True, "interval": "7s", "namespace": "monitoring", "jobLabel": "a"}
     made = [

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from ci.picture import Series, drawn, largest_first, legend
-from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image, operator_with
 from tests.e2e.release import image_of
 from tests.e2e.session import Session
 from tests.support.helm import CHARTS, Helm
@@ -52,11 +52,9 @@ def monitored(helm: Helm) -> Iterator[Kube]:
     gates = ("scheduler", "worker", "prometheusRule", "dashboards")
     values = often | {f"metrics.{name}.enabled": "true" for name in gates}
     settings = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-    where = ("--namespace", OPERATOR_NAMESPACE)
-    helm.run("upgrade", RELEASE, str(CHART), *where, "--reuse-values", *settings)
-    kube.run("--namespace", OPERATOR_NAMESPACE, "apply", "--filename", "-", stdin=json.dumps(at_once(kube)))
-    yield kube
-    helm.run("rollback", RELEASE, *where)
+    with operator_with(helm, *settings):
+        kube.run("--namespace", OPERATOR_NAMESPACE, "apply", "--filename", "-", stdin=json.dumps(at_once(kube)))
+        yield kube
     kube.run("delete", "--filename", crds, seconds=120)
 
 
@@ -89,7 +87,6 @@ def at_once(kube: Kube) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def prometheus(monitored: Kube, release: str) -> Iterator[Prometheus]:
     """Started after everything that it is to find: its files take a minute to change."""
-    assert release
     image = os.environ["PROMETHEUS_IMAGE"]
     manifests = (Path(__file__).parent / "prometheus.yaml").read_text()
     manifests = manifests.replace("image: prometheus\n", f"image: {image}\n")
@@ -121,27 +118,21 @@ def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
     client.wait_for_workers(2)
     client.hold(20)
     client.load()
+    schedulers, workers, controller = (f"component={part}" for part in ("scheduler", "worker", "controller"))
+    own, both = (OPERATOR_NAMESPACE,), (kube.namespace, OPERATOR_NAMESPACE)
+    # The operator's monitors find the release as well.
     pools = {
-        f"serviceMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-scheduler": (kube.namespace, "dask.org/component=scheduler"),
-        f"podMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-worker": (kube.namespace, "dask.org/component=worker"),
-        f"podMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-controller": (
-            OPERATOR_NAMESPACE,
-            "app.kubernetes.io/component=controller",
-        ),
-        f"serviceMonitor/{OPERATOR_NAMESPACE}/{release}-scheduler": (
-            OPERATOR_NAMESPACE,
-            f"dask.org/cluster-name={release},dask.org/component=scheduler",
-        ),
-        f"podMonitor/{OPERATOR_NAMESPACE}/{release}-worker": (
-            OPERATOR_NAMESPACE,
-            f"dask.org/cluster-name={release},dask.org/component=worker",
-        ),
+        f"serviceMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-scheduler": (both, f"dask.org/{schedulers}"),
+        f"podMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-worker": (both, f"dask.org/{workers}"),
+        f"podMonitor/{OPERATOR_NAMESPACE}/{FULLNAME}-controller": (own, f"app.kubernetes.io/{controller}"),
+        f"serviceMonitor/{OPERATOR_NAMESPACE}/{release}-scheduler": (own, f"dask.org/{schedulers}"),
+        f"podMonitor/{OPERATOR_NAMESPACE}/{release}-worker": (own, f"dask.org/{workers}"),
     }
-    for monitor, (namespace, selector) in pools.items():
-        up = dict.fromkeys(names(kube, namespace, selector), "up")
-        assert up
-        # The operator's monitors find the release as well.
-        eventually(lambda monitor=monitor, up=up: up.items() <= prometheus.targets(monitor).items(), f"{monitor} is up")  # type: ignore[misc]
+    for monitor, (namespaces, selector) in pools.items():
+        found = [names(kube, namespace, selector) for namespace in namespaces]
+        assert all(found)
+        up = dict.fromkeys(set().union(*found), "up")
+        eventually(lambda monitor=monitor, up=up: prometheus.targets(monitor) == up, f"{monitor} is up")  # type: ignore[misc]
     for query in (query for path in DASHBOARDS for query in queries(path, VARIABLES)):
         eventually(lambda query=query: prometheus.query(query), f"data for {query}")  # type: ignore[misc]
     if PICTURES:
