@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.conftest import Client, Image, client_of, lives, operator_with
+from tests.e2e.release import SMALL, image_of
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 
@@ -63,8 +64,7 @@ def test_the_users_client_opens_scales_and_leaves_a_cluster_of_helm(
     kube: Kube, helm: Helm, incumbent: Client, dask_image: Image
 ) -> None:
     chart, where = str(CHARTS / "dask-cluster"), ("--namespace", kube.namespace)
-    settings = ["--set-string", f"image.registry=,image.repository={dask_image.name},image.tag={dask_image.tag}"]
-    settings += ["--set", "worker.replicas=2,worker.resources.requests.cpu=50m,worker.resources.requests.memory=256Mi"]
+    settings = (*image_of(dask_image), *SMALL, "--set", "worker.replicas=2")
     helm.run("install", RELEASE, chart, *where, *settings)
     kube.wait_for_workers(RELEASE, 2, 120)
     cluster, pods = _cluster(kube), lives(kube)

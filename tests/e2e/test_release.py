@@ -24,11 +24,15 @@ def release(request: pytest.FixtureRequest, kube: Kube, helm: Helm, dask_image: 
     return Release(kube, Helm(helm.kubeconfig, program), dask_image, "mine")
 
 
+def _install(release: Release, workers: int, more: int) -> None:
+    release.install("--set", f"worker.replicas={workers},workerGroups.more.replicas={more}")
+    release.settles(workers)
+    release.settles(more, "more")
+
+
 @pytest.mark.timeout(900)
 def test_a_release_is_changed_while_it_computes(release: Release, session: Callable[[str], Session]) -> None:
-    release.install("--set", "worker.replicas=3,workerGroups.more.replicas=2")
-    release.settles(3)
-    release.settles(2, "more")
+    _install(release, 3, 2)
     dask = session("mine")
     dask.wait_for_workers(5)
     held = dask.hold(RESULTS)
@@ -58,9 +62,7 @@ def test_a_release_is_changed_while_it_computes(release: Release, session: Calla
 def test_autoscalers_are_switched_on_and_off_while_it_computes(
     release: Release, session: Callable[[str], Session]
 ) -> None:
-    release.install("--set", "worker.replicas=4,workerGroups.more.replicas=3")
-    release.settles(4)
-    release.settles(3, "more")
+    _install(release, 4, 3)
     dask = session("mine")
     dask.wait_for_workers(7)
     held = dask.hold(RESULTS)

@@ -34,8 +34,7 @@ Takes a dict of `path`, `own` (what is written there) and `values` (with what is
 */}}
 {{- define "dask-cluster.replicas" -}}
 {{- $autoscaler := default dict .values.autoscaler -}}
-{{- $own := default dict .own -}}
-{{- if and $autoscaler.enabled (not (kindIs "invalid" $own.replicas)) -}}
+{{- if and $autoscaler.enabled (not (kindIs "invalid" .own.replicas)) -}}
   {{- fail (printf "%s.replicas is set, and so is its autoscaler, which decides that itself: leave replicas away, or set %s.autoscaler.enabled to false" .path .path) -}}
 {{- end -}}
 {{- if not $autoscaler.enabled -}}
