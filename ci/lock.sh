@@ -15,6 +15,6 @@ compile() { # compile INPUT OUTPUT [OPTION...]
 }
 
 compile constraints.in constraints.txt "$@"
-for folder in controller ci/images/dask ci/images/incumbent ci/images/notebook docs; do
+for folder in controller client ci/images/dask ci/images/incumbent ci/images/notebook docs; do
   compile $folder/requirements.in $folder/requirements.txt --constraint constraints.txt
 done

@@ -8,8 +8,8 @@ set -euo pipefail
 python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
   die "Python 3.11 or newer with its venv module is needed: install it, then run this again."
 case ${1:-} in
-  '') kind=venv lock=$ROOT/constraints.txt packages=("$ROOT/controller") ;;
-  docs) kind=docs lock=$ROOT/docs/requirements.txt packages=() ;;
+  '') kind=venv lock=$ROOT/constraints.txt packages=("$ROOT/controller" "$ROOT/client") ;;
+  docs) kind=docs lock=$ROOT/docs/requirements.txt packages=("$ROOT/client") ;;
   *) die "there is no environment '$1': without an argument it is the one for development, and 'docs' is the other" ;;
 esac
 key=$({ python3 -VV; echo "$ROOT"; cat "$lock" "${packages[@]/%//pyproject.toml}"; } | sha256sum | cut -c1-12)
