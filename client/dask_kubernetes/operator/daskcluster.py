@@ -1,0 +1,192 @@
+"""A DaskCluster in Kubernetes: read, made, scaled and deleted, with all that belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from dask_kubernetes.exceptions import (
+    ClusterExistsError,
+    ClusterNotFoundError,
+    NotPermittedError,
+    WorkerGroupExistsError,
+    WorkerGroupNotFoundError,
+)
+from dask_kubernetes.operator import spec
+from dask_kubernetes.operator.kubernetes import (
+    AUTOSCALER,
+    CLUSTER,
+    GROUP,
+    POD,
+    SERVICE,
+    AlreadyExistsError,
+    Kubernetes,
+)
+from dask_kubernetes.operator.status import Snapshot
+
+Json = Mapping[str, Any]
+CLUSTER_NAME = "dask.org/cluster-name"
+COMPONENT = "dask.org/component"
+DEFAULT_GROUP = "default"
+_POLL = 0.2
+
+
+class DaskCluster:
+    """The DaskCluster of this name. `uid`: which one, once seen or made; another of its name is not touched."""
+
+    def __init__(self, kubernetes: Kubernetes, name: str, namespace: str) -> None:
+        self.kubernetes = kubernetes
+        self.name = name
+        self.namespace = namespace
+        self.uid: str | None = None
+
+    @property
+    def scheduler_labels(self) -> dict[str, str]:
+        return {CLUSTER_NAME: self.name, COMPONENT: "scheduler"}
+
+    async def find(self) -> Json | None:
+        """The object as it is, None if there is none."""
+        found = await self.kubernetes.get(CLUSTER, self.name, self.namespace)
+        if found and self.uid is None:
+            self.uid = found["metadata"]["uid"]
+        return found if found and found["metadata"]["uid"] == self.uid else None
+
+    async def read(self) -> Json:
+        """The object as it is. Raises ClusterNotFoundError."""
+        found = await self.find()
+        if found is None:
+            raise self.gone()
+        return found
+
+    async def create(self, manifest: Json) -> None:
+        """Raises ClusterExistsError, SpecRefusedError, and what else Kubernetes may answer."""
+        try:
+            made = await self.kubernetes.create(CLUSTER, manifest, self.namespace)
+        except AlreadyExistsError as error:
+            raise ClusterExistsError(
+                f"there is a DaskCluster {self.name} in the namespace {self.namespace}: take another name, or connect "
+                f"to it by KubeCluster.from_name({self.name!r}, namespace={self.namespace!r})"
+            ) from error
+        self.uid = made["metadata"]["uid"]
+
+    async def snapshot(self) -> Snapshot:
+        """All that says how the cluster is. Raises ClusterNotFoundError once it has been deleted."""
+        of_cluster = {CLUSTER_NAME: self.name}
+        cluster, groups, service, pods, autoscalers = await asyncio.gather(
+            self.read(),
+            self.groups(),
+            self.kubernetes.get(SERVICE, f"{self.name}-scheduler", self.namespace),
+            self.kubernetes.list(POD, self.namespace, of_cluster),
+            self._autoscalers(),
+        )
+        default = self._autoscaler_of(autoscalers, DEFAULT_GROUP)
+        return Snapshot(cluster, tuple(groups), service, tuple(pods), default)
+
+    async def groups(self) -> list[dict[str, Any]]:
+        """The worker groups. Those of other tools carry no label, so all of the namespace are asked for."""
+        groups = await self.kubernetes.list(GROUP, self.namespace)
+        return [group for group in groups if group["spec"].get("cluster") == self.name]
+
+    async def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> None:
+        """Sets how many workers a group has, and ends the autoscaler that decided it before.
+
+        Raises WorkerGroupNotFoundError, ClusterNotFoundError.
+        """
+        for autoscaler in self._of_group(await self._autoscalers(), worker_group):
+            await self.kubernetes.delete(AUTOSCALER, autoscaler["metadata"]["name"], self.namespace)
+        patch = {"spec": {"worker": {"replicas": n}}}
+        if await self.kubernetes.patch(GROUP, self.group_name(worker_group), self.namespace, patch) is None:
+            raise await self._no_such_group(worker_group)
+
+    async def adapt(self, minimum: int | None, maximum: int | None) -> None:
+        """Has the default group follow what the scheduler asks for. Raises ClusterNotFoundError."""
+        await self.read()
+        manifest = spec.make_autoscaler(self.name, minimum, maximum)
+        existing = self._autoscaler_of(await self._autoscalers(), DEFAULT_GROUP)
+        name = existing["metadata"]["name"] if existing else self.name
+        bounds = {"minimum": None, "maximum": None} | manifest["spec"]
+        if not existing or await self.kubernetes.patch(AUTOSCALER, name, self.namespace, {"spec": bounds}) is None:
+            await self.kubernetes.create(AUTOSCALER, manifest, self.namespace)
+
+    async def add_group(self, manifest: Json) -> None:
+        """Raises WorkerGroupExistsError, ClusterNotFoundError."""
+        await self.read()
+        try:
+            await self.kubernetes.create(GROUP, manifest, self.namespace)
+        except AlreadyExistsError as error:
+            name = manifest["metadata"]["name"]
+            raise WorkerGroupExistsError(
+                f"there is a worker group {name} in the namespace {self.namespace}: take another name, "
+                "scale it, or delete it by delete_worker_group first"
+            ) from error
+
+    async def delete_group(self, worker_group: str) -> None:
+        """Raises WorkerGroupNotFoundError."""
+        if not await self.kubernetes.delete(GROUP, self.group_name(worker_group), self.namespace):
+            raise await self._no_such_group(worker_group)
+
+    async def logs(self) -> dict[str, str]:
+        """The log of each Pod. Raises NotPermittedError."""
+        pods = await self.kubernetes.list(POD, self.namespace, {CLUSTER_NAME: self.name})
+        texts = await asyncio.gather(*(self.log(pod) for pod in pods))
+        return {pod["metadata"]["name"]: text for pod, text in zip(pods, texts, strict=True)}
+
+    async def log(self, pod: Json, lines: int | None = None) -> str:
+        """A Pod's log; of the run before where the present one has not begun."""
+        name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
+        text = await self.kubernetes.log(name, container, self.namespace, lines)
+        return text or await self.kubernetes.log(name, container, self.namespace, lines, previous=True)
+
+    async def last_lines(self, pod: str, snapshot: Snapshot, lines: int = 20) -> str:
+        """What a Pod said last; empty where that may not be read."""
+        found = next((each for each in snapshot.pods if each["metadata"]["name"] == pod), None)
+        try:
+            return await self.log(found, lines) if found else ""
+        except NotPermittedError:
+            return ""
+
+    async def delete(self, timeout: float) -> bool:
+        """Whether it was there. Returns when it is gone; its Pods go by themselves. Raises TimeoutError."""
+        if not await self.kubernetes.delete(CLUSTER, self.name, self.namespace, self.uid):
+            return False
+        try:
+            async with asyncio.timeout(timeout):
+                while await self.find():  # noqa: ASYNC110 - it is Kubernetes that knows
+                    await asyncio.sleep(_POLL)
+        except TimeoutError as error:
+            message = (
+                f"the DaskCluster {self.name} is still there after {timeout:g} s: something holds it by a finalizer"
+            )
+            raise TimeoutError(message) from error
+        return True
+
+    def group_name(self, worker_group: str) -> str:
+        """The name of the DaskWorkerGroup."""
+        return f"{self.name}-{worker_group}"
+
+    async def _autoscalers(self) -> list[dict[str, Any]]:
+        autoscalers = await self.kubernetes.list(AUTOSCALER, self.namespace)
+        return [each for each in autoscalers if each["spec"].get("cluster") == self.name]
+
+    def _of_group(self, autoscalers: list[dict[str, Any]], worker_group: str) -> list[dict[str, Any]]:
+        default, wanted = self.group_name(DEFAULT_GROUP), self.group_name(worker_group)
+        return [each for each in autoscalers if (each["spec"].get("workerGroup") or default) == wanted]
+
+    def _autoscaler_of(self, autoscalers: list[dict[str, Any]], worker_group: str) -> dict[str, Any] | None:
+        return next(iter(self._of_group(autoscalers, worker_group)), None)
+
+    async def _no_such_group(self, worker_group: str) -> WorkerGroupNotFoundError | ClusterNotFoundError:
+        if await self.find() is None:
+            return self.gone()
+        names = [group["metadata"]["name"].removeprefix(f"{self.name}-") for group in await self.groups()]
+        return WorkerGroupNotFoundError(
+            f"the cluster {self.name} has no worker group {worker_group!r}: it has {', '.join(sorted(names)) or 'none'}"
+        )
+
+    def gone(self) -> ClusterNotFoundError:
+        """What to raise where there is none."""
+        return ClusterNotFoundError(
+            f"there is no DaskCluster {self.name} in the namespace {self.namespace}, or no longer: "
+            "`kubectl get daskclusters --all-namespaces` shows those that there are"
+        )

@@ -1,0 +1,512 @@
+"""`KubeCluster`: a Dask cluster on Kubernetes, as Dask's cluster objects are."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from distributed import Security
+from distributed.core import Status, rpc
+from distributed.deploy import Cluster
+from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
+from tornado.ioloop import IOLoop
+
+from dask_kubernetes.exceptions import ClusterNotFoundError, NotPermittedError, ValidationError, WorkersNotReadyError
+from dask_kubernetes.operator import spec, status
+from dask_kubernetes.operator.daskcluster import DEFAULT_GROUP
+from dask_kubernetes.operator.display import Progress, html, panel
+from dask_kubernetes.operator.lifetime import Lifetime
+from dask_kubernetes.operator.session import Session
+from dask_kubernetes.operator.settings import CreateMode, Settings
+from dask_kubernetes.operator.startup import POLL
+
+Json = Mapping[str, Any]
+_CLEANUP = 30.0
+
+
+class KubeCluster(Cluster):
+    """A Dask cluster on Kubernetes: its scheduler and workers are Pods, which the Dask operator makes and looks after.
+
+    Parameters
+    ----------
+    name: str, optional
+        The cluster's name. With ``{user}``, ``{uuid}`` or environment variables in braces it is a template, and without a
+        name that of the configuration is, ``kubernetes.name``. ``custom_cluster_spec`` has its own.
+    namespace: str, optional
+        By default that of this Pod, or of the kubeconfig's context.
+    image: str, optional
+        The container image of scheduler and workers. Python and Dask in it should be those that are used here.
+    n_workers: int, optional
+        The number of workers to begin with; ``scale`` and ``adapt`` change it. By default none.
+    resources: dict, optional
+        Of scheduler and of each worker, as ``{"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}}``; or
+        ``{"cpu": "1", "memory": "4Gi"}``, which is both.
+    env: list[dict] | dict[str, str], optional
+        Environment variables of scheduler and workers, as a dict or as Kubernetes has them.
+    worker_command: list[str] | str, optional
+        The command that starts a worker. By default ``dask worker``.
+    port_forward_cluster_ip: bool, optional
+        Whether to reach the scheduler through the Kubernetes API server. By default only where its own address does not
+        answer.
+    create_mode: CreateMode, optional
+        What to do about a cluster of this name: ``CREATE_OR_CONNECT`` (the default), ``CREATE_ONLY``, ``CONNECT_ONLY``.
+    shutdown_on_close: bool, optional
+        Whether the cluster is deleted when this object is closed, is collected as garbage, or Python ends. By default if
+        it was made by this object, and not if there was one to connect to.
+    idle_timeout: int, optional
+        The operator deletes the cluster when it has had nothing to do for so many seconds. By default never.
+    resource_timeout: int, optional
+        For how many seconds to wait for Kubernetes, the operator and the scheduler before giving up with an error that
+        says what is wrong. 60 by default.
+    scheduler_service_type: str, optional
+        ``ClusterIP`` (the default), ``NodePort`` or ``LoadBalancer``.
+    custom_cluster_spec: str | dict, optional
+        A DaskCluster, or the path of a file that has one, in the place of all of the above that describe it.
+    scheduler_forward_port: int, optional
+        The port of this machine that leads to the dashboard where that is forwarded. By default one that is free.
+    jupyter: bool, optional
+        Whether the scheduler serves Jupyter; the image must have it.
+    loop: tornado.ioloop.IOLoop, optional
+        The event loop to use.
+    asynchronous: bool
+        Whether this is used with ``await``, in the event loop that runs.
+    quiet: bool
+        Whether to say nothing while the cluster starts.
+    security: distributed.Security, optional
+        The certificates for a cluster that speaks TLS. By default those of Dask's configuration.
+    **kwargs: dict
+        What Dask's clusters take besides.
+
+    Raises
+    ------
+    DaskKubernetesError
+        One of ``dask_kubernetes.exceptions``, within ``resource_timeout``; what was made until then is deleted.
+
+    Examples
+    --------
+    >>> from dask_kubernetes.operator import KubeCluster
+    >>> cluster = KubeCluster(name="foo")  # doctest: +SKIP
+    >>> cluster.scale(10)  # doctest: +SKIP
+    >>> client = cluster.get_client()  # doctest: +SKIP
+
+    See Also
+    --------
+    KubeCluster.from_name
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        image: str | None = None,
+        n_workers: int | None = None,
+        resources: Mapping[str, Any] | None = None,
+        env: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+        worker_command: Sequence[str] | str | None = None,
+        port_forward_cluster_ip: bool | None = None,
+        create_mode: CreateMode | str | None = None,
+        shutdown_on_close: bool | None = None,
+        idle_timeout: int | None = None,
+        resource_timeout: int | None = None,
+        scheduler_service_type: str | None = None,
+        custom_cluster_spec: str | Mapping[str, Any] | None = None,
+        scheduler_forward_port: int | None = None,
+        jupyter: bool = False,
+        loop: IOLoop | None = None,
+        asynchronous: bool = False,
+        quiet: bool = False,
+        security: Security | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._settings = settings = Settings.of(
+            name=name,
+            namespace=namespace,
+            image=image,
+            n_workers=n_workers,
+            resources=resources,
+            env=env,
+            worker_command=worker_command,
+            port_forward_cluster_ip=port_forward_cluster_ip,
+            create_mode=create_mode,
+            shutdown_on_close=shutdown_on_close,
+            idle_timeout=idle_timeout,
+            resource_timeout=resource_timeout,
+            scheduler_service_type=scheduler_service_type,
+            custom_cluster_spec=custom_cluster_spec,
+            scheduler_forward_port=scheduler_forward_port,
+            jupyter=jupyter,
+        )
+        self.namespace = settings.namespace
+        self.image = settings.image
+        self.n_workers = settings.n_workers
+        self.resources = settings.resources
+        self.env = settings.env
+        self.worker_command = settings.worker_command
+        self.port_forward_cluster_ip = settings.port_forward_cluster_ip
+        self.create_mode = settings.create_mode
+        self.shutdown_on_close = settings.shutdown_on_close
+        self.idle_timeout = settings.idle_timeout
+        self.scheduler_service_type = settings.scheduler_service_type
+        self.scheduler_forward_port = settings.scheduler_forward_port
+        self.jupyter = settings.jupyter
+        self.security = security or Security()
+        self._session: Session | None = None
+        self._lifetime: Lifetime | None = None
+        self._ended = threading.Event()
+        super().__init__(name=settings.name, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
+        if not self.called_from_running_loop:
+            self._loop_runner.start()
+            self._start_and_wait()
+
+    @classmethod
+    def from_name(cls, name: str, **kwargs: Any) -> Self:
+        """The cluster of this name that is there, however it was made. It stays when this object is closed.
+
+        Parameters
+        ----------
+        name: str
+            The DaskCluster's name.
+        **kwargs: dict
+            As ``KubeCluster`` takes them.
+
+        Raises
+        ------
+        ClusterNotFoundError
+            If there is none.
+
+        Examples
+        --------
+        >>> cluster = KubeCluster.from_name("simple")  # doctest: +SKIP
+        """
+        return cls(name=name, **{"create_mode": CreateMode.CONNECT_ONLY, "shutdown_on_close": False, **kwargs})
+
+    def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> Any:
+        """Sets how many workers a group has; the operator starts them, or has those that go hand over their results.
+
+        An autoscaler of the group is ended.
+
+        Parameters
+        ----------
+        n: int
+            The number of workers.
+        worker_group: str
+            The group's name.
+
+        Raises
+        ------
+        WorkerGroupNotFoundError
+            If there is no such group; the message has those that there are.
+        ValidationError
+            If ``n`` is no number of workers.
+
+        Examples
+        --------
+        >>> cluster.scale(10)  # doctest: +SKIP
+        >>> cluster.scale(7, worker_group="highmem")  # doctest: +SKIP
+        """
+        spec.validate_count("n", n, spec.MOST_WORKERS)
+        return self.sync(self._scale, n, worker_group)
+
+    async def _scale(self, n: int, worker_group: str) -> None:
+        session = self._opened()
+        await session.cluster.scale(n, worker_group)
+        await session.look()
+
+    def adapt(self, minimum: int | None = None, maximum: int | None = None) -> Any:  # type: ignore[override]
+        """Has the workers follow the work, until ``scale`` is called.
+
+        Parameters
+        ----------
+        minimum: int, optional
+            The fewest workers; by default none.
+        maximum: int, optional
+            The most workers; by default as many as the scheduler asks for.
+
+        Examples
+        --------
+        >>> cluster.adapt(minimum=1, maximum=10)  # doctest: +SKIP
+        """
+        spec.validate_count("minimum", minimum)
+        spec.validate_count("maximum", maximum)
+        return self.sync(self._adapt, minimum, maximum)
+
+    async def _adapt(self, minimum: int | None, maximum: int | None) -> None:
+        session = self._opened()
+        await session.cluster.adapt(minimum, maximum)
+        await session.look()
+
+    def add_worker_group(
+        self,
+        name: str | None = None,
+        n_workers: int = 3,
+        image: str | None = None,
+        resources: Mapping[str, Any] | None = None,
+        worker_command: Sequence[str] | str | None = None,
+        env: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+        custom_spec: Json | None = None,
+    ) -> Any:
+        """Adds a group of workers, which have what the cluster's own have where nothing else is said.
+
+        Parameters
+        ----------
+        name: str, optional
+            The group's name. By default that of ``custom_spec``, or the first of group-1, group-2, … that is free.
+        n_workers: int
+            The number of workers; ``scale(n, worker_group=name)`` changes it.
+        image: str, optional
+            The container image.
+        resources: dict, optional
+            As ``KubeCluster`` takes them.
+        worker_command: list[str] | str, optional
+            The command that starts a worker.
+        env: list[dict] | dict[str, str], optional
+            As ``KubeCluster`` takes them.
+        custom_spec: dict, optional
+            What ``make_worker_spec`` makes, or a DaskWorkerGroup, in the place of all of the above but the name.
+
+        Raises
+        ------
+        WorkerGroupExistsError
+            If there is a group of this name.
+
+        Examples
+        --------
+        >>> cluster.add_worker_group("highmem", n_workers=2, resources={"memory": "64Gi"})  # doctest: +SKIP
+        """
+        spec.validate_count("n_workers", n_workers, spec.MOST_WORKERS)
+        return self.sync(
+            self._add_worker_group,
+            name,
+            n_workers=n_workers,
+            image=image,
+            resources=resources,
+            worker_command=worker_command,
+            env=env,
+            custom_spec=custom_spec,
+        )
+
+    async def _add_worker_group(self, name: str | None, **group: Any) -> None:
+        session = self._opened()
+        cluster = await session.cluster.read()
+        name = name or await self._group_name(group["custom_spec"])
+        await session.cluster.add_group(spec.make_additional_group(cluster, name, **group))
+        await session.look()
+
+    async def _group_name(self, custom_spec: Json | None) -> str:
+        """That which a DaskWorkerGroup has, or else one that is free."""
+        cluster = self._opened().cluster
+        if own := (custom_spec or {}).get("metadata", {}).get("name"):
+            return str(own).removeprefix(cluster.group_name(""))
+        taken = {group["metadata"]["name"] for group in await cluster.groups()}
+        candidates = (f"group-{number}" for number in range(1, len(taken) + 2))
+        return next(name for name in candidates if cluster.group_name(name) not in taken)
+
+    def delete_worker_group(self, name: str) -> Any:
+        """Deletes a group; its workers hand over their results before they go.
+
+        Parameters
+        ----------
+        name: str
+            The group's name.
+
+        Raises
+        ------
+        WorkerGroupNotFoundError
+            If there is no such group.
+
+        Examples
+        --------
+        >>> cluster.delete_worker_group("highmem")  # doctest: +SKIP
+        """
+        return self.sync(self._delete_worker_group, name)
+
+    async def _delete_worker_group(self, name: str) -> None:
+        session = self._opened()
+        await session.cluster.delete_group(name)
+        await session.look()
+
+    def get_logs(self) -> Any:  # type: ignore[override]
+        """The log of each Pod by the Pod's name.
+
+        Without the permission to read Pods' logs it is what Dask itself keeps of them: the scheduler's under
+        ``Scheduler``, a worker's under its address.
+
+        Examples
+        --------
+        >>> for name, log in cluster.get_logs().items():  # doctest: +SKIP
+        ...     print(name, log)
+        """
+        return self.sync(self._get_logs)
+
+    logs = get_logs
+
+    async def _get_logs(self) -> Logs:  # type: ignore[override]
+        try:
+            return Logs({name: Log(text) for name, text in (await self._opened().cluster.logs()).items()})
+        except NotPermittedError:
+            kept: Logs = await super()._get_logs(cluster=False)
+            return kept
+
+    async def _wait_for_workers(self, n_workers: int = 0, timeout: float | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
+            while (running := self._running_workers()) < n_workers:
+                snapshot = await self._opened().look()
+                progress.update(self._startup(), f"{running} of {n_workers} workers run")
+                if deadline is not None and loop.time() > deadline:
+                    problem = status.workers_problem(snapshot)
+                    raise WorkersNotReadyError(running, n_workers, timeout or 0, problem.message if problem else "")
+                await asyncio.sleep(POLL)
+
+    def close(self, timeout: float = 3600) -> Any:  # type: ignore[override]
+        """Lets go of the cluster, and deletes it if ``shutdown_on_close`` says so.
+
+        Parameters
+        ----------
+        timeout: float
+            For how many seconds to wait until it is gone.
+        """
+        if self.status == Status.closed:
+            return NoOpAwaitable() if self.asynchronous else None
+        return self.sync(self._close, timeout=timeout)
+
+    async def _close(self, timeout: float = 3600) -> None:
+        if self.status == Status.closed:
+            return
+        session = self._session
+        try:
+            await super()._close()
+            if session and self.shutdown_on_close:
+                await session.cluster.delete(timeout)
+            if self._lifetime:
+                self._lifetime.over()
+        finally:
+            if session:
+                await session.close()
+
+    @property
+    def dashboard_link(self) -> str:
+        """Where the dashboard is, by the template ``distributed.dashboard.link``."""
+        return str(format_dashboard_link(*self._session.dashboard)) if self._session else ""
+
+    @property
+    def jupyter_link(self) -> str:
+        """Where Jupyter is, if the scheduler serves it."""
+        if self.jupyter:
+            return self.dashboard_link.replace("/status", "/jupyter/lab")
+        raise ValidationError(f"the scheduler of {self.name} serves no Jupyter: make the cluster with jupyter=True")
+
+    @property
+    def requested(self) -> set[str]:
+        """The names of the workers that there are Pods of, whether they have come up or not."""
+        if self._session is None:
+            return set()
+        if not self.asynchronous:
+            self.sync(self._session.look)
+        return set(status.worker_names(self._session.snapshot))
+
+    @property
+    def plan(self) -> set[str]:
+        """The names of the workers that are to be there. The operator names them when it makes their Pods."""
+        return self.requested
+
+    @property
+    def observed(self) -> set[str]:
+        """The names of the workers that the scheduler knows."""
+        return {worker["name"] for worker in self.scheduler_info["workers"].values()}
+
+    def __await__(self) -> Any:
+        async def started() -> KubeCluster:
+            if self.status == Status.created:
+                await self._start()
+            return self
+
+        return started().__await__()
+
+    def __enter__(self) -> Self:
+        if self.asynchronous:
+            raise TypeError("with an asynchronous KubeCluster it is `async with`")
+        return self
+
+    async def generate_rich_output(self) -> Any:
+        """How far the cluster is, as rich shows it."""
+        await self._opened().look()
+        return panel(self._startup(), f"KubeCluster {self.name}", "")
+
+    def _repr_html_(self, cluster_status: str | None = None) -> Any:
+        if cluster_status is None and self._session:
+            cluster_status = html(self._startup())
+        return super()._repr_html_(cluster_status=cluster_status)
+
+    def _scaling_status(self) -> str:
+        known = self._session.snapshot if self._session else None
+        mode = "Adaptive" if known and known.autoscaler else "Manual"
+        workers, wanted = len(self.scheduler_info["workers"]), status.requested(known) if known else 0
+        count = str(workers) if workers == wanted else f"{workers} / {wanted}"
+        return f"<table><tr><td>Scaling mode: {mode}</td></tr><tr><td>Workers: {count}</td></tr></table>"
+
+    def _log(self, log: str) -> None:
+        quiet, self.quiet = self.quiet, True
+        super()._log(log)
+        self.quiet = quiet
+
+    def _start_and_wait(self) -> None:
+        try:
+            self.sync(self._start)
+        except BaseException:
+            # After Ctrl-C the event loop has yet to delete what was made.
+            self._ended.wait(_CLEANUP)
+            raise
+
+    async def _start(self) -> None:
+        self.status = Status.starting
+        try:
+            with Progress(f"KubeCluster {self.name}", self.quiet) as progress:
+                self._session = session = await Session.open(self._settings, self, self.security, progress.update)
+                self._adopt(session)
+                progress.done(f"Cluster {self.name} is ready: dashboard at {self.dashboard_link}")
+        except BaseException:
+            self.status = Status.failed
+            raise
+        finally:
+            self._ended.set()
+
+    def _adopt(self, session: Session) -> None:
+        """Takes over what a cluster that was there is, and what it takes to go with it."""
+        self.namespace = session.cluster.namespace
+        if self.shutdown_on_close is None:
+            self.shutdown_on_close = session.made
+        if not session.made:
+            self._describe(session.snapshot.cluster or {})
+        self.scheduler_comm = rpc(session.address, connection_args=session.connection_args)
+        if self.shutdown_on_close:
+            self._lifetime = Lifetime(self, session.cluster, session.stopper())
+        self.status = Status.running
+        self._log(f"Ready, dashboard available at {self.dashboard_link}")
+
+    def _describe(self, cluster: Json) -> None:
+        """Attributes say what a cluster is, rather than what one that was to be made would have been."""
+        worker = cluster["spec"]["worker"]
+        container = worker["spec"]["containers"][0]
+        self.image = container.get("image")
+        self.n_workers = worker.get("replicas")
+        self.resources = container.get("resources")
+        self.env = container.get("env")
+        self.jupyter = status.uses_jupyter(cluster)
+
+    def _opened(self) -> Session:
+        if self._session is None or self.status != Status.running:
+            raise ClusterNotFoundError(f"the KubeCluster {self.name} is {self.status.name}: make another, or open it by from_name")
+        return self._session
+
+    def _startup(self) -> status.Startup:
+        known = self._session.snapshot if self._session else status.Snapshot(None)
+        return status.startup(known, len(self.scheduler_info["workers"]))
+
+    def _running_workers(self) -> int:
+        workers = self.scheduler_info["workers"].values()
+        return sum(worker.get("status") == Status.running.name for worker in workers)

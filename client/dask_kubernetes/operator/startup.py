@@ -1,0 +1,71 @@
+"""Waiting until a cluster's scheduler answers, and saying why it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from dask_kubernetes.exceptions import (
+    CrashLoopBackOffError,
+    DaskKubernetesError,
+    OperatorNotRespondingError,
+    SchedulerStartupError,
+)
+from dask_kubernetes.operator.daskcluster import DaskCluster
+from dask_kubernetes.operator.status import NOT_TAKEN_UP, Problem, Snapshot, Startup, service_ready, startup
+
+POLL = 0.1
+Report = Callable[[Startup], None]
+
+
+async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) -> Snapshot:
+    """What there is once the scheduler is ready and its Service has an address. `report` is told how far it is.
+
+    Raises
+    ------
+    OperatorNotRespondingError
+        After `timeout` seconds in which nothing has happened to the DaskCluster.
+    SchedulerStartupError, CrashLoopBackOffError
+        After `timeout` seconds, or at once if waiting cannot help; with the Pod's own reason.
+    ClusterNotFoundError
+        If somebody deletes the DaskCluster meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while True:
+        snapshot = await cluster.snapshot()
+        now = startup(snapshot, registered=0)
+        report(now)
+        if now.scheduler_ready and service_ready(snapshot.service):
+            return snapshot
+        hopeless = now.problem is not None and now.problem.fatal
+        if hopeless or loop.time() > deadline:
+            raise await _failure(cluster, snapshot, now, timeout)
+        await asyncio.sleep(POLL)
+
+
+async def _failure(cluster: DaskCluster, snapshot: Snapshot, now: Startup, timeout: float) -> DaskKubernetesError:
+    problem = now.problem
+    if problem is None:
+        return SchedulerStartupError(f"{_late(cluster, timeout)}: {_furthest(now)}. {_PATIENCE}")
+    if problem.reason == NOT_TAKEN_UP:
+        return OperatorNotRespondingError(f"{problem.message} (waited {timeout:g} s)")
+    log = await cluster.last_lines(problem.pod, snapshot) if problem.pod else ""
+    if log:
+        return CrashLoopBackOffError(f"{_late(cluster, timeout)}. {problem.message} Its log ends with:\n{log}")
+    return _without_log(problem)(f"{_late(cluster, timeout)}. {problem.message}")
+
+
+_PATIENCE = "Where images take longer to pull, resource_timeout=… waits longer."
+
+
+def _without_log(problem: Problem) -> type[SchedulerStartupError]:
+    return CrashLoopBackOffError if problem.pod else SchedulerStartupError
+
+
+def _late(cluster: DaskCluster, timeout: float) -> str:
+    return f"the scheduler of {cluster.name} has not started within {timeout:g} s"
+
+
+def _furthest(now: Startup) -> str:
+    return ", ".join(f"{row.label} {row.status}" for row in now.rows[:3])

@@ -1,0 +1,87 @@
+"""What a scheduler says of its workers, for as long as one listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from distributed.comm import Comm, connect
+from distributed.objects import SchedulerInfo
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
+
+
+class Listener(Protocol):
+    """A cluster that is to know its workers."""
+
+    scheduler_info: Any
+
+    def _update_worker_status(self, op: str, msg: Any) -> None: ...
+
+
+class WorkerFeed:
+    """Keeps `scheduler_info` of a listener true, and connects again when the connection breaks.
+
+    It does not keep the listener alive: one that nobody else refers to is gone, and its feed ends.
+    """
+
+    def __init__(self, listener: Listener, address: str, connection_args: Mapping[str, Any]) -> None:
+        self._listener = weakref.ref(listener)
+        self._address = address
+        self._connection_args = connection_args
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, timeout: float) -> None:
+        """Returns when the listener knows the workers. Raises OSError if there is no connection within `timeout` s."""
+        comm = await self._subscribe(timeout)
+        self._task = asyncio.ensure_future(self._follow(comm))
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _subscribe(self, timeout: float | None = None) -> Comm:
+        comm = await connect(self._address, timeout=timeout, **self._connection_args)
+        comm.name = "Cluster worker status"
+        await comm.write({"op": "subscribe_worker_status"})
+        info = SchedulerInfo(await comm.read())
+        if (listener := self._listener()) is not None:
+            listener.scheduler_info = info
+        return comm
+
+    async def _follow(self, comm: Comm) -> None:
+        pause = _PAUSE
+        while self._listener() is not None:
+            try:
+                await self._read(comm)
+            finally:
+                comm.abort()
+            while comm.closed() and self._listener() is not None:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                with suppress(OSError):
+                    comm = await self._subscribe()
+                    pause = _PAUSE
+
+    async def _read(self, comm: Comm) -> None:
+        """Until the connection breaks, or nobody listens."""
+        while True:
+            try:
+                messages = await comm.read()
+            except OSError:
+                return
+            listener = self._listener()
+            if listener is None:
+                return
+            for op, message in messages:
+                listener._update_worker_status(op, message)  # noqa: SLF001 - it is distributed's for its own feed
+            del listener
