@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import re
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
 # The names of Pods and of a Service are made from a cluster's name, and the longest of them has 63 characters.
 LONGEST_CLUSTER_NAME = 53
 LONGEST_GROUP_NAME = 63
+# More than any scheduler serves: such a number is a slip.
+MOST_WORKERS = 10_000
 CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
 
@@ -224,6 +227,39 @@ def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -
     }
 
 
+def make_additional_group(
+    cluster: Mapping[str, Any],
+    name: str,
+    n_workers: int | None = 3,
+    image: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    worker_command: str | Sequence[str] | None = None,
+    env: Env | None = None,
+    custom_spec: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """The DaskWorkerGroup that `KubeCluster.add_worker_group` creates. What is None is as in the default group.
+
+    `cluster`: the DaskCluster's manifest, as it is to be created or as Kubernetes has it.
+    """
+    cluster_name = cluster["metadata"]["name"]
+    if custom_spec is not None:
+        return make_worker_group(cluster_name, name, custom_spec)
+    validate_count("n_workers", n_workers, MOST_WORKERS)
+    worker = cluster["spec"]["worker"]
+    default: Mapping[str, Any] = worker["spec"]["containers"][0]
+    made = make_worker_spec(
+        image or default.get("image") or DEFAULT_IMAGE,
+        worker.get("replicas") if n_workers is None else n_workers,
+        default.get("resources") if resources is None else resources,
+        default.get("env") if env is None else env,
+        worker_command or "dask-worker",
+    )
+    if worker_command is None:
+        (container,) = made["spec"]["containers"]
+        container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
+    return make_worker_group(cluster_name, name, made)
+
+
 def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> Manifest:
     """The DaskAutoscaler of a cluster's default group. A bound that is None is left to the operator."""
     validate_count("minimum", minimum)
@@ -251,13 +287,13 @@ def validate_cluster_name(name: str) -> None:
     )
 
 
-def validate_count(what: str, number: object, most: int | None = None) -> None:
+def validate_count(what: str, number: object, most: int = sys.maxsize) -> None:
     """Raise a ValidationError if something is neither None nor a number of workers."""
     if number is None:
         return
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValidationError(f"{what} is {number!r}: it must be a whole number of workers, 0 or more.")
-    if most is not None and number > most:
+    if number > most:
         raise ValidationError(
             f"{what} is {number}: a Dask cluster has at most {most} workers. Give it fewer, with more threads each."
         )

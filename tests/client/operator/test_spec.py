@@ -302,3 +302,42 @@ def test_an_autoscaler() -> None:
 def test_an_autoscaler_that_cannot_be(minimum: Any, maximum: Any, problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         make_autoscaler("c", minimum, maximum)
+
+
+def test_an_additional_group_is_as_the_default_group_but_for_what_is_said() -> None:
+    cluster = make_cluster_spec(
+        "c", image="dask:1", resources={"cpu": 1}, env={"A": "1"}, worker_command="dask-cuda-worker --x"
+    )
+    before = copy.deepcopy(cluster)
+    same = spec.make_additional_group(cluster, "more")
+    assert same == make_worker_group("c", "more", {"replicas": 3, "spec": cluster["spec"]["worker"]["spec"]})
+    same["spec"]["worker"]["spec"]["containers"][0]["args"].append("--y")
+    same["spec"]["worker"]["spec"]["containers"][0]["env"][0]["value"] = "2"
+    assert cluster == before
+    other = {"image": "dask:2", "resources": {}, "env": {}, "worker_command": "dask worker"}
+    assert spec.make_additional_group(cluster, "other", 5, **other) == make_worker_group(
+        "c", "other", make_worker_spec("dask:2", 5)
+    )
+
+
+def test_an_additional_group_of_a_cluster_that_has_a_command() -> None:
+    cluster = make_cluster_spec("c", n_workers=7)
+    (worker,) = cluster["spec"]["worker"]["spec"]["containers"]
+    worker |= {"command": ["tini", "--"], "args": None}
+    assert container(spec.make_additional_group(cluster, "x")["spec"]["worker"])["command"] == ["tini", "--"]
+    assert "command" not in container(
+        spec.make_additional_group(cluster, "x", worker_command="dask worker")["spec"]["worker"]
+    )
+    assert spec.make_additional_group(cluster, "x", None)["spec"]["worker"]["replicas"] == 7
+
+
+def test_an_additional_group_of_its_own() -> None:
+    workers = make_worker_spec(n_workers=1)
+    assert spec.make_additional_group(make_cluster_spec("c"), "x", custom_spec=workers) == make_worker_group(
+        "c", "x", workers
+    )
+
+
+def test_an_additional_group_that_cannot_be() -> None:
+    with pytest.raises(ValidationError, match="n_workers is -1"):
+        spec.make_additional_group(make_cluster_spec("c"), "x", -1)
