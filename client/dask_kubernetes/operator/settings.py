@@ -98,6 +98,9 @@ class Settings:
             If one cannot be right; the message says which, and what would be.
         """
         custom = _custom_spec(_setting("kubernetes.custom-cluster-spec", custom_cluster_spec))
+        if custom and name is not None and custom_cluster_spec is None:
+            # An argument comes before the configuration also where the configuration is a whole cluster.
+            custom["metadata"]["name"] = cluster_name(name, name)
         return cls(
             name=custom["metadata"]["name"] if custom else cluster_name(name, _setting("kubernetes.name")),
             namespace=_namespace(namespace, custom),

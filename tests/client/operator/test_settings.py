@@ -169,6 +169,7 @@ def test_a_custom_cluster_from_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
         assert Settings.of(custom_cluster_spec=given).manifest() == make_cluster_spec("custom")
     with dask.config.set({"kubernetes.custom-cluster-spec": str(file)}):
         assert Settings.of().name == "custom"
+        assert Settings.of(name="given").manifest() == make_cluster_spec("custom") | {"metadata": {"name": "given"}}
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_an_additional_group_is_as_the_default_group_but_for_what_is_said() -> N
     same["spec"]["worker"]["spec"]["containers"][0]["args"].append("--y")
     same["spec"]["worker"]["spec"]["containers"][0]["env"][0]["value"] = "2"
     assert cluster == before
-    other = {"image": "dask:2", "resources": {}, "env": {}, "worker_command": "dask worker"}
+    other: dict[str, Any] = {"image": "dask:2", "resources": {}, "env": {}, "worker_command": "dask worker"}
     assert spec.make_additional_group(cluster, "other", 5, **other) == make_worker_group(
         "c", "other", make_worker_spec("dask:2", 5)
     )
