@@ -1,1 +1,29 @@
+"""Dask clusters on Kubernetes from Python.
 
+`dask_kubernetes.operator` is what to use. `KubeCluster`, `make_pod_spec` and `make_pod_from_dict` here are those of
+`dask_kubernetes.classic`, for programs that were written before there was an operator.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from dask_kubernetes import config
+
+if TYPE_CHECKING:
+    from dask_kubernetes.classic import KubeCluster, make_pod_from_dict, make_pod_spec
+
+__all__ = ["KubeCluster", "__version__", "make_pod_from_dict", "make_pod_spec"]
+
+__version__ = version("dask-kubernetes")
+
+config.load()
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: `dask_kubernetes.operator` needs nothing of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("dask_kubernetes.classic"), name)

@@ -1,0 +1,23 @@
+"""Dask clusters of the operator, from Python."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dask_kubernetes.operator.discovery import discover
+    from dask_kubernetes.operator.kubecluster import KubeCluster
+    from dask_kubernetes.operator.settings import CreateMode
+    from dask_kubernetes.operator.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
+
+__all__ = ["CreateMode", "KubeCluster", "discover", "make_cluster_spec", "make_scheduler_spec", "make_worker_spec"]
+
+_HOMES = {"CreateMode": "settings", "KubeCluster": "kubecluster", "discover": "discovery"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for: manifests alone need no client of Kubernetes."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'spec')}"), name)

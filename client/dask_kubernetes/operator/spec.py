@@ -1,0 +1,398 @@
+"""Arguments to the manifests that Kubernetes is given. Each is a fresh dict that its caller may change as they like.
+
+No null is ever in one: Kubernetes takes an absent field for its default, and refuses many a null.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dask_kubernetes.exceptions import ValidationError
+
+Manifest = dict[str, Any]
+Env = Sequence[Mapping[str, Any]] | Mapping[str, Any]
+
+API_VERSION = "kubernetes.dask.org/v1"
+CLUSTER_LABEL = "dask.org/cluster-name"
+COMPONENT_LABEL = "dask.org/component"
+SCHEDULER = "scheduler"
+WORKER_GROUP = "workergroup"
+AUTOSCALER = "autoscaler"
+COMM_PORT = "tcp-comm"
+DASHBOARD_PORT = "http-dashboard"
+
+DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
+# The names of Pods and of a Service are made from a cluster's name, and the longest of them has 63 characters.
+LONGEST_CLUSTER_NAME = 53
+LONGEST_GROUP_NAME = 63
+# More than any scheduler serves: such a number is a slip.
+MOST_WORKERS = 10_000
+CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
+
+_DASHBOARD = {SCHEDULER: 8787, "worker": 8788}
+_OLD_COMMANDS = {"dask-worker": ["dask", "worker"], "dask-scheduler": ["dask", "scheduler"]}
+_RESOURCE_FIELDS = frozenset({"requests", "limits", "claims"})
+
+
+def make_cluster_spec(
+    name: str,
+    image: str = DEFAULT_IMAGE,
+    n_workers: int | None = None,
+    resources: Mapping[str, Any] | None = None,
+    env: Env | None = None,
+    worker_command: str | Sequence[str] = "dask-worker",
+    scheduler_service_type: str = "ClusterIP",
+    idle_timeout: int | None = 0,
+    jupyter: bool = False,
+) -> Manifest:
+    """A DaskCluster, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the cluster: 1 to 53 lower-case letters, digits and "-".
+    image : str, optional
+        Container image of the scheduler and the workers.
+    n_workers : int, optional
+        Workers of the default worker group. Without it the operator starts one.
+    resources : dict, optional
+        Of the scheduler and of each worker: `{"requests": …, "limits": …}`, or `{"cpu": …, "memory": …}` for both.
+    env : dict or list of dict, optional
+        Environment variables of the scheduler and the workers, as `{"NAME": "value"}` or as Kubernetes has them.
+    worker_command : str or list of str, optional
+        Starts a worker; the options that the operator needs are added to it.
+    scheduler_service_type : str, optional
+        ClusterIP, NodePort or LoadBalancer.
+    idle_timeout : int, optional
+        Seconds of idleness after which the operator deletes the cluster; 0 for never.
+    jupyter : bool, optional
+        Whether the scheduler serves Jupyter, which its image must have.
+
+    Returns
+    -------
+    dict
+        The manifest, which shares nothing with the arguments.
+
+    Raises
+    ------
+    ValidationError
+        If the name, the resources, the environment or the command cannot be right.
+
+    Examples
+    --------
+    >>> spec = make_cluster_spec(name="example", n_workers=2)
+    >>> spec["spec"]["worker"]["spec"]["nodeSelector"] = {"disktype": "ssd"}
+    """
+    validate_cluster_name(name)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskCluster",
+        "metadata": {"name": name},
+        "spec": _without_nones(
+            idleTimeout=idle_timeout,
+            worker=make_worker_spec(image, n_workers, resources, env, worker_command),
+            scheduler=make_scheduler_spec(name, env, resources, image, scheduler_service_type, jupyter),
+        ),
+    }
+
+
+def make_worker_spec(
+    image: str = DEFAULT_IMAGE,
+    n_workers: int | None = 3,
+    resources: Mapping[str, Any] | None = None,
+    env: Env | None = None,
+    worker_command: str | Sequence[str] = "dask-worker",
+    *,
+    cluster_name: str | None = None,
+) -> Manifest:
+    """The workers of a group, for `KubeCluster.add_worker_group(custom_spec=…)`.
+
+    Parameters
+    ----------
+    image, n_workers, resources, env, worker_command
+        As in `make_cluster_spec`.
+    cluster_name : str, optional
+        Has no effect: a group's cluster is the one that it is added to.
+
+    Returns
+    -------
+    dict
+        `{"replicas": …, "spec": …}`, the second of which is a Pod's.
+
+    Raises
+    ------
+    ValidationError
+        If the resources, the environment or the command cannot be right.
+
+    Examples
+    --------
+    >>> workers = make_worker_spec(n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
+    >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
+    """
+    container = _without_nones(
+        name="worker",
+        image=image,
+        args=worker_args(worker_command),
+        env=env_list(env),
+        resources=resource_requirements(resources),
+        ports=[_port(DASHBOARD_PORT, _DASHBOARD["worker"])],
+        # Neither a liveness nor a startup probe: a worker may be busy or wait for its scheduler for long.
+        readinessProbe=_health(period=1, timeout=10, failures=30),
+    )
+    return _without_nones(replicas=n_workers, spec={"containers": [container]})
+
+
+def make_scheduler_spec(
+    cluster_name: str,
+    env: Env | None = None,
+    resources: Mapping[str, Any] | None = None,
+    image: str = DEFAULT_IMAGE,
+    scheduler_service_type: str = "ClusterIP",
+    jupyter: bool = False,
+) -> Manifest:
+    """The scheduler of a cluster: a Pod's spec and a Service's.
+
+    Parameters
+    ----------
+    cluster_name : str
+        Name of the cluster, by which the Service selects the scheduler's Pod.
+    env, resources, image, scheduler_service_type, jupyter
+        As in `make_cluster_spec`.
+
+    Returns
+    -------
+    dict
+        `{"spec": …, "service": …}`.
+
+    Raises
+    ------
+    ValidationError
+        If the resources or the environment cannot be right.
+
+    Examples
+    --------
+    >>> scheduler = make_scheduler_spec("example", jupyter=True)
+    >>> scheduler["service"]["type"]
+    'ClusterIP'
+    """
+    container = _without_nones(
+        name=SCHEDULER,
+        image=image,
+        args=["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
+        env=env_list(env),
+        resources=resource_requirements(resources),
+        **scheduler_ports_and_probes(),
+    )
+    return {
+        "spec": {"containers": [container]},
+        "service": {
+            "type": scheduler_service_type,
+            "selector": {CLUSTER_LABEL: cluster_name, COMPONENT_LABEL: SCHEDULER},
+            "ports": [_service_port(COMM_PORT, 8786), _service_port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
+        },
+    }
+
+
+def scheduler_ports_and_probes() -> Manifest:
+    """What a scheduler's container has, however it is started."""
+    return {
+        "ports": [_port(COMM_PORT, 8786), _port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
+        # Ten minutes, in which a container may install packages.
+        "startupProbe": _health(period=1, timeout=10, failures=600),
+        "readinessProbe": _health(period=1, timeout=10, failures=30),
+        # A scheduler that is restarted has lost all work: it may be busy for minutes before it is taken for dead.
+        "livenessProbe": _health(period=30, timeout=30, failures=10),
+    }
+
+
+def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -> Manifest:
+    """The DaskWorkerGroup `<cluster>-<name>`. `worker_spec`: as `make_worker_spec` returns it."""
+    full_name = f"{cluster}-{name}"
+    if not isinstance(name, str) or len(full_name) > LONGEST_GROUP_NAME or not _GROUP_NAME.fullmatch(full_name):
+        raise ValidationError(
+            f"A worker group cannot be called {name!r}: with its cluster's name it is {full_name!r}, which must have "
+            f'at most {LONGEST_GROUP_NAME} lower-case letters, digits and "-", and end with a letter or digit.'
+        )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskWorkerGroup",
+        "metadata": {"name": full_name, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: WORKER_GROUP}},
+        "spec": {"cluster": cluster, "worker": copy.deepcopy(dict(worker_spec))},
+    }
+
+
+def make_additional_group(
+    cluster: Mapping[str, Any],
+    name: str,
+    n_workers: int | None = 3,
+    image: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    worker_command: str | Sequence[str] | None = None,
+    env: Env | None = None,
+    custom_spec: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """The DaskWorkerGroup that `KubeCluster.add_worker_group` creates. What is None is as in the default group.
+
+    `cluster`: the DaskCluster's manifest, as it is to be created or as Kubernetes has it.
+    """
+    cluster_name = cluster["metadata"]["name"]
+    if custom_spec is not None:
+        return make_worker_group(cluster_name, name, custom_spec)
+    validate_count("n_workers", n_workers, MOST_WORKERS)
+    worker = cluster["spec"]["worker"]
+    default: Mapping[str, Any] = worker["spec"]["containers"][0]
+    made = make_worker_spec(
+        image or default.get("image") or DEFAULT_IMAGE,
+        worker.get("replicas") if n_workers is None else n_workers,
+        default.get("resources") if resources is None else resources,
+        default.get("env") if env is None else env,
+        worker_command or "dask-worker",
+    )
+    if worker_command is None:
+        (container,) = made["spec"]["containers"]
+        container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
+    return make_worker_group(cluster_name, name, made)
+
+
+def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> Manifest:
+    """The DaskAutoscaler of a cluster's default group. A bound that is None is left to the operator."""
+    validate_count("minimum", minimum)
+    validate_count("maximum", maximum)
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise ValidationError(
+            f"A cluster cannot have at least {minimum} and at most {maximum} workers: minimum must not be greater than "
+            "maximum."
+        )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskAutoscaler",
+        "metadata": {"name": cluster, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: AUTOSCALER}},
+        "spec": _without_nones(cluster=cluster, minimum=minimum, maximum=maximum),
+    }
+
+
+def validate_cluster_name(name: str) -> None:
+    """Raise a ValidationError if a DaskCluster cannot have this name."""
+    if isinstance(name, str) and len(name) <= LONGEST_CLUSTER_NAME and CLUSTER_NAME.fullmatch(name):
+        return
+    raise ValidationError(
+        f"A DaskCluster cannot be called {name!r}: a name has 1 to {LONGEST_CLUSTER_NAME} lower-case letters, digits "
+        'and "-", and starts and ends with a letter or digit.'
+    )
+
+
+def validate_count(what: str, number: object, most: int = sys.maxsize) -> None:
+    """Raise a ValidationError if something is neither None nor a number of workers."""
+    if number is None:
+        return
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValidationError(f"{what} is {number!r}: it must be a whole number of workers, 0 or more.")
+    if number > most:
+        raise ValidationError(
+            f"{what} is {number}: a Dask cluster has at most {most} workers. Give it fewer, with more threads each."
+        )
+
+
+def worker_args(worker_command: str | Sequence[str]) -> list[str]:
+    """The arguments of a worker's container: a command's words, and what the operator needs of a worker."""
+    name = ["--name", "$(DASK_WORKER_NAME)"]
+    return [*command_words(worker_command), *name, "--dashboard", "--dashboard-address", str(_DASHBOARD["worker"])]
+
+
+def command_words(command: str | Sequence[str]) -> list[str]:
+    """A command's words. Dask has no executables of the names `dask-worker` and `dask-scheduler` any more."""
+    words = _split(command) if isinstance(command, str) else [str(word) for word in command]
+    if not words:
+        raise ValidationError('worker_command is empty: write the words that start a worker, as in "dask worker".')
+    return [*_OLD_COMMANDS.get(words[0], words[:1]), *words[1:]]
+
+
+def env_list(env: Env | None) -> list[Manifest] | None:
+    """Environment variables as a container has them, or None for none.
+
+    A dict's value that is a dict itself is what Kubernetes has beside the name, as in `{"valueFrom": …}`; None is a
+    variable that is left out.
+    """
+    if not env:
+        return None
+    if isinstance(env, Mapping):
+        variables = [_variable(name, value) for name, value in env.items() if value is not None]
+        return variables or None
+    if isinstance(env, str) or not all(isinstance(item, Mapping) and item.get("name") for item in env):
+        raise ValidationError(
+            'env must be a dict, as in {"NAME": "value"}, or a list of dicts that each have a name, as in '
+            '[{"name": "NAME", "value": "value"}].'
+        )
+    return [_listed_variable(item) for item in env]
+
+
+def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | None:
+    """Resources as a container has them, or None for none. `{"cpu": …, "memory": …}` is both requests and limits."""
+    if not resources:
+        return None
+    if not isinstance(resources, Mapping):
+        raise ValidationError(f'resources is {resources!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    if not _RESOURCE_FIELDS & resources.keys():
+        return {"requests": _quantities("resources", resources), "limits": _quantities("resources", resources)}
+    if unknown := sorted(set(map(str, resources)) - _RESOURCE_FIELDS):
+        raise ValidationError(
+            f"resources has the unknown field {unknown[0]!r} beside requests and limits: put it under one of them."
+        )
+    claims = {"claims": copy.deepcopy(resources["claims"])} if resources.get("claims") else {}
+    parts = {part: _quantities(part, resources[part]) for part in ("requests", "limits") if resources.get(part)}
+    return parts | claims or None
+
+
+def _quantities(part: str, quantities: object) -> Manifest:
+    if not isinstance(quantities, Mapping):
+        raise ValidationError(f'{part} is {quantities!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    return {str(name): _quantity(name, value) for name, value in quantities.items() if value is not None}
+
+
+def _quantity(name: str, value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValidationError(f'{name} is {value!r}: it must be a quantity of Kubernetes, as in 2, "500m" or "4Gi".')
+    return str(value) if isinstance(value, float) else value
+
+
+def _variable(name: str, value: object) -> Manifest:
+    if isinstance(value, Mapping):
+        return {"name": str(name), **copy.deepcopy(dict(value))}
+    return {"name": str(name), "value": str(value)}
+
+
+def _listed_variable(item: Mapping[str, Any]) -> Manifest:
+    variable = {key: copy.deepcopy(value) for key, value in item.items() if value is not None}
+    if "value" in variable:
+        variable["value"] = str(variable["value"])
+    return variable
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ValidationError(f"worker_command cannot be read ({error}): write it as a list of words.") from None
+
+
+def _port(name: str, number: int) -> Manifest:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def _service_port(name: str, number: int) -> Manifest:
+    return {"name": name, "protocol": "TCP", "port": number, "targetPort": name}
+
+
+def _health(*, period: int, timeout: int, failures: int) -> Manifest:
+    check = {"httpGet": {"path": "/health", "port": DASHBOARD_PORT}}
+    return {**check, "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
+
+
+def _without_nones(**fields: Any) -> Manifest:
+    return {name: value for name, value in fields.items() if value is not None}
