@@ -1,0 +1,198 @@
+"""What is in the way of a cluster that starts, in sentences for a person.
+
+Pods say most, and in their own words. What they cannot say, as there are none, the conditions of the DaskCluster and
+its groups say, where its operator writes any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dask_kubernetes.operator import facts
+from dask_kubernetes.operator.facts import Json, Snapshot
+
+NOT_TAKEN_UP = "NotTakenUp"
+"""The reason of the problem that no operator has answered; so it is with every cluster in its first moments."""
+CRASHED = "CrashLoopBackOff"
+DELETED = "Deleted"
+UNSCHEDULABLE = "Unschedulable"
+
+_PULL = "ImagePullBackOff"
+_INVALID_IMAGE = "InvalidImageName"
+_OUT_OF_MEMORY = "OOMKilled"
+# Why a container waits that will not get better by itself: the name of the problem, and what is wrong with the Pod.
+_STUCK = {
+    _INVALID_IMAGE: (_INVALID_IMAGE, 'names an image that cannot be, "{image}"'),
+    "ErrImagePull": (_PULL, 'cannot pull image "{image}"'),
+    "ImagePullBackOff": (_PULL, 'cannot pull image "{image}"'),
+    "ErrImageNeverPull": (_PULL, 'cannot pull image "{image}"'),
+    "CreateContainerConfigError": ("CreateContainerConfigError", 'cannot create container "{container}"'),
+    "CreateContainerError": ("CreateContainerError", 'cannot create container "{container}"'),
+    "RunContainerError": ("RunContainerError", 'cannot start container "{container}"'),
+}
+# Of several workers' problems the one is told that comes first here; one that is not here is told last.
+_MOST_FUNDAMENTAL = (
+    _INVALID_IMAGE,
+    _PULL,
+    UNSCHEDULABLE,
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    CRASHED,
+    _OUT_OF_MEMORY,
+)
+_ATTEMPT = ": ErrImagePull: "
+_QUOTED = 500
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What keeps a cluster from starting.
+
+    Parameters
+    ----------
+    reason
+        One word, as Kubernetes has it.
+    message
+        A sentence for a person.
+    pod, container
+        Whose log says more, after a crash.
+    fatal
+        Whether waiting cannot help.
+    """
+
+    reason: str
+    message: str
+    pod: str | None = None
+    fatal: bool = False
+    container: str | None = None
+
+
+def scheduler_problem(snapshot: Snapshot) -> Problem | None:
+    """Why there is no scheduler to connect to, if there is a reason."""
+    cluster, pod = facts.mapping(snapshot.cluster), facts.scheduler_pod(snapshot)
+    if facts.deleting(cluster):
+        return Problem(DELETED, f"DaskCluster {facts.name(cluster)} is being deleted.", fatal=True)
+    if facts.scheduler_ready(snapshot) and snapshot.service:
+        return None
+    if facts.phase(cluster) == "Error":
+        return _refused(cluster)
+    if pod and (problem := pod_problem(pod)):
+        return problem
+    if not (pod and snapshot.service) and (problem := _degraded(cluster, "DaskCluster")):
+        return problem
+    return _not_taken_up(cluster) if cluster and not _taken_up(snapshot) else None
+
+
+def workers_problem(snapshot: Snapshot) -> Problem | None:
+    """Why workers are missing, if there is a reason."""
+    of_pods = [problem for pod in facts.workers(snapshot) if (problem := pod_problem(pod))]
+    if of_pods:
+        return min(of_pods, key=_fundamental)
+    short = [group for group in facts.groups(snapshot) if _is_short(group, snapshot)]
+    of_groups = (_degraded(group, "DaskWorkerGroup") for group in short)
+    if problem := next(filter(None, of_groups), None):
+        return problem
+    # With a scheduler that is well, it can only be about the workers.
+    about_workers = short and facts.scheduler_ready(snapshot)
+    return _degraded(facts.mapping(snapshot.cluster), "DaskCluster") if about_workers else None
+
+
+def pod_problem(pod: Json) -> Problem | None:
+    """What is wrong with a Pod; between two crashes too."""
+    status, name = facts.mapping(pod.get("status")), facts.name(pod)
+    if facts.deleting(pod) or facts.ready(pod) or status.get("phase") == "Succeeded":
+        return None
+    failed = status.get("phase") == "Failed"
+    if failed and (reason := facts.text(status.get("reason"))):
+        return Problem(reason, _sentence(f"Pod {name} has failed ({reason})", status.get("message")))
+    if (why := facts.unschedulable(pod)) is not None:
+        return Problem(UNSCHEDULABLE, _sentence(f"Pod {name} cannot be scheduled", why))
+    found = next(filter(None, (_container_problem(pod, each) for each in facts.containers(pod))), None)
+    return Problem("Failed", f"Pod {name} has failed, and does not say why.") if failed and not found else found
+
+
+def _container_problem(pod: Json, container: Json) -> Problem | None:
+    waiting = facts.mapping(facts.mapping(container.get("state")).get("waiting"))
+    reason = facts.text(waiting.get("reason"))
+    if reason in _STUCK:
+        return _stuck(pod, container, reason, facts.text(waiting.get("message")))
+    if reason == CRASHED:
+        # One that ends well each time is taken for crashing too.
+        last = facts.mapping(facts.mapping(container.get("lastState")).get("terminated"))
+        return _ending(pod, container, last, again=True)
+    again = facts.integer(container.get("restartCount")) > 1
+    ended = _last_failure(container, again=again)
+    return _ending(pod, container, ended, again=again) if ended else None
+
+
+def _stuck(pod: Json, container: Json, reason: str, why: str) -> Problem:
+    name, wrong = _STUCK[reason]
+    said = wrong.format(image=facts.image(pod, container), container=facts.text(container.get("name")))
+    # Between two attempts the kubelet says first that it waits, and then what it said before.
+    message = _sentence(f"Pod {facts.name(pod)} {said}", why.rpartition(_ATTEMPT)[2])
+    return Problem(name, message, fatal=name == _INVALID_IMAGE)
+
+
+def _last_failure(container: Json, *, again: bool) -> Json:
+    """How a container has failed, `again` and again perhaps, that does not run soundly now; empty if it may."""
+    state, last = facts.mapping(container.get("state")), facts.mapping(container.get("lastState"))
+    if state.get("terminated"):
+        return facts.failed(state)
+    return facts.failed(last) if again or state.get("waiting") else {}
+
+
+def _ending(pod: Json, container: Json, ended: Json, *, again: bool) -> Problem:
+    name, reason = facts.text(container.get("name")), facts.text(ended.get("reason"))
+    where = f'Pod {facts.name(pod)}: container "{name}"'
+    if reason == _OUT_OF_MEMORY:
+        limit = facts.memory_limit(pod, container)
+        more = f"more memory than its limit of {limit}" if limit else "more memory than there is"
+        return Problem(reason, f"{where} was killed as it used {more} ({reason}).")
+    how = "keeps ending" if again else "has ended"
+    code = f" with exit code {ended.get('exitCode')} ({reason or 'Error'})" if ended else ""
+    message = _sentence(f"{where} {how}{code}", ended.get("message"))
+    return Problem(CRASHED if again else reason or "Error", message, facts.name(pod), container=name or None)
+
+
+def _refused(cluster: Json) -> Problem:
+    if said := _degraded(cluster, "DaskCluster"):
+        return Problem(said.reason, said.message, fatal=True)
+    # What operators that write no conditions refuse is a name.
+    advice = "its name is not valid; choose a shorter one of lower-case letters, digits and '-'"
+    return Problem("Error", f"The operator refuses DaskCluster {facts.name(cluster)}: {advice}.", fatal=True)
+
+
+def _degraded(about: Json, kind: str) -> Problem | None:
+    condition = facts.condition(about, "Degraded")
+    if condition.get("status") != "True":
+        return None
+    reason = facts.text(condition.get("reason")) or "Degraded"
+    return Problem(reason, _sentence(f"{kind} {facts.name(about)} ({reason})", condition.get("message")))
+
+
+def _not_taken_up(cluster: Json) -> Problem:
+    advice = "see that it runs, and that it watches this namespace"
+    return Problem(NOT_TAKEN_UP, f"No operator has taken up DaskCluster {facts.name(cluster)}: {advice}.")
+
+
+def _taken_up(snapshot: Snapshot) -> bool:
+    status = facts.mapping(facts.mapping(snapshot.cluster).get("status"))
+    return bool(status.get("phase") or status.get("conditions") or snapshot.service or snapshot.groups or snapshot.pods)
+
+
+def _is_short(group: Json, snapshot: Snapshot) -> bool:
+    return len(facts.live(facts.of_group(snapshot, group))) < facts.replicas(group, 1)
+
+
+def _fundamental(problem: Problem) -> tuple[int, str]:
+    known = problem.reason in _MOST_FUNDAMENTAL
+    return _MOST_FUNDAMENTAL.index(problem.reason) if known else len(_MOST_FUNDAMENTAL), problem.message
+
+
+def _sentence(start: str, words: object) -> str:
+    """A sentence that ends with somebody's own words, which may have any number of lines, or be missing."""
+    said = " ".join(facts.text(words).split())
+    said = said if len(said) <= _QUOTED else f"{said[:_QUOTED]}…"
+    text = f"{start}: {said}" if said else start
+    return text if text.endswith((".", "…", "!")) else f"{text}."
