@@ -11,10 +11,16 @@ project = "Dask on Kubernetes"
 author = "Dask developers"
 copyright = "Dask developers"  # noqa: A001 - it is Sphinx' name
 
-extensions = ["myst_parser", "included"]
+extensions = ["myst_parser", "included", "configuration", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["build"]
 nitpicky = True
+
+# Docstrings say what an argument is; signatures need not say it again.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_preprocess_types = True
 
 # Headings can be linked to, as on the site where the repository is published.
 myst_heading_anchors = 3
