@@ -1,8 +1,8 @@
 """A table of Dask's configuration on a page: `{configuration}`, made from its JSON schema and its file of defaults.
 
-    ```{configuration} schema.yaml
-    :defaults: defaults.yaml
-    ```
+```{configuration} schema.yaml
+:defaults: defaults.yaml
+```
 """
 
 from __future__ import annotations
