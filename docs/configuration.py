@@ -23,10 +23,10 @@ _DIRECTIVE = re.compile(
 
 
 class Key(NamedTuple):
-    """A key of the configuration, in dots; `default`: absent where the file of defaults does not have it."""
+    """A key of the configuration, in dots. `values`: types, or all there are; `default`: empty where there is none."""
 
     name: str
-    types: tuple[str, ...]
+    values: tuple[str, ...]
     description: str
     default: tuple[Any, ...]
 
@@ -39,15 +39,13 @@ def keys(schema: Mapping[str, Any], defaults: Any, parents: str = "") -> Iterato
         if part.get("properties"):
             yield from keys(part, known.get(name), f"{path}.")
         else:
-            types = part.get("type", [])
-            named = (types,) if isinstance(types, str) else tuple(types)
-            yield Key(path, named, part.get("description", ""), (known[name],) if name in known else ())
+            yield Key(path, _values(part), part.get("description", ""), (known[name],) if name in known else ())
 
 
 def table(found: Iterator[Key]) -> str:
     """The keys in Markdown."""
     rows = (f"| {' | '.join(map(_cell, _columns(key)))} |" for key in found)
-    return "\n".join(["| key | type | default | what it says |", "|---|---|---|---|", *rows])
+    return "\n".join(["| key | value | default | what it says |", "|---|---|---|---|", *rows])
 
 
 def expanded(text: str, page: Path) -> str:
@@ -62,13 +60,25 @@ def expanded(text: str, page: Path) -> str:
     return _DIRECTIVE.sub(_table, text)
 
 
+def _values(part: Mapping[str, Any]) -> tuple[str, ...]:
+    if "enum" in part:
+        return tuple(map(_code, part["enum"]))
+    types = part.get("type", ())
+    return (types,) if isinstance(types, str) else tuple(types)
+
+
 def _columns(key: Key) -> tuple[str, str, str, str]:
-    default = " ".join(f"`{json.dumps(value)}`" for value in key.default)
-    return f"`{key.name}`", " or ".join(key.types), default, key.description
+    return f"`{key.name}`", " or ".join(key.values), "".join(map(_code, key.default)), key.description
+
+
+def _code(value: Any) -> str:
+    return f"`{json.dumps(value)}`"
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """Each paragraph is a line of the cell."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    return "<br>".join(paragraphs).replace("|", "\\|")
 
 
 def setup(app: Any) -> dict[str, bool]:
