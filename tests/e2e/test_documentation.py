@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from tests.support.documents import PAGES, Block, Page
 from tests.support.helm import Helm
 from tests.support.kube import Kube
 
-_GENERATE = ("dask", "kubernetes", "gen")
+_GENERATE = "$ dask kubernetes gen "
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,13 @@ class Reader:
 
     def _type(self, text: str) -> None:
         """Commands of `dask kubernetes gen`; what they write is something that Kubernetes takes."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for line in text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "))
-            if tuple(words[:3]) == _GENERATE:
-                path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            if line.startswith(_GENERATE):
                 command = ["bash", "-c", line.removeprefix("$ ")]
                 subprocess.run(command, cwd=self.folder, env=os.environ | {"PATH": path}, check=True, timeout=60)
-                assert words[-2] == ">", f"say which file {line!r} makes"
-                self.kube.run("apply", "--dry-run=server", "--filename", str(self.folder / words[-1]))
+                _, file = line.split(" > ")
+                self.kube.run("apply", "--dry-run=server", "--filename", str(self.folder / file))
 
 
 def _close(opened: Client | Cluster) -> None:
