@@ -11,10 +11,21 @@ project = "Dask on Kubernetes"
 author = "Dask developers"
 copyright = "Dask developers"  # noqa: A001 - it is Sphinx' name
 
-extensions = ["myst_parser", "included"]
+extensions = ["myst_parser", "included", "configuration", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["build"]
 nitpicky = True
+nitpick_ignore = [("py:class", "distributed.exceptions.WorkerStartTimeoutError")]
+
+# Docstrings have backticks around code, as everything else here.
+default_role = "code"
+# They say what an argument is; signatures need not say it again.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+# Their types are for people: "list of dict" is no class to link to.
+napoleon_use_param = False
+napoleon_use_rtype = False
 
 # Headings can be linked to, as on the site where the repository is published.
 myst_heading_anchors = 3

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
@@ -16,40 +16,21 @@ from ci.verify import crds
 from ci.verify.schemas import crd_kinds
 from docs.included import ROOT
 from jsonschema import Draft202012Validator
+from tests.support.documents import DOCUMENTS, PAGES, Block, blocks, prose
+
+from dask_kubernetes import exceptions
 
 OPERATOR = "dask-kubernetes-operator"
-DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "UPGRADING.md", "CONTRIBUTING.md")),
-    *sorted(ROOT.glob("charts/*/README.md")),
-    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "build" not in path.parts),
-]
 SCHEMAS = {kind.kind: kind.schema for crd in crds.load().values() for kind in crd_kinds(crd)}
 CODE = "\n".join(path.read_text() for path in (ROOT / "controller/dask_operator").rglob("*.py"))
 # What these flags of helm name is made by the reader.
 _READERS_FILE = "values.yaml"
 _CLUSTER_PAGE = (ROOT / "docs/dask-cluster.md").read_text()
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-class Block(NamedTuple):
-    """A block of code and the document that has it."""
-
-    document: Path
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.document.relative_to(ROOT)}: {self.text.splitlines()[0]}"
-
-
-def _prose(document: Path) -> str:
-    return _BLOCK.sub("", document.read_text())
 
 
 def _blocks(*languages: str) -> list[Block]:
-    found = (Block(path, *block) for path in DOCUMENTS for block in _BLOCK.findall(path.read_text()))
-    return [block for block in found if block.language in languages]
+    return [block for path in DOCUMENTS for block in blocks(path, *languages)]
 
 
 def _commands() -> Iterator[tuple[Path, list[str]]]:
@@ -145,7 +126,7 @@ def test_files_that_commands_name_are_there() -> None:
 def test_verbs_of_make_are_in_the_makefile() -> None:
     makefile = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     typed = {word for _, words in _commands() if words[:1] == ["make"] for word in words[1:] if "=" not in word}
-    typed |= {verb for path in DOCUMENTS for verb in re.findall(r"`make ([a-z0-9-]+)", _prose(path))}
+    typed |= {verb for path in DOCUMENTS for verb in re.findall(r"`make ([a-z0-9-]+)", prose(path))}
     assert typed
     assert typed <= makefile
 
@@ -186,8 +167,37 @@ def test_every_example_of_the_cluster_s_chart_is_in_its_table() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_linked_file_is_there(document: Path) -> None:
-    missing = [link for link in _LINK.findall(_prose(document)) if not (document.parent / link).exists()]
+    missing = [link for link in _LINK.findall(prose(document)) if not (document.parent / link).exists()]
     assert missing == []
+
+
+def test_every_block_of_python_is_executed_or_says_why_not() -> None:
+    executed = {block for page in PAGES for block in page.blocks("python")}
+    others = [block for block in _blocks("python") if block not in executed or block.reason]
+    assert [(str(block.document.relative_to(ROOT)), block.reason) for block in others] == [
+        ("README.md", "it runs in a Pod"),
+        ("docs/dask-cluster.md", "it runs in a Pod"),
+        ("docs/dask-cluster.md", "it runs in a Pod"),
+    ]
+    assert all(page.blocks("python") for page in PAGES)
+
+
+def test_every_error_of_the_client_has_its_advice() -> None:
+    page = (ROOT / "docs/python.md").read_text()
+    advised = re.findall(r"^\| `(\w+Error)` \| \S.+ \|$", page, re.MULTILINE)
+    errors = {
+        name for name, value in vars(exceptions).items() if getattr(value, "__module__", "") == exceptions.__name__
+    }
+    assert sorted([*advised, "DaskKubernetesError"]) == sorted(errors)
+
+
+def test_the_role_on_its_page_is_the_one_that_the_chart_makes(helm: Path) -> None:
+    wanted = ("--set", "rbac.clientRole.create=true", "--show-only", "templates/users/client-role.yaml")
+    command = [str(helm), "template", "my-release", str(ROOT / "charts" / OPERATOR), *wanted]
+    made = yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    role = yaml.safe_load(blocks(ROOT / "docs/python-rbac.md", "yaml")[0].text)
+    assert role["metadata"]["name"] == made["metadata"]["name"]
+    assert role["rules"] == made["rules"]
 
 
 def test_kubeflow_s_configuration_mounts_the_file_that_it_brings() -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from tests.e2e.session import Session
+from tests.support.dask import make_certificates
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 
 OPERATOR_NAMESPACE = "dask-operator"
+# What a Secret calls the files that `make_certificates` makes.
+TLS_FILES = {"tls.crt": "cert.pem", "tls.key": "key.pem", "ca.crt": "ca.pem"}
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,21 @@ def tls_env(folder: str) -> list[dict[str, str]]:
     """The variables of one that connects by TLS with the files of a Secret that are in a folder."""
     paths = {"CA_FILE": "ca.crt", "CLIENT__CERT": "tls.crt", "CLIENT__KEY": "tls.key"}
     return [{"name": f"DASK_DISTRIBUTED__COMM__TLS__{key}", "value": f"{folder}/{name}"} for key, name in paths.items()]
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder that `make_certificates` filled."""
+    made = tmp_path / "certificates"
+    made.mkdir()
+    make_certificates(made)
+    return made
+
+
+def put_tls_secret(kube: Kube, name: str, folder: Path) -> None:
+    """The certificates of a folder, as cert-manager writes them."""
+    keys = [f"--from-file={key}={folder / file}" for key, file in TLS_FILES.items()]
+    kube.run("create", "secret", "generic", name, "--type=kubernetes.io/tls", *keys)
 
 
 def lives(kube: Kube) -> dict[str, tuple[str, int]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, client_of, operator_with, tls_env
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, client_of, operator_with, put_tls_secret, tls_env
 from tests.e2e.release import EXAMPLES, Release
 from tests.e2e.session import Session
 from tests.support.dask import make_certificates
@@ -48,23 +48,15 @@ with context.wrap_socket(socket.create_connection((sys.argv[1], 8786), timeout=2
 
 
 @pytest.fixture
-def certificates(tmp_path: Path) -> Path:
-    made = tmp_path / "certificates"
-    made.mkdir()
-    make_certificates(made)
-    return made
-
-
-@pytest.fixture
 def release(kube: Kube, helm: Helm, dask_image: Image, certificates: Path) -> Release:
-    _put_secret(kube, f"{NAME}-tls", certificates)
+    put_tls_secret(kube, f"{NAME}-tls", certificates)
     return Release(kube, helm, dask_image, NAME)
 
 
 @pytest.fixture
 def operator_with_certificate(kube: Kube, helm: Helm, certificates: Path) -> Iterator[None]:
     operators = replace(kube, namespace=OPERATOR_NAMESPACE)
-    _put_secret(operators, NAME, certificates)
+    put_tls_secret(operators, NAME, certificates)
     volume = [{"name": "dask-tls", "secret": {"secretName": NAME}}]
     mount = [{"name": "dask-tls", "mountPath": "/etc/dask-tls"}]
     values = {"volumes": volume, "volumeMounts": mount, "extraEnv": tls_env("/etc/dask-tls")}
@@ -72,13 +64,6 @@ def operator_with_certificate(kube: Kube, helm: Helm, certificates: Path) -> Ite
     with operator_with(helm, *settings):
         yield
     operators.run("delete", "secret", NAME)
-
-
-def _put_secret(kube: Kube, name: str, folder: Path) -> None:
-    """As cert-manager writes it."""
-    files = {"tls.crt": "cert.pem", "tls.key": "key.pem", "ca.crt": "ca.pem"}
-    keys = [f"--from-file={key}={folder / name}" for key, name in files.items()]
-    kube.run("create", "secret", "generic", name, "--type=kubernetes.io/tls", *keys)
 
 
 def _scales_down_without_loss(release: Release, tmp_path: Path) -> None:
@@ -108,7 +93,7 @@ def test_nobody_computes_without_the_certificate_and_scaling_down_loses_nothing(
     strangers = tmp_path / "strangers"
     strangers.mkdir()
     make_certificates(strangers)
-    _put_secret(release.kube, "strangers", strangers)
+    put_tls_secret(release.kube, "strangers", strangers)
     stranger = client_of(release.kube, release.image, "stranger", "strangers")
     host = f"{NAME}-scheduler"
     assert "CERTIFICATE_REQUIRED" in stranger.python(HANDSHAKE, host)

@@ -1,0 +1,85 @@
+"""What users read, and the blocks of code that are in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from docs.included import ROOT
+
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "UPGRADING.md", "CONTRIBUTING.md")),
+    *sorted(ROOT.glob("charts/*/README.md")),
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "build" not in path.parts),
+]
+_BLOCK = re.compile(
+    r"^(?:<!-- not executed: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_NAMED = re.compile(r"# (?P<file>[\w-]+\.ya?ml)\n")
+
+
+class Block(NamedTuple):
+    """A block of code and the document that has it. `line`: of its first line; `reason`: why it is not executed."""
+
+    document: Path
+    line: int
+    language: str
+    text: str
+    reason: str
+
+    @property
+    def file(self) -> str:
+        """The file that the reader makes of it, as its first line says; empty if it says none."""
+        named = _NAMED.match(self.text)
+        return named["file"] if named else ""
+
+    def __str__(self) -> str:
+        return f"{self.document.relative_to(ROOT)}: {self.text.splitlines()[0]}"
+
+
+def blocks(document: Path, *languages: str, section: str = "") -> list[Block]:
+    """Those of a document, or of the section with this heading, in their order."""
+    text = document.read_text()
+    found = (
+        Block(document, text.count("\n", 0, m.start("text")) + 1, m["language"], m["text"], m["reason"] or "")
+        for m in _BLOCK.finditer(text)
+        if _heading(text[: m.start()]) == section or not section
+    )
+    return [block for block in found if block.language in languages]
+
+
+class Page(NamedTuple):
+    """What a reader follows from the beginning to the end: a document, or the section of it with this heading."""
+
+    document: Path
+    section: str = ""
+
+    def blocks(self, *languages: str) -> list[Block]:
+        return blocks(self.document, *languages, section=self.section)
+
+    def __str__(self) -> str:
+        return str(self.document.relative_to(ROOT))
+
+
+# Whose blocks of Python are executed, all of a page in one program.
+PAGES = [
+    Page(ROOT / "README.md", "From Python"),
+    Page(ROOT / "charts/dask-cluster/README.md"),
+    *(
+        Page(ROOT / "docs" / f"{name}.md")
+        for name in ("python", "python-customise", "private-registry", "classic", "kubeflow")
+    ),
+]
+
+
+def prose(document: Path) -> str:
+    """A document without its blocks."""
+    return _BLOCK.sub("", document.read_text())
+
+
+def _heading(before: str) -> str:
+    """The heading of the second level that the end of a text stands under."""
+    headings = re.findall(r"^## (.+)$", _BLOCK.sub("", before), re.MULTILINE)
+    return headings[-1] if headings else ""
