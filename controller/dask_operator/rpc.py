@@ -72,7 +72,7 @@ async def _connection(address: str, largest: int) -> AsyncIterator[Any]:
 def _security(scheme: str) -> dict[str, Any]:
     """How to connect, by Dask's own configuration. Raises RpcError without the certificates that TLS needs."""
     try:
-        security: Any = Security()  # type: ignore[no-untyped-call]
+        security: Any = Security()
         arguments: dict[str, Any] = security.get_connection_args("client")
     except (OSError, ValueError) as error:
         raise RpcError(f"this operator cannot use its certificates for TLS: {error}") from error

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from distributed import Security
 from distributed.core import Status, rpc
-from distributed.deploy import Cluster
+from distributed.deploy.cluster import Cluster
+from distributed.objects import SchedulerInfo
 from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
 from tornado.ioloop import IOLoop
 
@@ -32,8 +33,8 @@ class KubeCluster(Cluster):
     Parameters
     ----------
     name: str, optional
-        The cluster's name. With ``{user}``, ``{uuid}`` or environment variables in braces it is a template, and without a
-        name that of the configuration is, ``kubernetes.name``. ``custom_cluster_spec`` has its own.
+        The cluster's name. With ``{user}``, ``{uuid}`` or environment variables in braces it is a template; without a
+        name that of the configuration is taken, ``kubernetes.name``. ``custom_cluster_spec`` has its own.
     namespace: str, optional
         By default that of this Pod, or of the kubeconfig's context.
     image: str, optional
@@ -53,8 +54,8 @@ class KubeCluster(Cluster):
     create_mode: CreateMode, optional
         What to do about a cluster of this name: ``CREATE_OR_CONNECT`` (the default), ``CREATE_ONLY``, ``CONNECT_ONLY``.
     shutdown_on_close: bool, optional
-        Whether the cluster is deleted when this object is closed, is collected as garbage, or Python ends. By default if
-        it was made by this object, and not if there was one to connect to.
+        Whether the cluster is deleted when this object is closed, is collected as garbage, or Python ends. By default
+        if it was made by this object, and not if there was one to connect to.
     idle_timeout: int, optional
         The operator deletes the cluster when it has had nothing to do for so many seconds. By default never.
     resource_timeout: int, optional
@@ -288,11 +289,13 @@ class KubeCluster(Cluster):
             custom_spec=custom_spec,
         )
 
-    async def _add_worker_group(self, name: str | None, **group: Any) -> None:
+    async def _add_worker_group(self, name: str | None, custom_spec: Json | None, **group: Any) -> None:
         session = self._opened()
         cluster = await session.cluster.read()
-        name = name or await self._group_name(group["custom_spec"])
-        await session.cluster.add_group(spec.make_additional_group(cluster, name, **group))
+        name = name or await self._group_name(custom_spec)
+        if custom_spec and custom_spec.get("kind") == "DaskWorkerGroup":
+            custom_spec = custom_spec["spec"]["worker"]
+        await session.cluster.add_group(spec.make_additional_group(cluster, name, **group, custom_spec=custom_spec))
         await session.look()
 
     async def _group_name(self, custom_spec: Json | None) -> str:
@@ -354,7 +357,7 @@ class KubeCluster(Cluster):
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
-            while (running := self._running_workers()) < n_workers:
+            while (running := await self._running_workers()) < n_workers:
                 snapshot = await self._opened().look()
                 progress.update(self._startup(), f"{running} of {n_workers} workers run")
                 if deadline is not None and loop.time() > deadline:
@@ -468,7 +471,7 @@ class KubeCluster(Cluster):
             with Progress(f"KubeCluster {self.name}", self.quiet) as progress:
                 self._session = session = await Session.open(self._settings, self, self.security, progress.update)
                 self._adopt(session)
-                progress.done(f"Cluster {self.name} is ready: dashboard at {self.dashboard_link}")
+                progress.ready(self.name, self.dashboard_link)
         except BaseException:
             self.status = Status.failed
             raise
@@ -500,13 +503,17 @@ class KubeCluster(Cluster):
 
     def _opened(self) -> Session:
         if self._session is None or self.status != Status.running:
-            raise ClusterNotFoundError(f"the KubeCluster {self.name} is {self.status.name}: make another, or open it by from_name")
+            raise ClusterNotFoundError(
+                f"the KubeCluster {self.name} is {self.status.name}: make another, or open it by from_name"
+            )
         return self._session
 
     def _startup(self) -> status.Startup:
         known = self._session.snapshot if self._session else status.Snapshot(None)
         return status.startup(known, len(self.scheduler_info["workers"]))
 
-    def _running_workers(self) -> int:
+    async def _running_workers(self) -> int:
+        # The feed says who comes and goes, and not when one that has come is ready.
+        self.scheduler_info = SchedulerInfo(await self.scheduler_comm.identity())
         workers = self.scheduler_info["workers"].values()
         return sum(worker.get("status") == Status.running.name for worker in workers)

@@ -80,7 +80,7 @@ class Access:
         auth = api.auth
         try:
             await auth.reauthenticate()
-            context = await auth.ssl_context()  # type: ignore[no-untyped-call]
+            context = await auth.ssl_context()
             return cls(auth.server, auth.token, context, auth.proxy, auth.tls_server_name)
         except Exception as error:  # kubeconfigs and credential plugins fail in any way
             raise _no_credentials(error) from error

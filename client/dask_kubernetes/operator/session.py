@@ -142,9 +142,9 @@ class Session:
 
     def _unreachable(self, error: OSError) -> SchedulerUnreachableError:
         return SchedulerUnreachableError(
-            f"the scheduler of {self.cluster.name} runs and does not answer at {self.address} ({error}): where that leads "
-            "through the Kubernetes API server, it takes the permission to create pods/portforward; elsewhere look at "
-            "network policies"
+            f"the scheduler of {self.cluster.name} runs and does not answer at {self.address} ({error}): where that "
+            "leads through the Kubernetes API server, it takes the permission to get and create pods/portforward; "
+            "elsewhere look at network policies"
         )
 
     async def _abandon(self) -> None:

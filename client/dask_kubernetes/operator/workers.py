@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from distributed.comm import Comm, connect
+from distributed.comm.core import Comm, connect
 from distributed.objects import SchedulerInfo
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class WorkerFeed:
                 await self._task
 
     async def _subscribe(self, timeout: float | None = None) -> Comm:
-        comm = await connect(self._address, timeout=timeout, **self._connection_args)
+        comm: Comm = await connect(self._address, timeout=timeout, **self._connection_args)
         comm.name = "Cluster worker status"
         await comm.write({"op": "subscribe_worker_status"})
         info = SchedulerInfo(await comm.read())
@@ -83,5 +83,5 @@ class WorkerFeed:
             if listener is None:
                 return
             for op, message in messages:
-                listener._update_worker_status(op, message)  # noqa: SLF001 - it is distributed's for its own feed
+                listener._update_worker_status(op, message)
             del listener
