@@ -3,7 +3,7 @@
 #   controller   what the operator's chart runs (the root Dockerfile)
 #   dask         what the schedulers and workers of tests and of the demo run (dask/)
 #   incumbent    the operator that users move here from, and its Python client (incumbent/)
-#   notebook     the dask image with Jupyter, which a scheduler serves (notebook/)
+#   notebook     the dask image with Jupyter and the Python client (notebook/)
 #   plugin       the controller's with the plugins of the tests, made as users make theirs (tests/plugins/)
 #   prometheus   Prometheus, prometheus-operator and its config reloader, which monitoring is tested with
 #   pause, coredns, kwok   what a cluster needs itself
@@ -42,7 +42,8 @@ inputs_of() {
       hash_files "$ROOT/tests/plugins" ;;
     notebook)
       inputs_of dask
-      hash_files "$CI/images/notebook" ;;
+      hash_files "$CI/images/notebook"
+      hash_files "$ROOT/client" ;;
     pause) cat "$CI/images/pause/pause.go" ;;
     prometheus)
       cat "$CI/images/prometheus/Dockerfile"
@@ -182,7 +183,16 @@ build_dask() { engine_build_staged "$1" "$CI/images/dask" "${BASE_ARGUMENT[@]}";
 
 build_plugin() { engine_build "$1" "$ROOT/tests/plugins" --build-arg "OPERATOR_IMAGE=$CONTROLLER"; }
 
-build_notebook() { engine_build "$1" "$CI/images/notebook" --build-arg "DASK_IMAGE=$DASK"; }
+# build_notebook REFERENCE: with the client as the wheel that users install
+build_notebook() {
+  local context=$BUILDAH/context-notebook
+  rm -rf "$context"
+  mkdir -p "$context"
+  cp "$CI"/images/notebook/* "$context/"
+  "$("$CI/python.sh")/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$context" "$ROOT/client"
+  engine_build "$1" "$context" --build-arg "DASK_IMAGE=$DASK"
+  rm -rf "$context"
+}
 
 build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
 
