@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from dask_kubernetes.operator.status import NOT_TAKEN_UP, Mood, Row, Startup
+from dask_kubernetes.operator.status import NOT_TAKEN_UP, NOT_THERE, Mood, Row, Startup
 
 _STYLES: dict[Mood, str] = {"good": "green", "waiting": "yellow", "bad": "red", "none": "dim"}
 _COLOURS: dict[Mood, str] = {"good": "#2e7d32", "waiting": "#b26a00", "bad": "#c62828", "none": "#9d9d9d"}
@@ -179,7 +179,7 @@ def _lines(startup: Startup, note: str) -> Iterator[tuple[str, str]]:
     """What there is to say, and about what; of what is not there yet there is nothing."""
     yield "", note
     for row in startup.rows:
-        yield row.label, "" if row.mood == "none" and row.status == "-" else row.status
+        yield row.label, "" if row.status == NOT_THERE else row.status
     yield "Problem", _problem(startup)
 
 

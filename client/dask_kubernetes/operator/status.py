@@ -27,6 +27,7 @@ __all__ = [
     "CRASHED",
     "DELETED",
     "NOT_TAKEN_UP",
+    "NOT_THERE",
     "Json",
     "Mood",
     "Problem",
@@ -46,7 +47,8 @@ __all__ = [
 
 Mood = Literal["good", "waiting", "bad", "none"]
 
-_UNKNOWN = "-"
+NOT_THERE = "-"
+"""The status in the row of what does not exist yet."""
 _TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 
 
@@ -126,12 +128,12 @@ def _cluster_row(cluster: Json) -> Row:
         return Row("DaskCluster", "Terminating", "bad")
     phase = facts.phase(cluster)
     moods: dict[str, Mood] = {"": "none", "Running": "good", "Error": "bad"}
-    return Row("DaskCluster", phase or _UNKNOWN, moods.get(phase, "waiting"))
+    return Row("DaskCluster", phase or NOT_THERE, moods.get(phase, "waiting"))
 
 
 def _scheduler_row(pod: Json | None) -> Row:
     if not pod:
-        return Row("Scheduler Pod", _UNKNOWN, "none")
+        return Row("Scheduler Pod", NOT_THERE, "none")
     status = _pod_status(pod)
     if status == "Running":
         return Row("Scheduler Pod", status, "good")
@@ -140,7 +142,7 @@ def _scheduler_row(pod: Json | None) -> Row:
 
 def _service_row(service: Json | None) -> Row:
     if not service:
-        return Row("Scheduler Service", _UNKNOWN, "none")
+        return Row("Scheduler Service", NOT_THERE, "none")
     if service_ready(service):
         return Row("Scheduler Service", "Created", "good")
     return Row("Scheduler Service", "Pending", "waiting")
@@ -149,7 +151,7 @@ def _service_row(service: Json | None) -> Row:
 def _worker_rows(snapshot: Snapshot, registered: int) -> Iterator[Row]:
     groups = facts.groups(snapshot)
     if not any(facts.is_default(group, snapshot) for group in groups):
-        yield Row("Default Worker Group", _UNKNOWN, "none")
+        yield Row("Default Worker Group", NOT_THERE, "none")
     # A scheduler does not say to which group a worker belongs.
     if len(groups) == 1:
         yield _group_row(groups[0], snapshot, registered, "registered")
@@ -178,7 +180,7 @@ def _autoscaler_rows(autoscaler: Json) -> Iterator[Row]:
     spec = facts.mapping(autoscaler.get("spec"))
     if spec:
         minimum, maximum = facts.integer(spec.get("minimum")), spec.get("maximum")
-        limits = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
+        limits = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
         yield Row("Autoscaler", f"{limits} workers", "none")
 
 

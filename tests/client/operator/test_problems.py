@@ -260,6 +260,7 @@ def test_a_cluster_that_no_operator_has_answered(cluster: dict[str, Any]) -> Non
     assert not found.fatal
     assert "No operator has taken up DaskCluster mine" in found.message
     assert scheduler_problem(Snapshot(cluster, service=a_service())) is None
+    assert scheduler_problem(Snapshot(cluster, pods=(a_broken_scheduler(),))) is None
     assert scheduler_problem(Snapshot(None)) is None
 
 

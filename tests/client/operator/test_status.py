@@ -147,7 +147,7 @@ def test_the_default_group_is_awaited_also_when_another_is_there() -> None:
 def test_an_autoscaler_says_between_which_limits_it_scales() -> None:
     bounded = seen(autoscaler={"spec": {"minimum": 1, "maximum": 10}})
     assert row("Autoscaler", bounded) == Row("Autoscaler", "1 to 10 workers", "none")
-    assert row("Autoscaler", seen(autoscaler={"spec": {"minimum": 1}})).status == "at least 1 workers"
+    assert row("Autoscaler", seen(autoscaler={"spec": {"minimum": 1}})).status == "1 or more workers"
 
 
 def test_the_problem_is_that_of_the_scheduler_before_that_of_the_workers() -> None:
