@@ -1,0 +1,109 @@
+"""Programs of users, run where users run them: on this machine, which reaches the cluster through its API server alone,
+and in a Pod.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.e2e.conftest import Client
+
+# The quickstart and what goes with it. What it prints last is what it saw.
+QUICKSTART = """
+import json, sys
+from dask.distributed import Client
+from dask_kubernetes.operator import KubeCluster
+
+seen = {}
+with KubeCluster(name="my-dask-cluster", namespace=sys.argv[1], image=sys.argv[2], quiet=True) as cluster:
+    client = Client(cluster)
+    for n in (2, 10, 3):
+        cluster.scale(n)
+        cluster.wait_for_workers(min(n, 3), timeout=120)
+        seen[f"sum with {n}"] = client.submit(sum, range(1000), pure=False).result(timeout=60)
+    cluster.adapt(minimum=1, maximum=10)
+    seen["adaptive"] = client.submit(sum, range(1001)).result(timeout=60)
+    cluster.scale(1)
+    cluster.add_worker_group(name="highmem", n_workers=1, resources={"requests": {"memory": "64Mi"}})
+    cluster.wait_for_workers(2, timeout=120)
+    names = set(client.run(lambda dask_worker: dask_worker.name).values())
+    seen["groups"] = sorted(name.rsplit("-worker-")[0] for name in names)
+    cluster.scale(2, worker_group="highmem")
+    cluster.wait_for_workers(3, timeout=120)
+    cluster.delete_worker_group(name="highmem")
+    seen["logs"] = sorted(name.split("-worker-")[0] for name in cluster.get_logs())
+    seen["scheduler"] = cluster.scheduler_address.rsplit(":")[0]
+    seen["dashboard"] = cluster.dashboard_link.rsplit(":")[0]
+    client.close()
+print(json.dumps(seen))
+"""
+
+ASYNCHRONOUS = """
+import asyncio, json, sys
+from dask.distributed import Client
+from dask_kubernetes.operator import KubeCluster
+
+async def main():
+    options = {"namespace": sys.argv[1], "image": sys.argv[2], "quiet": True, "asynchronous": True}
+    async with KubeCluster(name="waited-for", **options) as cluster:
+        async with Client(cluster, asynchronous=True) as client:
+            await cluster.scale(2)
+            await cluster.wait_for_workers(2, timeout=120)
+            total = await client.submit(sum, range(1000))
+            await cluster.adapt(minimum=1, maximum=3)
+            await cluster.add_worker_group("more", n_workers=1)
+            logs = await cluster.get_logs()
+            await cluster.delete_worker_group("more")
+        same = await KubeCluster.from_name("waited-for", **options)
+        await same.close()
+        return total, len(logs) > 2
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+class Place(Protocol):
+    """Where a program runs."""
+
+    def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str: ...
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This one, outside of Kubernetes."""
+
+    folder: Path
+
+    def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
+        """What a program prints. Fails with what it said if it does not end well."""
+        process = self.start(program, *arguments)
+        try:
+            printed, said = process.communicate(timeout=seconds)
+        finally:
+            process.kill()
+        assert process.returncode == 0, said
+        return printed
+
+    def start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+        """A program that runs on."""
+        warnings = ("-W", "error::ResourceWarning", "-W", "ignore:Mismatched versions")
+        command = [sys.executable, "-u", *warnings, "-c", program, *arguments]
+        # Outside of the repository, so that it is the installed package that is tried.
+        return subprocess.Popen(
+            command, cwd=self.folder, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+
+def last_line(printed: str) -> Any:
+    return json.loads(printed.splitlines()[-1])
+
+
+def in_pod(client: Client) -> Place:
+    """A Pod, whose Python programs are as those of this machine."""
+    return client
