@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import dask.config
+from distributed import Security
 
 from dask_kubernetes.classic import pods
 from dask_kubernetes.operator import kubecluster
@@ -43,7 +44,9 @@ class KubeCluster(kubecluster.KubeCluster):
         The Pod of the scheduler. Without it the scheduler has the workers' image and environment.
     apply_default_affinity : str, optional
         Whether Pods seek nodes with the label k8s.dask.org/node-purpose: "none", "preferred" or "required".
-    host, port, auth, deploy_mode, interface, protocol, dashboard_address, security, \
+    security : distributed.Security, optional
+        The certificates for a cluster whose templates start it with TLS.
+    host, port, auth, deploy_mode, interface, protocol, dashboard_address, \
     scheduler_service_name_resolution_retries : optional
         Have no effect, and a warning says so.
     **kwargs
@@ -76,7 +79,7 @@ class KubeCluster(kubecluster.KubeCluster):
         interface: str | None = None,
         protocol: str | None = None,
         dashboard_address: str | None = None,
-        security: object | None = None,
+        security: Security | None = None,
         scheduler_service_wait_timeout: float | None = None,
         scheduler_service_name_resolution_retries: int | None = None,
         scheduler_pod_template: object | None = None,
@@ -93,7 +96,6 @@ class KubeCluster(kubecluster.KubeCluster):
             interface=interface,
             protocol=protocol,
             dashboard_address=dashboard_address,
-            security=security,
             scheduler_service_name_resolution_retries=scheduler_service_name_resolution_retries,
         )
         if without_effect:
@@ -109,7 +111,7 @@ class KubeCluster(kubecluster.KubeCluster):
             apply_default_affinity,
             scheduler_service_wait_timeout,
         )
-        super().__init__(**arguments | kwargs)
+        super().__init__(security=security, **arguments | kwargs)
 
     @classmethod
     def from_yaml(cls, yaml_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -170,7 +172,9 @@ class KubeCluster(kubecluster.KubeCluster):
         """
         return super().scale(_at_most(n), worker_group)
 
-    def adapt(self, minimum: int | None = None, maximum: float | None = None, **kwargs: Any) -> Any:
+    def adapt(  # type: ignore[override]
+        self, minimum: int | None = None, maximum: float | None = None, **kwargs: Any
+    ) -> Any:
         """Scale the default group by the scheduler's load, at most to `kubernetes.count.max` of Dask's configuration.
 
         Parameters
@@ -185,10 +189,6 @@ class KubeCluster(kubecluster.KubeCluster):
             warnings.warn(f"adapt takes {names} without effect: the operator scales the cluster.", stacklevel=2)
         most = dask.config.get("kubernetes.count.max")
         return super().adapt(minimum if minimum is None else _at_most(minimum), pods.bounded(maximum, most))
-
-    def logs(self) -> Any:
-        """The logs of the scheduler and the workers by their Pods' names: `get_logs` under its old name."""
-        return self.get_logs()
 
 
 def _at_most(n: int) -> int:

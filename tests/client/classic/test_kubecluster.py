@@ -11,11 +11,13 @@ from typing import Any
 import dask.config
 import pytest
 import yaml
+from distributed import Security
 
 import dask_kubernetes
 from dask_kubernetes import classic, operator
 from dask_kubernetes.classic.pods import make_pod_spec, operator_arguments
 
+SECURITY = Security()
 POD = make_pod_spec("dask:1")
 Calls = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 
@@ -28,7 +30,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     def tell(method: str) -> Any:
         return lambda _, *args, **kwargs: told.append((method, args, kwargs))
 
-    for method in ("__init__", "scale", "adapt", "get_logs"):
+    for method in ("__init__", "scale", "adapt"):
         monkeypatch.setattr(operator.KubeCluster, method, tell(method))
     return told
 
@@ -54,11 +56,14 @@ def test_arguments(calls: Calls) -> None:
             scheduler_pod_template=POD,
             scheduler_service_wait_timeout=5,
             apply_default_affinity="none",
+            security=SECURITY,
             asynchronous=True,
             shutdown_on_close=False,
         )
     expected = operator_arguments(POD, "c", "dask", 3, {"A": "1"}, 60, POD, "none", 5)
-    assert calls == [("__init__", (), expected | {"asynchronous": True, "shutdown_on_close": False})]
+    assert calls == [
+        ("__init__", (), expected | {"security": SECURITY, "asynchronous": True, "shutdown_on_close": False})
+    ]
     assert isinstance(made, operator.KubeCluster)
     assert len(caught) == 1
 
@@ -71,15 +76,15 @@ def test_the_warning_says_what_to_write_and_where(create: str, calls: Calls, tmp
     with pytest.warns(DeprecationWarning, match="from dask_kubernetes.operator import KubeCluster") as caught:
         callable_(POD if create.endswith("dict") else str(file), name="c")
     assert [warning.filename for warning in caught] == [__file__]
-    assert calls == [("__init__", (), operator_arguments(POD, "c"))]
+    assert calls == [("__init__", (), operator_arguments(POD, "c") | {"security": None})]
 
 
 def test_what_has_no_effect_is_said(calls: Calls) -> None:
     with warnings.catch_warnings(record=True, action="always") as caught:
-        classic.KubeCluster(POD, host="0.0.0.0", deploy_mode="local", security=object())
+        classic.KubeCluster(POD, host="0.0.0.0", deploy_mode="local", interface="eth0")
     deprecated, ignored = caught
     assert deprecated.category is DeprecationWarning
-    assert "takes host, deploy_mode, security without effect" in str(ignored.message)
+    assert "takes host, deploy_mode, interface without effect" in str(ignored.message)
     assert ignored.filename == __file__
     assert len(calls) == 1
 
@@ -111,10 +116,8 @@ def test_options_of_adaptive_scaling_here_are_said_to_have_no_effect(cluster: An
     assert calls == [("adapt", (1, 2), {})]
 
 
-def test_logs(cluster: Any, calls: Calls) -> None:
-    with warnings.catch_warnings(action="error"):
-        cluster.logs()
-    assert calls == [("get_logs", (), {})]
+def test_logs_are_those_of_the_operators_class() -> None:
+    assert classic.KubeCluster.logs is operator.KubeCluster.get_logs
 
 
 def test_a_cluster_that_is_there_needs_no_pod(calls: Calls) -> None:
