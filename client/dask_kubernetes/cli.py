@@ -109,8 +109,7 @@ def port_forward(cluster: str, namespace: str | None) -> None:
     ):
         click.echo(f"Scheduler at: {connected.scheduler_address}")
         click.echo(f"Dashboard at: {connected.dashboard_link}")
-        # A cluster without Jupyter has no link to it.
-        with contextlib.suppress(RuntimeError):
+        if connected.jupyter:
             click.echo(f"Jupyter at:   {connected.jupyter_link}")
         click.echo("Press Ctrl-C to end.")
         with contextlib.suppress(KeyboardInterrupt):

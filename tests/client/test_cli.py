@@ -128,15 +128,11 @@ class Connected:
     scheduler_address = "tcp://localhost:1234"
     dashboard_link = "http://localhost:8787/status"
 
+    jupyter_link = "http://localhost:8787/jupyter/lab"
+
     def __init__(self, jupyter: bool) -> None:
         self.jupyter = jupyter
         self.closed = False
-
-    @property
-    def jupyter_link(self) -> str:
-        if not self.jupyter:
-            raise RuntimeError
-        return "http://localhost:8787/jupyter/lab"
 
     def __enter__(self) -> Self:
         return self

@@ -42,6 +42,11 @@ def test_defaults_and_schema_have_the_same_keys() -> None:
     assert sorted(keys(DEFAULTS)) == sorted(described(SCHEMA))
 
 
+def test_every_key_has_a_reader() -> None:
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    assert [key for key in keys(DEFAULTS) if f'"{key}"' not in source] == []
+
+
 def test_defaults_are_known_once_the_package_is_imported() -> None:
     assert dask.config.get("kubernetes.resource-timeout") == DEFAULTS["kubernetes"]["resource-timeout"]
     assert DEFAULTS in dask.config.defaults

@@ -245,3 +245,8 @@ def test_a_user_without_a_name(failure: Exception, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(getpass, "getuser", fail)
     assert cluster_name(None, "of-{user}") == "of-dask"
+
+
+def test_arguments_and_the_manifest_made_of_them_are_the_same_cluster() -> None:
+    config: dict[str, Any] = {"name": "foo", "n_workers": 2, "resources": {"requests": {"memory": "2Gi"}}}
+    assert Settings.of(**config).manifest() == Settings.of(custom_cluster_spec=make_cluster_spec(**config)).manifest()

@@ -1,0 +1,208 @@
+"""The classic KubeCluster: a worker's Pod becomes a DaskCluster, and the rest is the operator's class."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import dask.config
+from distributed import Security
+
+from dask_kubernetes.classic import pods
+from dask_kubernetes.operator import kubecluster
+
+logger = logging.getLogger(__name__)
+
+
+class KubeCluster(kubecluster.KubeCluster):
+    """A Dask cluster whose workers are copies of a Pod. Deprecated: use `dask_kubernetes.operator.KubeCluster`.
+
+    Parameters
+    ----------
+    pod_template : dict, str or object, optional
+        The Pod of a worker: its manifest, the path of a YAML file that has it, or an object of a Kubernetes client, as
+        `kubernetes.client.V1Pod`. Without it, `kubernetes.worker-template-path` of Dask's configuration says the file,
+        or else `kubernetes.worker-template` is the manifest.
+    name : str, optional
+        Name of the cluster, as a template with `{user}`, `{uuid}` and environment variables; what a name cannot have
+        becomes "-". Without it, `kubernetes.worker-name` or `kubernetes.name`.
+    namespace : str, optional
+        Namespace of the cluster.
+    n_workers : int, optional
+        Workers at the start.
+    env : dict, optional
+        Environment variables of the scheduler and the workers, beside those in the templates.
+    idle_timeout : int or str, optional
+        Seconds, or a duration as in "1 hour", after which an idle cluster is deleted.
+    scheduler_service_wait_timeout : int, optional
+        Seconds to wait for the operator and the scheduler; `resource_timeout` of the operator's class.
+    scheduler_pod_template : dict, str or object, optional
+        The Pod of the scheduler. Without it the scheduler has the workers' image and environment.
+    apply_default_affinity : str, optional
+        Whether Pods seek nodes with the label k8s.dask.org/node-purpose: "none", "preferred" or "required".
+    security : distributed.Security, optional
+        The certificates for a cluster whose templates start it with TLS.
+    host, port, auth, deploy_mode, interface, protocol, dashboard_address, \
+    scheduler_service_name_resolution_retries : optional
+        Have no effect, and a warning says so.
+    **kwargs
+        Other arguments of the operator's class.
+
+    Raises
+    ------
+    ValidationError
+        If a template or an argument cannot be right.
+
+    Examples
+    --------
+    >>> from dask_kubernetes.classic import KubeCluster, make_pod_spec
+    >>> cluster = KubeCluster(make_pod_spec(image="ghcr.io/dask/dask:latest"))  # doctest: +SKIP
+    >>> cluster.scale(10)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        pod_template: object | None = None,
+        name: str | None = None,
+        namespace: str | None = None,
+        n_workers: int | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        env: Mapping[str, Any] | None = None,
+        auth: object | None = None,
+        idle_timeout: float | str | None = None,
+        deploy_mode: str | None = None,
+        interface: str | None = None,
+        protocol: str | None = None,
+        dashboard_address: str | None = None,
+        security: Security | None = None,
+        scheduler_service_wait_timeout: float | None = None,
+        scheduler_service_name_resolution_retries: int | None = None,
+        scheduler_pod_template: object | None = None,
+        apply_default_affinity: str = "preferred",
+        **kwargs: Any,
+    ) -> None:
+        line = _users_line()
+        warnings.warn(pods.REPLACEMENT, DeprecationWarning, stacklevel=line)
+        without_effect = pods.ignored(
+            host=host,
+            port=port,
+            auth=auth,
+            deploy_mode=None if deploy_mode == "remote" else deploy_mode,
+            interface=interface,
+            protocol=protocol,
+            dashboard_address=dashboard_address,
+            scheduler_service_name_resolution_retries=scheduler_service_name_resolution_retries,
+        )
+        if without_effect:
+            warnings.warn(without_effect, stacklevel=line)
+        arguments = pods.operator_arguments(
+            pod_template,
+            name,
+            namespace,
+            n_workers,
+            env,
+            idle_timeout,
+            scheduler_pod_template,
+            apply_default_affinity,
+            scheduler_service_wait_timeout,
+        )
+        super().__init__(security=security, **arguments | kwargs)
+
+    @classmethod
+    def from_yaml(cls, yaml_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """A cluster whose workers are as the Pod in a YAML file.
+
+        Parameters
+        ----------
+        yaml_path : str
+            Path of the file.
+        **kwargs
+            Other arguments of the class.
+
+        Examples
+        --------
+        >>> cluster = KubeCluster.from_yaml("worker-spec.yml")  # doctest: +SKIP
+        """
+        return cls(yaml_path, **kwargs)
+
+    @classmethod
+    def from_dict(cls, pod_spec: Mapping[str, Any], **kwargs: Any) -> Self:
+        """A cluster whose workers are as a Pod's manifest.
+
+        Parameters
+        ----------
+        pod_spec : dict
+            The manifest.
+        **kwargs
+            Other arguments of the class.
+
+        Examples
+        --------
+        >>> cluster = KubeCluster.from_dict({"spec": {"containers": [{"image": "dask:1"}]}})  # doctest: +SKIP
+        """
+        return cls(pod_spec, **kwargs)
+
+    @classmethod
+    def from_name(cls, name: str, **kwargs: Any) -> Any:
+        """A cluster that is there already, as the operator's class.
+
+        Parameters
+        ----------
+        name : str
+            Name of the cluster.
+        **kwargs
+            Other arguments of the operator's class.
+        """
+        return kubecluster.KubeCluster.from_name(name, **kwargs)
+
+    def scale(self, n: int, worker_group: str = "default") -> Any:
+        """Scale a group to a number of workers, at most `kubernetes.count.max` of Dask's configuration.
+
+        Parameters
+        ----------
+        n : int
+            Number of workers.
+        worker_group : str, optional
+            Name of the group.
+        """
+        return super().scale(_at_most(n), worker_group)
+
+    def adapt(  # type: ignore[override]
+        self, minimum: int | None = None, maximum: float | None = None, **kwargs: Any
+    ) -> Any:
+        """Scale the default group by the scheduler's load, at most to `kubernetes.count.max` of Dask's configuration.
+
+        Parameters
+        ----------
+        minimum, maximum : int, optional
+            Bounds of the number of workers.
+        **kwargs
+            Options of adaptive scaling in this process; they have no effect, and a warning says so.
+        """
+        if kwargs:
+            names = ", ".join(kwargs)
+            warnings.warn(f"adapt takes {names} without effect: the operator scales the cluster.", stacklevel=2)
+        most = dask.config.get("kubernetes.count.max")
+        return super().adapt(minimum if minimum is None else _at_most(minimum), pods.bounded(maximum, most))
+
+
+def _at_most(n: int) -> int:
+    most = dask.config.get("kubernetes.count.max")
+    bounded = pods.bounded(n, most)
+    if bounded is None or bounded == n:
+        return n
+    logger.warning("%s workers are wanted, and kubernetes.count.max allows %s.", n, most)
+    return bounded
+
+
+def _users_line() -> int:
+    """How far up the code is that is not of this package, for `warnings.warn` of the caller."""
+    frame, level = inspect.currentframe(), 0
+    while frame and str(frame.f_globals.get("__name__")).startswith("dask_kubernetes."):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -1,0 +1,113 @@
+"""Calls that the documentation promises are taken: ours are compared with signatures.yaml."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Iterable, Mapping
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dask_kubernetes import operator
+from dask_kubernetes.operator.settings import Settings
+
+TABLE = yaml.safe_load(Path(__file__).with_name("signatures.yaml").read_text())
+POSITIONAL, BY_NAME = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
+REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def promised(written: Iterable[str | Mapping[str, Any]]) -> list[Parameter]:
+    """A signature of the table. What comes after "*", or after "*args", is given by name only."""
+    parameters: list[Parameter] = []
+    kind: Any = POSITIONAL
+    for item in written:
+        if item == "*":
+            kind = BY_NAME
+        elif isinstance(item, Mapping):
+            ((name, default),) = item.items()
+            parameters.append(Parameter(name, kind, default=default))
+        elif item.startswith("**"):
+            parameters.append(Parameter(item[2:], Parameter.VAR_KEYWORD))
+        elif item.startswith("*"):
+            parameters.append(Parameter(item[1:], Parameter.VAR_POSITIONAL))
+            kind = BY_NAME
+        else:
+            parameters.append(Parameter(item, kind))
+    return parameters
+
+
+def differences(promise: list[Parameter], ours: list[Parameter]) -> list[str]:
+    """What calls that are promised would miss. Ours may take more by name, and need less."""
+    found = []
+    rest = {parameter.kind for parameter in promise} & set(REST)
+    if missing := rest - {parameter.kind for parameter in ours}:
+        found.append(f"no {missing}")
+    named = [parameter for parameter in ours if parameter.kind not in REST]
+    wanted = [parameter for parameter in promise if parameter.kind not in REST]
+    for number, parameter in enumerate(wanted):
+        mine = named[number] if number < len(named) else None
+        if mine is None or (mine.name, mine.kind) != (parameter.name, parameter.kind):
+            found.append(f"{parameter} is {mine}")
+        elif parameter.default is not Parameter.empty and mine.default != parameter.default:
+            found.append(f"the default of {parameter} is {mine.default!r}")
+    found += [
+        f"{parameter} is new: it must be given by name only, and have a default"
+        for parameter in named[len(wanted) :]
+        if parameter.kind is not BY_NAME or parameter.default is Parameter.empty
+    ]
+    return found
+
+
+@pytest.mark.parametrize("name", TABLE["callables"])
+def test_signatures(name: str) -> None:
+    ours = inspect.signature(pkgutil.resolve_name(name))
+    assert differences(promised(TABLE["callables"][name]), list(ours.parameters.values())) == []
+
+
+@pytest.mark.parametrize("name", TABLE["attributes"])
+def test_attributes(name: str) -> None:
+    ours = pkgutil.resolve_name(name)
+    assert [attribute for attribute in TABLE["attributes"][name] if not hasattr(ours, attribute)] == []
+
+
+def test_all_that_is_public_is_in_the_table() -> None:
+    named = {*TABLE["callables"], *TABLE["attributes"]} | {
+        f"{owner}.{attribute}" for owner, attributes in TABLE["attributes"].items() for attribute in attributes
+    }
+    for module in ("dask_kubernetes", "dask_kubernetes.operator", "dask_kubernetes.classic"):
+        public = {f"{module}.{name}" for name in pkgutil.resolve_name(module).__all__}
+        assert public - named == set()
+
+
+def test_settings_take_what_describes_a_cluster() -> None:
+    ours = inspect.signature(Settings.of).parameters
+    process = {"loop", "asynchronous", "quiet", "security", "kwargs"}
+    assert list(ours) == [name for name in inspect.signature(operator.KubeCluster).parameters if name not in process]
+
+
+@pytest.mark.parametrize(
+    ("written", "ours", "problem"),
+    [
+        (["a", {"b": 1}], lambda a, b=1: ..., None),
+        (["a"], lambda a, *, more=1: ..., None),
+        (["a"], lambda a=None: ..., None),
+        (["a", "**kwargs"], lambda a, *, more=1, **kwargs: ..., None),
+        (["a"], lambda b: ..., "a is b"),
+        (["a", "b"], lambda b, a: ..., "a is b"),
+        ([{"a": 1}], lambda a=2: ..., "the default of a=1 is 2"),
+        (["*", {"a": 1}], lambda a=1: ..., "a=1 is a=1"),
+        (["a"], lambda: ..., "a is None"),
+        (["a"], lambda a, *, more: ..., "more is new"),
+        (["a"], lambda a, more: ..., "more is new"),
+        (["a"], lambda a, more=1: ..., "more=1 is new"),
+        (["**kwargs"], lambda: ..., "no "),
+    ],
+)
+def test_differences_are_found(written: Any, ours: Any, problem: str | None) -> None:
+    found = differences(promised(written), list(inspect.signature(ours).parameters.values()))
+    assert bool(found) == bool(problem)
+    assert (problem or "") in "".join(found)
