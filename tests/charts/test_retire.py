@@ -33,9 +33,7 @@ class Dask:
         self._stack, self._folder, self._file = stack, folder, folder / "scheduler.json"
         self._env = {**os.environ, names.HTTP_ROUTES_ENV: repr(list(routes))}
         self._process("scheduler", "--dashboard-address", "127.0.0.1:0", "--port", "0")
-        self.client = stack.enter_context(
-            Client(scheduler_file=str(self._file), set_as_default=False, timeout=60)  # type: ignore[no-untyped-call]
-        )
+        self.client = stack.enter_context(Client(scheduler_file=str(self._file), set_as_default=False, timeout=60))
         self.http = f"127.0.0.1:{json.loads(self._file.read_text())['services']['dashboard']}"
 
     def worker(self, name: str, processes: int = 1) -> subprocess.Popen[bytes]:

@@ -306,7 +306,7 @@ def _wait_for_release() -> None:
 
 def test_the_identity_of_a_real_scheduler() -> None:
     """Two workers: one holds a result and runs a task, the other does nothing."""
-    with a_dask_cluster(workers=2) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with a_dask_cluster(workers=2) as cluster, Client(cluster) as client:
         busy, idle = (worker.address for worker in cluster.workers.values())
         held = client.submit(bytes, 1_000_000, workers=[busy], pure=False)
         held.result()

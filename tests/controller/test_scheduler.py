@@ -75,7 +75,7 @@ def test_the_workers_of_a_scheduler(routes: tuple[str, ...]) -> None:
 
 @BY_EITHER
 def test_a_scheduler_whose_workers_compute_is_answered_for(routes: tuple[str, ...]) -> None:
-    with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:
         futures = client.map(_square_slowly, range(120), pure=False)
         burdens = set()
         for _ in range(20):
@@ -90,7 +90,7 @@ def test_a_scheduler_whose_workers_compute_is_answered_for(routes: tuple[str, ..
 
 @BY_EITHER
 def test_what_a_scheduler_wants_follows_its_work(routes: tuple[str, ...]) -> None:
-    with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:
         assert _ask(cluster, Schedulers.target) == 0
         futures = client.map(_square_slowly, range(1000), pure=False)
         futures[0].result()
@@ -101,7 +101,7 @@ def test_what_a_scheduler_wants_follows_its_work(routes: tuple[str, ...]) -> Non
 @BY_EITHER
 def test_a_busy_scheduler_is_never_idle_and_an_idle_one_says_since_when(routes: tuple[str, ...]) -> None:
     settings = {"routes": routes, "idle_timeout": "1h"}
-    with a_dask_cluster(workers=2, **settings) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call, arg-type]
+    with a_dask_cluster(workers=2, **settings) as cluster, Client(cluster) as client:  # type: ignore[arg-type]
         futures = client.map(_square_slowly, range(40), pure=False)
         futures[0].result()
         for _ in range(30):
@@ -119,7 +119,7 @@ def test_a_busy_scheduler_is_never_idle_and_an_idle_one_says_since_when(routes: 
 
 @BY_EITHER
 def test_retiring_a_worker_moves_what_it_holds(routes: tuple[str, ...]) -> None:
-    with a_dask_cluster(workers=3, routes=routes) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with a_dask_cluster(workers=3, routes=routes) as cluster, Client(cluster) as client:
         leaving = _addresses(cluster)[:2]
         futures = [client.submit(bytes, 10_000 + n, workers=[leaving[n % 2]], pure=False) for n in range(10)]
         client.gather(futures)
@@ -137,7 +137,7 @@ def test_only_those_named_are_retired(routes: tuple[str, ...]) -> None:
 
 @BY_EITHER
 def test_the_last_holder_of_data_is_refused(routes: tuple[str, ...]) -> None:
-    with a_dask_cluster(workers=1, routes=routes) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with a_dask_cluster(workers=1, routes=routes) as cluster, Client(cluster) as client:
         (last,) = _addresses(cluster)
         future = client.submit(bytes, 10_000)
         future.result()

@@ -8,38 +8,44 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.e2e.conftest import Client
-
 # The quickstart and what goes with it. What it prints last is what it saw.
 QUICKSTART = """
-import json, sys
+import json, sys, time
 from dask.distributed import Client
 from dask_kubernetes.operator import KubeCluster
+
+def settled(*groups):
+    # Workers that go hand over their results first, so there may be more for a while.
+    wanted, deadline = [f"my-dask-cluster-{group}" for group in groups], time.monotonic() + 60
+    while (there := sorted(name.rsplit("-worker-")[0] for name in cluster.observed)) != wanted:
+        assert time.monotonic() < deadline, f"not {wanted} but {there}"
+        time.sleep(0.1)
 
 seen = {}
 with KubeCluster(name="my-dask-cluster", namespace=sys.argv[1], image=sys.argv[2], quiet=True) as cluster:
     client = Client(cluster)
     for n in (2, 10, 3):
         cluster.scale(n)
-        cluster.wait_for_workers(min(n, 3), timeout=120)
+        settled(*["default"] * n)
         seen[f"sum with {n}"] = client.submit(sum, range(1000), pure=False).result(timeout=60)
     cluster.adapt(minimum=1, maximum=10)
     seen["adaptive"] = client.submit(sum, range(1001)).result(timeout=60)
     cluster.scale(1)
     cluster.add_worker_group(name="highmem", n_workers=1, resources={"requests": {"memory": "64Mi"}})
-    cluster.wait_for_workers(2, timeout=120)
-    names = set(client.run(lambda dask_worker: dask_worker.name).values())
-    seen["groups"] = sorted(name.rsplit("-worker-")[0] for name in names)
+    settled("default", "highmem")
     cluster.scale(2, worker_group="highmem")
-    cluster.wait_for_workers(3, timeout=120)
-    cluster.delete_worker_group(name="highmem")
+    cluster.wait_for_workers(3, timeout=60)
+    settled("default", "highmem", "highmem")
     seen["logs"] = sorted(name.split("-worker-")[0] for name in cluster.get_logs())
-    seen["scheduler"] = cluster.scheduler_address.rsplit(":")[0]
-    seen["dashboard"] = cluster.dashboard_link.rsplit(":")[0]
+    cluster.delete_worker_group(name="highmem")
+    settled("default")
+    seen["scheduler"] = cluster.scheduler_address.rsplit(":", 1)[0]
+    seen["dashboard"] = cluster.dashboard_link.rsplit(":", 1)[0]
     client.close()
 print(json.dumps(seen))
 """
@@ -76,9 +82,10 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Machine:
-    """This one, outside of Kubernetes."""
+    """This one, outside of Kubernetes. `variables`: of the environment, besides those that are."""
 
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
         """What a program prints. Fails with what it said if it does not end well."""
@@ -96,14 +103,15 @@ class Machine:
         command = [sys.executable, "-u", *warnings, "-c", program, *arguments]
         # Outside of the repository, so that it is the installed package that is tried.
         return subprocess.Popen(
-            command, cwd=self.folder, env=os.environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            cwd=self.folder,
+            env={**os.environ, **self.variables},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
 
 def last_line(printed: str) -> Any:
     return json.loads(printed.splitlines()[-1])
-
-
-def in_pod(client: Client) -> Place:
-    """A Pod, whose Python programs are as those of this machine."""
-    return client

@@ -89,7 +89,7 @@ async def _measure(rounds: int, address: str, port: int, chance: random.Random, 
         async with connected() as (fake, api), _kubelet(fake, address, folder) as kubelet, _operating(fake):
             _declare(fake, address, port)
             await kubelet.has(dict.fromkeys(GROUPS, LARGEST_GROUP))
-            async with Client(address, asynchronous=True, name="results") as client:  # type: ignore[no-untyped-call]
+            async with Client(address, asynchronous=True, name="results") as client:
                 load = asyncio.create_task(_load(client, tally))
                 held = _Held(client)
                 sizes = dict.fromkeys(GROUPS, LARGEST_GROUP)
@@ -149,7 +149,7 @@ class _Held:
 
     async def _digested(self, futures: Sequence[Any]) -> list[str]:
         digests = self._client.map(_digest, futures, pure=False)
-        found: list[str] = await self._client.gather(digests)  # type: ignore[no-untyped-call]
+        found: list[str] = await self._client.gather(digests)
         return found
 
 

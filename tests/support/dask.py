@@ -37,7 +37,7 @@ def a_dask_cluster(
     with (
         TemporaryDirectory() as folder,
         dask.config.set(settings),
-        LocalCluster(  # type: ignore[no-untyped-call]
+        LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=False,
@@ -89,4 +89,4 @@ def client_tls(folder: Path) -> dict[str, Any]:
 def _security(folder: Path) -> Security:
     paths = {"cert": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
     roles = {f"tls_{role}_{kind}": path for role in ("scheduler", "worker", "client") for kind, path in paths.items()}
-    return Security(tls_ca_file=str(folder / "ca.pem"), require_encryption=True, **roles)  # type: ignore[no-untyped-call]
+    return Security(tls_ca_file=str(folder / "ca.pem"), require_encryption=True, **roles)

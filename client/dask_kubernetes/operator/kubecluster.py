@@ -473,7 +473,7 @@ class KubeCluster(Cluster):
                 self._adopt(session)
                 progress.ready(self.name, self.dashboard_link)
         except BaseException:
-            self.status = Status.failed
+            self.status = Status.closed  # there is nothing left to close
             raise
         finally:
             self._ended.set()
@@ -508,12 +508,16 @@ class KubeCluster(Cluster):
             )
         return self._session
 
+    def _scheduler(self) -> Any:
+        self._opened()
+        return self.scheduler_comm
+
     def _startup(self) -> status.Startup:
         known = self._session.snapshot if self._session else status.Snapshot(None)
         return status.startup(known, len(self.scheduler_info["workers"]))
 
     async def _running_workers(self) -> int:
         # The feed says who comes and goes, and not when one that has come is ready.
-        self.scheduler_info = SchedulerInfo(await self.scheduler_comm.identity())
+        self.scheduler_info = SchedulerInfo(await self._scheduler().identity())
         workers = self.scheduler_info["workers"].values()
         return sum(worker.get("status") == Status.running.name for worker in workers)

@@ -27,9 +27,12 @@ _RETRY = 0.1
 
 
 class Session:
-    """Made by `open`, ended by `close`. `made`: whether it has made the DaskCluster, rather than found it."""
+    """Made by `open`, ended by `close`. `made`: whether it has made the DaskCluster, rather than found it.
 
-    def __init__(self, settings: Settings, kubernetes: Kubernetes, listener: Listener, security: Security) -> None:
+    It does not refer to the KubeCluster that has it, which is thus closed when nobody else does.
+    """
+
+    def __init__(self, settings: Settings, kubernetes: Kubernetes, security: Security) -> None:
         namespace = settings.namespace or kubernetes.namespace
         self.cluster = DaskCluster(kubernetes, settings.name, namespace)
         self.made = False
@@ -38,7 +41,6 @@ class Session:
         self.dashboard: Address = ("", 0)
         self.connection_args: dict[str, Any] = {}
         self._settings = settings
-        self._listener = listener
         self._security = security
         self._connection = Connection(
             kubernetes, namespace, self.cluster.scheduler_labels, settings.port_forward_cluster_ip
@@ -52,9 +54,9 @@ class Session:
         Raises DaskKubernetesError.
         """
         kubernetes = await Kubernetes.connect(patience=settings.resource_timeout)
-        session = cls(settings, kubernetes, listener, security)
+        session = cls(settings, kubernetes, security)
         try:
-            await session._open(report)
+            await session._open(listener, report)
         except BaseException:
             await session._abandon()
             raise
@@ -82,7 +84,7 @@ class Session:
 
         return stop
 
-    async def _open(self, report: Report) -> None:
+    async def _open(self, listener: Listener, report: Report) -> None:
         await self._find_or_create()
         self.snapshot = await scheduler_is_up(
             self.cluster, self._settings.resource_timeout, lambda now: report(now, "Waiting for the scheduler")
@@ -92,7 +94,7 @@ class Session:
         self._secure()
         host, port = await self._connection.address(service, COMM)
         self.address = f"{self._protocol}://{host}:{port}"
-        await self._listen()
+        await self._listen(listener)
         local_port = self._settings.scheduler_forward_port or 0
         self.dashboard = await self._connection.address(service, DASHBOARD, local_port)
 
@@ -124,9 +126,9 @@ class Session:
     def _protocol(self) -> str:
         return "tls" if status.uses_tls(self.snapshot.cluster or {}) else "tcp"
 
-    async def _listen(self) -> None:
+    async def _listen(self, listener: Listener) -> None:
         """Connects, for as long as it takes a Service to know its Pods."""
-        feed = WorkerFeed(self._listener, self.address, self.connection_args)
+        feed = WorkerFeed(listener, self.address, self.connection_args)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.resource_timeout
         while True:
