@@ -23,6 +23,8 @@ from tests.support.documents import PAGES, Block, Page
 from tests.support.helm import Helm
 from tests.support.kube import Kube
 
+import dask_kubernetes  # noqa: F401 - its defaults have to be there before one of them is set
+
 _GENERATE = "$ dask kubernetes gen "
 
 
@@ -104,6 +106,8 @@ _GIVEN = {
 
 
 @pytest.mark.timeout(600)
+# A user has the Python of the image.
+@pytest.mark.filterwarnings("ignore:Mismatched versions found")
 # The page on it says so.
 @pytest.mark.filterwarnings("default:.*dask_kubernetes.operator:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=str)
