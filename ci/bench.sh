@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh [create | writes | failover | scale_down] [OPTION...]: one of the measurements in tests/perf, with its options; without
+# bench.sh [create | writes | failover | scale_down | client] [OPTION...]: one of the measurements in tests/perf, with its options; without
 # a name the speed of creation. On fake nodes the controller is a process of this machine, as it is in its Pod but for the container.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -31,9 +31,26 @@ start_controller() {
   done
 }
 
+# compare_clients ARGUMENT...: on a real node, without an operator to begin with
+compare_clients() {
+  local tools
+  started=yes
+  ci/cluster/cluster up bench
+  KUBECONFIG=$(ci/cluster/cluster kubeconfig bench)
+  tools=$(ci/tools/build.sh kubectl helm | tr '\n' ':')
+  OPERATOR_IMAGE=$(ci/images/build.sh controller)
+  DASK_IMAGE=$(ci/images/build.sh dask)
+  NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
+  INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
+  INCUMBENT_CHART=$(ci/incumbent.sh)
+  export KUBECONFIG PATH=$tools$PATH OPERATOR_IMAGE DASK_IMAGE NOTEBOOK_IMAGE INCUMBENT_IMAGE INCUMBENT_CHART
+  ci/cluster/cluster load bench "$OPERATOR_IMAGE" "$DASK_IMAGE" "$NOTEBOOK_IMAGE" "$INCUMBENT_IMAGE"
+  "$venv/bin/python" -m tests.perf.client --python "$(ci/python.sh incumbent)/bin/python" "$@"
+}
+
 what=create
 case ${1:-} in
-  create | writes | failover | scale_down)
+  create | writes | failover | scale_down | client)
     what=$1
     shift
     ;;
@@ -49,5 +66,6 @@ case $what in
     use_cluster
     "$venv/bin/python" -m "tests.perf.$what" "$@"
     ;;
+  client) compare_clients "$@" ;;
   scale_down) "$venv/bin/python" -m tests.perf.scale_down "$@" ;;
 esac

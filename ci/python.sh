@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# python.sh [docs]: prints the folder of a virtual environment with exactly constraints.txt and our packages (editable),
-# or with exactly what builds the documentation, after making it where the cache has none for this Python, this lock and
-# this checkout.
+# python.sh [docs | incumbent]: prints the folder of a virtual environment with exactly constraints.txt and our packages
+# (editable), or with exactly what builds the documentation, or with the Python client that users move here from, after
+# making it where the cache has none for this Python, this lock and this checkout.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -10,7 +10,8 @@ python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null 
 case ${1:-} in
   '') kind=venv lock=$ROOT/constraints.txt packages=("$ROOT/controller" "$ROOT/client") ;;
   docs) kind=docs lock=$ROOT/docs/requirements.txt packages=("$ROOT/client") ;;
-  *) die "there is no environment '$1': without an argument it is the one for development, and 'docs' is the other" ;;
+  incumbent) kind=incumbent-venv lock=$CI/images/incumbent/requirements.txt packages=() ;;
+  *) die "there is no environment '$1': without an argument it is the one for development, 'docs' and 'incumbent' are others" ;;
 esac
 key=$({ python3 -VV; echo "$ROOT"; cat "$lock" "${packages[@]/%//pyproject.toml}"; } | sha256sum | cut -c1-12)
 venv=$CACHE/$kind-$key

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,3 +117,30 @@ class Machine:
 
 def last_line(printed: str) -> Any:
     return json.loads(printed.splitlines()[-1])
+
+
+@contextmanager
+def ended(program: subprocess.Popen[str]) -> Iterator[None]:
+    with program:
+        try:
+            yield
+        finally:
+            program.kill()
+
+
+def say(program: subprocess.Popen[str]) -> None:
+    assert program.stdin
+    program.stdin.write("\n")
+    program.stdin.flush()
+
+
+def line_of(program: subprocess.Popen[str], seconds: float) -> str:
+    """The next line that a program prints. Fails with what it said else if there is none in time."""
+    assert program.stdout
+    assert program.stderr
+    ready, _, _ = select.select([program.stdout], [], [], seconds)
+    line = program.stdout.readline() if ready else ""
+    if not line:
+        program.kill()
+        raise AssertionError(f"nothing was printed within {seconds:.0f} s: {program.stderr.read()}")
+    return line.rstrip()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import select
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.e2e.conftest import Client, Image, client_of
-from tests.e2e.programs import ASYNCHRONOUS, QUICKSTART, Machine, last_line
+from tests.e2e.programs import ASYNCHRONOUS, QUICKSTART, Machine, ended, last_line, line_of, say
 from tests.support.kube import Kube, eventually
 from tests.support.network import Network, network_to
 
@@ -211,30 +209,3 @@ def far_away(kube: Kube, folder: Path) -> Iterator[tuple[Machine, Network]]:
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(config))
         yield Machine(folder, {"KUBECONFIG": str(kubeconfig)}), network
-
-
-@contextmanager
-def ended(program: subprocess.Popen[str]) -> Iterator[None]:
-    with program:
-        try:
-            yield
-        finally:
-            program.kill()
-
-
-def say(program: subprocess.Popen[str]) -> None:
-    assert program.stdin
-    program.stdin.write("\n")
-    program.stdin.flush()
-
-
-def line_of(program: subprocess.Popen[str], seconds: float) -> str:
-    """The next line that a program prints. Fails with what it said else if there is none in time."""
-    assert program.stdout
-    assert program.stderr
-    ready, _, _ = select.select([program.stdout], [], [], seconds)
-    line = program.stdout.readline() if ready else ""
-    if not line:
-        program.kill()
-        raise AssertionError(f"nothing was printed within {seconds:.0f} s: {program.stderr.read()}")
-    return line.rstrip()

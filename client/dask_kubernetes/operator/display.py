@@ -60,6 +60,10 @@ class Progress:
             self._screen.show(startup, note)
             self._last = startup, note
 
+    def done(self, line: str) -> None:
+        """Says what has been waited for, once it is there."""
+        self._ready = Text(line)
+
     def ready(self, name: str, dashboard_link: str) -> None:
         """Says, when all is done, that a cluster can be used."""
         link = Text(dashboard_link, Style(link=dashboard_link))

@@ -355,7 +355,7 @@ class KubeCluster(Cluster):
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | None = None) -> None:
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
+        deadline, waited = None if timeout is None else loop.time() + timeout, False
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
             while (running := await self._running_workers()) < n_workers:
                 snapshot = await self._opened().look()
@@ -363,7 +363,10 @@ class KubeCluster(Cluster):
                 if deadline is not None and loop.time() > deadline:
                     problem = status.workers_problem(snapshot)
                     raise WorkersNotReadyError(running, n_workers, timeout or 0, problem.message if problem else "")
+                waited = True
                 await asyncio.sleep(POLL)
+            if waited:
+                progress.done(f"Cluster {self.name} has {running} workers")
 
     def close(self, timeout: float = 3600) -> Any:  # type: ignore[override]
         """Lets go of the cluster, and deletes it if ``shutdown_on_close`` says so.
