@@ -357,6 +357,13 @@ def test_a_quota_that_is_full(user: User) -> None:
     user.refused(SchedulerStartupError, "exceeded quota: none", "pods=0")
 
 
+def test_workers_for_whom_a_quota_has_no_room(user: User) -> None:
+    user.kube.run("create", "quota", "small", "--hard=pods=2")
+    with user.cluster(n_workers=3) as cluster:
+        few = partial(cluster.wait_for_workers, 3, timeout=2 * SHORT)
+        says(WorkersNotReadyError, "1 of 3 workers", "exceeded quota: small", "raise the quota", of=few)
+
+
 def test_a_secret_that_is_not_there(user: User) -> None:
     env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "no-such-secret", "key": "token"}}}]
     user.refused(SchedulerStartupError, 'secret "no-such-secret" not found', env=env)
