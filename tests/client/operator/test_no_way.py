@@ -1,4 +1,4 @@
-"""What a session says when there is a cluster and no way to it."""
+"""What is said when there is a cluster, and no way to it or to Kubernetes."""
 
 from __future__ import annotations
 
