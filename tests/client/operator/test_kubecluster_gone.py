@@ -1,4 +1,4 @@
-"""A KubeCluster and its session: what is left of it, and what is said once it is closed."""
+"""What is left of a KubeCluster that was never opened, is closed, or whose cluster is gone, and what it says."""
 
 from __future__ import annotations
 
