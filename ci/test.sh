@@ -14,7 +14,7 @@ UPGRADE="test-upgrade"
 PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
 # Tests of tests/e2e that are tiers of their own
-OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_upgrade.py)
+OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name
@@ -145,7 +145,7 @@ tier_monitoring() {
   pytest_at "monitoring, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_monitoring.py
 }
 
-# A cluster of its own: it begins with another operator, and with that one's CRDs.
+# A cluster of its own: it begins without an operator and CRDs, then come another operator and that one's.
 tier_migration() {
   use_cluster $MIGRATION "$KUBERNETES_VERSION"
   use_images $MIGRATION
@@ -153,7 +153,7 @@ tier_migration() {
   INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
   ci/cluster/cluster load $MIGRATION "$INCUMBENT_IMAGE"
   export INCUMBENT_CHART INCUMBENT_IMAGE
-  pytest_at "migration, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_migration.py
+  pytest_at "migration, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_no_operator.py tests/e2e/test_migration.py
 }
 
 # A cluster of its own: it begins with the version before this one, and with that one's CRDs.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from dask_kubernetes.exceptions import NotPermittedError, SchedulerUnreachableError
+from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError, SchedulerUnreachableError
 from dask_kubernetes.operator.forward import HOST, Forward
 from dask_kubernetes.operator.kubernetes import NODE, Kubernetes
 
@@ -84,6 +84,11 @@ class Connection:
         local_port = await forward.start(local_port)
         self._forwards.append(forward)
         return HOST, local_port
+
+    @property
+    def failure(self) -> DaskKubernetesError | None:
+        """Why connections through the Kubernetes API server have failed, if any has."""
+        return next((forward.failure for forward in self._forwards if forward.failure), None)
 
     async def close(self) -> None:
         for forward in self._forwards:

@@ -81,7 +81,9 @@ class DaskCluster:
             self._autoscalers(),
         )
         default = self._autoscaler_of(autoscalers, DEFAULT_GROUP)
-        return Snapshot(cluster, tuple(groups), service, tuple(pods), default)
+        # A Service of its name may be anybody's.
+        own = service if service and self._owns(service) else None
+        return Snapshot(cluster, tuple(groups), own, tuple(pods), default)
 
     async def groups(self) -> list[dict[str, Any]]:
         """The worker groups. Those of other tools carry no label, so all of the namespace are asked for."""
@@ -127,8 +129,10 @@ class DaskCluster:
             raise await self._no_such_group(worker_group)
 
     async def logs(self) -> dict[str, str]:
-        """The log of each Pod. Raises NotPermittedError."""
+        """The log of each Pod. Raises NotPermittedError, and ClusterNotFoundError once there is none of it."""
         pods = await self.kubernetes.list(POD, self.namespace, {CLUSTER_NAME: self.name})
+        if not pods:
+            await self.read()
         texts = await asyncio.gather(*(self.log(pod) for pod in pods))
         return {pod["metadata"]["name"]: text for pod, text in zip(pods, texts, strict=True)}
 
@@ -164,6 +168,9 @@ class DaskCluster:
     def group_name(self, worker_group: str) -> str:
         """The name of the DaskWorkerGroup."""
         return f"{self.name}-{worker_group}"
+
+    def _owns(self, about: Json) -> bool:
+        return any(owner["uid"] == self.uid for owner in about["metadata"].get("ownerReferences") or [])
 
     async def _autoscalers(self) -> list[dict[str, Any]]:
         autoscalers = await self.kubernetes.list(AUTOSCALER, self.namespace)

@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from dask_kubernetes.operator.status import NOT_TAKEN_UP, NOT_THERE, Mood, Row, Startup
+from dask_kubernetes.operator.status import NOT_FOLLOWED, NOT_TAKEN_UP, NOT_THERE, Mood, Row, Startup
 
 _STYLES: dict[Mood, str] = {"good": "green", "waiting": "yellow", "bad": "red", "none": "dim"}
 _COLOURS: dict[Mood, str] = {"good": "#2e7d32", "waiting": "#b26a00", "bad": "#c62828", "none": "#9d9d9d"}
@@ -188,8 +188,9 @@ def _lines(startup: Startup, note: str) -> Iterator[tuple[str, str]]:
 
 
 def _problem(startup: Startup) -> str:
-    # That an operator has not answered is so with every cluster at first, and its row says it.
-    return startup.problem.message if startup.problem and startup.problem.reason != NOT_TAKEN_UP else ""
+    # That an operator has not answered is so at first each time, and the rows say it.
+    unanswered = startup.problem and startup.problem.reason in (NOT_FOLLOWED, NOT_TAKEN_UP)
+    return startup.problem.message if startup.problem and not unanswered else ""
 
 
 def _spinner(note: str) -> Spinner:

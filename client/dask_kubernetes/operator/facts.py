@@ -113,6 +113,12 @@ def condition(about: Json, type_: str) -> Json:
     return next((each for each in conditions if each.get("type") == type_), {})
 
 
+def lags(about: Json) -> bool:
+    """Whether its operator has yet to see how it was changed; one that notes nothing of that is taken at its word."""
+    observed = integer(mapping(about.get("status")).get("observedGeneration"))
+    return 0 < observed < integer(_meta(about).get("generation"))
+
+
 def deleting(about: Json) -> bool:
     return bool(_meta(about).get("deletionTimestamp"))
 

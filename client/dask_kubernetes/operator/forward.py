@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -35,13 +36,18 @@ class Forward:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[Any]] = set()
         self._target: tuple[str, int] | None = None
+        self.failure: DaskKubernetesError | None = None
+        """Why the last connection that has failed did."""
 
     async def start(self, local_port: int = 0) -> int:
         """The port of this machine; with 0 one that is free. Raises ValidationError if it is not."""
         try:
             self._server = await asyncio.start_server(self._accept, HOST, local_port)
         except OSError as error:
-            message = f"port {local_port} of this machine cannot be used ({error.strerror}): name another, or none"
+            message = (
+                f"port {local_port} of this machine cannot be used ({os.strerror(error.errno or 0)}): give another as "
+                "scheduler_forward_port, or leave it out"
+            )
             raise ValidationError(message) from error
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -61,7 +67,8 @@ class Forward:
         try:
             await self._join(reader, writer)
         except (DaskKubernetesError, OSError) as error:
-            # Whoever has connected sees his connection end, and says so or tries again.
+            # Whoever has connected sees only his connection end, and says so or tries again.
+            self.failure = error if isinstance(error, DaskKubernetesError) else self.failure
             logger.debug("a connection with port %s of the scheduler ended: %s", self._port, error)
         finally:
             writer.close()
@@ -73,7 +80,7 @@ class Forward:
         except _NotOpenedError as error:
             self._target = None
             if not known:
-                raise SchedulerUnreachableError(str(error)) from error
+                raise error.why from error
             await self._through(*await self._running_pod(), reader, writer)
 
     async def _through(self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +93,7 @@ class Forward:
             self._target = None
             if opened:
                 raise
-            raise _NotOpenedError(str(error)) from error
+            raise _NotOpenedError(error) from error
 
     async def _running_pod(self) -> tuple[str, int]:
         """Its name, and the number of the port."""
@@ -101,7 +108,11 @@ class Forward:
 
 
 class _NotOpenedError(DaskKubernetesError):
-    """Nothing has been sent yet, so that another Pod can be tried."""
+    """Nothing has been sent yet, so that another Pod can be tried. `why`: what it is to be for others."""
+
+    def __init__(self, why: DaskKubernetesError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 async def _first_of(*directions: Any) -> None:

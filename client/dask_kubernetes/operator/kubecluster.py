@@ -25,6 +25,7 @@ from dask_kubernetes.operator.startup import POLL
 
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
+_ANSWERS_WITHIN = 5.0
 
 
 class KubeCluster(Cluster):
@@ -208,7 +209,7 @@ class KubeCluster(Cluster):
         >>> cluster.scale(10)  # doctest: +SKIP
         >>> cluster.scale(7, worker_group="highmem")  # doctest: +SKIP
         """
-        spec.validate_count("n", n, spec.MOST_WORKERS)
+        spec.validate_count("n", n, spec.MOST_WORKERS, optional=False)
         return self.sync(self._scale, n, worker_group)
 
     async def _scale(self, n: int, worker_group: str) -> None:
@@ -361,7 +362,7 @@ class KubeCluster(Cluster):
                 snapshot = await self._opened().look()
                 progress.update(self._startup(), f"{running} of {n_workers} workers run")
                 if deadline is not None and loop.time() > deadline:
-                    problem = status.workers_problem(snapshot)
+                    problem = status.startup(snapshot, running).problem
                     raise WorkersNotReadyError(running, n_workers, timeout or 0, problem.message if problem else "")
                 waited = True
                 await asyncio.sleep(POLL)
@@ -378,7 +379,17 @@ class KubeCluster(Cluster):
         """
         if self.status == Status.closed:
             return NoOpAwaitable() if self.asynchronous else None
-        return self.sync(self._close, timeout=timeout)
+        try:
+            return self.sync(self._close, timeout=timeout)
+        finally:
+            if not self.asynchronous:
+                self._loop_runner.stop()
+
+    def sync(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Dask's clusters do, but for one that is closed: its event loop has ended, or another's would do it."""
+        if self.status == Status.closed and not self.asynchronous:
+            raise self._not_open()
+        return super().sync(func, *args, **kwargs)
 
     async def _close(self, timeout: float = 3600) -> None:
         if self.status == Status.closed:
@@ -466,6 +477,7 @@ class KubeCluster(Cluster):
         except BaseException:
             # After Ctrl-C the event loop has yet to delete what was made.
             self._ended.wait(_CLEANUP)
+            self._loop_runner.stop()
             raise
 
     async def _start(self) -> None:
@@ -476,7 +488,8 @@ class KubeCluster(Cluster):
                 self._adopt(session)
                 progress.ready(self.name, self.dashboard_link)
         except BaseException:
-            self.status = Status.closed  # there is nothing left to close
+            # Nothing is open that Dask would have to warn of.
+            self.status = Status.closed
             raise
         finally:
             self._ended.set()
@@ -506,14 +519,17 @@ class KubeCluster(Cluster):
 
     def _opened(self) -> Session:
         if self._session is None or self.status != Status.running:
-            raise ClusterNotFoundError(
-                f"the KubeCluster {self.name} is {self.status.name}: make another, or open it by from_name"
-            )
+            raise self._not_open()
         return self._session
 
     def _scheduler(self) -> Any:
         self._opened()
         return self.scheduler_comm
+
+    def _not_open(self) -> ClusterNotFoundError:
+        return ClusterNotFoundError(
+            f"the KubeCluster {self.name} is {self.status.name}: make another, or open it by from_name"
+        )
 
     def _startup(self) -> status.Startup:
         known = self._session.snapshot if self._session else status.Snapshot(None)
@@ -521,6 +537,12 @@ class KubeCluster(Cluster):
 
     async def _running_workers(self) -> int:
         # The feed says who comes and goes, and not when one that has come is ready.
-        self.scheduler_info = SchedulerInfo(await self._scheduler().identity())
+        scheduler = self._scheduler()
+        try:
+            async with asyncio.timeout(_ANSWERS_WITHIN):
+                self.scheduler_info = SchedulerInfo(await scheduler.identity())
+        except OSError:
+            # It may be replaced just now. That its cluster is gone Kubernetes says.
+            return 0
         workers = self.scheduler_info["workers"].values()
         return sum(worker.get("status") == Status.running.name for worker in workers)

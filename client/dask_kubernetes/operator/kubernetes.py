@@ -33,6 +33,7 @@ Object = dict[str, Any]
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 REQUEST_TIMEOUT = 30.0
+_SHORTEST_TIMEOUT = 5.0
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 _PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -90,9 +91,9 @@ class Access:
         """What every request has, in httpx' terms."""
         return {"sni_hostname": self.server_name} if self.server_name else {}
 
-    def session(self) -> httpx.AsyncClient:
+    def session(self, timeout: float) -> httpx.AsyncClient:
         # A forwarded port holds a connection for as long as it is used, and there can be any number of them.
-        return httpx.AsyncClient(**self._options, timeout=REQUEST_TIMEOUT, limits=httpx.Limits(max_connections=None))
+        return httpx.AsyncClient(**self._options, timeout=timeout, limits=httpx.Limits(max_connections=None))
 
     def blocking_session(self, timeout: float) -> httpx.Client:
         return httpx.Client(**self._options, timeout=timeout)
@@ -105,11 +106,11 @@ class Access:
 
 @dataclass(frozen=True)
 class _Attempt:
-    last: bool
+    deadline: float
 
     def failed(self, error: KubernetesUnreachableError) -> None:
-        """Raises it if there is no further attempt."""
-        if self.last:
+        """Raises it if there is no time for a further attempt."""
+        if asyncio.get_running_loop().time() >= self.deadline:
             raise error
 
 
@@ -122,7 +123,9 @@ class Kubernetes:
     def __init__(self, api: Api, namespace: str, access: Access, patience: float) -> None:
         self._api = api
         self._access = access
-        self._session = access.session()
+        # Of a server that never answers nobody is to learn later than they are patient.
+        self._timeout = min(REQUEST_TIMEOUT, max(patience, _SHORTEST_TIMEOUT)) if patience else REQUEST_TIMEOUT
+        self._session = access.session(self._timeout)
         self._renewal = asyncio.Lock()
         self.namespace = namespace
         self.patience = patience
@@ -244,7 +247,7 @@ class Kubernetes:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.patience, _PAUSE
         while True:
-            yield _Attempt(last=loop.time() + pause > deadline)
+            yield _Attempt(deadline)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -272,7 +275,7 @@ class Kubernetes:
                 return
             self._access = await Access.of(self._api)
             # The session before stays open for as long as something goes through it.
-            self._session = self._access.session()
+            self._session = self._access.session(self._timeout)
 
 
 _REFUSED_CREDENTIALS = (

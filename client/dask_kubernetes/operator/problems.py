@@ -15,6 +15,8 @@ NOT_TAKEN_UP = "NotTakenUp"
 """The reason of the problem that no operator has answered; so it is with every cluster in its first moments."""
 CRASHED = "CrashLoopBackOff"
 DELETED = "Deleted"
+NOT_FOLLOWED = "NotFollowed"
+"""The reason of the problem that the operator has not done what was asked for last; so it is for a moment each time."""
 UNSCHEDULABLE = "Unschedulable"
 
 _PULL = "ImagePullBackOff"
@@ -94,8 +96,11 @@ def workers_problem(snapshot: Snapshot) -> Problem | None:
     if problem := next(filter(None, of_groups), None):
         return problem
     # With a scheduler that is well, it can only be about the workers.
-    about_workers = short and facts.scheduler_ready(snapshot)
-    return _degraded(facts.mapping(snapshot.cluster), "DaskCluster") if about_workers else None
+    if not short or not facts.scheduler_ready(snapshot):
+        return None
+    if problem := _degraded(facts.mapping(snapshot.cluster), "DaskCluster"):
+        return problem
+    return next((_not_followed(group) for group in short if facts.lags(group)), None)
 
 
 def pod_problem(pod: Json) -> Problem | None:
@@ -174,6 +179,12 @@ def _degraded(about: Json, kind: str) -> Problem | None:
 def _not_taken_up(cluster: Json) -> Problem:
     advice = "see that it runs, and that it watches this namespace"
     return Problem(NOT_TAKEN_UP, f"No operator has taken up DaskCluster {facts.name(cluster)}: {advice}.")
+
+
+def _not_followed(group: Json) -> Problem:
+    advice = "see that it runs, and that it watches this namespace"
+    message = f"The operator has not acted on the last change of DaskWorkerGroup {facts.name(group)}: {advice}."
+    return Problem(NOT_FOLLOWED, message)
 
 
 def _taken_up(snapshot: Snapshot) -> bool:

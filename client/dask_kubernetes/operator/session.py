@@ -10,7 +10,12 @@ from typing import Any
 
 from distributed import Security
 
-from dask_kubernetes.exceptions import DaskKubernetesError, SchedulerUnreachableError, ValidationError
+from dask_kubernetes.exceptions import (
+    DaskKubernetesError,
+    NotPermittedError,
+    SchedulerUnreachableError,
+    ValidationError,
+)
 from dask_kubernetes.operator import status
 from dask_kubernetes.operator.connect import COMM, DASHBOARD, Address, Connection
 from dask_kubernetes.operator.daskcluster import DaskCluster
@@ -135,18 +140,20 @@ class Session:
             try:
                 await feed.start(timeout=max(deadline - loop.time(), _RETRY))
             except OSError as error:
+                failure = self._connection.failure
+                if isinstance(failure, NotPermittedError):
+                    raise failure from error
                 if loop.time() > deadline:
-                    raise self._unreachable(error) from error
+                    raise self._unreachable(failure or error) from error
                 await asyncio.sleep(_RETRY)
             else:
                 self._feed = feed
                 return
 
-    def _unreachable(self, error: OSError) -> SchedulerUnreachableError:
+    def _unreachable(self, why: Exception) -> SchedulerUnreachableError:
         return SchedulerUnreachableError(
-            f"the scheduler of {self.cluster.name} runs and does not answer at {self.address} ({error}): where that "
-            "leads through the Kubernetes API server, it takes the permission to get and create pods/portforward; "
-            "elsewhere look at network policies"
+            f"the scheduler of {self.cluster.name} runs and does not answer at {self.address} ({why}): look at its "
+            "log, and at network policies"
         )
 
     async def _abandon(self) -> None:

@@ -287,9 +287,9 @@ def validate_cluster_name(name: str) -> None:
     )
 
 
-def validate_count(what: str, number: object, most: int = sys.maxsize) -> None:
-    """Raise a ValidationError if something is neither None nor a number of workers."""
-    if number is None:
+def validate_count(what: str, number: object, most: int = sys.maxsize, *, optional: bool = True) -> None:
+    """Raise a ValidationError if something is no number of workers, nor None where it is `optional`."""
+    if number is None and optional:
         return
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValidationError(f"{what} is {number!r}: it must be a whole number of workers, 0 or more.")

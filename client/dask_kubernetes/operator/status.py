@@ -15,6 +15,7 @@ from dask_kubernetes.operator.facts import Json, Snapshot, scheduler_ready
 from dask_kubernetes.operator.problems import (
     CRASHED,
     DELETED,
+    NOT_FOLLOWED,
     NOT_TAKEN_UP,
     UNSCHEDULABLE,
     Problem,
@@ -26,6 +27,7 @@ from dask_kubernetes.operator.problems import (
 __all__ = [
     "CRASHED",
     "DELETED",
+    "NOT_FOLLOWED",
     "NOT_TAKEN_UP",
     "NOT_THERE",
     "Json",

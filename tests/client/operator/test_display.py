@@ -10,7 +10,7 @@ from distributed.deploy.cluster import Cluster
 from rich.console import Console
 
 from dask_kubernetes.operator.display import Progress, html, panel
-from dask_kubernetes.operator.status import NOT_TAKEN_UP, Problem, Row, Startup
+from dask_kubernetes.operator.status import NOT_FOLLOWED, NOT_TAKEN_UP, Problem, Row, Startup
 
 NOTHING = Startup((Row("DaskCluster", "-", "none"), Row("Scheduler Pod", "-", "none")), False, None)
 STARTING = Startup((Row("DaskCluster", "Pending", "waiting"), Row("Scheduler Pod", "-", "none")), False, None)
@@ -111,6 +111,7 @@ def test_the_spinner_turns_by_one_clock() -> None:
 def test_that_no_operator_has_answered_yet_is_no_news() -> None:
     assert "No operator" not in as_text(panel(UNANSWERED, "Creating cluster mine", ""))
     assert "No operator" not in html(UNANSWERED)
+    assert "not acted" not in html(Startup(RUNNING.rows, True, Problem(NOT_FOLLOWED, "It has not acted.")))
 
 
 def test_a_terminal_is_left_with_one_line_when_the_cluster_is_ready() -> None:

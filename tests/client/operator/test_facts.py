@@ -42,3 +42,10 @@ def test_the_words_by_which_a_scheduler_is_started() -> None:
 def test_nothing_is_known_of_nothing() -> None:
     assert facts.scheduler_pod(Snapshot(None)) is None
     assert facts.name(None) == ""
+
+
+def test_an_object_lags_whose_operator_has_seen_an_older_one() -> None:
+    def changed(observed: object) -> bool:
+        return facts.lags({"metadata": {"generation": 3}, "status": {"observedGeneration": observed}})
+
+    assert [changed(each) for each in (2, 3, None, "2")] == [True, False, False, False]

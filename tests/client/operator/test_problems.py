@@ -288,3 +288,29 @@ def test_what_a_group_does_not_say_its_cluster_says() -> None:
     assert found
     assert found.message == "DaskCluster mine (Forbidden): group mine-default: exceeded quota: pods."
     assert workers_problem(seen(cluster=cluster)) is None
+
+
+def a_changed_group(observed: int | None, **others: Any) -> dict[str, Any]:
+    group = a_group(**others)
+    group["metadata"]["generation"] = 2
+    return group | {"status": group["status"] | {"observedGeneration": observed}}
+
+
+def test_a_change_that_the_operator_has_not_acted_on() -> None:
+    found = workers_problem(seen(a_scheduler(), groups=(a_changed_group(1),)))
+    assert found
+    assert (found.reason, found.fatal) == ("NotFollowed", False)
+    assert "not acted on the last change of DaskWorkerGroup mine-default: see that it runs" in found.message
+
+
+def test_what_the_operator_has_acted_on_or_says_nothing_of_is_no_problem() -> None:
+    assert workers_problem(seen(a_scheduler(), groups=(a_changed_group(2),))) is None
+    assert workers_problem(seen(a_scheduler(), groups=(a_changed_group(None),))) is None
+    assert workers_problem(seen(a_scheduler(), groups=(a_changed_group(1, replicas=0),))) is None
+
+
+def test_what_the_operator_says_comes_before_that_it_has_not_acted() -> None:
+    group = a_changed_group(1, degraded=("Forbidden", "exceeded quota: pods"))
+    found = workers_problem(seen(a_scheduler(), groups=(group,)))
+    assert found
+    assert found.reason == "Forbidden"

@@ -22,6 +22,7 @@ from dask_kubernetes.operator.spec import (
     make_worker_group,
     make_worker_spec,
     validate_cluster_name,
+    validate_count,
 )
 from dask_operator import names
 
@@ -341,3 +342,9 @@ def test_an_additional_group_of_its_own() -> None:
 def test_an_additional_group_that_cannot_be() -> None:
     with pytest.raises(ValidationError, match="n_workers is -1"):
         spec.make_additional_group(make_cluster_spec("c"), "x", -1)
+
+
+def test_a_number_that_has_to_be_given() -> None:
+    validate_count("n", None)
+    with pytest.raises(ValidationError, match="n is None"):
+        validate_count("n", None, optional=False)

@@ -1,0 +1,21 @@
+"""What `KubeCluster` says where the operator has never been installed: on a cluster without its CRDs."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.kube import Kube
+
+from dask_kubernetes.exceptions import OperatorNotInstalledError
+from dask_kubernetes.operator import CreateMode, KubeCluster
+
+
+@pytest.fixture(autouse=True)
+def operator() -> None:
+    """In the place of the one that installs it."""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("mode", CreateMode)
+def test_an_operator_that_is_not_installed(kube: Kube, mode: CreateMode) -> None:
+    with pytest.raises(OperatorNotInstalledError, match=r"does not know DaskClusters: .*`helm install dask-operator"):
+        KubeCluster(name="mine", namespace=kube.namespace, create_mode=mode, resource_timeout=6, quiet=True)
