@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from dask_kubernetes.exceptions import (
     NamespaceNotFoundError,
     NotPermittedError,
     OperatorNotInstalledError,
+    SchedulerUnreachableError,
     SpecRefusedError,
 )
 
@@ -73,17 +75,23 @@ class Access:
     ssl: SSLContext | bool
     proxy: str | None
     server_name: str | None
+    namespace: str
 
     @classmethod
-    async def of(cls, api: Api) -> Access:
-        """Read anew. Raises CredentialsError."""
+    async def read(cls) -> Access:
+        """By the kubeconfig, or else by the service account of this Pod. Raises CredentialsError."""
+        # kr8s says who we are, and the requests are our own: kr8s closes the connection that all requests share when
+        # one of them is refused, and with it all that goes through forwarded ports.
+        api = Api(kubeconfig=_kubeconfig(), bypass_factory=True)
         auth = api.auth
         try:
             await auth.reauthenticate()
             context = await auth.ssl_context()
-            return cls(auth.server, auth.token, context, auth.proxy, auth.tls_server_name)
+            return cls(auth.server, auth.token, context, auth.proxy, auth.tls_server_name, _namespace(api))
         except Exception as error:  # kubeconfigs and credential plugins fail in any way
             raise _no_credentials(error) from error
+        finally:
+            _remove_copies(api)
 
     @property
     def extensions(self) -> dict[str, str]:
@@ -94,8 +102,13 @@ class Access:
         # A forwarded port holds a connection for as long as it is used, and there can be any number of them.
         return httpx.AsyncClient(**self._options, timeout=REQUEST_TIMEOUT, limits=httpx.Limits(max_connections=None))
 
-    def blocking_session(self, timeout: float) -> httpx.Client:
-        return httpx.Client(**self._options, timeout=timeout)
+    def blocking_request(self, method: str, path: str, body: Json, timeout: float) -> httpx.Response:
+        """Raises KubernetesUnreachableError."""
+        with httpx.Client(**self._options, timeout=timeout) as session:
+            try:
+                return session.request(method, path, json=body, extensions=self.extensions)
+            except httpx.TransportError as error:
+                raise KubernetesUnreachableError(_unreachable(self.server, error)) from error
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -119,12 +132,13 @@ class Kubernetes:
     `patience`: for how many seconds an API server that does not answer is asked again.
     """
 
-    def __init__(self, api: Api, namespace: str, access: Access, patience: float) -> None:
-        self._api = api
+    def __init__(self, access: Access, patience: float) -> None:
         self._access = access
         self._session = access.session()
+        # Something may still go through those of credentials that have expired.
+        self._former_sessions: list[httpx.AsyncClient] = []
         self._renewal = asyncio.Lock()
-        self.namespace = namespace
+        self.namespace = access.namespace
         self.patience = patience
 
     @classmethod
@@ -133,11 +147,7 @@ class Kubernetes:
 
         Raises CredentialsError.
         """
-        # kr8s says who we are, and the requests are our own: kr8s closes the connection that all requests share when
-        # one of them is refused, and with it all that goes through forwarded ports.
-        api = Api(bypass_factory=True)
-        access = await Access.of(api)
-        return cls(api, _namespace(api), access, patience)
+        return cls(await Access.read(), patience)
 
     @property
     def server(self) -> str:
@@ -157,17 +167,16 @@ class Kubernetes:
 
     async def create(self, kind: Kind, manifest: Json, namespace: str) -> Object:
         """The object as it was made. Raises AlreadyExistsError."""
-        unsure = False
+        # An attempt that was not answered may have made it all the same. By this it is known from somebody else's.
+        author = {"fieldManager": f"dask-kubernetes-{uuid.uuid4().hex}"}
         async for attempt in self._attempts():
             try:
-                response = await self._once("POST", kind.path(namespace), json=manifest)
+                response = await self._once("POST", kind.path(namespace), json=manifest, params=author)
             except KubernetesUnreachableError as error:
-                # It may have been made all the same.
-                unsure = True
                 attempt.failed(error)
             except AlreadyExistsError:
-                found = await self.get(kind, manifest["metadata"]["name"], namespace) if unsure else None
-                if found is None:
+                found = await self.get(kind, manifest["metadata"]["name"], namespace)
+                if found is None or not _is_by(author["fieldManager"], found):
                     raise
                 return found
             else:
@@ -209,26 +218,47 @@ class Kubernetes:
         Raises DaskKubernetesError if it cannot be made, or ends.
         """
         path = f"{POD.path(namespace, pod)}/portforward?ports={port}"
+        access, session, failure = self._access, self._session, None
         try:
             websocket: AsyncWebSocketSession
-            async with aconnect_ws(path, self._session, extensions=self._access.extensions) as websocket:
-                yield websocket
-        except WebSocketUpgradeError:
-            # The answer has been thrown away; without an upgrade it is given again, in words.
-            await self._once("GET", path)
+            async with aconnect_ws(path, session, extensions=access.extensions) as websocket:
+                try:
+                    yield websocket
+                except (DaskKubernetesError, OSError) as error:
+                    failure = error  # it would leave this block as a group of one
+        except WebSocketUpgradeError as error:
+            raise await self._no_port(path, access, error) from error
         except (HTTPXWSException, httpx.TransportError, ExceptionGroup) as error:
-            raise KubernetesUnreachableError(_unreachable(self.server, error)) from error
+            raise KubernetesUnreachableError(_unreachable(self.server, _cause(error))) from error
+        if failure:
+            raise failure
+
+    async def _no_port(self, path: str, access: Access, error: WebSocketUpgradeError) -> DaskKubernetesError:
+        if error.response.status_code == httpx.codes.UNAUTHORIZED:
+            await self._renew(access)
+        # The answer has been thrown away; without an upgrade it is given again, in words.
+        try:
+            await self._once("GET", path)
+        except DaskKubernetesError as reason:
+            return reason
+        return SchedulerUnreachableError("its Pod is no longer there")
 
     def delete_now(self, kind: Kind, name: str, namespace: str, uid: str | None, timeout: float) -> None:
-        """Deletes an object without an event loop, as an interpreter that ends has none.
+        """Deletes an object if it is there, without an event loop, as an interpreter that ends has none.
 
-        Raises httpx.HTTPError.
+        Raises DaskKubernetesError.
         """
-        with self._access.blocking_session(timeout) as session:
-            session.request("DELETE", kind.path(namespace, name), json=_delete_options(uid))
+        path, options = kind.path(namespace, name), _delete_options(uid)
+        response = self._access.blocking_request("DELETE", path, options, timeout)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            response = asyncio.run(Access.read()).blocking_request("DELETE", path, options, timeout)
+        if response.is_success or response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
+            return
+        raise _error(response, self.server)
 
     async def close(self) -> None:
-        await self._session.aclose()
+        for session in (self._session, *self._former_sessions):
+            await session.aclose()
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response | None:
         """An answer, None if there is no such object. For what can be sent twice."""
@@ -249,9 +279,10 @@ class Kubernetes:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _once(self, method: str, path: str, **options: Any) -> httpx.Response | None:
+        access = self._access
         response = await self._send(method, path, **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            await self._renew(self._access)
+            await self._renew(access)
             response = await self._send(method, path, **options)
         if response.is_success:
             return response
@@ -270,8 +301,8 @@ class Kubernetes:
         async with self._renewal:
             if refused is not self._access:
                 return
-            self._access = await Access.of(self._api)
-            # The session before stays open for as long as something goes through it.
+            self._access = await Access.read()
+            self._former_sessions.append(self._session)
             self._session = self._access.session()
 
 
@@ -290,6 +321,17 @@ def _delete_options(uid: str | None) -> Object:
     return options | {"preconditions": {"uid": uid}} if uid else options
 
 
+def _is_by(author: str, made: Json) -> bool:
+    return any(writer.get("manager") == author for writer in made["metadata"].get("managedFields") or [])
+
+
+def _cause(error: Exception) -> Exception:
+    """What is in a group of errors."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def _namespace(api: Api) -> str:
     """That of the context of the kubeconfig, or of this Pod."""
     if not api.auth.active_context and SERVICE_ACCOUNT_NAMESPACE.exists():
@@ -297,10 +339,25 @@ def _namespace(api: Api) -> str:
     return str(api.auth.namespace)
 
 
+def _remove_copies(api: Api) -> None:
+    """The files to which kr8s has written the keys and certificates that a kubeconfig embeds."""
+    auth = api.auth
+    for file, embedded in (
+        (auth.client_key_file, "client-key-data" in auth._user),
+        (auth.client_cert_file, "client-certificate-data" in auth._user),
+        (auth.server_ca_file, "certificate-authority-data" in auth._cluster),
+    ):
+        if file and embedded:
+            Path(file).unlink(missing_ok=True)
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
+
+
 def _no_credentials(error: Exception) -> CredentialsError:
-    kubeconfig = os.environ.get("KUBECONFIG") or "~/.kube/config"
     return CredentialsError(
-        f"there is no way to Kubernetes: this is no Pod with a service account, and the kubeconfig {kubeconfig} "
+        f"there is no way to Kubernetes: this is no Pod with a service account, and the kubeconfig {_kubeconfig()} "
         f"cannot be used ({error}); `kubectl config get-contexts` shows what there is, "
         "and the variable KUBECONFIG names another file"
     )
