@@ -123,6 +123,7 @@ class FakeApi:
         """By the name of a Pod; of the run before by the name and a "/"."""
         self.ports: dict[tuple[str, int], int] = {}
         """Where the port of a Pod is to be found on this machine."""
+        self.open_ports: list[web.Request] = []
         self._version = 100
         self._uids = 0
         self._objects: dict[str, dict[tuple[str, str], Raw]] = {plural: {} for plural in _KINDS}
@@ -204,6 +205,12 @@ class FakeApi:
             if stream.request.transport:
                 stream.request.transport.abort()
 
+    def cut_ports(self) -> None:
+        """Breaks the connections that lead to ports of Pods."""
+        for request in self.open_ports:
+            if request.transport:
+                request.transport.abort()
+
     def silence_watches(self, resource: Resource) -> None:
         """Lets the watches of a resource stay open and say nothing more."""
         for stream in self._of(resource):
@@ -273,7 +280,11 @@ class FakeApi:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return _refusal(400, "BadRequest", "Upgrade request required")
         port = int(seen.query["ports"])
-        return await joined(request, port, self.ports.get((seen.name, port)))
+        self.open_ports.append(request)
+        try:
+            return await joined(request, port, self.ports.get((seen.name, port)))
+        finally:
+            self.open_ports.remove(request)
 
     def _get(self, seen: Seen, namespace: str) -> web.Response:
         found = self._objects[seen.plural].get((namespace, seen.name))

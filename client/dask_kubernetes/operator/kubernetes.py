@@ -234,8 +234,12 @@ class Kubernetes:
             raise failure
 
     async def _no_port(self, path: str, access: Access, error: WebSocketUpgradeError) -> DaskKubernetesError:
-        if error.response.status_code == httpx.codes.UNAUTHORIZED:
+        code = error.response.status_code
+        if code == httpx.codes.UNAUTHORIZED:
             await self._renew(access)
+            return CredentialsError("credentials had expired, and have been renewed for the next attempt")
+        if _is_away(code):
+            return KubernetesUnreachableError(_unreachable(self.server, error))
         # The answer has been thrown away; without an upgrade it is given again, in words.
         try:
             await self._once("GET", path)
@@ -383,10 +387,14 @@ def _is_missing_object(response: httpx.Response) -> bool:
     return bool(details.get("name")) and details.get("kind") != "namespaces"
 
 
+def _is_away(code: int) -> bool:
+    return code == httpx.codes.TOO_MANY_REQUESTS or code >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
 def _error(response: httpx.Response, server: str) -> DaskKubernetesError | AlreadyExistsError:
     status, code = _status(response), response.status_code
     message = str(status.get("message") or response.text.strip() or response.reason_phrase)
-    if code == httpx.codes.TOO_MANY_REQUESTS or code >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if _is_away(code):
         return KubernetesUnreachableError(_unreachable(server, Exception(f"{code} {message}")))
     if code == httpx.codes.NOT_FOUND:
         return _missing(message, status.get("details") or {})

@@ -541,9 +541,10 @@ def test_a_port_that_is_not_opened_says_why(run: Run, kubeconfig: Kubeconfig) ->
             fake.put(a_pod("waits", phase="Pending"))
             with pytest.raises(SpecRefusedError, match="does not have a host assigned"):
                 await opened(kubernetes, "waits")
-            fake.fail("GET", actions.POD, CUT)
-            with pytest.raises(KubernetesUnreachableError):
-                await opened(kubernetes, "p")
+            for status in (CUT, 500):
+                fake.fail("GET", actions.POD, status)
+                with pytest.raises(KubernetesUnreachableError):
+                    await opened(kubernetes, "p")
             fake.refuses = lambda seen: seen.resource == "pods/portforward"
             with pytest.raises(NotPermittedError, match="pods/portforward"):
                 await opened(kubernetes, "p")
@@ -567,7 +568,7 @@ def test_expired_credentials_are_renewed_for_the_next_port(kubeconfig: Kubeconfi
             expiring(kubeconfig, fake, tmp_path / "asked")
             kubernetes = await Kubernetes.connect()
             expire(fake, tmp_path / "asked")
-            with pytest.raises(SpecRefusedError):
+            with pytest.raises(CredentialsError, match="renewed for the next attempt"):
                 async with kubernetes.port("p", 7, "default"):
                     raise AssertionError("it cannot be opened")
             async with kubernetes.port("p", 7, "default") as websocket:
