@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from tests.support.clock import Run, run_in_virtual_time
 from tests.support.fake_api import FakeApi, serve
+
+from dask_kubernetes.operator.kubernetes import Kubernetes
 
 
 @dataclass
@@ -55,6 +58,32 @@ def fake(kubeconfig: Kubeconfig) -> Iterator[FakeApi]:
     with _in_background() as fake:
         kubeconfig.write(fake.url)
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As this machine is in no cluster, names of Services lead nowhere; and no name server is asked."""
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if str(host).endswith(".default"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *arguments, **options)
+
+    known = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+
+@asynccontextmanager
+async def connected(kubeconfig: Kubeconfig, patience: float = 0.0) -> AsyncIterator[tuple[FakeApi, Kubernetes]]:
+    """An API server in the event loop that runs, and the client's connection with it."""
+    async with serve() as fake:
+        kubeconfig.write(fake.url)
+        kubernetes = await Kubernetes.connect(patience)
+        try:
+            yield fake, kubernetes
+        finally:
+            await kubernetes.close()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.operator.conftest import Kubeconfig
+from tests.client.operator.conftest import Kubeconfig, connected
 from tests.client.operator.served import a_pod
 from tests.support.clock import Run
 from tests.support.dask import make_certificates
@@ -37,17 +37,6 @@ from dask_operator import actions
 
 MANIFEST = make_cluster_spec("mine")
 Act = Callable[[Kubernetes], Coroutine[Any, Any, Any]]
-
-
-@asynccontextmanager
-async def connected(kubeconfig: Kubeconfig, patience: float = 0.0) -> AsyncIterator[tuple[FakeApi, Kubernetes]]:
-    async with serve() as fake:
-        kubeconfig.write(fake.url)
-        kubernetes = await Kubernetes.connect(patience)
-        try:
-            yield fake, kubernetes
-        finally:
-            await kubernetes.close()
 
 
 def create(kubernetes: Kubernetes) -> Coroutine[Any, Any, Any]:
