@@ -10,7 +10,12 @@ from typing import Any
 
 from distributed import Security
 
-from dask_kubernetes.exceptions import DaskKubernetesError, SchedulerUnreachableError, ValidationError
+from dask_kubernetes.exceptions import (
+    ClusterExistsError,
+    DaskKubernetesError,
+    SchedulerUnreachableError,
+    ValidationError,
+)
 from dask_kubernetes.operator import status
 from dask_kubernetes.operator.connect import COMM, DASHBOARD, Address, Connection
 from dask_kubernetes.operator.daskcluster import DaskCluster
@@ -29,7 +34,7 @@ _RETRY = 0.1
 class Session:
     """Made by `open`, ended by `close`. `made`: whether it has made the DaskCluster, rather than found it."""
 
-    def __init__(self, settings: Settings, kubernetes: Kubernetes, listener: Listener, security: Security) -> None:
+    def __init__(self, settings: Settings, kubernetes: Kubernetes, security: Security) -> None:
         namespace = settings.namespace or kubernetes.namespace
         self.cluster = DaskCluster(kubernetes, settings.name, namespace)
         self.made = False
@@ -38,7 +43,6 @@ class Session:
         self.dashboard: Address = ("", 0)
         self.connection_args: dict[str, Any] = {}
         self._settings = settings
-        self._listener = listener
         self._security = security
         self._connection = Connection(
             kubernetes, namespace, self.cluster.scheduler_labels, settings.port_forward_cluster_ip
@@ -52,9 +56,10 @@ class Session:
         Raises DaskKubernetesError.
         """
         kubernetes = await Kubernetes.connect(patience=settings.resource_timeout)
-        session = cls(settings, kubernetes, listener, security)
+        # It keeps neither of its owner's, or the owner would never be collected as garbage.
+        session = cls(settings, kubernetes, security)
         try:
-            await session._open(report)
+            await session._open(listener, report)
         except BaseException:
             await session._abandon()
             raise
@@ -82,7 +87,7 @@ class Session:
 
         return stop
 
-    async def _open(self, report: Report) -> None:
+    async def _open(self, listener: Listener, report: Report) -> None:
         await self._find_or_create()
         self.snapshot = await scheduler_is_up(
             self.cluster, self._settings.resource_timeout, lambda now: report(now, "Waiting for the scheduler")
@@ -92,7 +97,7 @@ class Session:
         self._secure()
         host, port = await self._connection.address(service, COMM)
         self.address = f"{self._protocol}://{host}:{port}"
-        await self._listen()
+        await self._listen(listener)
         local_port = self._settings.scheduler_forward_port or 0
         self.dashboard = await self._connection.address(service, DASHBOARD, local_port)
 
@@ -103,13 +108,26 @@ class Session:
             return
         if mode == CreateMode.CONNECT_ONLY:
             raise self.cluster.gone()
+        try:
+            await self._create()
+        except ClusterExistsError:
+            # Somebody may have made it since.
+            if mode == CreateMode.CREATE_ONLY or await self.cluster.find() is None:
+                raise
+
+    async def _create(self) -> None:
         # One that is interrupted goes on, or nobody would know whether there is something to delete.
         creation = asyncio.ensure_future(self.cluster.create(self._settings.manifest()))
         try:
             await asyncio.shield(creation)
         finally:
             await asyncio.wait([creation], timeout=_CLEANUP)
-            self.made = creation.done() and not creation.cancelled() and creation.exception() is None
+            if creation.cancel():
+                logger.warning(
+                    "Kubernetes may have made the DaskCluster %s: it did not answer in time", self.cluster.name
+                )
+            else:
+                self.made = not creation.cancelled() and creation.exception() is None
 
     def _secure(self) -> None:
         """What a connection takes. Raises ValidationError if the scheduler speaks TLS and there is no certificate."""
@@ -124,9 +142,9 @@ class Session:
     def _protocol(self) -> str:
         return "tls" if status.uses_tls(self.snapshot.cluster or {}) else "tcp"
 
-    async def _listen(self) -> None:
+    async def _listen(self, listener: Listener) -> None:
         """Connects, for as long as it takes a Service to know its Pods."""
-        feed = WorkerFeed(self._listener, self.address, self.connection_args)
+        feed = WorkerFeed(listener, self.address, self.connection_args)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.resource_timeout
         while True:

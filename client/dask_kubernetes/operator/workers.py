@@ -47,8 +47,7 @@ class WorkerFeed:
     async def stop(self) -> None:
         self._cancel()
         if self._task:
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     def _nobody_listens(self, _: object) -> None:
         with suppress(RuntimeError):  # a loop that has ended has no task left
