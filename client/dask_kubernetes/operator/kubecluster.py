@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from dask.utils import parse_timedelta
 from distributed import Security
 from distributed.core import Status, rpc
 from distributed.deploy.cluster import Cluster
@@ -157,6 +159,7 @@ class KubeCluster(Cluster):
         self._session: Session | None = None
         self._lifetime: Lifetime | None = None
         self._ended = threading.Event()
+        self._closing = threading.Lock()
         super().__init__(name=settings.name, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
         if not self.called_from_running_loop:
             self._loop_runner.start()
@@ -210,6 +213,11 @@ class KubeCluster(Cluster):
         """
         spec.validate_count("n", n, spec.MOST_WORKERS)
         return self.sync(self._scale, n, worker_group)
+
+    def sync(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.status == Status.closed:
+            self._opened()  # there is no event loop any more to raise it in
+        return super().sync(func, *args, **kwargs)
 
     async def _scale(self, n: int, worker_group: str) -> None:
         session = self._opened()
@@ -355,6 +363,7 @@ class KubeCluster(Cluster):
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | None = None) -> None:
         loop = asyncio.get_running_loop()
+        timeout = None if timeout is None else float(parse_timedelta(timeout))
         deadline = None if timeout is None else loop.time() + timeout
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
             while (running := await self._running_workers()) < n_workers:
@@ -373,9 +382,13 @@ class KubeCluster(Cluster):
         timeout: float
             For how many seconds to wait until it is gone.
         """
-        if self.status == Status.closed:
-            return NoOpAwaitable() if self.asynchronous else None
-        return self.sync(self._close, timeout=timeout)
+        if self.asynchronous:
+            return NoOpAwaitable() if self.status == Status.closed else self._close(timeout)
+        with self._closing:
+            if self.status != Status.closed:
+                self.sync(self._close, timeout=timeout)
+                self._loop_runner.stop()
+        return None
 
     async def _close(self, timeout: float = 3600) -> None:
         if self.status == Status.closed:
@@ -406,7 +419,7 @@ class KubeCluster(Cluster):
     @property
     def requested(self) -> set[str]:
         """The names of the workers that there are Pods of, whether they have come up or not."""
-        if self._session is None:
+        if self._session is None or self.status != Status.running:
             return set()
         if not self.asynchronous:
             self.sync(self._session.look)
@@ -463,6 +476,7 @@ class KubeCluster(Cluster):
         except BaseException:
             # After Ctrl-C the event loop has yet to delete what was made.
             self._ended.wait(_CLEANUP)
+            self._loop_runner.stop()
             raise
 
     async def _start(self) -> None:
@@ -473,7 +487,12 @@ class KubeCluster(Cluster):
                 self._adopt(session)
                 progress.ready(self.name, self.dashboard_link)
         except BaseException:
-            self.status = Status.failed
+            if self._session:
+                await self._session.abandon()
+            if self._lifetime:
+                self._lifetime.over()
+            # Nothing is left to be closed.
+            self.status = Status.closed
             raise
         finally:
             self._ended.set()
@@ -488,6 +507,8 @@ class KubeCluster(Cluster):
         self.scheduler_comm = rpc(session.address, connection_args=session.connection_args)
         if self.shutdown_on_close:
             self._lifetime = Lifetime(self, session.cluster, session.stopper())
+        else:
+            weakref.finalize(self, session.stopper()).atexit = False
         self.status = Status.running
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
 

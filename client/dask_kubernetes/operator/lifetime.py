@@ -40,8 +40,8 @@ class Lifetime:
         self._stop()
 
     def end(self) -> None:
-        """Deletes it, without an event loop."""
-        _open.discard(self)
+        """Deletes it, without an event loop. Once, whether that works or not."""
+        self.over()
         name, namespace = self._cluster.name, self._cluster.namespace
         try:
             self._cluster.kubernetes.delete_now(CLUSTER, name, namespace, self._cluster.uid, _AT_EXIT)

@@ -61,7 +61,7 @@ class Session:
         try:
             await session._open(listener, report)
         except BaseException:
-            await session._abandon()
+            await session.abandon()
             raise
         return session
 
@@ -76,6 +76,12 @@ class Session:
             await self._feed.stop()
         await self._connection.close()
         await self.cluster.kubernetes.close()
+
+    async def abandon(self) -> None:
+        """Ends all, with the DaskCluster if it was made here. What cannot be ended is logged."""
+        self.cluster.kubernetes.patience = 0.0
+        await _attempt(self.cluster.delete(_CLEANUP) if self.made else None, f"delete DaskCluster {self.cluster.name}")
+        await _attempt(self.close(), "close the connection")
 
     def stopper(self) -> Callable[[], None]:
         """Has `close` called in the event loop of now, from any thread."""
@@ -164,11 +170,6 @@ class Session:
             "leads through the Kubernetes API server, it takes the permission to get and create pods/portforward; "
             "elsewhere look at network policies"
         )
-
-    async def _abandon(self) -> None:
-        self.cluster.kubernetes.patience = 0.0
-        await _attempt(self.cluster.delete(_CLEANUP) if self.made else None, f"delete DaskCluster {self.cluster.name}")
-        await _attempt(self.close(), "close the connection")
 
 
 async def _attempt(what: Awaitable[object] | None, words: str) -> None:

@@ -98,8 +98,10 @@ def test_what_is_not_deleted_is_said(fake: FakeApi, caplog: pytest.LogCaptureFix
     (record,) = caplog.records
     assert 'cannot delete resource "daskclusters"' in record.getMessage()
     assert "`kubectl delete daskcluster mine --namespace default`" in record.getMessage()
-    lifetime.over()
     del owner
+    gc.collect()
+    wait_for_deletion()
+    assert len(fake.asked("DELETE")) == 1, "and it is not tried again when its owner goes"
 
 
 def ended(mode: str, *names: str) -> subprocess.CompletedProcess[str]:
