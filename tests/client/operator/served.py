@@ -51,6 +51,7 @@ class Operator:
     fake: FakeApi
     comm: int = 0
     dashboard: int = 0
+    absent: bool = False
     scheduler: dict[str, Any] = field(default_factory=lambda: a_pod("mine-scheduler-0"))
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class Operator:
         self.fake.ports |= {(name, PORTS["tcp-comm"]): comm, (name, PORTS["http-dashboard"]): dashboard}
 
     def take_up(self, made: dict[str, Any]) -> None:
-        if made["kind"] == "DaskCluster":
+        if made["kind"] == "DaskCluster" and not self.absent:
             self.fake.put({**made, "status": {"phase": "Running"}})
             self.fake.put(a_group(replicas=made["spec"]["worker"].get("replicas", 0)))
             self.fake.put(a_service())

@@ -54,7 +54,8 @@ def operator(fake: FakeApi, dask_cluster: LocalCluster) -> Operator:
 
 
 def a_cluster(**arguments: Any) -> KubeCluster:
-    return KubeCluster(**{"name": "mine", "quiet": True, "resource_timeout": 20} | arguments)
+    whole: dict[str, Any] = {"name": "mine", "quiet": True, "resource_timeout": 20} | arguments
+    return KubeCluster(**whole)
 
 
 def somebodys(operator: Operator) -> None:
@@ -80,7 +81,7 @@ def test_from_the_first_to_the_last_line(operator: Operator) -> None:
         assert cluster.status == Status.running
         assert cluster.namespace == "default"
         assert replicas(fake) == 2
-        with cluster.get_client() as client:
+        with cluster.get_client() as client:  # type: ignore[no-untyped-call]
             assert client.submit(sum, range(10)).result() == 45
         assert len(cluster.observed) == 1
         fake.put(a_pod("mine-default-worker-0", WORKER))
@@ -168,13 +169,14 @@ def test_close_is_the_end_of_all_that_runs(operator: Operator) -> None:
 def test_after_close_everything_says_so(operator: Operator) -> None:
     cluster = a_cluster()
     cluster.close()
-    for act in (
+    acts: tuple[Callable[[], Any], ...] = (
         lambda: cluster.scale(1),
         cluster.adapt,
         lambda: cluster.add_worker_group("g"),
         lambda: cluster.delete_worker_group("g"),
         cluster.get_logs,
-    ):
+    )
+    for act in acts:
         with pytest.raises(ClusterNotFoundError, match="the KubeCluster mine is closed: make another"):
             act()
     assert cluster.requested == set()
@@ -243,7 +245,8 @@ def test_workers_that_do_not_come_are_said_with_their_reason(operator: Operator)
     status = {"name": "dask", "image": "dask:1", "restartCount": 0, "state": {"waiting": waiting}}
     with a_cluster() as cluster:
         operator.fake.put(a_pod("w", WORKER, "Pending", conditions=[], containerStatuses=[status]))
-        for timeout in (0.1, "100 ms"):
+        durations: tuple[Any, ...] = (0.1, "100 ms")
+        for timeout in durations:
             with pytest.raises(WorkersNotReadyError, match=r"1 of 2 workers are there after 0\.1 s: .*no such image"):
                 cluster.wait_for_workers(2, timeout=timeout)
         cluster.wait_for_workers(1)

@@ -428,7 +428,7 @@ def test_a_certificate_is_used_and_no_copy_of_it_stays(
     server.verify_mode = ssl.CERT_REQUIRED
     data = {kind: b64encode((tmp_path / f"{kind}.pem").read_bytes()).decode() for kind in ("ca", "cert", "key")}
     names: list[str] = []
-    server.sni_callback = lambda _, name, __: names.append(name)  # type: ignore[assignment]
+    server.sni_callback = lambda _, name, __: names.append(name)
 
     async def scenario() -> None:
         fake = FakeApi()

@@ -53,10 +53,8 @@ class World:
 
     async def open(self, **settings: Any) -> Session:
         reports: list[str] = []
-        settings = {"name": "mine", "resource_timeout": 10.0} | settings
-        return await Session.open(
-            Settings.of(**settings), self.listener, Security(), lambda _, note: reports.append(note)
-        )
+        whole: dict[str, Any] = {"name": "mine", "resource_timeout": 10.0} | settings
+        return await Session.open(Settings.of(**whole), self.listener, Security(), lambda _, note: reports.append(note))
 
     @property
     def clusters(self) -> list[Any]:
@@ -155,8 +153,7 @@ def test_what_fails_is_deleted_if_it_was_made_here(
             settings: dict[str, Any] = {"resource_timeout": 0.5}
             match what:
                 case "no operator":
-                    there.fake.made = lambda _: None
-                    there.operator.take_up = lambda _: None  # type: ignore[method-assign]
+                    there.operator.absent = True
                 case "no answer":
                     there.operator.lead_to(free_port(), free_port())
                 case "no port":

@@ -35,7 +35,7 @@ class Listener:
 
 @asynccontextmanager
 async def a_scheduler(port: int) -> AsyncIterator[Scheduler]:
-    quiet = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    quiet: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
     with dask.config.set(quiet):
         async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
             yield scheduler
