@@ -6,10 +6,12 @@ import asyncio
 
 import kopf
 import pytest
+from tests.support import client_contract
 from tests.support.api_contract import CHECKS, Check
 from tests.support.kube import Kube
 from tests.support.wait import until
 
+from dask_kubernetes.operator.kubernetes import Access
 from dask_operator.api import Api
 
 
@@ -28,6 +30,20 @@ def test_the_real_server_keeps_the_contract(kube: Kube, monkeypatch: pytest.Monk
         async with Api(lambda: info) as api:
             await check(api, kube.namespace)
         # TLS connections are closed in the background, and would be found open by a later test's garbage collection.
+        await until(_all_closed, "the end of all connections")
+
+    asyncio.run(checked())
+
+
+@pytest.mark.parametrize("check", client_contract.CHECKS, ids=lambda check: check.__name__)
+def test_the_real_server_keeps_what_the_client_counts_on(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch, check: client_contract.Check
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+
+    async def checked() -> None:
+        async with (await Access.read()).session(timeout=30.0) as session:
+            await check(session, kube.namespace)
         await until(_all_closed, "the end of all connections")
 
     asyncio.run(checked())

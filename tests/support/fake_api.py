@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from kopf import ConnectionInfo
 from tests.support.builders import NOON
+from tests.support.fake_ports import joined
 from tests.support.server import serving
 from tests.support.world import merge, patched
 
@@ -25,11 +26,13 @@ from dask_operator.api import Api
 from dask_operator.plan.conditions import rfc3339
 
 Raw = dict[str, Any]
-_ALL = (*RESOURCES.values(), LEASE, NAMESPACE)
+NODE = Resource("Node", "", "v1", "nodes", ())
+_ALL = (*RESOURCES.values(), LEASE, NAMESPACE, NODE)
 _KINDS = {resource.plural: resource.kind for resource in _ALL}
 _WITH_STATUS = ("pods", "services", "deployments", "daskclusters", "daskworkergroups")
 _DISCOVERY: dict[str, Raw] = {"/api": {"versions": []}, "/apis": {"groups": []}}
 """What kopf asks at its start."""
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SERVICE_FIELDS = {"clusterIP", "clusterIPs", "ports", "selector", "type"}
 
 
@@ -45,6 +48,20 @@ class Seen(NamedTuple):
     headers: Mapping[str, str]
     namespace: str
     """Empty for all of them, and for what is in none."""
+    group: str = ""
+
+    @property
+    def verb(self) -> str:
+        """As in a Role."""
+        return _VERBS.get(self.method) or ("get" if self.name else "list")
+
+    @property
+    def resource(self) -> str:
+        """As in a Role."""
+        return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
+
+
+CUT = 0
 
 
 @dataclass
@@ -54,6 +71,7 @@ class Fault:
     method: str
     plural: str
     status: int
+    """CUT is no answer: the connection is cut."""
     reason: str = ""
     message: str = "a fault on demand"
     times: int = 1
@@ -93,7 +111,19 @@ class FakeApi:
         self.clock: Callable[[], float] = lambda: NOON
         """By which objects are created."""
         self.warn: Callable[[Raw], list[str]] = lambda _: []
+        self.made: Callable[[Raw], None] = lambda _: None
+        """Does what a controller does about an object that somebody has made."""
         self.logins = 0
+        self.absent_groups: set[str] = set()
+        """Of which no custom resource definition is installed."""
+        self.absent_namespaces: set[str] = set()
+        self.refuses: Callable[[Seen], bool] = lambda _: False
+        """Whether a request goes beyond a Role."""
+        self.logs: dict[str, str] = {}
+        """By the name of a Pod; of the run before by the name and a "/"."""
+        self.ports: dict[tuple[str, int], int] = {}
+        """Where the port of a Pod is to be found on this machine."""
+        self.open_ports: list[web.Request] = []
         self._version = 100
         self._uids = 0
         self._objects: dict[str, dict[tuple[str, str], Raw]] = {plural: {} for plural in _KINDS}
@@ -175,6 +205,12 @@ class FakeApi:
             if stream.request.transport:
                 stream.request.transport.abort()
 
+    def cut_ports(self) -> None:
+        """Breaks the connections that lead to ports of Pods."""
+        for request in self.open_ports:
+            if request.transport:
+                request.transport.abort()
+
     def silence_watches(self, resource: Resource) -> None:
         """Lets the watches of a resource stay open and say nothing more."""
         for stream in self._of(resource):
@@ -189,15 +225,19 @@ class FakeApi:
         self.requests.append(seen)
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             return _refusal(401, "Unauthorized", "Unauthorized")
+        if seen.group in self.absent_groups or seen.plural not in _KINDS:
+            return web.Response(text="404 page not found\n", status=404)
+        if self.refuses(seen) or "Impersonate-User" in request.headers:
+            return _forbidden(seen, request.headers.get("Impersonate-User", "jane"))
         fault = self._fault(seen)
         if fault and not fault.after:
-            return _fault_reply(fault)
+            return _fault_reply(fault, request)
         reply = await self._reply(request, seen, namespace)
-        return _fault_reply(fault) if fault else reply
+        return _fault_reply(fault, request) if fault else reply
 
     async def _reply(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
-        if seen.plural not in _KINDS:
-            return _refusal(404, "NotFound", "the server could not find the requested resource")
+        if seen.resource in ("pods/log", "pods/portforward"):
+            return await self._of_pod(request, seen, namespace)
         match seen.method:
             case "GET" if seen.name:
                 return self._get(seen, namespace)
@@ -214,6 +254,37 @@ class FakeApi:
             case "DELETE":
                 return self._delete(seen, namespace)
         return _refusal(405, "MethodNotAllowed", seen.method)
+
+    async def _of_pod(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
+        pod = self._objects["pods"].get((namespace, seen.name))
+        if not pod:
+            return _not_found(seen)
+        return self._log(seen, pod) if seen.subresource == "log" else await self._portforward(request, seen, pod)
+
+    def _log(self, seen: Seen, pod: Raw) -> web.Response:
+        container, previous = seen.query.get("container"), seen.query.get("previous") == "true"
+        if container and container not in [each["name"] for each in pod["spec"]["containers"]]:
+            return _refusal(400, "BadRequest", f"container {container} is not valid for pod {seen.name}")
+        if pod["status"]["phase"] == "Pending":
+            return web.Response(status=204)
+        text = self.logs.get(f"{seen.name}/" if previous else seen.name)
+        if previous and text is None:
+            message = f'previous terminated container "{container}" in pod "{seen.name}" not found'
+            return _refusal(400, "BadRequest", message)
+        lines = (text or "").splitlines(keepends=True)
+        return web.Response(text="".join(lines[-int(seen.query.get("tailLines", len(lines))) or len(lines) :]))
+
+    async def _portforward(self, request: web.Request, seen: Seen, pod: Raw) -> web.StreamResponse:
+        if pod["status"]["phase"] == "Pending":
+            return _refusal(400, "BadRequest", f"pod {seen.name} does not have a host assigned")
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return _refusal(400, "BadRequest", "Upgrade request required")
+        port = int(seen.query["ports"])
+        self.open_ports.append(request)
+        try:
+            return await joined(request, port, self.ports.get((seen.name, port)))
+        finally:
+            self.open_ports.remove(request)
 
     def _get(self, seen: Seen, namespace: str) -> web.Response:
         found = self._objects[seen.plural].get((namespace, seen.name))
@@ -269,14 +340,21 @@ class FakeApi:
 
     def _create(self, seen: Seen, namespace: str) -> web.Response:
         raw: Raw = seen.body
+        if namespace in self.absent_namespaces:
+            return _not_found(seen._replace(plural="namespaces", name=namespace, group=""))
+        if raw["kind"] == "DaskCluster" and not raw.get("spec"):
+            message = f'DaskCluster.{seen.group} "{raw["metadata"]["name"]}" is invalid: spec.scheduler: Required value'
+            return _refusal(422, "Invalid", message)
         if (namespace, raw["metadata"]["name"]) in self._objects[seen.plural]:
-            message = f'{seen.plural} "{raw["metadata"]["name"]}" already exists'
+            message = f'{_qualified(seen)} "{raw["metadata"]["name"]}" already exists'
             return _refusal(409, "AlreadyExists", message)
         warnings = self.warn(raw)
         if seen.query.get("fieldValidation") == "Warn":
             warnings = [*warnings, *_unknown_fields(raw)]
         raw.pop("status", None)
-        made = self.put({**raw, "metadata": {**raw["metadata"], "namespace": namespace}})
+        writer = {"manager": seen.query.get("fieldManager", "unknown"), "operation": "Update"}
+        made = self.put({**raw, "metadata": {**raw["metadata"], "namespace": namespace, "managedFields": [writer]}})
+        self.made(made)
         reply = web.json_response(made, status=201)
         for text in warnings:
             escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -376,6 +454,7 @@ async def connected() -> AsyncIterator[tuple[FakeApi, Api]]:
 
 def _read(request: web.Request, text: str) -> tuple[Seen, str]:
     parts = request.path.strip("/").split("/")
+    group = parts[1] if parts[0] == "apis" else ""
     parts = parts[2:] if parts[0] == "api" else parts[3:]
     namespace = ""
     if len(parts) > 2 and parts[0] == "namespaces":
@@ -383,7 +462,7 @@ def _read(request: web.Request, text: str) -> tuple[Seen, str]:
     plural, name, subresource = [*parts, "", "", ""][:3]
     body = json.loads(text) if text else None
     query = dict(request.query)
-    return Seen(request.method, plural, name, subresource, query, body, request.headers, namespace), namespace
+    return Seen(request.method, plural, name, subresource, query, body, request.headers, namespace, group), namespace
 
 
 def _key(raw: Raw) -> tuple[str, str]:
@@ -427,15 +506,39 @@ def _without(raw: Raw, key: str) -> Raw:
 
 
 def _not_found(seen: Seen) -> web.Response:
-    return _refusal(404, "NotFound", f'{seen.plural} "{seen.name}" not found')
+    details = {"name": seen.name, "kind": seen.plural} | ({"group": seen.group} if seen.group else {})
+    return _refusal(404, "NotFound", f'{_qualified(seen)} "{seen.name}" not found', details=details)
 
 
-def _fault_reply(fault: Fault) -> web.Response:
+def _forbidden(seen: Seen, user: str) -> web.Response:
+    which = f'{_qualified(seen)} "{seen.name}"' if seen.name else _qualified(seen)
+    where = f'in the namespace "{seen.namespace}"' if seen.namespace else "at the cluster scope"
+    what = f'User "{user}" cannot {seen.verb} resource "{seen.resource}" in API group "{seen.group}" {where}'
+    return _refusal(403, "Forbidden", f"{which} is forbidden: {what}")
+
+
+def _qualified(seen: Seen) -> str:
+    return f"{seen.plural}.{seen.group}" if seen.group else seen.plural
+
+
+def _fault_reply(fault: Fault, request: web.Request) -> web.Response:
+    if fault.status == CUT:
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
     if fault.text is not None:
         return web.Response(text=fault.text, status=fault.status, headers=fault.headers)
     return _refusal(fault.status, fault.reason, fault.message, fault.headers)
 
 
-def _refusal(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
+def _refusal(
+    code: int,
+    reason: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    details: Mapping[str, str] | None = None,
+) -> web.Response:
+    status: Raw = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
+    if details:
+        status["details"] = details
     return web.json_response({**status, "reason": reason, "message": message}, status=code, headers=headers)

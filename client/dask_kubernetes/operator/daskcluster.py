@@ -9,7 +9,8 @@ from typing import Any
 from dask_kubernetes.exceptions import (
     ClusterExistsError,
     ClusterNotFoundError,
-    NotPermittedError,
+    DaskKubernetesError,
+    ValidationError,
     WorkerGroupExistsError,
     WorkerGroupNotFoundError,
 )
@@ -109,7 +110,7 @@ class DaskCluster:
         name = existing["metadata"]["name"] if existing else self.name
         bounds = {"minimum": None, "maximum": None} | manifest["spec"]
         if not existing or await self.kubernetes.patch(AUTOSCALER, name, self.namespace, {"spec": bounds}) is None:
-            await self.kubernetes.create(AUTOSCALER, manifest, self.namespace)
+            await self._create_autoscaler(manifest)
 
     async def add_group(self, manifest: Json) -> None:
         """Raises WorkerGroupExistsError, ClusterNotFoundError."""
@@ -136,18 +137,18 @@ class DaskCluster:
         texts = await asyncio.gather(*(self.log(pod) for pod in pods))
         return {pod["metadata"]["name"]: text for pod, text in zip(pods, texts, strict=True)}
 
-    async def log(self, pod: Json, lines: int | None = None) -> str:
-        """A Pod's log; of the run before where the present one has not begun."""
-        name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
+    async def log(self, pod: Json, lines: int | None = None, container: str | None = None) -> str:
+        """The log of a Pod's container, by default its first; of the run before where the present one has not begun."""
+        name, container = pod["metadata"]["name"], container or pod["spec"]["containers"][0]["name"]
         text = await self.kubernetes.log(name, container, self.namespace, lines)
         return text or await self.kubernetes.log(name, container, self.namespace, lines, previous=True)
 
-    async def last_lines(self, pod: str, snapshot: Snapshot, lines: int = 20) -> str:
-        """What a Pod said last; empty where that may not be read."""
+    async def last_lines(self, pod: str, container: str | None, snapshot: Snapshot, lines: int = 20) -> str:
+        """What a container said last; empty where that cannot be read."""
         found = next((each for each in snapshot.pods if each["metadata"]["name"] == pod), None)
         try:
-            return await self.log(found, lines) if found else ""
-        except NotPermittedError:
+            return await self.log(found, lines, container) if found else ""
+        except DaskKubernetesError:
             return ""
 
     async def delete(self, timeout: float) -> bool:
@@ -171,6 +172,15 @@ class DaskCluster:
 
     def _owns(self, about: Json) -> bool:
         return any(owner["uid"] == self.uid for owner in about["metadata"].get("ownerReferences") or [])
+
+    async def _create_autoscaler(self, manifest: Json) -> None:
+        try:
+            await self.kubernetes.create(AUTOSCALER, manifest, self.namespace)
+        except AlreadyExistsError as error:
+            raise ValidationError(
+                f"there is a DaskAutoscaler {manifest['metadata']['name']} of another cluster or group: delete it by "
+                "`kubectl delete daskautoscaler`"
+            ) from error
 
     async def _autoscalers(self) -> list[dict[str, Any]]:
         autoscalers = await self.kubernetes.list(AUTOSCALER, self.namespace)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from dask_kubernetes.exceptions import DaskKubernetesError
+from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError
 from dask_kubernetes.operator.kubecluster import KubeCluster
 from dask_kubernetes.operator.kubernetes import CLUSTER, Kubernetes
 
@@ -29,6 +29,8 @@ async def _clusters(kubernetes: Kubernetes) -> list[str]:
     for namespace in (None, kubernetes.namespace):
         try:
             return [each["metadata"]["name"] for each in await kubernetes.list(CLUSTER, namespace)]
-        except DaskKubernetesError:
+        except NotPermittedError:
             continue
+        except DaskKubernetesError:
+            break
     return []

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from httpx_ws import AsyncWebSocketSession
+from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect
 
 from dask_kubernetes.exceptions import DaskKubernetesError, SchedulerUnreachableError, ValidationError
 from dask_kubernetes.operator.kubernetes import POD, Kubernetes
@@ -61,7 +61,12 @@ class Forward:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+
+        def ended(_: object) -> None:
+            self._connections.discard(task)
+            writer.close()
+
+        task.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -70,8 +75,6 @@ class Forward:
             # Whoever has connected sees only his connection end, and says so or tries again.
             self.failure = error if isinstance(error, DaskKubernetesError) else self.failure
             logger.debug("a connection with port %s of the scheduler ended: %s", self._port, error)
-        finally:
-            writer.close()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         known = self._target is not None
@@ -139,7 +142,10 @@ async def _receive(websocket: AsyncWebSocketSession, writer: asyncio.StreamWrite
     """The first message on each channel repeats the port."""
     begun: set[int] = set()
     while True:
-        message = await websocket.receive_bytes()
+        try:
+            message = await websocket.receive_bytes()
+        except WebSocketDisconnect:  # it is the scheduler that has closed the connection
+            return
         channel = message[0]
         if channel not in begun:
             begun.add(channel)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from dask.utils import parse_timedelta
 from distributed import Security
 from distributed.core import Status, rpc
 from distributed.deploy.cluster import Cluster
@@ -158,6 +160,7 @@ class KubeCluster(Cluster):
         self._session: Session | None = None
         self._lifetime: Lifetime | None = None
         self._ended = threading.Event()
+        self._closing = threading.Lock()
         super().__init__(name=settings.name, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
         if not self.called_from_running_loop:
             self._loop_runner.start()
@@ -356,6 +359,7 @@ class KubeCluster(Cluster):
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | None = None) -> None:
         loop = asyncio.get_running_loop()
+        timeout = None if timeout is None else float(parse_timedelta(timeout))
         deadline, waited = None if timeout is None else loop.time() + timeout, False
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
             while (running := await self._running_workers()) < n_workers:
@@ -377,19 +381,20 @@ class KubeCluster(Cluster):
         timeout: float
             For how many seconds to wait until it is gone.
         """
-        if self.status == Status.closed:
-            return NoOpAwaitable() if self.asynchronous else None
-        try:
-            return self.sync(self._close, timeout=timeout)
-        finally:
-            if not self.asynchronous:
+        if self.asynchronous:
+            return NoOpAwaitable() if self.status == Status.closed else self._close(timeout)
+        with self._closing:
+            if self.status != Status.closed:
+                self.sync(self._close, timeout=timeout)
                 self._loop_runner.stop()
+        return None
 
-    def sync(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        """As Dask's clusters do, but for one that is closed: its event loop has ended, or another's would do it."""
-        if self.status == Status.closed and not self.asynchronous:
+    def sync(self, func: Any, *args: Any, asynchronous: Any = None, callback_timeout: Any = None, **kwargs: Any) -> Any:
+        """As Dask's clusters do, but for one that is closed: there is no event loop any more to do it in."""
+        if self.status == Status.closed:
             raise self._not_open()
-        return super().sync(func, *args, **kwargs)
+        options = {"asynchronous": asynchronous, "callback_timeout": callback_timeout}
+        return super().sync(func, *args, **options, **kwargs)
 
     async def _close(self, timeout: float = 3600) -> None:
         if self.status == Status.closed:
@@ -420,7 +425,7 @@ class KubeCluster(Cluster):
     @property
     def requested(self) -> set[str]:
         """The names of the workers that there are Pods of, whether they have come up or not."""
-        if self._session is None:
+        if self._session is None or self.status != Status.running:
             return set()
         if not self.asynchronous:
             self.sync(self._session.look)
@@ -488,7 +493,11 @@ class KubeCluster(Cluster):
                 self._adopt(session)
                 progress.ready(self.name, self.dashboard_link)
         except BaseException:
-            # Nothing is open that Dask would have to warn of.
+            if self._session:
+                await self._session.abandon()
+            if self._lifetime:
+                self._lifetime.over()
+            # Nothing is left to be closed.
             self.status = Status.closed
             raise
         finally:
@@ -504,6 +513,8 @@ class KubeCluster(Cluster):
         self.scheduler_comm = rpc(session.address, connection_args=session.connection_args)
         if self.shutdown_on_close:
             self._lifetime = Lifetime(self, session.cluster, session.stopper())
+        else:
+            weakref.finalize(self, session.stopper()).atexit = False
         self.status = Status.running
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from dask_kubernetes.exceptions import (
     NamespaceNotFoundError,
     NotPermittedError,
     OperatorNotInstalledError,
+    SchedulerUnreachableError,
     SpecRefusedError,
 )
 
@@ -74,17 +76,23 @@ class Access:
     ssl: SSLContext | bool
     proxy: str | None
     server_name: str | None
+    namespace: str
 
     @classmethod
-    async def of(cls, api: Api) -> Access:
-        """Read anew. Raises CredentialsError."""
+    async def read(cls) -> Access:
+        """By the kubeconfig, or else by the service account of this Pod. Raises CredentialsError."""
+        # kr8s says who we are, and the requests are our own: kr8s closes the connection that all requests share when
+        # one of them is refused, and with it all that goes through forwarded ports.
+        api = Api(kubeconfig=_kubeconfig(), bypass_factory=True)
         auth = api.auth
         try:
             await auth.reauthenticate()
             context = await auth.ssl_context()
-            return cls(auth.server, auth.token, context, auth.proxy, auth.tls_server_name)
+            return cls(auth.server, auth.token, context, auth.proxy, auth.tls_server_name, _namespace(api))
         except Exception as error:  # kubeconfigs and credential plugins fail in any way
             raise _no_credentials(error) from error
+        finally:
+            _remove_copies(api)
 
     @property
     def extensions(self) -> dict[str, str]:
@@ -95,8 +103,13 @@ class Access:
         # A forwarded port holds a connection for as long as it is used, and there can be any number of them.
         return httpx.AsyncClient(**self._options, timeout=timeout, limits=httpx.Limits(max_connections=None))
 
-    def blocking_session(self, timeout: float) -> httpx.Client:
-        return httpx.Client(**self._options, timeout=timeout)
+    def blocking_request(self, method: str, path: str, body: Json, timeout: float) -> httpx.Response:
+        """Raises KubernetesUnreachableError."""
+        with httpx.Client(**self._options, timeout=timeout) as session:
+            try:
+                return session.request(method, path, json=body, extensions=self.extensions)
+            except httpx.TransportError as error:
+                raise KubernetesUnreachableError(_unreachable(self.server, error)) from error
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -106,11 +119,11 @@ class Access:
 
 @dataclass(frozen=True)
 class _Attempt:
-    deadline: float
+    last: float
 
     def failed(self, error: KubernetesUnreachableError) -> None:
         """Raises it if there is no time for a further attempt."""
-        if asyncio.get_running_loop().time() >= self.deadline:
+        if asyncio.get_running_loop().time() >= self.last:
             raise error
 
 
@@ -120,14 +133,15 @@ class Kubernetes:
     `patience`: for how many seconds an API server that does not answer is asked again.
     """
 
-    def __init__(self, api: Api, namespace: str, access: Access, patience: float) -> None:
-        self._api = api
+    def __init__(self, access: Access, patience: float) -> None:
         self._access = access
         # Of a server that never answers nobody is to learn later than they are patient.
         self._timeout = min(REQUEST_TIMEOUT, max(patience, _SHORTEST_TIMEOUT)) if patience else REQUEST_TIMEOUT
         self._session = access.session(self._timeout)
+        # Something may still go through those of credentials that have expired.
+        self._former_sessions: list[httpx.AsyncClient] = []
         self._renewal = asyncio.Lock()
-        self.namespace = namespace
+        self.namespace = access.namespace
         self.patience = patience
 
     @classmethod
@@ -136,11 +150,7 @@ class Kubernetes:
 
         Raises CredentialsError.
         """
-        # kr8s says who we are, and the requests are our own: kr8s closes the connection that all requests share when
-        # one of them is refused, and with it all that goes through forwarded ports.
-        api = Api(bypass_factory=True)
-        access = await Access.of(api)
-        return cls(api, _namespace(api), access, patience)
+        return cls(await Access.read(), patience)
 
     @property
     def server(self) -> str:
@@ -160,17 +170,16 @@ class Kubernetes:
 
     async def create(self, kind: Kind, manifest: Json, namespace: str) -> Object:
         """The object as it was made. Raises AlreadyExistsError."""
-        unsure = False
+        # An attempt that was not answered may have made it all the same. By this it is known from somebody else's.
+        author = {"fieldManager": f"dask-kubernetes-{uuid.uuid4().hex}"}
         async for attempt in self._attempts():
             try:
-                response = await self._once("POST", kind.path(namespace), json=manifest)
+                response = await self._once("POST", kind.path(namespace), json=manifest, params=author)
             except KubernetesUnreachableError as error:
-                # It may have been made all the same.
-                unsure = True
                 attempt.failed(error)
             except AlreadyExistsError:
-                found = await self.get(kind, manifest["metadata"]["name"], namespace) if unsure else None
-                if found is None:
+                found = await self.get(kind, manifest["metadata"]["name"], namespace)
+                if found is None or not _is_by(author["fieldManager"], found):
                     raise
                 return found
             else:
@@ -212,26 +221,51 @@ class Kubernetes:
         Raises DaskKubernetesError if it cannot be made, or ends.
         """
         path = f"{POD.path(namespace, pod)}/portforward?ports={port}"
+        access, session, failure = self._access, self._session, None
         try:
             websocket: AsyncWebSocketSession
-            async with aconnect_ws(path, self._session, extensions=self._access.extensions) as websocket:
-                yield websocket
-        except WebSocketUpgradeError:
-            # The answer has been thrown away; without an upgrade it is given again, in words.
-            await self._once("GET", path)
+            async with aconnect_ws(path, session, extensions=access.extensions) as websocket:
+                try:
+                    yield websocket
+                except (DaskKubernetesError, OSError) as error:
+                    failure = error  # it would leave this block as a group of one
+        except WebSocketUpgradeError as error:
+            raise await self._no_port(path, access, error) from error
         except (HTTPXWSException, httpx.TransportError, ExceptionGroup) as error:
-            raise KubernetesUnreachableError(_unreachable(self.server, error)) from error
+            raise KubernetesUnreachableError(_unreachable(self.server, _cause(error))) from error
+        if failure:
+            raise failure
+
+    async def _no_port(self, path: str, access: Access, error: WebSocketUpgradeError) -> DaskKubernetesError:
+        code = error.response.status_code
+        if code == httpx.codes.UNAUTHORIZED:
+            await self._renew(access)
+            return CredentialsError("credentials had expired, and have been renewed for the next attempt")
+        if _is_away(code):
+            return KubernetesUnreachableError(_unreachable(self.server, error))
+        # The answer has been thrown away; without an upgrade it is given again, in words.
+        try:
+            await self._once("GET", path)
+        except DaskKubernetesError as reason:
+            return reason
+        return SchedulerUnreachableError("its Pod is no longer there")
 
     def delete_now(self, kind: Kind, name: str, namespace: str, uid: str | None, timeout: float) -> None:
-        """Deletes an object without an event loop, as an interpreter that ends has none.
+        """Deletes an object if it is there, without an event loop, as an interpreter that ends has none.
 
-        Raises httpx.HTTPError.
+        Raises DaskKubernetesError.
         """
-        with self._access.blocking_session(timeout) as session:
-            session.request("DELETE", kind.path(namespace, name), json=_delete_options(uid))
+        path, options = kind.path(namespace, name), _delete_options(uid)
+        response = self._access.blocking_request("DELETE", path, options, timeout)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            response = asyncio.run(Access.read()).blocking_request("DELETE", path, options, timeout)
+        if response.is_success or response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
+            return
+        raise _error(response, self.server)
 
     async def close(self) -> None:
-        await self._session.aclose()
+        for session in (self._session, *self._former_sessions):
+            await session.aclose()
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response | None:
         """An answer, None if there is no such object. For what can be sent twice."""
@@ -247,14 +281,15 @@ class Kubernetes:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.patience, _PAUSE
         while True:
-            yield _Attempt(deadline)
+            yield _Attempt(deadline - pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _once(self, method: str, path: str, **options: Any) -> httpx.Response | None:
+        access = self._access
         response = await self._send(method, path, **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            await self._renew(self._access)
+            await self._renew(access)
             response = await self._send(method, path, **options)
         if response.is_success:
             return response
@@ -273,8 +308,8 @@ class Kubernetes:
         async with self._renewal:
             if refused is not self._access:
                 return
-            self._access = await Access.of(self._api)
-            # The session before stays open for as long as something goes through it.
+            self._access = await Access.read()
+            self._former_sessions.append(self._session)
             self._session = self._access.session(self._timeout)
 
 
@@ -293,6 +328,17 @@ def _delete_options(uid: str | None) -> Object:
     return options | {"preconditions": {"uid": uid}} if uid else options
 
 
+def _is_by(author: str, made: Json) -> bool:
+    return any(writer.get("manager") == author for writer in made["metadata"].get("managedFields") or [])
+
+
+def _cause(error: Exception) -> Exception:
+    """What is in a group of errors."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def _namespace(api: Api) -> str:
     """That of the context of the kubeconfig, or of this Pod."""
     if not api.auth.active_context and SERVICE_ACCOUNT_NAMESPACE.exists():
@@ -300,10 +346,25 @@ def _namespace(api: Api) -> str:
     return str(api.auth.namespace)
 
 
+def _remove_copies(api: Api) -> None:
+    """The files to which kr8s has written the keys and certificates that a kubeconfig embeds."""
+    auth = api.auth
+    for file, embedded in (
+        (auth.client_key_file, "client-key-data" in auth._user),
+        (auth.client_cert_file, "client-certificate-data" in auth._user),
+        (auth.server_ca_file, "certificate-authority-data" in auth._cluster),
+    ):
+        if file and embedded:
+            Path(file).unlink(missing_ok=True)
+
+
+def _kubeconfig() -> str:
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
+
+
 def _no_credentials(error: Exception) -> CredentialsError:
-    kubeconfig = os.environ.get("KUBECONFIG") or "~/.kube/config"
     return CredentialsError(
-        f"there is no way to Kubernetes: this is no Pod with a service account, and the kubeconfig {kubeconfig} "
+        f"there is no way to Kubernetes: this is no Pod with a service account, and the kubeconfig {_kubeconfig()} "
         f"cannot be used ({error}); `kubectl config get-contexts` shows what there is, "
         "and the variable KUBECONFIG names another file"
     )
@@ -329,10 +390,14 @@ def _is_missing_object(response: httpx.Response) -> bool:
     return bool(details.get("name")) and details.get("kind") != "namespaces"
 
 
+def _is_away(code: int) -> bool:
+    return code == httpx.codes.TOO_MANY_REQUESTS or code >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
 def _error(response: httpx.Response, server: str) -> DaskKubernetesError | AlreadyExistsError:
     status, code = _status(response), response.status_code
     message = str(status.get("message") or response.text.strip() or response.reason_phrase)
-    if code == httpx.codes.TOO_MANY_REQUESTS or code >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if _is_away(code):
         return KubernetesUnreachableError(_unreachable(server, Exception(f"{code} {message}")))
     if code == httpx.codes.NOT_FOUND:
         return _missing(message, status.get("details") or {})

@@ -8,8 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 
-import httpx
-
+from dask_kubernetes.exceptions import DaskKubernetesError
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.kubernetes import CLUSTER
 
@@ -41,12 +40,12 @@ class Lifetime:
         self._stop()
 
     def end(self) -> None:
-        """Deletes it, without an event loop."""
-        _open.discard(self)
+        """Deletes it, without an event loop. Once, whether that works or not."""
+        self.over()
         name, namespace = self._cluster.name, self._cluster.namespace
         try:
             self._cluster.kubernetes.delete_now(CLUSTER, name, namespace, self._cluster.uid, _AT_EXIT)
-        except httpx.HTTPError as error:
+        except DaskKubernetesError as error:
             logger.warning(
                 "the DaskCluster %s was not deleted (%s): `kubectl delete daskcluster %s --namespace %s` does it",
                 name, error, name, namespace,

@@ -11,6 +11,7 @@ from typing import Any
 from distributed import Security
 
 from dask_kubernetes.exceptions import (
+    ClusterExistsError,
     DaskKubernetesError,
     NotPermittedError,
     SchedulerUnreachableError,
@@ -63,7 +64,7 @@ class Session:
         try:
             await session._open(listener, report)
         except BaseException:
-            await session._abandon()
+            await session.abandon()
             raise
         return session
 
@@ -78,6 +79,12 @@ class Session:
             await self._feed.stop()
         await self._connection.close()
         await self.cluster.kubernetes.close()
+
+    async def abandon(self) -> None:
+        """Ends all, with the DaskCluster if it was made here. What cannot be ended is logged."""
+        self.cluster.kubernetes.patience = 0.0
+        await _attempt(self.cluster.delete(_CLEANUP) if self.made else None, f"delete DaskCluster {self.cluster.name}")
+        await _attempt(self.close(), "close the connection")
 
     def stopper(self) -> Callable[[], None]:
         """Has `close` called in the event loop of now, from any thread."""
@@ -110,13 +117,26 @@ class Session:
             return
         if mode == CreateMode.CONNECT_ONLY:
             raise self.cluster.gone()
+        try:
+            await self._create()
+        except ClusterExistsError:
+            # Somebody may have made it since.
+            if mode == CreateMode.CREATE_ONLY or await self.cluster.find() is None:
+                raise
+
+    async def _create(self) -> None:
         # One that is interrupted goes on, or nobody would know whether there is something to delete.
         creation = asyncio.ensure_future(self.cluster.create(self._settings.manifest()))
         try:
             await asyncio.shield(creation)
         finally:
             await asyncio.wait([creation], timeout=_CLEANUP)
-            self.made = creation.done() and not creation.cancelled() and creation.exception() is None
+            if creation.cancel():
+                logger.warning(
+                    "Kubernetes may have made the DaskCluster %s: it did not answer in time", self.cluster.name
+                )
+            else:
+                self.made = not creation.cancelled() and creation.exception() is None
 
     def _secure(self) -> None:
         """What a connection takes. Raises ValidationError if the scheduler speaks TLS and there is no certificate."""
@@ -155,11 +175,6 @@ class Session:
             f"the scheduler of {self.cluster.name} runs and does not answer at {self.address} ({why}): look at its "
             "log, and at network policies"
         )
-
-    async def _abandon(self) -> None:
-        self.cluster.kubernetes.patience = 0.0
-        await _attempt(self.cluster.delete(_CLEANUP) if self.made else None, f"delete DaskCluster {self.cluster.name}")
-        await _attempt(self.close(), "close the connection")
 
 
 async def _attempt(what: Awaitable[object] | None, words: str) -> None:

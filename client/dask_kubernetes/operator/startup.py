@@ -12,7 +12,7 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.status import NOT_TAKEN_UP, Problem, Snapshot, Startup, service_ready, startup
+from dask_kubernetes.operator.status import NOT_TAKEN_UP, Snapshot, Startup, service_ready, startup
 
 POLL = 0.1
 Report = Callable[[Startup], None]
@@ -50,17 +50,18 @@ async def _failure(cluster: DaskCluster, snapshot: Snapshot, now: Startup, timeo
         return SchedulerStartupError(f"{_late(cluster, timeout)}: {_furthest(now)}. {_PATIENCE}")
     if problem.reason == NOT_TAKEN_UP:
         return OperatorNotRespondingError(f"{problem.message} (waited {timeout:g} s)")
-    log = await cluster.last_lines(problem.pod, snapshot) if problem.pod else ""
-    if log:
-        return CrashLoopBackOffError(f"{_late(cluster, timeout)}. {problem.message} Its log ends with:\n{log}")
-    return _without_log(problem)(f"{_late(cluster, timeout)}. {problem.message}")
+    text = f"{_never(cluster) if problem.fatal else _late(cluster, timeout)}. {problem.message}"
+    if problem.pod is None:
+        return SchedulerStartupError(text)
+    log = await cluster.last_lines(problem.pod, problem.container, snapshot)
+    return CrashLoopBackOffError(f"{text} Its log ends with:\n{log}" if log else text)
 
 
 _PATIENCE = "Where images take longer to pull, resource_timeout=… waits longer."
 
 
-def _without_log(problem: Problem) -> type[SchedulerStartupError]:
-    return CrashLoopBackOffError if problem.pod else SchedulerStartupError
+def _never(cluster: DaskCluster) -> str:
+    return f"the scheduler of {cluster.name} cannot start"
 
 
 def _late(cluster: DaskCluster, timeout: float) -> str:

@@ -33,7 +33,8 @@ class WorkerFeed:
     """
 
     def __init__(self, listener: Listener, address: str, connection_args: Mapping[str, Any]) -> None:
-        self._listener = weakref.ref(listener)
+        self._loop = asyncio.get_running_loop()
+        self._listener = weakref.ref(listener, self._nobody_listens)
         self._address = address
         self._connection_args = connection_args
         self._task: asyncio.Task[None] | None = None
@@ -44,16 +45,27 @@ class WorkerFeed:
         self._task = asyncio.ensure_future(self._follow(comm))
 
     async def stop(self) -> None:
+        self._cancel()
+        if self._task:
+            await asyncio.wait([self._task])
+
+    def _nobody_listens(self, _: object) -> None:
+        with suppress(RuntimeError):  # a loop that has ended has no task left
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
         if self._task:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
 
     async def _subscribe(self, timeout: float | None = None) -> Comm:
         comm: Comm = await connect(self._address, timeout=timeout, **self._connection_args)
         comm.name = "Cluster worker status"
-        await comm.write({"op": "subscribe_worker_status"})
-        info = SchedulerInfo(await comm.read())
+        try:
+            await comm.write({"op": "subscribe_worker_status"})
+            info = SchedulerInfo(await comm.read())
+        except BaseException:
+            comm.abort()
+            raise
         if (listener := self._listener()) is not None:
             listener.scheduler_info = info
         return comm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,11 @@ class Opened:
         raise ClusterNotFoundError("there is no DaskCluster mine")
 
     async def close(self) -> None: ...
+
+    async def abandon(self) -> None: ...
+
+    def stopper(self) -> Callable[[], None]:
+        return lambda: None
 
 
 @pytest.fixture

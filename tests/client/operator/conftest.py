@@ -1,0 +1,112 @@
+"""An API server of the tests' own, and the kubeconfig by which the client finds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.clock import Run, run_in_virtual_time
+from tests.support.fake_api import FakeApi, serve
+
+from dask_kubernetes.operator.kubernetes import Kubernetes
+
+
+@dataclass
+class Kubeconfig:
+    """A file that `KUBECONFIG` names."""
+
+    path: Path
+
+    def write(self, server: str, namespace: str | None = None, cluster: Any = None, **user: Any) -> None:
+        """`user`: how one logs in; by the token that a fake API server accepts if nothing is said."""
+        context = {"cluster": "c", "user": "u"} | ({"namespace": namespace} if namespace else {})
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": server} | (cluster or {})}],
+            "users": [{"name": "u", "user": user or {"token": "valid"}}],
+            "contexts": [{"name": "here", "context": context}],
+            "current-context": "here",
+        }
+        self.path.write_text(json.dumps(config))
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs a coroutine to its end. Waiting takes no time: the clock jumps to whatever is due next."""
+    return run_in_virtual_time
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubeconfig:
+    path = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    return Kubeconfig(path)
+
+
+@pytest.fixture
+def fake(kubeconfig: Kubeconfig) -> Iterator[FakeApi]:
+    """An API server in a thread of its own, which the kubeconfig names: for what blocks, and for other processes."""
+    with _in_background() as fake:
+        kubeconfig.write(fake.url)
+        yield fake
+
+
+@pytest.fixture(autouse=True)
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As this machine is in no cluster, names of Services lead nowhere; and no name server is asked."""
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if str(host).endswith(".default"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *arguments, **options)
+
+    known = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+
+@asynccontextmanager
+async def connected(kubeconfig: Kubeconfig, patience: float = 0.0) -> AsyncIterator[tuple[FakeApi, Kubernetes]]:
+    """An API server in the event loop that runs, and the client's connection with it."""
+    async with serve() as fake:
+        kubeconfig.write(fake.url)
+        kubernetes = await Kubernetes.connect(patience)
+        try:
+            yield fake, kubernetes
+        finally:
+            await kubernetes.close()
+
+
+@contextmanager
+def _in_background() -> Iterator[FakeApi]:
+    started, ended = threading.Event(), asyncio.Event()
+    found: list[FakeApi] = []
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        async with serve() as fake:
+            found.append(fake)
+            started.set()
+            await ended.wait()
+
+    def target() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=target, name="fake API server")
+    thread.start()
+    try:
+        assert started.wait(10.0), "the fake API server starts"
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10.0)

@@ -1,0 +1,608 @@
+"""Each answer of the API server is a result, or an error that says what to do; and one is asked again that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import sys
+import tempfile
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.client.operator.conftest import Kubeconfig, connected
+from tests.client.operator.served import a_pod
+from tests.support.clock import Run
+from tests.support.dask import make_certificates
+from tests.support.fake_api import CUT, FakeApi, serve
+from tests.support.server import free_port, serving
+
+from dask_kubernetes.exceptions import (
+    CredentialsError,
+    KubernetesUnreachableError,
+    NamespaceNotFoundError,
+    NotPermittedError,
+    OperatorNotInstalledError,
+    SchedulerUnreachableError,
+    SpecRefusedError,
+)
+from dask_kubernetes.operator import kubernetes as module
+from dask_kubernetes.operator.kubernetes import CLUSTER, NODE, POD, SERVICE, AlreadyExistsError, Kubernetes
+from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_operator import actions
+
+MANIFEST = make_cluster_spec("mine")
+Act = Callable[[Kubernetes], Coroutine[Any, Any, Any]]
+
+
+def create(kubernetes: Kubernetes) -> Coroutine[Any, Any, Any]:
+    return kubernetes.create(CLUSTER, MANIFEST, "default")
+
+
+def test_an_object_from_its_making_to_its_end(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (_, kubernetes):
+            assert await kubernetes.get(CLUSTER, "mine", "default") is None
+            made = await create(kubernetes)
+            assert made["spec"] == MANIFEST["spec"]
+            with pytest.raises(AlreadyExistsError):
+                await create(kubernetes)
+            assert await kubernetes.get(CLUSTER, "mine", "default") == made
+            patched = await kubernetes.patch(CLUSTER, "mine", "default", {"spec": {"idleTimeout": 5}})
+            assert patched
+            assert patched["spec"] == MANIFEST["spec"] | {"idleTimeout": 5}
+            assert not await kubernetes.delete(CLUSTER, "mine", "default", "uid-of-another")
+            assert await kubernetes.delete(CLUSTER, "mine", "default", made["metadata"]["uid"])
+            assert not await kubernetes.delete(CLUSTER, "mine", "default")
+            assert await kubernetes.patch(CLUSTER, "mine", "default", {}) is None
+
+    run(scenario())
+
+
+def test_lists_are_of_a_namespace_or_of_all_and_by_labels(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            for name, namespace, labels in (("a", "x", {"l": "1"}), ("b", "x", {"l": "2"}), ("c", "y", {"l": "1"})):
+                fake.put({"kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels}})
+
+            async def names(namespace: str | None, labels: dict[str, str] | None = None) -> list[str]:
+                return [pod["metadata"]["name"] for pod in await kubernetes.list(POD, namespace, labels)]
+
+            assert await names(None) == ["a", "b", "c"]
+            assert await names("x") == ["a", "b"]
+            assert await names("x", {"l": "2"}) == ["b"]
+
+    run(scenario())
+
+
+def test_a_delete_leaves_what_it_owns_to_be_collected(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            await kubernetes.delete(CLUSTER, "mine", "default", "u")
+            (delete,) = fake.asked("DELETE")
+            assert delete.body == {"propagationPolicy": "Background", "preconditions": {"uid": "u"}}
+
+    run(scenario())
+
+
+RBAC = (
+    'daskclusters.kubernetes.dask.org is forbidden: User "jane" cannot create resource "daskclusters" in API group '
+    '"kubernetes.dask.org" in the namespace "default"'
+)
+QUOTA = (
+    'daskclusters.kubernetes.dask.org "mine" is forbidden: exceeded quota: few, requested: '
+    "count/daskclusters.kubernetes.dask.org=1, used: count/daskclusters.kubernetes.dask.org=1, limited: "
+    "count/daskclusters.kubernetes.dask.org=1"
+)
+ENDING = (
+    'daskclusters.kubernetes.dask.org "mine" is forbidden: unable to create new content in namespace default because '
+    "it is being terminated"
+)
+WEBHOOK = 'admission webhook "policy.example.com" denied the request: images must come from registry.example.com'
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error", "advice"),
+    [
+        (403, RBAC, NotPermittedError, "a Role and its RoleBinding"),
+        (403, QUOTA, SpecRefusedError, "exceeded quota: few"),
+        (403, ENDING, NamespaceNotFoundError, "wait until it is gone"),
+        (403, WEBHOOK, SpecRefusedError, "images must come from"),
+        (400, WEBHOOK, SpecRefusedError, "images must come from"),
+        (422, "spec.worker: Required value", SpecRefusedError, "Kubernetes refuses this: spec.worker: Required"),
+        (409, "it exists", AlreadyExistsError, "it exists"),
+        (401, "Unauthorized", CredentialsError, "log in anew"),
+        (429, "too many requests", KubernetesUnreachableError, "429 too many requests"),
+        (500, "etcdserver: request timed out", KubernetesUnreachableError, "500 etcdserver: request timed out"),
+        (503, "apiserver not ready", KubernetesUnreachableError, "look at your network"),
+        (CUT, "", KubernetesUnreachableError, "look at your network"),
+    ],
+)
+def test_a_refusal_is_an_error_that_says_what_to_do(
+    run: Run, kubeconfig: Kubeconfig, status: int, message: str, error: type[Exception], advice: str
+) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            fake.fail("POST", actions.CLUSTER, status, message=message, times=2)
+            with pytest.raises(error) as raised:
+                await create(kubernetes)
+            assert advice in str(raised.value)
+            assert message in str(raised.value) or status == 401
+
+    run(scenario())
+
+
+def test_what_is_no_answer_of_kubernetes_is_said_as_it_is(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            fake.fail("GET", actions.CLUSTER, 502, text="<html>Bad Gateway</html>")
+            with pytest.raises(KubernetesUnreachableError, match="502 <html>Bad Gateway</html>"):
+                await kubernetes.get(CLUSTER, "mine", "default")
+            fake.fail("GET", actions.CLUSTER, 404, text='["a list"]')
+            with pytest.raises(OperatorNotInstalledError):
+                await kubernetes.get(CLUSTER, "mine", "default")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("act", [create, lambda k: k.get(CLUSTER, "mine", "default"), lambda k: k.list(CLUSTER, None)])
+def test_without_the_operators_definitions_it_says_how_to_install_them(
+    run: Run, kubeconfig: Kubeconfig, act: Act
+) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            fake.absent_groups = {"kubernetes.dask.org"}
+            with pytest.raises(OperatorNotInstalledError, match="helm install"):
+                await act(kubernetes)
+
+    run(scenario())
+
+
+def test_a_namespace_that_is_not_there(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            fake.absent_namespaces = {"nowhere"}
+            with pytest.raises(NamespaceNotFoundError, match='namespaces "nowhere" not found: make it with'):
+                await kubernetes.create(CLUSTER, MANIFEST, "nowhere")
+            assert await kubernetes.list(CLUSTER, "nowhere") == []
+
+    run(scenario())
+
+
+def test_a_verb_and_a_resource_that_are_not_permitted_are_named(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            fake.refuses = lambda seen: seen.plural == "nodes"
+            with pytest.raises(NotPermittedError, match='cannot list resource "nodes"'):
+                await kubernetes.list(NODE, None)
+            assert await kubernetes.list(SERVICE, "default") == []
+
+    run(scenario())
+
+
+# Patience
+
+
+@pytest.mark.parametrize("status", [503, 429, CUT])
+def test_a_server_that_is_away_is_asked_again(run: Run, kubeconfig: Kubeconfig, status: int) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+            fake.fail("GET", actions.CLUSTER, status, times=5)
+            assert await kubernetes.get(CLUSTER, "mine", "default") is None
+            assert len(fake.asked("GET")) == 6
+
+    run(scenario())
+
+
+def test_patience_is_over_at_its_time(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+            fake.fail("GET", actions.CLUSTER, 503, times=1000)
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            with pytest.raises(KubernetesUnreachableError):
+                await kubernetes.get(CLUSTER, "mine", "default")
+            assert 50.0 < loop.time() - begun <= 60.0
+            assert len(fake.asked("GET")) < 30, "with pauses that grow"
+
+    run(scenario())
+
+
+def test_a_server_that_accepts_and_says_nothing_is_away(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def silent(_: Any) -> Any:
+        await asyncio.sleep(1e6)
+
+    async def scenario() -> None:
+        async with serving(silent) as url:
+            kubeconfig.write(url)
+            kubernetes = await Kubernetes.connect()
+            with pytest.raises(KubernetesUnreachableError, match="ReadTimeout"):
+                await kubernetes.get(CLUSTER, "mine", "default")
+            await kubernetes.close()
+
+    run(scenario())
+
+
+def test_a_server_that_is_not_there(run: Run, kubeconfig: Kubeconfig) -> None:
+    server = f"http://127.0.0.1:{free_port()}"
+
+    async def scenario() -> None:
+        kubeconfig.write(server)
+        kubernetes = await Kubernetes.connect()
+        with pytest.raises(KubernetesUnreachableError, match=f"{server} does not answer"):
+            await kubernetes.get(CLUSTER, "mine", "default")
+        await kubernetes.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [CUT, 500, 504])
+def test_an_object_that_was_made_without_an_answer_is_what_create_returns(
+    run: Run, kubeconfig: Kubeconfig, status: int
+) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+            fake.fail("POST", actions.CLUSTER, status, after=True)
+            made = await create(kubernetes)
+            assert [made] == fake.objects(actions.CLUSTER)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [CUT, 500])
+def test_one_of_somebody_else_is_not_taken_for_that_which_was_to_be_made(
+    run: Run, kubeconfig: Kubeconfig, status: int
+) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+            await create(kubernetes)
+            fake.fail("POST", actions.CLUSTER, status)
+            with pytest.raises(AlreadyExistsError):
+                await create(kubernetes)
+
+    run(scenario())
+
+
+# Credentials
+
+
+def expiring(kubeconfig: Kubeconfig, fake: FakeApi, count: Path) -> None:
+    """A plugin that tells the token which is valid at the time, and how often it was asked.
+
+    It is a process, which takes real time.
+    """
+    script = count.with_suffix(".py")
+    script.write_text(
+        "import json, sys\n"
+        f"print('once', file=open({str(count)!r}, 'a'))\n"
+        f"token = open({str(count.with_suffix('.token'))!r}).read()\n"
+        "print(json.dumps({'status': {'token': token}}))\n"
+    )
+    count.with_suffix(".token").write_text(fake.token)
+    version = "client.authentication.k8s.io/v1"
+    kubeconfig.write(fake.url, exec={"apiVersion": version, "command": sys.executable, "args": [str(script)]})
+
+
+def expire(fake: FakeApi, count: Path) -> None:
+    fake.token = "second"
+    count.with_suffix(".token").write_text(fake.token)
+
+
+def test_credentials_are_renewed_once_for_all_who_were_refused(kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    count = tmp_path / "asked"
+
+    async def scenario() -> None:
+        async with serve() as fake:
+            expiring(kubeconfig, fake, count)
+            kubernetes = await Kubernetes.connect()
+            expire(fake, count)
+            many = await asyncio.gather(*(kubernetes.get(CLUSTER, f"c-{n}", "default") for n in range(20)))
+            assert many == [None] * 20
+            assert count.read_text().split() == ["once"] * 2, "at the beginning, and to renew them"
+            await kubernetes.close()
+
+    asyncio.run(scenario())
+
+
+def test_one_whose_refusal_comes_late_uses_what_others_have_renewed(kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    """A request that was sent by old credentials, and is answered when there are new ones already."""
+    count = tmp_path / "asked"
+    arrived, answered = asyncio.Event(), asyncio.Event()
+
+    async def scenario() -> None:
+        async with serve() as fake:
+
+            async def slow(request: Any) -> Any:
+                answer = await fake.answer(request)
+                if request.path.endswith("/late") and answer.status == 401:
+                    arrived.set()
+                    await answered.wait()
+                return answer
+
+            async with serving(slow) as url:
+                fake.url = url
+                expiring(kubeconfig, fake, count)
+                kubernetes = await Kubernetes.connect()
+                expire(fake, count)
+                late = asyncio.ensure_future(kubernetes.get(CLUSTER, "late", "default"))
+                await arrived.wait()
+                assert await kubernetes.get(CLUSTER, "prompt", "default") is None
+                answered.set()
+                assert await late is None
+                assert count.read_text().split() == ["once"] * 2
+                await kubernetes.close()
+
+    asyncio.run(scenario())
+
+
+def test_credentials_that_remain_refused(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+            fake.token = "another"
+            with pytest.raises(CredentialsError, match="does not accept your credentials"):
+                await kubernetes.get(CLUSTER, "mine", "default")
+            assert len(fake.asked("GET")) == 2
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "Unable to find valid credentials"),
+        ("- not\n- a kubeconfig", ""),
+        ("}{", ""),
+        (json.dumps({"current-context": "elsewhere", "contexts": []}), "elsewhere"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_named(
+    run: Run, kubeconfig: Kubeconfig, content: str | None, why: str
+) -> None:
+    if content is not None:
+        kubeconfig.path.write_text(content)
+    with pytest.raises(CredentialsError, match="cannot be used") as raised:
+        run(Kubernetes.connect())
+    assert str(kubeconfig.path) in str(raised.value)
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize("command", ["no-such-plugin", "false"])
+def test_a_credential_plugin_that_fails(run: Run, kubeconfig: Kubeconfig, command: str) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command}
+    kubeconfig.write("http://127.0.0.1:1", exec=plugin)
+    with pytest.raises(CredentialsError, match=str(kubeconfig.path)):
+        run(Kubernetes.connect())
+
+
+def test_an_empty_variable_is_none(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".kube").mkdir()
+    Kubeconfig(tmp_path / ".kube/config").write("http://server:1", namespace="mine")
+    assert run(namespace_and_server()) == ("mine", "http://server:1")
+
+
+async def namespace_and_server() -> tuple[str, str]:
+    kubernetes = await Kubernetes.connect()
+    await kubernetes.close()
+    return kubernetes.namespace, kubernetes.server
+
+
+def test_the_namespace_is_that_of_the_context_or_else_default(run: Run, kubeconfig: Kubeconfig) -> None:
+    kubeconfig.write("http://server:1", namespace="mine")
+    assert run(namespace_and_server())[0] == "mine"
+    kubeconfig.write("http://server:1")
+    assert run(namespace_and_server())[0] == "default"
+
+
+def test_in_a_pod_the_namespace_is_the_pods_own(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_file(auth: Any) -> None:
+        auth.server = "https://10.0.0.1:443"
+
+    namespace = tmp_path / "namespace"
+    namespace.write_text("pods\n")
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT_NAMESPACE", namespace)
+    monkeypatch.setattr("kr8s._auth.KubeAuth._load_service_account", no_file)
+    assert run(namespace_and_server()) == ("pods", "https://10.0.0.1:443")
+    kubeconfig.write("http://server:1", namespace="mine")
+    assert run(namespace_and_server())[0] == "mine", "a kubeconfig comes first, as for kubectl"
+
+
+def test_a_certificate_is_used_and_no_copy_of_it_stays(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificates(tmp_path)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca.pem"))
+    server.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.verify_mode = ssl.CERT_REQUIRED
+    data = {kind: b64encode((tmp_path / f"{kind}.pem").read_bytes()).decode() for kind in ("ca", "cert", "key")}
+    names: list[str] = []
+    server.sni_callback = lambda _, name, __: names.append(name)
+
+    async def scenario() -> None:
+        fake = FakeApi()
+        async with serving(fake.answer, server) as fake.url:
+            cluster = {"certificate-authority-data": data["ca"], "tls-server-name": "dask"}
+            user = {"client-certificate-data": data["cert"], "client-key-data": data["key"], "token": "valid"}
+            kubeconfig.write(fake.url, cluster=cluster, **user)
+            kubernetes = await Kubernetes.connect()
+            assert await kubernetes.list(POD, "default") == []
+            await asyncio.to_thread(kubernetes.delete_now, CLUSTER, "mine", "default", None, 5.0)
+            await kubernetes.close()
+
+    asyncio.run(scenario())
+    assert names == ["dask", "dask"]
+    assert list(copies.iterdir()) == []
+
+
+def test_a_certificate_of_the_users_own_stays(run: Run, kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    cluster = {"certificate-authority": str(tmp_path / "ca.pem")}
+    files = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
+    kubeconfig.write("https://127.0.0.1:1", cluster=cluster, **files)
+    run(namespace_and_server())
+    assert {"ca.pem", "cert.pem", "key.pem"} <= {file.name for file in tmp_path.iterdir()}
+
+
+# Logs
+
+
+def test_logs(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            fake.put(a_pod("p"))
+            fake.put(a_pod("waits", phase="Pending"))
+            fake.logs = {"p": "one\ntwo\nthree\n"}
+            assert await kubernetes.log("p", "dask", "default") == "one\ntwo\nthree\n"
+            assert await kubernetes.log("p", "dask", "default", lines=1) == "three\n"
+            assert await kubernetes.log("p", "dask", "default", previous=True) == ""
+            assert await kubernetes.log("waits", "dask", "default") == ""
+            assert await kubernetes.log("absent", "dask", "default") == ""
+            fake.logs["p/"] = "before"
+            assert await kubernetes.log("p", "dask", "default", previous=True) == "before"
+            fake.refuses = lambda seen: seen.resource == "pods/log"
+            with pytest.raises(NotPermittedError, match="pods/log"):
+                await kubernetes.log("p", "dask", "default")
+
+    run(scenario())
+
+
+# Ports
+
+
+@asynccontextmanager
+async def echo(fake: FakeApi, pod: str) -> AsyncIterator[None]:
+    """A Pod whose port 7 says what it hears."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    fake.put(a_pod(pod))
+    fake.ports[pod, 7] = server.sockets[0].getsockname()[1]
+    async with server:
+        yield
+
+
+def test_a_port_stays_open_while_other_requests_are_refused_and_credentials_renewed(
+    kubeconfig: Kubeconfig, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with serve() as fake, echo(fake, "p"):
+            expiring(kubeconfig, fake, tmp_path / "asked")
+            kubernetes = await Kubernetes.connect()
+            async with kubernetes.port("p", 7, "default") as websocket:
+                assert [await websocket.receive_bytes() for _ in range(2)] == [b"\0\7\0", b"\1\7\0"]
+                fake.refuses = lambda seen: seen.plural == "nodes"
+                with pytest.raises(NotPermittedError):
+                    await kubernetes.list(NODE, None)
+                expire(fake, tmp_path / "asked")
+                assert await kubernetes.list(SERVICE, "default") == []
+                await websocket.send_bytes(b"\0hello")
+                assert await websocket.receive_bytes() == b"\0hello"
+            await kubernetes.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_port_that_is_not_opened_says_why(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def opened(kubernetes: Kubernetes, pod: str) -> None:
+        async with kubernetes.port(pod, 7, "default"):
+            raise AssertionError("it cannot be opened")
+
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
+            with pytest.raises(SchedulerUnreachableError, match="no longer there"):
+                await opened(kubernetes, "absent")
+            fake.put(a_pod("waits", phase="Pending"))
+            with pytest.raises(SpecRefusedError, match="does not have a host assigned"):
+                await opened(kubernetes, "waits")
+            for status in (CUT, 500):
+                fake.fail("GET", actions.POD, status)
+                with pytest.raises(KubernetesUnreachableError):
+                    await opened(kubernetes, "p")
+            fake.refuses = lambda seen: seen.resource == "pods/portforward"
+            with pytest.raises(NotPermittedError, match="pods/portforward"):
+                await opened(kubernetes, "p")
+
+    run(scenario())
+
+
+def test_what_goes_wrong_at_this_end_of_a_port_is_no_fault_of_the_server(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
+            with pytest.raises(ConnectionResetError, match="here"):
+                async with kubernetes.port("p", 7, "default"):
+                    raise ConnectionResetError("here")
+
+    run(scenario())
+
+
+def test_expired_credentials_are_renewed_for_the_next_port(kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serve() as fake, echo(fake, "p"):
+            expiring(kubeconfig, fake, tmp_path / "asked")
+            kubernetes = await Kubernetes.connect()
+            expire(fake, tmp_path / "asked")
+            with pytest.raises(CredentialsError, match="renewed for the next attempt"):
+                async with kubernetes.port("p", 7, "default"):
+                    raise AssertionError("it cannot be opened")
+            async with kubernetes.port("p", 7, "default") as websocket:
+                assert await websocket.receive_bytes() == b"\0\7\0"
+            await kubernetes.close()
+
+    asyncio.run(scenario())
+
+
+# Without an event loop
+
+
+def put_mine(fake: FakeApi) -> str:
+    return str(fake.put({**MANIFEST, "metadata": {"name": "mine", "namespace": "default"}})["metadata"]["uid"])
+
+
+async def kept() -> Kubernetes:
+    """One whose event loop has ended."""
+    kubernetes = await Kubernetes.connect()
+    await kubernetes.close()
+    return kubernetes
+
+
+def test_a_delete_without_an_event_loop(fake: FakeApi) -> None:
+    uid, kubernetes = put_mine(fake), asyncio.run(kept())
+    kubernetes.delete_now(CLUSTER, "mine", "default", "uid-of-another", 5.0)
+    assert fake.objects(actions.CLUSTER)
+    for _ in range(2):
+        kubernetes.delete_now(CLUSTER, "mine", "default", uid, 5.0)
+        assert not fake.objects(actions.CLUSTER)
+
+
+def test_a_delete_without_an_event_loop_and_by_credentials_that_have_expired(
+    fake: FakeApi, kubeconfig: Kubeconfig, tmp_path: Path
+) -> None:
+    expiring(kubeconfig, fake, tmp_path / "asked")
+    uid, kubernetes = put_mine(fake), asyncio.run(kept())
+    expire(fake, tmp_path / "asked")
+    kubernetes.delete_now(CLUSTER, "mine", "default", uid, 5.0)
+    assert not fake.objects(actions.CLUSTER)
+
+
+@pytest.mark.parametrize("status", [403, 503, CUT])
+def test_a_delete_that_fails_is_said(fake: FakeApi, status: int) -> None:
+    uid, kubernetes = put_mine(fake), asyncio.run(kept())
+    fake.fail("DELETE", actions.CLUSTER, status, message='jane cannot delete resource "daskclusters"', times=2)
+    with pytest.raises((NotPermittedError, KubernetesUnreachableError)):
+        kubernetes.delete_now(CLUSTER, "mine", "default", uid, 5.0)

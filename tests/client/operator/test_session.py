@@ -1,0 +1,274 @@
+"""What is opened for a KubeCluster: a DaskCluster found or made, and deleted if it was made here and cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import pytest
+from distributed import Scheduler, Security
+from tests.client.operator.conftest import Kubeconfig
+from tests.client.operator.served import Operator, a_pod
+from tests.support.dask import client_tls, make_certificates
+from tests.support.fake_api import CUT, FakeApi, serve
+from tests.support.server import free_port
+
+from dask_kubernetes.exceptions import (
+    ClusterExistsError,
+    ClusterNotFoundError,
+    DaskKubernetesError,
+    KubernetesUnreachableError,
+    OperatorNotRespondingError,
+    SchedulerUnreachableError,
+    ValidationError,
+)
+from dask_kubernetes.operator.session import Session
+from dask_kubernetes.operator.settings import Settings
+from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_operator import actions
+
+SOMEBODYS = {**make_cluster_spec("mine"), "metadata": {"name": "mine", "namespace": "default"}}
+
+
+class Listener:
+    scheduler_info: Any = None
+
+    def _update_worker_status(self, op: str, msg: Any) -> None: ...
+
+
+@dataclass
+class World:
+    """An API server, an operator, and a scheduler that runs."""
+
+    fake: FakeApi
+    operator: Operator
+    listener: Listener
+
+    async def open(self, **settings: Any) -> Session:
+        reports: list[str] = []
+        whole: dict[str, Any] = {"name": "mine", "resource_timeout": 10.0} | settings
+        return await Session.open(Settings.of(**whole), self.listener, Security(), lambda _, note: reports.append(note))
+
+    @property
+    def clusters(self) -> list[Any]:
+        return self.fake.objects(actions.CLUSTER)
+
+    def somebody_makes_one(self) -> Any:
+        made = self.fake.put(SOMEBODYS)
+        self.operator.take_up(made)
+        return made
+
+
+@asynccontextmanager
+async def world(kubeconfig: Kubeconfig) -> AsyncIterator[World]:
+    with dask.config.set({"distributed.scheduler.http.routes": []}):
+        async with serve() as fake, Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+            kubeconfig.write(fake.url)
+            yield World(fake, Operator(fake, int(scheduler.port), int(scheduler.http_server.port)), Listener())
+
+
+def test_one_is_made_and_connected_to(kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            session = await there.open()
+            assert session.made
+            assert session.address.startswith("tcp://127.0.0.1:")
+            assert there.listener.scheduler_info["workers"] == {}
+            _, writer = await asyncio.open_connection(*session.dashboard)
+            writer.close()
+            there.fake.put(a_pod("w", {"dask.org/cluster-name": "mine"}))
+            assert len((await session.look()).pods) == 2
+            await session.close()
+            assert len(there.clusters) == 1, "which is not what deletes it"
+            with pytest.raises(OSError):
+                await asyncio.open_connection(*session.dashboard)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("mode", "there_is", "outcome"),
+    [
+        ("CREATE_ONLY", False, True),
+        ("CREATE_ONLY", True, ClusterExistsError),
+        ("CONNECT_ONLY", False, ClusterNotFoundError),
+        ("CONNECT_ONLY", True, False),
+        ("CREATE_OR_CONNECT", False, True),
+        ("CREATE_OR_CONNECT", True, False),
+    ],
+)
+def test_whether_it_is_made(kubeconfig: Kubeconfig, mode: str, there_is: bool, outcome: Any) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            known = [there.somebody_makes_one()["metadata"]["uid"]] if there_is else []
+            if isinstance(outcome, bool):
+                session = await there.open(create_mode=mode)
+                assert session.made == outcome
+                await session.close()
+            else:
+                with pytest.raises(outcome):
+                    await there.open(create_mode=mode)
+                assert [cluster["metadata"]["uid"] for cluster in there.clusters] == known
+
+    asyncio.run(scenario())
+
+
+def test_one_that_somebody_makes_at_the_same_time_is_connected_to(kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            there.somebody_makes_one()
+            there.fake.fail("GET", actions.CLUSTER, 404, text=NOT_YET)
+            session = await there.open()
+            assert not session.made
+            await session.close()
+
+    asyncio.run(scenario())
+
+
+NOT_YET = '{"kind": "Status", "details": {"name": "mine", "kind": "daskclusters"}}'
+
+
+@pytest.mark.parametrize("made_here", [True, False])
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("no operator", OperatorNotRespondingError),
+        ("no answer", SchedulerUnreachableError),
+        ("dashboard's port in use", ValidationError),
+        ("no port", SchedulerUnreachableError),
+    ],
+)
+def test_what_fails_is_deleted_if_it_was_made_here(
+    kubeconfig: Kubeconfig, made_here: bool, what: str, error: type[DaskKubernetesError]
+) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            settings: dict[str, Any] = {"resource_timeout": 0.5}
+            match what:
+                case "no operator":
+                    there.operator.absent = True
+                case "no answer":
+                    there.operator.lead_to(free_port(), free_port())
+                case "no port":
+                    there.operator.lead_to(0, 0)
+                    settings["port_forward_cluster_ip"] = False
+                case _:
+                    port = there.operator.dashboard
+                    settings = {"scheduler_forward_port": port, "resource_timeout": 10.0}
+            if not made_here:
+                there.somebody_makes_one()
+            with pytest.raises(error):
+                await there.open(**settings)
+            assert len(there.clusters) == (0 if made_here else 1)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("when", ["POST", "GET"])
+def test_one_that_is_interrupted_leaves_nothing(kubeconfig: Kubeconfig, when: str) -> None:
+    """While the API server makes it, and while its scheduler is waited for."""
+
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            opening: list[asyncio.Task[Session]] = []
+
+            def interrupt(_: Any) -> None:
+                if when == "POST":
+                    opening[0].cancel()
+                else:
+                    asyncio.get_running_loop().call_later(0.3, opening[0].cancel)
+
+            there.fake.made = interrupt
+            opening.append(asyncio.ensure_future(there.open()))
+            with pytest.raises(asyncio.CancelledError):
+                await opening[0]
+            assert [seen.method for seen in there.fake.writes] == ["POST", "DELETE"]
+            assert not there.clusters
+
+    asyncio.run(scenario())
+
+
+def test_one_that_cannot_be_deleted_is_said_beside_the_error(
+    kubeconfig: Kubeconfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            there.fake.made = lambda _: None
+            there.fake.fail("DELETE", actions.CLUSTER, CUT)
+            with pytest.raises(OperatorNotRespondingError):
+                await there.open(resource_timeout=0.2)
+
+    asyncio.run(scenario())
+    assert "could not delete DaskCluster mine" in caplog.text
+
+
+def test_an_api_server_that_is_away(kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            there.fake.fail("GET", actions.CLUSTER, 503, times=100)
+            with pytest.raises(KubernetesUnreachableError):
+                await there.open(resource_timeout=0.5)
+
+    asyncio.run(scenario())
+
+
+def test_without_a_certificate_nothing_is_sent_to_a_scheduler_that_speaks_tls(
+    kubeconfig: Kubeconfig, tmp_path: Path
+) -> None:
+    manifest = make_cluster_spec("mine")
+    manifest["spec"]["scheduler"]["spec"]["containers"][0]["args"] += ["--protocol", "tls"]
+
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            with pytest.raises(ValidationError, match="the scheduler of mine speaks TLS: give security="):
+                await there.open(custom_cluster_spec=manifest)
+            assert not [seen for seen in there.fake.requests if seen.subresource == "portforward"]
+            assert not there.clusters
+            make_certificates(tmp_path)
+            with dask.config.set(client_tls(tmp_path)), pytest.raises(SchedulerUnreachableError, match="tls://"):
+                await there.open(custom_cluster_spec=manifest, resource_timeout=0.5)
+
+    asyncio.run(scenario())
+
+
+def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with world(kubeconfig) as there:
+            session = await there.open()
+            owner = weakref.ref(there.listener)
+            there.listener = Listener()
+            gc.collect()
+            assert owner() is None
+            await session.close()
+
+    asyncio.run(scenario())
+
+
+async def refused(address: tuple[str, int]) -> None:
+    """Returns when nobody listens there any more."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(*address)
+        except OSError:
+            return
+        writer.close()
+
+
+def test_it_is_stopped_from_any_thread_and_after_its_event_loop(kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> Any:
+        async with world(kubeconfig) as there:
+            session = await there.open()
+            stop = session.stopper()
+            await asyncio.to_thread(stop)
+            await refused(session.dashboard)
+            await session.close()
+            return stop
+
+    asyncio.run(asyncio.wait_for(scenario(), 30.0))()
