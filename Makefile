@@ -34,8 +34,8 @@ test-e2e: ## both charts, built images, real containers
 test-monitoring: ## Prometheus by prometheus-operator: targets, dashboards' queries, alerts that are provoked
 	@$(TEST) monitoring
 
-pictures: ## the same, and pictures of the dashboards into docs/images
-	@PICTURES=docs/images $(TEST) monitoring
+pictures: ## the same, and pictures of its dashboards, of a notebook and of Dask's dashboard into docs/images
+	@PICTURES=docs/images $(TEST) monitoring pictures
 
 test-migration: ## moving from the operator of the Python package, with its released image and chart
 	@$(TEST) migration

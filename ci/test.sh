@@ -122,15 +122,22 @@ tier_api() {
   with_crds api_tests
 }
 
+# use_notebook CLUSTER: gives it the image that makes clusters from Python
+use_notebook() {
+  NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
+  ci/cluster/cluster load "$1" "$NOTEBOOK_IMAGE"
+  export NOTEBOOK_IMAGE
+}
+
 tier_e2e() {
   use_cluster $NEWEST "$KUBERNETES_VERSION"
   use_images $NEWEST
+  use_notebook $NEWEST
   PLUGIN_IMAGE=$(ci/images/build.sh plugin)
   INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
-  NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
-  ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE" "$NOTEBOOK_IMAGE"
+  ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE"
   HELM_4=$(ci/tools/build.sh helm-4)/helm
-  export PLUGIN_IMAGE INCUMBENT_IMAGE NOTEBOOK_IMAGE HELM_4
+  export PLUGIN_IMAGE INCUMBENT_IMAGE HELM_4
   pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
 }
 
@@ -230,7 +237,7 @@ done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, monitoring, migration, upgrade, install, versions, matrix"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, monitoring, migration, upgrade, install, versions, matrix, pictures"
   echo "$tier"
   "tier_$tier"
 done

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, lives
+from tests.e2e.programs import QUICKSTART, Machine, last_line
 from tests.e2e.session import Session
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import CommandError, Kube, eventually
@@ -263,6 +264,14 @@ def _goes_with_all_it_has(kube: Kube, cluster: str) -> None:
         lambda: not any(kube.names(kind, mine) for kind in ("pods", "deployments", "services", "daskworkergroups")),
         f"nothing is left of {cluster}",
     )
+
+
+@pytest.mark.timeout(600)
+def test_the_new_client_works_with_the_old_operator(kube: Kube, tmp_path: Path, dask_image: Image) -> None:
+    seen = last_line(Machine(tmp_path).python(QUICKSTART, kube.namespace, str(dask_image), seconds=500))
+    assert seen["sum with 10"] == seen["sum with 3"] == 499500
+    assert {"my-dask-cluster-default", "my-dask-cluster-highmem"} < set(seen["logs"])
+    eventually(lambda: not kube.names("daskclusters"), "no DaskCluster is left")
 
 
 @pytest.mark.timeout(900)
