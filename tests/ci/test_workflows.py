@@ -21,7 +21,7 @@ WRITES = {
     "package": set(),
     "image": {"packages", "id-token", "attestations"},
     "charts": {"packages", "id-token", "attestations"},
-    "release": {"contents"},
+    "release": {"contents", "id-token", "attestations"},
     "pages": {"pages", "id-token"},
 }
 
@@ -82,7 +82,7 @@ def test_whatever_is_pushed_is_signed_and_attested() -> None:
     attested = [
         step["with"]["subject-name"].removeprefix("${{ env.REGISTRY }}/")
         for step in _steps()
-        if "attest-build-provenance" in step.get("uses", "")
+        if "attest-build-provenance" in step.get("uses", "") and "subject-name" in step["with"]
     ]
     charts = sorted(path.parent.name for path in ROOT.glob("charts/*/Chart.yaml"))
     assert sorted(attested) == sorted(["dask-kubernetes-operator", *(f"charts/{chart}" for chart in charts)])
@@ -90,6 +90,20 @@ def test_whatever_is_pushed_is_signed_and_attested() -> None:
     assert '"$REGISTRY/dask-kubernetes-operator@$DIGEST"' in signed
     assert '"$REGISTRY/charts/$chart@$digest"' in signed
     assert all(chart in signed for chart in charts)
+
+
+def test_a_release_on_github_has_all_packages_and_those_of_the_client_are_attested() -> None:
+    jobs = RELEASE["jobs"]
+    (uploaded,) = (step["with"] for step in jobs["package"]["steps"] if "upload-artifact" in step.get("uses", ""))
+    steps = jobs["release"]["steps"]
+    (downloaded,) = (step["with"] for step in steps if "download-artifact" in step.get("uses", ""))
+    assert (uploaded["path"], downloaded) == ("dist/*", {"name": uploaded["name"], "path": "dist"})
+    attest, create = steps[-2:]
+    assert attest["uses"].startswith("actions/attest-build-provenance@")
+    assert attest["with"] == {"subject-path": "dist/dask_kubernetes-*"}
+    assert 'gh release create "$GITHUB_REF_NAME" dist/* ' in create["run"]
+    # That those are its names, tests/client/test_distribution.py says.
+    assert 'hatchling build --directory "$folder"' in (ROOT / "ci/package.sh").read_text()
 
 
 def test_the_documentation_says_where_releases_are() -> None:

@@ -145,6 +145,12 @@ def lives(kube: Kube) -> dict[str, tuple[str, int]]:
     }
 
 
+def nothing_is_left(kube: Kube) -> None:
+    """Of a Dask cluster, in a while."""
+    eventually(lambda: not kube.names("daskclusters"), "no DaskCluster is left")
+    eventually(lambda: not kube.names("pods", "dask.org/cluster-name"), "no Pod of it is left", 90)
+
+
 def scheduler_address(kube: Kube, cluster: str) -> str:
     """A cluster's scheduler for a Pod in any namespace."""
     return f"tcp://{cluster}-scheduler.{kube.namespace}.svc:8786"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.e2e.conftest import Client, Image, client_of
+from tests.e2e.conftest import Client, Image, client_of, nothing_is_left
 from tests.e2e.programs import ASYNCHRONOUS, QUICKSTART, Machine, ended, last_line, line_of, say
 from tests.support.kube import Kube, eventually
 from tests.support.network import Network, network_to
@@ -102,11 +102,6 @@ def pod(kube: Kube) -> Client:
     kube.apply(ROLE)
     kube.run("create", "rolebinding", "client", "--role=dask-cluster-role", account)
     return client_of(kube, Image.from_environment("NOTEBOOK_IMAGE"))
-
-
-def nothing_is_left(kube: Kube) -> None:
-    eventually(lambda: not kube.names("daskclusters"), "no DaskCluster is left")
-    eventually(lambda: not kube.names("pods", "dask.org/cluster-name"), "no Pod of it is left", 90)
 
 
 @pytest.mark.timeout(600)

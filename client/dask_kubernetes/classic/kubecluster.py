@@ -12,7 +12,7 @@ from typing import Any, Self
 import dask.config
 from distributed import Security
 
-from dask_kubernetes.classic import pods
+from dask_kubernetes.classic import arguments
 from dask_kubernetes.operator import kubecluster
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,10 @@ class KubeCluster(kubecluster.KubeCluster):
         Whether Pods seek nodes with the label k8s.dask.org/node-purpose: "none", "preferred" or "required".
     security : distributed.Security, optional
         The certificates for a cluster whose templates start it with TLS.
-    host, port, auth, deploy_mode, interface, protocol, dashboard_address, \
+    protocol : str, optional
+        Templates decide it. With "tls://" a scheduler's template that does not start it with TLS is refused, and any
+        other protocol has no effect.
+    host, port, auth, deploy_mode, interface, dashboard_address, \
     scheduler_service_name_resolution_retries : optional
         Have no effect, and a warning says so.
     **kwargs
@@ -87,20 +90,20 @@ class KubeCluster(kubecluster.KubeCluster):
         **kwargs: Any,
     ) -> None:
         line = _users_line()
-        warnings.warn(pods.REPLACEMENT, DeprecationWarning, stacklevel=line)
-        without_effect = pods.ignored(
+        warnings.warn(arguments.REPLACEMENT, DeprecationWarning, stacklevel=line)
+        without_effect = arguments.ignored(
             host=host,
             port=port,
             auth=auth,
             deploy_mode=None if deploy_mode == "remote" else deploy_mode,
             interface=interface,
-            protocol=protocol,
+            protocol=None if arguments.is_tls(protocol) else protocol,
             dashboard_address=dashboard_address,
             scheduler_service_name_resolution_retries=scheduler_service_name_resolution_retries,
         )
         if without_effect:
             warnings.warn(without_effect, stacklevel=line)
-        arguments = pods.operator_arguments(
+        for_operator = arguments.operator_arguments(
             pod_template,
             name,
             namespace,
@@ -110,8 +113,9 @@ class KubeCluster(kubecluster.KubeCluster):
             scheduler_pod_template,
             apply_default_affinity,
             scheduler_service_wait_timeout,
+            protocol,
         )
-        super().__init__(security=security, **arguments | kwargs)
+        super().__init__(security=security, **for_operator | kwargs)
 
     @classmethod
     def from_yaml(cls, yaml_path: str | os.PathLike[str], **kwargs: Any) -> Self:
@@ -188,12 +192,12 @@ class KubeCluster(kubecluster.KubeCluster):
             names = ", ".join(kwargs)
             warnings.warn(f"adapt takes {names} without effect: the operator scales the cluster.", stacklevel=2)
         most = dask.config.get("kubernetes.count.max")
-        return super().adapt(minimum if minimum is None else _at_most(minimum), pods.bounded(maximum, most))
+        return super().adapt(minimum if minimum is None else _at_most(minimum), arguments.bounded(maximum, most))
 
 
 def _at_most(n: int) -> int:
     most = dask.config.get("kubernetes.count.max")
-    bounded = pods.bounded(n, most)
+    bounded = arguments.bounded(n, most)
     if bounded is None or bounded == n:
         return n
     logger.warning("%s workers are wanted, and kubernetes.count.max allows %s.", n, most)

@@ -15,7 +15,9 @@ from distributed import Security
 
 import dask_kubernetes
 from dask_kubernetes import classic, operator
-from dask_kubernetes.classic.pods import make_pod_spec, operator_arguments
+from dask_kubernetes.classic.arguments import operator_arguments
+from dask_kubernetes.classic.pods import make_pod_spec
+from dask_kubernetes.exceptions import ValidationError
 
 SECURITY = Security()
 POD = make_pod_spec("dask:1")
@@ -86,6 +88,25 @@ def test_what_has_no_effect_is_said(calls: Calls) -> None:
     assert deprecated.category is DeprecationWarning
     assert "takes host, deploy_mode, interface without effect" in str(ignored.message)
     assert ignored.filename == __file__
+    assert len(calls) == 1
+
+
+def test_tls_is_refused_where_the_templates_do_not_talk_it(calls: Calls) -> None:
+    with_tls = make_pod_spec("dask:1")
+    with_tls["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--tls-cert", "/tls/tls.crt"]
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        with pytest.raises(ValidationError, match="would not talk TLS"):
+            classic.KubeCluster(POD, protocol="tls://")
+        assert calls == []
+        classic.KubeCluster(POD, scheduler_pod_template=with_tls, protocol="tls://")
+    assert len(calls) == 1
+    assert {warning.category for warning in caught} == {DeprecationWarning}, "it has an effect"
+
+
+def test_another_protocol_is_said_to_have_no_effect(calls: Calls) -> None:
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        classic.KubeCluster(POD, protocol="tcp://")
+    assert "takes protocol without effect" in str(caught[-1].message)
     assert len(calls) == 1
 
 

@@ -1,0 +1,165 @@
+"""The DaskCluster that a worker's Pod becomes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dask_kubernetes.classic.pods import DEATH_TIMEOUT, NAME, make_pod_from_dict, merged, without_empty
+from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.settings import Settings
+from dask_kubernetes.operator.spec import (
+    DEFAULT_IMAGE,
+    Manifest,
+    env_list,
+    make_cluster_spec,
+    resource_requirements,
+    scheduler_ports_and_probes,
+    worker_args,
+)
+
+# What starts a worker, or else a scheduler: such a command takes Dask's options.
+_WORKER = (("dask", "worker"), ("dask", "cuda", "worker"), ("dask-cuda-worker",), ("-m", "distributed.cli.dask_worker"))
+_SCHEDULER = (("dask", "scheduler"), ("-m", "distributed.cli.dask_scheduler"))
+_OLD_OPTIONS = {"--bokeh": "--dashboard", "--no-bokeh": "--no-dashboard", "--bokeh-port": "--dashboard-address"}
+# What of a worker's Pod decides whether and where the scheduler's may run at all.
+_SHARED_WITH_SCHEDULER = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
+_AFFINITIES = ("none", "preferred", "required")
+
+
+def manifest(
+    template: Mapping[str, Any],
+    settings: Settings,
+    scheduler_template: Mapping[str, Any] | None = None,
+    affinity: str = "preferred",
+) -> Manifest:
+    """The DaskCluster whose workers are a Pod's copies. Its scheduler has the same image and environment."""
+    if affinity not in _AFFINITIES:
+        raise ValidationError(f"apply_default_affinity is {affinity!r}: it must be one of {', '.join(_AFFINITIES)}.")
+    pod = _with_env(make_pod_from_dict(template), settings.env)
+    cluster = make_cluster_spec(
+        settings.name,
+        n_workers=settings.n_workers,
+        scheduler_service_type=settings.scheduler_service_type,
+        idle_timeout=settings.idle_timeout,
+        jupyter=settings.jupyter,
+    )
+    worker, scheduler = cluster["spec"]["worker"], cluster["spec"]["scheduler"]
+    worker |= _metadata(pod) | {"spec": _placed(_worker_pod(pod["spec"]), "worker", affinity)}
+    own = scheduler["spec"]["containers"][0]
+    if scheduler_template is None:
+        scheduler |= {"spec": _placed(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
+        return cluster
+    of_scheduler = _with_env(make_pod_from_dict(scheduler_template), settings.env)
+    spec = _scheduler_pod(of_scheduler["spec"], own["args"])
+    scheduler |= _metadata(of_scheduler) | {"spec": _placed(spec, "scheduler", affinity)}
+    return cluster
+
+
+def _worker_pod(spec: Manifest) -> Manifest:
+    first, *others = spec["containers"]
+    return spec | {"containers": [_worker_container(first), *others]}
+
+
+def _worker_container(container: Manifest) -> Manifest:
+    command, args = _words(container, "command"), _words(container, "args")
+    if not command + args:
+        args = [*worker_args("dask worker"), *DEATH_TIMEOUT]
+    elif _starts(command + args, _WORKER):
+        missing = [option for option in (NAME, DEATH_TIMEOUT) if not _says(command + args, option[0])]
+        args = [*args, *(word for option in missing for word in option)]
+    return {"image": DEFAULT_IMAGE} | container | without_empty(command=command, args=args)
+
+
+def _scheduler_beside(worker: Manifest, own: Manifest) -> Manifest:
+    """A scheduler's Pod beside such workers."""
+    first = worker["containers"][0]
+    shared = {
+        field: first[field] for field in ("env", "envFrom", "imagePullPolicy", "securityContext") if field in first
+    }
+    container = own | shared | {"image": first.get("image", DEFAULT_IMAGE)}
+    return copy.deepcopy(
+        {field: worker[field] for field in _SHARED_WITH_SCHEDULER if field in worker} | {"containers": [container]}
+    )
+
+
+def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
+    """A scheduler's Pod from its own template, which may be a worker's with other resources."""
+    first, *others = spec["containers"]
+    command, given = _words(first, "command"), _words(first, "args")
+    words = without_empty(command=command, args=given if _starts(command + given, _SCHEDULER) else list(args))
+    ours = scheduler_ports_and_probes()
+    taken = {port["containerPort"] for port in ours["ports"]}
+    ports = [*(port for port in first.get("ports", ()) if port.get("containerPort") not in taken), *ours["ports"]]
+    container = {"image": DEFAULT_IMAGE} | ours | first | words | {"ports": ports}
+    return spec | {"containers": [container, *others]}
+
+
+def _words(container: Mapping[str, Any], field: str) -> list[str]:
+    """A command's words as today's Dask has them."""
+    words = [_OLD_OPTIONS.get(str(word), str(word)) for word in container.get(field, ())]
+    for old in ("dask-worker", "dask-scheduler"):
+        # Only what is run: an option's value, as in `--name dask-worker`, stays.
+        position = words.index(old) if old in words else -1
+        before = words[position - 1] if position > 0 else "--"
+        if position >= 0 and (before == "--" or not before.startswith("-")):
+            words[position : position + 1] = old.split("-")
+    return words
+
+
+def _starts(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
+    return any(
+        tuple(words[start : start + len(command)]) == tuple(command)
+        for command in commands
+        for start in range(len(words))
+    )
+
+
+def _says(words: Iterable[str], option: str) -> bool:
+    return any(word == option or word.startswith(f"{option}=") for word in words)
+
+
+def _metadata(pod: Mapping[str, Any]) -> Manifest:
+    """A Pod's labels and annotations as a DaskCluster has them for its part."""
+    metadata = pod.get("metadata") or {}
+    texts = {
+        field: {str(key): str(value) for key, value in metadata[field].items()}
+        for field in ("labels", "annotations")
+        if metadata.get(field)
+    }
+    return {"metadata": texts} if texts else {}
+
+
+def _with_env(pod: Manifest, env: Sequence[Mapping[str, Any]] | None) -> Manifest:
+    """A Pod whose first container has more environment variables; all are written as Kubernetes takes them."""
+    spec = pod["spec"]
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
+        variables, resources = env_list(container.pop("env", None)), container.pop("resources", None)
+        container.update(without_empty(env=variables, resources=resource_requirements(resources)))
+    if env:
+        first = spec["containers"][0]
+        named = {item["name"]: item for item in (*first.get("env", ()), *copy.deepcopy(list(env)))}
+        first["env"] = list(named.values())
+    return pod
+
+
+def _placed(spec: Manifest, purpose: str, affinity: str) -> Manifest:
+    """A Pod that tolerates the taints of nodes that are kept for Dask, and seeks such nodes."""
+    tolerations = [
+        {"key": key, "operator": "Equal", "value": purpose, "effect": "NoSchedule"}
+        # Some providers take no "/" in a taint's key.
+        for key in ("k8s.dask.org/dedicated", "k8s.dask.org_dedicated")
+    ]
+    given = spec.get("tolerations", [])
+    placed = spec | {"tolerations": [*given, *(each for each in tolerations if each not in given)]}
+    if affinity == "none":
+        return placed
+    purposes = {"key": "k8s.dask.org/node-purpose", "operator": "In", "values": [purpose]}
+    term = {"matchExpressions": [purposes]}
+    nodes: Manifest
+    if affinity == "required":
+        nodes = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    else:
+        nodes = {"preferredDuringSchedulingIgnoredDuringExecution": [{"preference": term, "weight": 100}]}
+    return merged(placed, {"affinity": {"nodeAffinity": nodes}})
