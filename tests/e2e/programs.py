@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -138,9 +138,12 @@ def line_of(program: subprocess.Popen[str], seconds: float) -> str:
     """The next line that a program prints. Fails with what it said else if there is none in time."""
     assert program.stdout
     assert program.stderr
-    ready, _, _ = select.select([program.stdout], [], [], seconds)
-    line = program.stdout.readline() if ready else ""
-    if not line:
+    lines: list[str] = []
+    reading = threading.Thread(target=lambda: lines.append(program.stdout.readline()))  # type: ignore[union-attr]
+    reading.start()
+    reading.join(seconds)
+    if reading.is_alive() or lines == [""]:
         program.kill()
+        reading.join()
         raise AssertionError(f"nothing was printed within {seconds:.0f} s: {program.stderr.read()}")
-    return line.rstrip()
+    return lines[0].rstrip()
