@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from dask_kubernetes.operator.display import Progress, html, panel
 from dask_kubernetes.operator.lifetime import Lifetime
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
-from dask_kubernetes.operator.startup import POLL
+from dask_kubernetes.operator.startup import pause
 
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
@@ -359,17 +360,17 @@ class KubeCluster(Cluster):
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | None = None) -> None:
         loop = asyncio.get_running_loop()
-        timeout = None if timeout is None else float(parse_timedelta(timeout))
-        deadline, waited = None if timeout is None else loop.time() + timeout, False
+        limit = math.inf if timeout is None else float(parse_timedelta(timeout))
+        begun, waited = loop.time(), 0.0
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
             while (running := await self._running_workers()) < n_workers:
                 snapshot = await self._opened().look()
                 progress.update(self._startup(), f"{running} of {n_workers} workers run")
-                if deadline is not None and loop.time() > deadline:
+                waited = loop.time() - begun
+                if waited > limit:
                     problem = status.startup(snapshot, running).problem
-                    raise WorkersNotReadyError(running, n_workers, timeout or 0, problem.message if problem else "")
-                waited = True
-                await asyncio.sleep(POLL)
+                    raise WorkersNotReadyError(running, n_workers, limit, problem.message if problem else "")
+                await asyncio.sleep(pause(waited))
             if waited:
                 progress.done(f"Cluster {self.name} has {running} workers")
 

@@ -14,8 +14,17 @@ from dask_kubernetes.exceptions import (
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.status import NOT_TAKEN_UP, Snapshot, Startup, service_ready, startup
 
-POLL = 0.1
 Report = Callable[[Startup], None]
+_SHORTEST_PAUSE = 0.1
+_LONGEST_PAUSE = 1.0
+
+
+def pause(waited: float) -> float:
+    """Seconds until one looks again who has waited so long: what comes is seen with a tenth of that delay at most.
+
+    Many may wait for long, as for an image, and each look costs the API server some requests.
+    """
+    return min(max(waited / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
 
 async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) -> Snapshot:
@@ -31,7 +40,7 @@ async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) 
         If somebody deletes the DaskCluster meanwhile.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
+    begun = loop.time()
     while True:
         snapshot = await cluster.snapshot()
         now = startup(snapshot, registered=0)
@@ -39,9 +48,10 @@ async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) 
         if now.scheduler_ready and service_ready(snapshot.service):
             return snapshot
         hopeless = now.problem is not None and now.problem.fatal
-        if hopeless or loop.time() > deadline:
+        waited = loop.time() - begun
+        if hopeless or waited > timeout:
             raise await _failure(cluster, snapshot, now, timeout)
-        await asyncio.sleep(POLL)
+        await asyncio.sleep(pause(waited))
 
 
 async def _failure(cluster: DaskCluster, snapshot: Snapshot, now: Startup, timeout: float) -> DaskKubernetesError:

@@ -22,7 +22,7 @@ from dask_kubernetes.exceptions import (
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.spec import make_cluster_spec
-from dask_kubernetes.operator.startup import scheduler_is_up
+from dask_kubernetes.operator.startup import pause, scheduler_is_up
 from dask_kubernetes.operator.status import Startup
 from dask_operator import actions
 
@@ -157,3 +157,12 @@ def test_a_cluster_that_is_deleted_meanwhile(run: Run, kubeconfig: Kubeconfig) -
                 await scheduler_is_up(cluster, 3.0, lambda _: None)
 
     run(scenario())
+
+
+def test_what_comes_is_seen_soon_and_long_waits_ask_rarely() -> None:
+    waited, looks = 0.0, 0
+    while waited < 600.0:
+        assert 0.1 <= pause(waited) <= max(waited / 10, 0.1)
+        waited += pause(waited)
+        looks += 1
+    assert looks < 650
