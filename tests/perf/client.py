@@ -1,6 +1,6 @@
 """How long it takes from KubeCluster(…) to the first result, and what works, beside dask-kubernetes 2026.3.0.
 
-    python -m tests.perf.client --python OTHER_PYTHON [--rounds 5]
+    python -m tests.perf.client --python OTHER_PYTHON [--rounds 5] [--uses no]
 
 Each client with each operator on one cluster, from this machine, which reaches it through the API server, and in a
 Pod. Needs kubectl and helm in the PATH, KUBECONFIG of a cluster without an operator and without CRDs, an environment
@@ -214,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", required=True)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--uses", choices=("yes", "no"), default="yes")
     given = parser.parse_args()
     kubeconfig = Path(os.environ["KUBECONFIG"])
     helm, times, uses = Helm(kubeconfig), [], {use: [use] for use in USES}
@@ -224,14 +225,15 @@ def main() -> None:
                 began = time.monotonic()
                 seconds = first_results(user, kube, given.rounds)
                 times.append([name, user.client, user.place, *(measured(values) for values in seconds.values())])
-                if user.place == "outside":
+                if user.place == "outside" and given.uses == "yes":
                     columns.append(f"operator {name}, client {user.client}")
                     for use in USES:
                         uses[use].append(works(user, kube, use))
                 print(f"{name}, {user.client}, {user.place}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(table(["operator", "client", "where", "opened, s", "first result, s", "closed, s"], times))
-    print()
-    print(table(["what", *columns], list(uses.values())))
+    if columns:
+        print()
+        print(table(["what", *columns], list(uses.values())))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from distributed.comm.core import Comm, connect
+from distributed.core import rpc
 from distributed.objects import SchedulerInfo
 
 logger = logging.getLogger(__name__)
 
 _PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
+_COMPARED_EVERY = 5.0
 
 
 class Listener(Protocol):
@@ -37,12 +39,12 @@ class WorkerFeed:
         self._listener = weakref.ref(listener, self._nobody_listens)
         self._address = address
         self._connection_args = connection_args
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
 
     async def start(self, timeout: float) -> None:
         """Returns when the listener knows the workers. Raises OSError if there is no connection within `timeout` s."""
         comm = await self._subscribe(timeout)
-        self._task = asyncio.ensure_future(self._follow(comm))
+        self._task = asyncio.gather(self._follow(comm), self._compare())
 
     async def stop(self) -> None:
         self._cancel()
@@ -95,5 +97,20 @@ class WorkerFeed:
             if listener is None:
                 return
             for op, message in messages:
-                listener._update_worker_status(op, message)
+                with suppress(KeyError):  # a worker that has left is known to have left already
+                    listener._update_worker_status(op, message)
             del listener
+
+    async def _compare(self) -> None:
+        """What is heard with what is so: a scheduler tells only whoever has subscribed last."""
+        async with rpc(self._address, connection_args=self._connection_args) as scheduler:
+            while True:
+                await asyncio.sleep(_COMPARED_EVERY)
+                with suppress(OSError):
+                    await self._correct(scheduler)
+
+    async def _correct(self, scheduler: Any) -> None:
+        addresses = await scheduler.ncores()
+        listener = self._listener()
+        if listener is not None and set(listener.scheduler_info["workers"]) != set(addresses):
+            listener.scheduler_info = SchedulerInfo(await scheduler.identity())

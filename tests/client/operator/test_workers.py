@@ -82,6 +82,41 @@ def test_after_a_restart_of_the_scheduler_its_workers_are_known(tmp_path: Any) -
     asyncio.run(scenario())
 
 
+@pytest.mark.filterwarnings("ignore:Scheduler already contains a plugin with name worker-status")
+def test_two_listeners_know_the_workers_of_one_scheduler(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_COMPARED_EVERY", 0.05)
+
+    async def scenario() -> None:
+        listeners = [Listener(), Listener()]
+        async with a_scheduler(0) as scheduler:
+            feeds = [WorkerFeed(listener, scheduler.address, {}) for listener in listeners]
+            for feed in feeds:
+                await feed.start(timeout=10.0)
+            async with a_worker(scheduler, "late", tmp_path):
+                await until(lambda: [one.names for one in listeners] == [{"late"}, {"late"}], "both know of it")
+            await until(lambda: [one.names for one in listeners] == [set(), set()], "both know that it has left")
+            for feed in feeds:
+                await feed.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_known_to_have_left_may_leave_again(tmp_path: Any) -> None:
+    async def scenario() -> None:
+        listener = Listener()
+        async with a_scheduler(0) as scheduler:
+            feed = WorkerFeed(listener, scheduler.address, {})
+            await feed.start(timeout=10.0)
+            async with a_worker(scheduler, "first", tmp_path):
+                await until(lambda: listener.names == {"first"}, "the first worker")
+                listener.scheduler_info["workers"].clear()
+            async with a_worker(scheduler, "second", tmp_path):
+                await until(lambda: listener.names == {"second"}, "what comes afterwards")
+            await feed.stop()
+
+    asyncio.run(scenario())
+
+
 def test_a_listener_that_is_collected_ends_its_feed() -> None:
     async def scenario() -> None:
         listener = Listener()
