@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-# The quickstart and what goes with it. What it prints last is what it saw.
+# The quickstart and what goes with it, in a namespace or the one that is one's own. What it prints last is what it saw.
 QUICKSTART = """
 import json, sys, time
 from dask.distributed import Client
@@ -29,7 +29,7 @@ def settled(*groups):
         time.sleep(0.1)
 
 seen = {}
-with KubeCluster(name="my-dask-cluster", namespace=sys.argv[1], image=sys.argv[2], quiet=True) as cluster:
+with KubeCluster(name="my-dask-cluster", namespace=sys.argv[1] or None, image=sys.argv[2], quiet=True) as cluster:
     client = Client(cluster)
     for n in (2, 10, 3):
         cluster.scale(n)

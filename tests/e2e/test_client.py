@@ -116,7 +116,7 @@ def test_the_quickstart_from_outside(kube: Kube, machine: Machine, dask_image: I
 
 @pytest.mark.timeout(600)
 def test_the_quickstart_in_a_pod_with_the_role_that_users_know(kube: Kube, pod: Client, dask_image: Image) -> None:
-    seen = last_line(pod.python(QUICKSTART, kube.namespace, str(dask_image), seconds=300))
+    seen = last_line(pod.python(QUICKSTART, "", str(dask_image), seconds=300))
     assert seen["sum with 10"] == 499500
     # What Dask keeps itself, as that role does not permit Pods' logs.
     assert "Scheduler" in seen["logs"]
