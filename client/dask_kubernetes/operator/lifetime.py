@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -50,6 +52,16 @@ class Lifetime:
                 "the DaskCluster %s was not deleted (%s): `kubectl delete daskcluster %s --namespace %s` does it",
                 name, error, name, namespace,
             )  # fmt: skip
+
+
+def _forget() -> None:
+    """A process that is forked has made nothing yet: what there is its parent has."""
+    for lifetime in list(_open):
+        lifetime.over()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget)
 
 
 @atexit.register

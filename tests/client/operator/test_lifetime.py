@@ -21,7 +21,7 @@ from dask_kubernetes.operator.spec import make_cluster_spec
 from dask_operator import actions
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, sys
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.kubernetes import Kubernetes
 from dask_kubernetes.operator.lifetime import Lifetime
@@ -43,6 +43,11 @@ owners, lifetimes = [], []
 asyncio.run(main())
 if sys.argv[1] == "over":
     lifetimes[0].over()
+if sys.argv[1] == "forks":
+    if child := os.fork():
+        os.waitpid(child, 0)
+        os._exit(0)
+    del owners[:]
 if sys.argv[1] == "fails":
     raise SystemExit(3)
 """
@@ -120,6 +125,11 @@ def test_at_the_end_of_the_interpreter_each_is_deleted_once(fake: FakeApi) -> No
 def test_of_two_the_one_that_is_not_over_is_deleted(fake: FakeApi) -> None:
     assert ended("over", "first", "second").returncode == 0
     assert [seen.name for seen in fake.asked("DELETE")] == ["second"]
+
+
+def test_what_is_forked_deletes_nothing_of_its_parent(fake: FakeApi) -> None:
+    assert ended("forks", "mine").returncode == 0
+    assert not fake.asked("DELETE")
 
 
 def test_a_program_that_fails_deletes_it_too(fake: FakeApi) -> None:
