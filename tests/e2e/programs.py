@@ -90,13 +90,13 @@ class Machine:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
-        """What a program prints. Fails with what it said if it does not end well."""
+        """What a program prints. Fails if it does not end well, or says anything beside, as of what it did not close."""
         process = self.start(program, *arguments)
         try:
             printed, said = process.communicate(timeout=seconds)
         finally:
             process.kill()
-        assert process.returncode == 0, said
+        assert (process.returncode, said) == (0, "")
         return printed
 
     def start(self, program: str, *arguments: str) -> subprocess.Popen[str]:

@@ -96,11 +96,12 @@ class DaskCluster:
 
         Raises WorkerGroupNotFoundError, ClusterNotFoundError.
         """
+        group = await self._own_group(worker_group)
         for autoscaler in self._of_group(await self._autoscalers(), worker_group):
             await self.kubernetes.delete(AUTOSCALER, autoscaler["metadata"]["name"], self.namespace)
         patch = {"spec": {"worker": {"replicas": n}}}
-        if await self.kubernetes.patch(GROUP, self.group_name(worker_group), self.namespace, patch) is None:
-            raise await self._no_such_group(worker_group)
+        if await self.kubernetes.patch(GROUP, group, self.namespace, patch) is None:
+            await self._own_group(worker_group)
 
     async def adapt(self, minimum: int | None, maximum: int | None) -> None:
         """Has the default group follow what the scheduler asks for. Raises ClusterNotFoundError."""
@@ -125,9 +126,8 @@ class DaskCluster:
             ) from error
 
     async def delete_group(self, worker_group: str) -> None:
-        """Raises WorkerGroupNotFoundError."""
-        if not await self.kubernetes.delete(GROUP, self.group_name(worker_group), self.namespace):
-            raise await self._no_such_group(worker_group)
+        """Raises WorkerGroupNotFoundError, ClusterNotFoundError."""
+        await self.kubernetes.delete(GROUP, await self._own_group(worker_group), self.namespace)
 
     async def logs(self) -> dict[str, str]:
         """The log of each Pod. Raises NotPermittedError, and ClusterNotFoundError once there is none of it."""
@@ -193,13 +193,14 @@ class DaskCluster:
     def _autoscaler_of(self, autoscalers: list[dict[str, Any]], worker_group: str) -> dict[str, Any] | None:
         return next(iter(self._of_group(autoscalers, worker_group)), None)
 
-    async def _no_such_group(self, worker_group: str) -> WorkerGroupNotFoundError | ClusterNotFoundError:
-        if await self.find() is None:
-            return self.gone()
-        names = [group["metadata"]["name"].removeprefix(f"{self.name}-") for group in await self.groups()]
-        return WorkerGroupNotFoundError(
-            f"the cluster {self.name} has no worker group {worker_group!r}: it has {', '.join(sorted(names)) or 'none'}"
-        )
+    async def _own_group(self, worker_group: str) -> str:
+        """The name of the DaskWorkerGroup, which may be that of a group of another cluster: "b-c" of a, "c" of a-b."""
+        await self.read()
+        name, names = self.group_name(worker_group), [group["metadata"]["name"] for group in await self.groups()]
+        if name in names:
+            return name
+        known = ", ".join(sorted(each.removeprefix(f"{self.name}-") for each in names)) or "none"
+        raise WorkerGroupNotFoundError(f"the cluster {self.name} has no worker group {worker_group!r}: it has {known}")
 
     def gone(self) -> ClusterNotFoundError:
         """What to raise where there is none."""

@@ -39,12 +39,12 @@ class WorkerFeed:
         self._listener = weakref.ref(listener, self._nobody_listens)
         self._address = address
         self._connection_args = connection_args
-        self._task: asyncio.Future[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def start(self, timeout: float) -> None:
         """Returns when the listener knows the workers. Raises OSError if there is no connection within `timeout` s."""
         comm = await self._subscribe(timeout)
-        self._task = asyncio.gather(self._follow(comm), self._compare())
+        self._task = asyncio.ensure_future(self._listen(comm))
 
     async def stop(self) -> None:
         self._cancel()
@@ -71,6 +71,11 @@ class WorkerFeed:
         if (listener := self._listener()) is not None:
             listener.scheduler_info = info
         return comm
+
+    async def _listen(self, comm: Comm) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._follow(comm))
+            both.create_task(self._compare())
 
     async def _follow(self, comm: Comm) -> None:
         pause = _PAUSE

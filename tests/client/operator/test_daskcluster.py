@@ -125,6 +125,18 @@ def test_a_group_that_is_not_there(run: Run, kubeconfig: Kubeconfig) -> None:
     run(scenario())
 
 
+def test_a_group_of_another_cluster_whose_name_fits_is_not_touched(run: Run, kubeconfig: Kubeconfig) -> None:
+    async def scenario() -> None:
+        async with running(kubeconfig) as (fake, cluster):
+            fake.put(a_group("mine-b-default", replicas=3, cluster="mine-b"))
+            for act in (cluster.scale(1, "b-default"), cluster.delete_group("b-default")):
+                with pytest.raises(WorkerGroupNotFoundError, match="it has default"):
+                    await act
+            assert replicas(fake, "mine-b-default") == 3
+
+    run(scenario())
+
+
 def test_adapt_makes_one_autoscaler_and_changes_it(run: Run, kubeconfig: Kubeconfig) -> None:
     async def scenario() -> None:
         async with running(kubeconfig) as (fake, cluster):
