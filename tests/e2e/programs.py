@@ -90,7 +90,7 @@ class Machine:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
-        """What a program prints. Fails if it does not end well, or says anything beside, as of what it did not close."""
+        """What a program prints. Fails if it does not end well, or says anything besides."""
         process = self.start(program, *arguments)
         try:
             printed, said = process.communicate(timeout=seconds)
