@@ -196,9 +196,14 @@ def works(user: User, kube: Kube, use: str) -> str:
 
 
 def gone(kube: Kube) -> None:
-    """Until the next can start as this one did, on a machine that has nothing else to do."""
+    """Until nothing starts any more; what ends does so by itself."""
     eventually(lambda: not kube.names("daskclusters"), "the cluster is gone", 120)
-    eventually(lambda: not kube.names("pods", "dask.org/cluster-name"), "its Pods are gone", 120)
+    eventually(lambda: not staying(kube), "its Pods end", 120)
+
+
+def staying(kube: Kube) -> list[str]:
+    pods = (pod["metadata"] for pod in kube.objects("pods", "dask.org/cluster-name"))
+    return [metadata["name"] for metadata in pods if not metadata.get("deletionTimestamp")]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
