@@ -203,11 +203,11 @@ def scheduler_ports_and_probes() -> Manifest:
     """What a scheduler's container has, however it is started."""
     return {
         "ports": [_port(COMM_PORT, 8786), _port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
-        # Ten minutes, in which a container may install packages.
-        "startupProbe": _health(period=1, timeout=10, failures=600),
+        # Without a startup probe, which would make it ready a second later: that is what somebody waits for.
         "readinessProbe": _health(period=1, timeout=10, failures=30),
-        # A scheduler that is restarted has lost all work: it may be busy for minutes before it is taken for dead.
-        "livenessProbe": _health(period=30, timeout=30, failures=10),
+        # After ten minutes, in which a container may install packages. A scheduler that is restarted has lost all work:
+        # it may be busy for minutes before it is taken for dead.
+        "livenessProbe": _health(period=30, timeout=30, failures=10) | {"initialDelaySeconds": 600},
     }
 
 
