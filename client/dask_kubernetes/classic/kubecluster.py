@@ -14,6 +14,7 @@ from distributed import Security
 
 from dask_kubernetes.classic import arguments
 from dask_kubernetes.operator import kubecluster
+from dask_kubernetes.operator.names import DEFAULT_GROUP
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class KubeCluster(kubecluster.KubeCluster):
         """
         return kubecluster.KubeCluster.from_name(name, **kwargs)
 
-    def scale(self, n: int, worker_group: str = "default") -> Any:
+    def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> Any:
         """Scale a group to a number of workers, at most `kubernetes.count.max` of Dask's configuration.
 
         Parameters

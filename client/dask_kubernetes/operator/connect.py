@@ -15,8 +15,6 @@ from dask_kubernetes.operator.kubernetes import NODE, Kubernetes
 Json = Mapping[str, Any]
 Address = tuple[str, int]
 
-COMM = "tcp-comm"
-DASHBOARD = "http-dashboard"
 _ANSWERS_WITHIN = 2.0
 # A Service answers in a Pod's network a moment after its Pod is ready, and outside of any Pod's network never.
 _INSIDE_WITHIN = 20.0

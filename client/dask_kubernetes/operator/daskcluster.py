@@ -14,7 +14,7 @@ from dask_kubernetes.exceptions import (
     WorkerGroupExistsError,
     WorkerGroupNotFoundError,
 )
-from dask_kubernetes.operator import spec
+from dask_kubernetes.operator import names, spec
 from dask_kubernetes.operator.kubernetes import (
     AUTOSCALER,
     CLUSTER,
@@ -24,12 +24,10 @@ from dask_kubernetes.operator.kubernetes import (
     AlreadyExistsError,
     Kubernetes,
 )
+from dask_kubernetes.operator.names import CLUSTER_LABEL, COMPONENT_LABEL, DEFAULT_GROUP, SCHEDULER
 from dask_kubernetes.operator.status import Snapshot
 
 Json = Mapping[str, Any]
-CLUSTER_NAME = "dask.org/cluster-name"
-COMPONENT = "dask.org/component"
-DEFAULT_GROUP = "default"
 _POLL = 0.2
 
 
@@ -44,7 +42,7 @@ class DaskCluster:
 
     @property
     def scheduler_labels(self) -> dict[str, str]:
-        return {CLUSTER_NAME: self.name, COMPONENT: "scheduler"}
+        return {CLUSTER_LABEL: self.name, COMPONENT_LABEL: SCHEDULER}
 
     async def find(self) -> Json | None:
         """The object as it is, None if there is none."""
@@ -73,7 +71,7 @@ class DaskCluster:
 
     async def snapshot(self) -> Snapshot:
         """All that says how the cluster is. Raises ClusterNotFoundError once it has been deleted."""
-        of_cluster = {CLUSTER_NAME: self.name}
+        of_cluster = {CLUSTER_LABEL: self.name}
         cluster, groups, service, pods, autoscalers = await asyncio.gather(
             self.read(),
             self.groups(),
@@ -131,7 +129,7 @@ class DaskCluster:
 
     async def logs(self) -> dict[str, str]:
         """The log of each Pod. Raises NotPermittedError, and ClusterNotFoundError once there is none of it."""
-        pods = await self.kubernetes.list(POD, self.namespace, {CLUSTER_NAME: self.name})
+        pods = await self.kubernetes.list(POD, self.namespace, {CLUSTER_LABEL: self.name})
         if not pods:
             await self.read()
         texts = await asyncio.gather(*(self.log(pod) for pod in pods))
@@ -168,7 +166,7 @@ class DaskCluster:
 
     def group_name(self, worker_group: str) -> str:
         """The name of the DaskWorkerGroup."""
-        return f"{self.name}-{worker_group}"
+        return names.worker_group(self.name, worker_group)
 
     def _owns(self, about: Json) -> bool:
         return any(owner["uid"] == self.uid for owner in about["metadata"].get("ownerReferences") or [])
@@ -196,10 +194,10 @@ class DaskCluster:
     async def _own_group(self, worker_group: str) -> str:
         """The name of the DaskWorkerGroup, which may be that of a group of another cluster: "b-c" of a, "c" of a-b."""
         await self.read()
-        name, names = self.group_name(worker_group), [group["metadata"]["name"] for group in await self.groups()]
-        if name in names:
+        name, there = self.group_name(worker_group), [group["metadata"]["name"] for group in await self.groups()]
+        if name in there:
             return name
-        known = ", ".join(sorted(each.removeprefix(f"{self.name}-") for each in names)) or "none"
+        known = ", ".join(sorted(each.removeprefix(f"{self.name}-") for each in there)) or "none"
         raise WorkerGroupNotFoundError(f"the cluster {self.name} has no worker group {worker_group!r}: it has {known}")
 
     def gone(self) -> ClusterNotFoundError:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dask_kubernetes.operator import names
+
 Json = Mapping[str, Any]
 
 ENDED = ("Failed", "Succeeded")
-_COMPONENT_LABEL = "dask.org/component"
-_GROUP_LABEL = "dask.org/workergroup-name"
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def scheduler_pod(snapshot: Snapshot) -> Json | None:
 
 def workers(snapshot: Snapshot) -> list[Json]:
     """The worker Pods of all groups, in any state."""
-    return [pod for pod in map(mapping, snapshot.pods) if _labels(pod).get(_COMPONENT_LABEL) == "worker"]
+    return [pod for pod in map(mapping, snapshot.pods) if _labels(pod).get(names.COMPONENT_LABEL) == names.WORKER]
 
 
 def of_group(snapshot: Snapshot, group: Json) -> list[Json]:
     """The worker Pods of one group, in any state."""
-    return [pod for pod in workers(snapshot) if _labels(pod).get(_GROUP_LABEL) == name(group)]
+    return [pod for pod in workers(snapshot) if _labels(pod).get(names.GROUP_LABEL) == name(group)]
 
 
 def groups(snapshot: Snapshot) -> list[Json]:
@@ -52,7 +52,7 @@ def groups(snapshot: Snapshot) -> list[Json]:
 
 
 def is_default(group: Json, snapshot: Snapshot) -> bool:
-    return name(group) == f"{name(snapshot.cluster)}-default"
+    return name(group) == names.worker_group(name(snapshot.cluster))
 
 
 def replicas(about: Json, default: int) -> int:
@@ -144,7 +144,7 @@ def integer(value: object, default: int = 0) -> int:
 
 
 def _schedulers(snapshot: Snapshot) -> list[Json]:
-    return [pod for pod in map(mapping, snapshot.pods) if _labels(pod).get(_COMPONENT_LABEL) == "scheduler"]
+    return [pod for pod in map(mapping, snapshot.pods) if _labels(pod).get(names.COMPONENT_LABEL) == names.SCHEDULER]
 
 
 def _spec_of(pod: Json, container: Json) -> Json:

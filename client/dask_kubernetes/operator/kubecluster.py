@@ -19,9 +19,9 @@ from tornado.ioloop import IOLoop
 
 from dask_kubernetes.exceptions import ClusterNotFoundError, NotPermittedError, ValidationError, WorkersNotReadyError
 from dask_kubernetes.operator import spec, status
-from dask_kubernetes.operator.daskcluster import DEFAULT_GROUP
 from dask_kubernetes.operator.display import Progress, html, panel
 from dask_kubernetes.operator.lifetime import Lifetime
+from dask_kubernetes.operator.names import DEFAULT_GROUP
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import pause

@@ -29,6 +29,7 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     SpecRefusedError,
 )
+from dask_kubernetes.operator.names import API_VERSION
 
 Json = Mapping[str, Any]
 Object = dict[str, Any]
@@ -46,7 +47,7 @@ class Kind:
     """A resource of the API. `plural`: its name in paths; `group_version`: as in `apiVersion`."""
 
     plural: str
-    group_version: str = "kubernetes.dask.org/v1"
+    group_version: str = API_VERSION
 
     def path(self, namespace: str | None, name: str = "") -> str:
         """Of the objects in a namespace, or in all of them if it is None; or of the one of this name."""

@@ -43,6 +43,7 @@ _MOST_FUNDAMENTAL = (
     CRASHED,
     _OUT_OF_MEMORY,
 )
+_LOOK_AT_IT = "see that it runs, and that it watches this namespace"
 _ATTEMPT = ": ErrImagePull: "
 _QUOTED = 500
 
@@ -177,13 +178,11 @@ def _degraded(about: Json, kind: str) -> Problem | None:
 
 
 def _not_taken_up(cluster: Json) -> Problem:
-    advice = "see that it runs, and that it watches this namespace"
-    return Problem(NOT_TAKEN_UP, f"No operator has taken up DaskCluster {facts.name(cluster)}: {advice}.")
+    return Problem(NOT_TAKEN_UP, f"No operator has taken up DaskCluster {facts.name(cluster)}: {_LOOK_AT_IT}.")
 
 
 def _not_followed(group: Json) -> Problem:
-    advice = "see that it runs, and that it watches this namespace"
-    message = f"The operator has not acted on the last change of DaskWorkerGroup {facts.name(group)}: {advice}."
+    message = f"The operator has not acted on the last change of DaskWorkerGroup {facts.name(group)}: {_LOOK_AT_IT}."
     return Problem(NOT_FOLLOWED, message)
 
 

@@ -18,9 +18,10 @@ from dask_kubernetes.exceptions import (
     ValidationError,
 )
 from dask_kubernetes.operator import status
-from dask_kubernetes.operator.connect import COMM, DASHBOARD, Address, Connection
+from dask_kubernetes.operator.connect import Address, Connection
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import scheduler_is_up
 from dask_kubernetes.operator.workers import Listener, WorkerFeed
@@ -104,11 +105,11 @@ class Session:
         report(status.startup(self.snapshot, 0), "Connecting to the scheduler")
         service = self.snapshot.service or {}
         self._secure()
-        host, port = await self._connection.address(service, COMM)
+        host, port = await self._connection.address(service, COMM_PORT)
         self.address = f"{self._protocol}://{host}:{port}"
         await self._listen(listener)
         local_port = self._settings.scheduler_forward_port or 0
-        self.dashboard = await self._connection.address(service, DASHBOARD, local_port)
+        self.dashboard = await self._connection.address(service, DASHBOARD_PORT, local_port)
 
     async def _find_or_create(self) -> None:
         mode = self._settings.create_mode

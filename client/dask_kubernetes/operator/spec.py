@@ -13,18 +13,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.names import (
+    API_VERSION,
+    AUTOSCALER,
+    CLUSTER_LABEL,
+    COMM_PORT,
+    COMPONENT_LABEL,
+    DASHBOARD_PORT,
+    SCHEDULER,
+    WORKER,
+    WORKER_GROUP,
+    worker_group,
+)
 
 Manifest = dict[str, Any]
 Env = Sequence[Mapping[str, Any]] | Mapping[str, Any]
-
-API_VERSION = "kubernetes.dask.org/v1"
-CLUSTER_LABEL = "dask.org/cluster-name"
-COMPONENT_LABEL = "dask.org/component"
-SCHEDULER = "scheduler"
-WORKER_GROUP = "workergroup"
-AUTOSCALER = "autoscaler"
-COMM_PORT = "tcp-comm"
-DASHBOARD_PORT = "http-dashboard"
 
 DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
 # The names of Pods and of a Service are made from a cluster's name, and the longest of them has 63 characters.
@@ -35,7 +38,7 @@ MOST_WORKERS = 10_000
 CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
 
-_DASHBOARD = {SCHEDULER: 8787, "worker": 8788}
+_DASHBOARD = {SCHEDULER: 8787, WORKER: 8788}
 _OLD_COMMANDS = {"dask-worker": ["dask", "worker"], "dask-scheduler": ["dask", "scheduler"]}
 _RESOURCE_FIELDS = frozenset({"requests", "limits", "claims"})
 
@@ -136,12 +139,12 @@ def make_worker_spec(
     >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
     """
     container = _without_nones(
-        name="worker",
+        name=WORKER,
         image=image,
         args=worker_args(worker_command),
         env=env_list(env),
         resources=resource_requirements(resources),
-        ports=[_port(DASHBOARD_PORT, _DASHBOARD["worker"])],
+        ports=[_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
         # Neither a liveness nor a startup probe: a worker may be busy or wait for its scheduler for long.
         readinessProbe=_health(period=1, timeout=10, failures=30),
     )
@@ -213,7 +216,7 @@ def scheduler_ports_and_probes() -> Manifest:
 
 def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -> Manifest:
     """The DaskWorkerGroup `<cluster>-<name>`. `worker_spec`: as `make_worker_spec` returns it."""
-    full_name = f"{cluster}-{name}"
+    full_name = worker_group(cluster, name)
     if not isinstance(name, str) or len(full_name) > LONGEST_GROUP_NAME or not _GROUP_NAME.fullmatch(full_name):
         raise ValidationError(
             f"A worker group cannot be called {name!r}: with its cluster's name it is {full_name!r}, which must have "
@@ -302,7 +305,7 @@ def validate_count(what: str, number: object, most: int = sys.maxsize, *, option
 def worker_args(worker_command: str | Sequence[str]) -> list[str]:
     """The arguments of a worker's container: a command's words, and what the operator needs of a worker."""
     name = ["--name", "$(DASK_WORKER_NAME)"]
-    return [*command_words(worker_command), *name, "--dashboard", "--dashboard-address", str(_DASHBOARD["worker"])]
+    return [*command_words(worker_command), *name, "--dashboard", "--dashboard-address", str(_DASHBOARD[WORKER])]
 
 
 def command_words(command: str | Sequence[str]) -> list[str]:

@@ -12,9 +12,10 @@ from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
 from dask_kubernetes.exceptions import SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.connect import COMM, DASHBOARD, Connection, addresses, node_addresses
+from dask_kubernetes.operator.connect import Connection, addresses, node_addresses
 from dask_kubernetes.operator.forward import HOST
 from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
 
 OWN = ("mine-scheduler.default", 8786)
 
@@ -46,13 +47,13 @@ def with_load_balancer(port: int = 8786, **point: str) -> dict[str, Any]:
     ],
 )
 def test_where_a_port_may_answer(service: dict[str, Any], nodes: list[str], expected: list[tuple[str, int]]) -> None:
-    assert list(addresses(service, COMM, nodes)) == expected
+    assert list(addresses(service, COMM_PORT, nodes)) == expected
 
 
 def test_a_port_may_have_the_name_of_its_service() -> None:
     service = a_service()
     service["spec"]["ports"] = [{"name": "mine-scheduler", "port": 1}]
-    assert list(addresses(service, COMM, [])) == [("mine-scheduler.default", 1)]
+    assert list(addresses(service, COMM_PORT, [])) == [("mine-scheduler.default", 1)]
 
 
 @pytest.mark.parametrize("ports", [[], None, [{"port": 8786}]])
@@ -60,7 +61,7 @@ def test_a_service_without_the_port(ports: Any) -> None:
     service = a_service()
     service["spec"]["ports"] = ports
     with pytest.raises(SchedulerUnreachableError, match="Service mine-scheduler has no port named tcp-comm: give it"):
-        list(addresses(service, COMM, []))
+        list(addresses(service, COMM_PORT, []))
 
 
 def test_addresses_of_nodes() -> None:
@@ -105,7 +106,7 @@ def test_what_answers_is_taken(kubeconfig: Kubeconfig) -> None:
             fake.put({"kind": "Node", "metadata": {"name": "n"}, **node})
             for service in (with_node_port(port), with_load_balancer(port, ip=HOST)):
                 for forward in (None, False):
-                    assert await connection(kubernetes, forward).address(service, COMM) == (HOST, port)
+                    assert await connection(kubernetes, forward).address(service, COMM_PORT) == (HOST, port)
             assert not fake.asked("GET", "pods"), "and nothing is forwarded"
             server.close()
 
@@ -118,12 +119,12 @@ def test_where_nothing_answers_it_is_forwarded(kubeconfig: Kubeconfig, forward: 
         async with connected(kubeconfig) as (fake, kubernetes):
             server, _ = await a_scheduler(fake)
             through, wanted = connection(kubernetes, forward), free_port()
-            comm = await through.address(a_service(), COMM)
-            dashboard = await through.address(a_service(), DASHBOARD, wanted)
+            comm = await through.address(a_service(), COMM_PORT)
+            dashboard = await through.address(a_service(), DASHBOARD_PORT, wanted)
             assert dashboard == (HOST, wanted)
             assert [await hear(comm), await hear(dashboard)] == [b"hello", b"hello"]
             with pytest.raises(ValidationError, match=str(wanted)):
-                await through.address(a_service(), DASHBOARD, wanted)
+                await through.address(a_service(), DASHBOARD_PORT, wanted)
             await through.close()
             for address in (comm, dashboard):
                 with pytest.raises(OSError):
@@ -138,7 +139,7 @@ def test_forwarding_comes_before_what_answers_where_it_is_asked_for(kubeconfig: 
         async with connected(kubeconfig) as (fake, kubernetes):
             server, port = await a_scheduler(fake)
             through = connection(kubernetes, forward=True)
-            assert (await through.address(with_load_balancer(port, ip=HOST), COMM))[1] != port
+            assert (await through.address(with_load_balancer(port, ip=HOST), COMM_PORT))[1] != port
             await through.close()
             server.close()
 
@@ -151,7 +152,7 @@ def test_without_permission_to_list_nodes_a_node_port_is_forwarded(kubeconfig: K
             fake.refuses = lambda seen: seen.plural == "nodes"
             server, port = await a_scheduler(fake)
             through = connection(kubernetes)
-            assert await hear(await through.address(with_node_port(port), COMM)) == b"hello"
+            assert await hear(await through.address(with_node_port(port), COMM_PORT)) == b"hello"
             await through.close()
             server.close()
 
@@ -164,7 +165,7 @@ def test_without_forwarding_what_was_tried_is_said(kubeconfig: Kubeconfig) -> No
     async def scenario() -> None:
         async with connected(kubeconfig) as (_, kubernetes):
             with pytest.raises(SchedulerUnreachableError, match="leave out port_forward_cluster_ip=False") as raised:
-                await connection(kubernetes, forward=False).address(with_load_balancer(closed, ip=HOST), COMM)
+                await connection(kubernetes, forward=False).address(with_load_balancer(closed, ip=HOST), COMM_PORT)
             assert f"none of {HOST}:{closed}, mine-scheduler.default:{closed}:" in str(raised.value)
 
     asyncio.run(scenario())
@@ -177,7 +178,7 @@ def test_in_a_pod_a_service_has_a_moment_to_answer(kubeconfig: Kubeconfig, monke
     async def scenario() -> None:
         async with connected(kubeconfig) as (_, kubernetes):
             found = asyncio.ensure_future(
-                connection(kubernetes, forward=False).address(with_load_balancer(port, ip=HOST), COMM)
+                connection(kubernetes, forward=False).address(with_load_balancer(port, ip=HOST), COMM_PORT)
             )
             await asyncio.wait([found], timeout=0.2)
             assert not found.done()

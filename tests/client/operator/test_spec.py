@@ -14,6 +14,7 @@ from ci.verify.schemas import crd_kinds
 from jsonschema import Draft202012Validator
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator import names as agreed
 from dask_kubernetes.operator import spec
 from dask_kubernetes.operator.spec import (
     make_autoscaler,
@@ -145,7 +146,7 @@ def test_labels_are_those_of_the_operator() -> None:
     selector = make_scheduler_spec("c")["service"]["selector"]
     assert selector == {names.CLUSTER_LABEL: "c", names.COMPONENT_LABEL: names.SCHEDULER}
     assert names.default_group("c") == make_worker_group("c", "default", {})["metadata"]["name"]
-    assert (spec.COMM_PORT, spec.DASHBOARD_PORT) == (names.COMM_PORT, names.DASHBOARD_PORT)
+    assert (agreed.COMM_PORT, agreed.DASHBOARD_PORT) == (names.COMM_PORT, names.DASHBOARD_PORT)
     assert f"$({names.WORKER_NAME_ENV})" in container(make_worker_spec())["args"]
 
 
