@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import random
 import socketserver
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +21,6 @@ from tests.support.server import free_port
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
-# A cluster's DNS as far as it matters here: each Service is on loopback. The controller's Python imports it.
-DNS = """
-import socket
-
-resolve = socket.getaddrinfo
-socket.getaddrinfo = lambda host, *rest, **more: resolve(
-    "127.0.0.1" if str(host).endswith(".svc") else host, *rest, **more
-)
-"""
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -385,24 +373,9 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
         server.shutdown()
 
 
-@dataclass
-class _WithDns(Controller):
-    """Finds Services without an address of their own by their names, as it would in a Pod."""
-
-    def start(self) -> None:
-        packages = self.log.parent / "dns"
-        packages.mkdir(exist_ok=True)
-        (packages / "sitecustomize.py").write_text(DNS)
-        command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace]
-        environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(packages)}
-        with self.log.open("w") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        eventually(lambda: "synced" in self.log.read_text(), f"the controller has synced (log: {self.log})")
-
-
 @pytest.fixture
 def controller_with_dns(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    controller = _WithDns(kube, tmp_path / "controller.log")
+    controller = Controller(kube, tmp_path / "controller.log", dns=True)
     controller.start()
     yield controller
     controller.kill()

@@ -16,18 +16,29 @@ from tests.support.server import free_port
 from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
 
 LEADS, STANDS_BY = "leading", "standing by"
+# A cluster's DNS as far as it matters here: each Service is on loopback. The controller's Python imports it.
+_DNS = """
+import socket
+
+resolve = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **more: resolve(
+    "127.0.0.1" if str(host).endswith(".svc") else host, *rest, **more
+)
+"""
 
 
 @dataclass
 class Controller:
     """`start`, `kill` (SIGKILL), `stop` (SIGTERM), `pause` and `resume` it as often as a test likes.
 
-    `lease`: the name of the Lease by which several agree on who writes; without one each writes.
+    `lease`: the name of the Lease by which several agree on who writes; without one each writes. `dns`: it finds
+    Services that have no address of their own, on loopback, as it would in a Pod.
     """
 
     kube: Kube
     log: Path
     lease: str = ""
+    dns: bool = False
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
@@ -36,6 +47,8 @@ class Controller:
         probe = f"--liveness=http://127.0.0.1:{self.port}/healthz"
         command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace, probe]
         environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin"}
+        if self.dns:
+            environment["PYTHONPATH"] = str(self._python_with_dns())
         if self.lease:
             environment |= {LEASE_NAME: self.lease, LEASE_NAMESPACE: self.kube.namespace}
         with self.log.open("w") as log:
@@ -69,6 +82,17 @@ class Controller:
     def does(self, what: str) -> bool:
         """Whether it says that it is well, and that it LEADS or STANDS_BY."""
         return self.get("/readyz").startswith(f"ok: {what}")
+
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 if it was ended, or has ended by itself."""
+        return self._process.pid if self._process and self._process.poll() is None else 0
+
+    def _python_with_dns(self) -> Path:
+        folder = self.log.parent / "dns"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(_DNS)
+        return folder
 
     def _signal(self, which: signal.Signals) -> None:
         assert self._process
