@@ -30,6 +30,7 @@ from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.group import plan_group, plan_removed_groups
 from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
+from dask_operator.plan.owners import plan_owners
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.replicas import plan_replicas, with_replicas
 from dask_operator.plan.status import plan_orphan, plan_status, with_ordinals
@@ -82,6 +83,7 @@ def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Polic
 
 def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
     observed = with_replicas(with_ordinals(cluster, observed))
+    yield from plan_owners(cluster, observed, now)
     yield from plan_adoption(cluster, observed, now)
     yield from plan_cluster(cluster, observed, now)
     yield from plan_replicas(cluster, observed, now)
@@ -95,6 +97,7 @@ def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Poli
 
 
 def _plan_orphans(observed: Observed, now: float) -> Iterator[Action]:
+    yield from plan_owners(None, observed, now)
     for group in observed.groups:
         yield from plan_orphan(group, observed, now)
     for autoscaler in observed.autoscalers:

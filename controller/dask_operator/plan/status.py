@@ -68,7 +68,7 @@ def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Ac
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:
     """A group whose cluster does not exist says so."""
-    if group.deleting or group.owners:
+    if group.deleting or group.cluster_uid:
         return
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
     conditions = [Condition(PROGRESSING, False, *problem), degraded(problem)]

@@ -73,16 +73,6 @@ def test_of_a_deployments_pods_the_newest_that_lives_counts() -> None:
     assert (without.phase, without.ready) == ("Pending", False)
 
 
-def test_groups_and_autoscalers_go_with_their_cluster() -> None:
-    groups = [a_group(), a_group("simple-gpu", owner=None), a_group("simple-old", owner=None, deleting=True)]
-    none: dict[str, Any] = {"owners": (), "cluster_uid": ""}
-    autoscalers = (an_autoscaler(**none), an_autoscaler("going", deleting=True, **none))
-    assert _patches(seen(groups=groups, autoscalers=autoscalers)) == {
-        GPU: build.owned_by(a_cluster()),
-        Subject("DaskAutoscaler", "simple"): build.owned_by(a_cluster()),
-    }
-
-
 def test_what_another_operator_made_is_noted_and_nothing_else() -> None:
     groups = [a_group(workers=9, copied="", template="")]
     observed = seen(3, groups=groups, service=a_service(template=""), deployment=a_deployment(template=""))
