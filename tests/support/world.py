@@ -110,6 +110,10 @@ class World:
         wanted: int = self.raw("DaskWorkerGroup", group)["spec"]["worker"]["replicas"]
         return wanted
 
+    def objects(self) -> list[Raw]:
+        """All that a user or the controller has made."""
+        return [raw for (kind, _), raw in self._objects.items() if kind in parse.PARSERS]
+
     def raw(self, kind: str, name: str) -> Raw:
         return self._objects[kind, name]
 

@@ -73,7 +73,9 @@ def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
     conditions = [Condition(PROGRESSING, False, *problem), degraded(problem)]
     old = status(group, GROUP.kind, observed)
-    wanted = {"observedGeneration": group.generation, "conditions": rendered(group, old, conditions, now)}
+    # It may have been of another cluster before.
+    counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "selector"))
+    wanted = {**counts, "observedGeneration": group.generation, "conditions": rendered(group, old, conditions, now)}
     write_ = SetStatus(Subject(GROUP.kind, group.name), wanted, problem.message)
     yield from write(write_, group, observed, now, _GROUP_INTERVAL, awaited=True)
 

@@ -87,6 +87,7 @@ def test_the_workers_of_a_group_that_moves_away_leave_and_it_says_what_it_waits_
     assert world.running("simple-gpu") == []
     assert sum(world.held.get(name, 0) for name in world.running()) == 2000
     assert condition(world.status(*GPU), "Degraded")["reason"] == "ClusterNotFound"
+    assert "replicas" not in world.status(*GPU)
     assert condition(world.status("DaskAutoscaler", "simple"), "ScalingActive")["reason"] == "ClusterNotFound"
     world.remove("DaskCluster", "simple")
     assert world.has(*GPU), "it does not go with the cluster that it was of"
