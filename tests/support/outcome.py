@@ -20,6 +20,7 @@ _METADATA = ("name", "labels", "annotations", "ownerReferences")
 _HISTORY = frozenset(
     {
         "kubernetes.dask.org/ordinal",
+        "kubernetes.dask.org/attempt",
         "kubernetes.dask.org/scaled",
         "deployment.kubernetes.io/revision",
         "pod-template-hash",
@@ -63,6 +64,7 @@ def _plain(raw: Raw) -> dict[str, Any]:
         status["observedGeneration"] = status["observedGeneration"] == raw["metadata"]["generation"]
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
     text = json.dumps({"metadata": metadata, "spec": raw.get("spec"), "status": status})
+    text = text.replace(f".{raw['metadata']['namespace']}.svc", ".namespace.svc")
     for pattern, name in _GIVEN_NAMES:
         text = pattern.sub(name, text)
     plain: dict[str, Any] = _lasting(json.loads(text))

@@ -17,7 +17,6 @@ from tests.support.builders import (
     a_pod,
     a_service,
     a_worker_deployment,
-    an_autoscaler,
     condition,
     raw_autoscaler,
     raw_cluster,
@@ -29,7 +28,7 @@ from tests.support.builders import (
 )
 from tests.support.world import DECLARED, WRITES, World
 
-from dask_operator import build, names
+from dask_operator import names
 from dask_operator.actions import Create, Delete, Patch, Retire, SetStatus, Wake
 from dask_operator.model import Cluster, Observed, Subject
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
