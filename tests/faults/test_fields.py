@@ -53,13 +53,13 @@ def _group(fleet: Fleet, name: str) -> Raw:
 
 
 BASES: Mapping[str, Base] = {
+    # That a job has seen an edit it says within ten seconds.
+    "job": Base(lambda fleet, name: [_job(fleet, name)], 40),
     "cluster": Base(lambda fleet, name: [fleet.cluster(name, 1)], 12),
     # A Service that has an address can be edited in all ways, but then the scheduler behind it cannot be asked.
     "service": Base(lambda fleet, name: [fleet.cluster(name, 1, headless=False)], 4, own_fields_of_kubernetes=True),
     "group": Base(lambda fleet, name: [_group(fleet, name), fleet.cluster(name, 0)], 16, own_fields_of_kubernetes=True),
     "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 4),
-    # That a job has seen an edit it says within ten seconds.
-    "job": Base(lambda fleet, name: [_job(fleet, name)], 24),
 }
 
 

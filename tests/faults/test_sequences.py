@@ -22,7 +22,7 @@ from tests.support.wait import happens
 
 from dask_operator.actions import RESOURCES
 from dask_operator.api import ApiError
-from dask_operator.names import COMPONENT_LABEL, GROUP_LABEL, ORDINAL_ANNOTATION, SCHEDULER
+from dask_operator.names import COMPONENT_LABEL, GROUP_LABEL, ORDINAL_ANNOTATION, REPLICAS_ANNOTATION, SCHEDULER
 
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]
@@ -101,6 +101,8 @@ async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequenc
     for step in (Step("create cluster", number=2), *sequence):
         for change in wanted.take(step):
             await _change(fleet, change)
+        # Of two who scale at once, the cluster and its group, either may come last.
+        await happens(lambda: _has_copied(fleet, name), PATIENCE)
         await _happen(fleet, restarts, name, step)
         before = fleet.outcome(name)
         await happens(lambda before=before: fleet.outcome(name) != before, _UNTIL_NEXT)  # type: ignore[misc]
@@ -114,6 +116,15 @@ async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequenc
         for kind, of in wanted.objects:
             await place.delete(kind, of)
     return found
+
+
+def _has_copied(fleet: Fleet, name: str) -> bool:
+    """Whether a cluster's default group has been told how many workers it is to have."""
+    cluster, group = fleet.raw("DaskCluster", name), fleet.raw("DaskWorkerGroup", f"{name}-default")
+    if not cluster or not group:
+        return not cluster
+    copied: str = group["metadata"]["annotations"].get(REPLICAS_ANNOTATION, "")
+    return copied == str(cluster["spec"]["worker"]["replicas"])
 
 
 async def _until_like_new(fleet: Fleet, anew: Fleet, wanted: Wanted) -> list[str]:

@@ -78,7 +78,8 @@ def edits(raw: Raw, kubernetes: Mapping[str, Schema] | None = None) -> Iterator[
         for value in _values(field, kubernetes):
             if type(value) is type(before) and value == before:
                 continue
-            edited = _with(raw, path, value, schema)
+            # The API server drops a null where there may be none, if there may be nothing.
+            edited = _with(raw, path, NONE if value is None and not field.get("nullable") else value, schema)
             accepted = validator.is_valid(edited) and not _breaks_a_rule(edited)
             yield Edit(kind, path, value, accepted and value != "text" if path in _OF_ALL else accepted)
 

@@ -64,7 +64,8 @@ def _plain(raw: Raw) -> dict[str, Any]:
         status["observedGeneration"] = status["observedGeneration"] == raw["metadata"]["generation"]
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
     text = json.dumps({"metadata": metadata, "spec": raw.get("spec"), "status": status})
-    text = text.replace(f".{raw['metadata']['namespace']}.svc", ".namespace.svc")
+    namespace = raw["metadata"]["namespace"]
+    text = text.replace(f".{namespace}.svc", ".#.svc").replace(f"in namespace {namespace}", "in namespace #")
     for pattern, name in _GIVEN_NAMES:
         text = pattern.sub(name, text)
     plain: dict[str, Any] = _lasting(json.loads(text))

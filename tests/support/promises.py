@@ -44,7 +44,7 @@ PROMISES = (
         "a job's cluster and runner are made once, as a Kubernetes Job's Pod is",
     ),
     Promise(
-        r"\w+ spec\.worker\.replicas removed",
+        r"\w+ spec\.worker\.replicas (removed|= None)",
         BEFORE,
         r"DaskWorkerGroup simple-default/0/metadata/annotations/kubernetes.dask.org/replicas",
         "where nobody says how many workers there are to be, they stay as many as they are (CRD)",
