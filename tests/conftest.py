@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from tests.support.kube import CommandError, Kube, eventually
 
 _BUNDLE = pytest.StashKey[Kube]()
+_FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
@@ -27,6 +28,17 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     request.node.stash[_BUNDLE] = kube
     yield kube
     kube.run("delete", "namespace", kube.namespace, "--wait=false")
+
+
+@pytest.fixture
+def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Takes a line that says how much was tried, for the end of the run."""
+    return pytestconfig.stash.setdefault(_FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(f"  {line}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import kopf
-from tests.api.conftest import LEADS, STANDS_BY, Controller
+from tests.support.controller import LEADS, STANDS_BY, Controller
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 
