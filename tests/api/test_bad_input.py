@@ -21,17 +21,15 @@ from tests.support.kube import Kube, Manifest, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 from tests.support.server import free_port
 
+ROOT = Path(__file__).parents[2]
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
-# A cluster's DNS as far as it matters here: each Service is on loopback. The controller's Python imports it.
-DNS = """
-import socket
+# The controller's Python imports it.
+SITE = """
+from tests.support.loopback_schedulers import schedulers_are_here
 
-resolve = socket.getaddrinfo
-socket.getaddrinfo = lambda host, *rest, **more: resolve(
-    "127.0.0.1" if str(host).endswith(".svc") else host, *rest, **more
-)
+schedulers_are_here()
 """
 
 Change = Callable[[dict[str, Any]], object]
@@ -386,23 +384,24 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
 
 
 @dataclass
-class _WithDns(Controller):
-    """Finds Services without an address of their own by their names, as it would in a Pod."""
+class _WithSchedulers(Controller):
+    """Finds schedulers on this machine, at the ports that their Services say."""
 
     def start(self) -> None:
-        packages = self.log.parent / "dns"
+        packages = self.log.parent / "site"
         packages.mkdir(exist_ok=True)
-        (packages / "sitecustomize.py").write_text(DNS)
+        (packages / "sitecustomize.py").write_text(SITE)
         command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace]
-        environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(packages)}
+        environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin"}
+        environment["PYTHONPATH"] = f"{packages}:{ROOT}"
         with self.log.open("w") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         eventually(lambda: "synced" in self.log.read_text(), f"the controller has synced (log: {self.log})")
 
 
 @pytest.fixture
-def controller_with_dns(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    controller = _WithDns(kube, tmp_path / "controller.log")
+def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
+    controller = _WithSchedulers(kube, tmp_path / "controller.log")
     controller.start()
     yield controller
     controller.kill()
@@ -417,7 +416,7 @@ def _answered_by(port: int, name: str, workers: int) -> dict[str, Any]:
     return cluster
 
 
-@pytest.mark.usefixtures("controller_with_dns")
+@pytest.mark.usefixtures("controller_with_schedulers")
 def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube: Kube) -> None:
     with (
         _listening(_garbage) as garbage,
@@ -438,13 +437,14 @@ def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube:
         for name, port in cases.items():
             reason = "SchedulerAnswer" if name == "wrong" else "SchedulerUnreachable"
             message = kube.wait_for_condition("daskcluster", name, "Degraded", reason)
-            assert f"http://{name}-scheduler.{kube.namespace}.svc:{port}/" in message
+            (scheduler,) = kube.objects("pods", f"dask.org/component=scheduler,dask.org/cluster-name={name}")
+            assert f"http://{scheduler['status']['podIP']}:{port}/" in message
         kube.wait_for_condition("daskautoscaler", "wrong", "ScalingActive", "SchedulerAnswer")
         for name in cases:
             assert len(kube.workers(f"{name}-default")) == 3
 
 
-@pytest.mark.usefixtures("controller_with_dns")
+@pytest.mark.usefixtures("controller_with_schedulers")
 def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(kube: Kube) -> None:
     names = [f"silent-{number}" for number in range(50)]
     with _listening(_say_nothing) as port:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from tests.support.loopback_dns import services_are_here
+from tests.support.loopback_schedulers import schedulers_are_here
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["dask_operator.shell", "tests.support.forked"])
@@ -51,5 +51,5 @@ def _run(arguments: list[str], environment: Mapping[str, str], log: Path) -> Non
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
-    services_are_here()
+    schedulers_are_here()
     shell.start(arguments, settings.from_environment(os.environ))
