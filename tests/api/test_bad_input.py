@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import random
 import socketserver
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +18,10 @@ from tests.support.kube import Kube, Manifest, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 from tests.support.server import free_port
 
-ROOT = Path(__file__).parents[2]
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
-# The controller's Python imports it.
+# It finds schedulers on this machine, at the ports that their Services say.
 SITE = """
 from tests.support.loopback_schedulers import schedulers_are_here
 
@@ -383,25 +379,9 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
         server.shutdown()
 
 
-@dataclass
-class _WithSchedulers(Controller):
-    """Finds schedulers on this machine, at the ports that their Services say."""
-
-    def start(self) -> None:
-        packages = self.log.parent / "site"
-        packages.mkdir(exist_ok=True)
-        (packages / "sitecustomize.py").write_text(SITE)
-        command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace]
-        environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin"}
-        environment["PYTHONPATH"] = f"{packages}:{ROOT}"
-        with self.log.open("w") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        eventually(lambda: "synced" in self.log.read_text(), f"the controller has synced (log: {self.log})")
-
-
 @pytest.fixture
 def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    controller = _WithSchedulers(kube, tmp_path / "controller.log")
+    controller = Controller(kube, tmp_path / "controller.log", site=SITE)
     controller.start()
     yield controller
     controller.kill()
