@@ -47,10 +47,10 @@ class Slot:
     def place(self) -> Place:
         return Place(self.api, self.namespace, self.scheduler.port, self.scheduler.http_port)
 
-    def start(self, fault: Fault) -> forked.Forked:
+    def start(self, fault: Fault, *arguments: str) -> forked.Forked:
         """A controller whose requests meet the fault."""
         self.proxy.begin(fault)
-        return forked.controller(self.kubeconfig, self.namespace, self.folder / f"{self.namespace}.log")
+        return forked.controller(self.kubeconfig, self.namespace, self.folder / f"{self.namespace}.log", *arguments)
 
 
 class Kill(Fault):
@@ -90,21 +90,24 @@ class Kill(Fault):
 
 @dataclass(frozen=True)
 class End:
-    """How a story ended. `killed`: where the controller was, or "nowhere"; `calls`: how many requests it made."""
+    """How a story ended. `killed`: where the controller was, or "nowhere"; `calls`: how many requests it made;
+    `created`: how often a Pod of each name was."""
 
     killed: str
     calls: int
     state: State
-    twice: tuple[str, ...]
+    created: Counter[str]
     orphans: tuple[str, ...]
     lost: int
 
-    def wrong(self, expected: State) -> str:
-        """What is not as it would be undisturbed; empty if nothing."""
-        found = [f"created twice: {self.twice}"] if self.twice else []
+    def wrong(self, undisturbed: End) -> str:
+        """What is not as it is undisturbed; empty if nothing."""
+        # The Pod of a job's program has the same name each time that it is tried.
+        twice = {name: n for name, n in self.created.items() if n > max(1, undisturbed.created[name])}
+        found = [f"created more than once: {twice}"] if twice else []
         found += [f"orphans: {self.orphans}"] if self.orphans else []
         found += [f"{self.lost} results lost"] if self.lost else []
-        found += _difference(expected, self.state) if self.state != expected else []
+        found += _difference(undisturbed.state, self.state) if self.state != undisturbed.state else []
         return f"killed {self.killed}: " + "\n".join(found) if found else ""
 
 
@@ -122,9 +125,8 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, expected: State | Non
             created += await _disturbed(slot, Kill(0, after=False), expected)
         state = await settled_state(slot.api, slot.namespace)
         lost = await results.lost() if results else 0
-    twice = tuple(name for name, times in Counter(created).items() if times > 1)
     await empty(slot)
-    return End(kill.at, calls, state, twice, tuple(orphans(state)), lost)
+    return End(kill.at, calls, state, Counter(created), tuple(orphans(state)), lost)
 
 
 async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str]:

@@ -50,7 +50,7 @@ def test_killed_anywhere_it_ends_as_if_undisturbed(
     outcome = outcomes[scenario.name]
     figure(f"killed during {scenario}: {outcome.killed} points, {outcome.undisturbed.calls} requests undisturbed")
     every = (outcome.undisturbed, *outcome.ends)
-    wrong = [found for end in every if (found := end.wrong(outcome.undisturbed.state))]
+    wrong = [found for end in every if (found := end.wrong(outcome.undisturbed))]
     assert not wrong, "\n\n".join(wrong[:3])
     assert {end.killed for end in outcome.ends[-2:]} == {"nowhere"}, "every request was a kill point"
 

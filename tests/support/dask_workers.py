@@ -21,6 +21,8 @@ from dask_operator.api import Api
 from dask_operator.names import COMPONENT_LABEL, WORKER
 
 PATIENCE = 60.0
+_MEMORY = 2**34
+"""In bytes, as a scheduler lets workers go only while the others have room for what they hold."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
 
 
@@ -62,7 +64,7 @@ class DaskWorkers:
 
     async def _start(self, name: str) -> Worker:
         worker: Worker = await Worker(
-            self.scheduler.address, name=name, nthreads=1, local_directory=str(self.folder), memory_limit=0
+            self.scheduler.address, name=name, nthreads=1, local_directory=str(self.folder), memory_limit=_MEMORY
         )
         return worker
 

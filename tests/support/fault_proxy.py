@@ -150,8 +150,10 @@ class FaultProxy:
 
     async def _pass_on(self, request: web.Request, call: Call, text: bytes) -> web.StreamResponse:
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        url = f"{self.server}{request.path_qs}"
-        async with self.session.request(call.method, url, headers=headers, data=text or None) as reply:
+        url = f"{self.server}{call.path}"
+        async with self.session.request(
+            call.method, url, params=call.query, headers=headers, data=text or None
+        ) as reply:
             call.status = reply.status
             back = {name: reply.headers[name] for name in _PASSED_BACK if name in reply.headers}
             if call.watches and reply.status == 200:

@@ -25,6 +25,11 @@ class Forked:
     process: ForkServerProcess
     log: Path
 
+    def memory(self) -> float:
+        """Resident MiB."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def kill(self) -> None:
         """At once, as the kernel does where memory is short."""
         self.process.kill()
@@ -36,9 +41,10 @@ class Forked:
         self.process.close()
 
 
-def controller(kubeconfig: Path, namespace: str, log: Path, environment: Mapping[str, str] | None = None) -> Forked:
-    variables = {"KUBECONFIG": str(kubeconfig), "PATH": os.environ["PATH"], **(environment or {})}
-    process = _CONTEXT.Process(target=_run, args=(["--namespace", namespace], variables, log), daemon=True)
+def controller(kubeconfig: Path, namespace: str, log: Path, *arguments: str) -> Forked:
+    """`arguments`: more of those of `kopf run`."""
+    variables = {"KUBECONFIG": str(kubeconfig), "PATH": os.environ["PATH"]}
+    process = _CONTEXT.Process(target=_run, args=(["--namespace", namespace, *arguments], variables, log), daemon=True)
     process.start()
     return Forked(process, log)
 

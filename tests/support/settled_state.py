@@ -17,11 +17,15 @@ State = dict[str, list[Raw]]
 _METADATA = ("name", "labels", "annotations", "ownerReferences", "deletionTimestamp")
 _VOLATILE = re.compile(r".*([Tt]ime|Timestamp|uid|[rR]esourceVersion|generation|Generation)")
 _ASSIGNED = ("clusterIP", "clusterIPs", "nodeName", "nodePort", "hostIP", "hostIPs", "podIP", "podIPs", "startedAt")
+_SELDOM = {"DaskAutoscaler": ("currentReplicas",)}
+"""Written twice a minute at most: what stands there depends on the moment."""
 _NOT_OURS = ("Pod", "Deployment")
 """Their status is others' doing, but for whether they run."""
 _GIVEN_NAMES = (
     (re.compile(r"-worker-[0-9a-f]{10}\b"), "-worker-*"),
     (re.compile(r"-scheduler-[0-9a-z]+-[0-9a-z]{5}\b"), "-scheduler-*"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "*"),
+    (re.compile(r"kube-api-access-[0-9a-z]{5}\b"), "kube-api-access-*"),
 )
 
 
@@ -50,6 +54,7 @@ def _plain(kind: str, item: Raw) -> Raw:
     status = raw.get("status", {})
     if kind in _NOT_OURS:
         status = {"phase": status.get("phase")}
+    status = {key: value for key, value in status.items() if key not in _SELDOM.get(kind, ())}
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
     metadata["deleting"] = metadata.pop("deletionTimestamp", None) is not None
     plain: Raw = _without_volatile({"metadata": metadata, "spec": raw["spec"], "status": status})
