@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import kopf
 import pytest
 from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.stories import End, Kill, Slot, tell
-from tests.support.dask import Scheduler, a_scheduler
-from tests.support.fault_proxy import kubeconfig, proxy_to
+from tests.faults.stories import End, Kill, Slot, a_slot, tell
+from tests.support.dask import a_scheduler
 from tests.support.settled_state import State
 
 from dask_operator.api import Api
@@ -63,7 +61,7 @@ async def _tell_all(folder: Path) -> dict[str, Outcome]:
         api = await stack.enter_async_context(Api(lambda: info))
         schedulers = [stack.enter_context(a_scheduler(_made(folder / f"{n}"))) for n in range(SLOTS)]
         for scheduler in schedulers:
-            slots.put_nowait(await stack.enter_async_context(_slot(api, info, scheduler, folder)))
+            slots.put_nowait(await stack.enter_async_context(a_slot(api, info, scheduler, folder)))
         return dict(
             zip(map(str, SCENARIOS), await asyncio.gather(*(_outcome(slots, s) for s in SCENARIOS)), strict=True)
         )
@@ -72,18 +70,6 @@ async def _tell_all(folder: Path) -> dict[str, Outcome]:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-@asynccontextmanager
-async def _slot(api: Api, info: kopf.ConnectionInfo, scheduler: Scheduler, folder: Path) -> AsyncIterator[Slot]:
-    namespace = f"crash-{uuid.uuid4().hex[:8]}"
-    await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    try:
-        async with proxy_to(info) as proxy:
-            file = kubeconfig(proxy.url, folder / f"{namespace}.kubeconfig")
-            yield Slot(api, namespace, proxy, file, scheduler, folder)
-    finally:
-        await api.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario) -> Outcome:
