@@ -157,8 +157,8 @@ async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str
     for task in (over, killed):
         task.cancel()
     await asyncio.gather(over, killed, return_exceptions=True)
+    kill.kill = lambda: None
     await asyncio.to_thread(running.gone)
-    await asyncio.sleep(0)
     return slot.proxy.created(POD.plural)
 
 
@@ -236,7 +236,8 @@ async def _end_runners(slot: Slot, phase: str) -> None:
         async for event in slot.api.watch(POD, slot.namespace, version, 3600.0, 3600.0):
             pod = event["object"]
             version = pod["metadata"]["resourceVersion"]
-            if pod["metadata"]["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and pod["status"].get("phase") == "Running":
+            runs = pod.get("status", {}).get("phase") == "Running"
+            if runs and pod["metadata"]["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
                 await slot.api.patch(POD, slot.namespace, pod["metadata"]["name"], {"status": status}, "status")
 
 

@@ -41,8 +41,8 @@ NOWHERE = Scheduler("tcp://127.0.0.1:1", 1)
 class Course:
     """How it went.
 
-    `converged`: the seconds after the trouble until the end; `growth`: the MiB that the controller took meanwhile; `dead`:
-    what it answered when asked whether it is alive; `twice`: Pods created twice; `hits`: how often it was in trouble.
+    `converged`: the seconds after the trouble until the end; `dead`: what it answered when asked whether it is alive;
+    `twice`: Pods created twice; `growth`: the MiB that it took meanwhile; `hits`: how often it was in trouble.
     """
 
     state: State
@@ -54,15 +54,14 @@ class Course:
 
 
 @pytest.fixture(scope="module")
-def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Course]:
+def courses(tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]) -> dict[str, Course]:
     """All troubles, side by side, and "none"."""
-    return asyncio.run(_all(tmp_path_factory.mktemp("trouble")))
+    return asyncio.run(_all(tmp_path_factory.mktemp("trouble"), figure))
 
 
 @pytest.mark.parametrize("trouble", [*TROUBLE, *OUTAGES, *OF_ALL])
-def test_it_converges_and_stays_alive(trouble: str, courses: dict[str, Course], figure: Callable[[str], None]) -> None:
+def test_it_converges_and_stays_alive(trouble: str, courses: dict[str, Course]) -> None:
     course, undisturbed = courses[trouble], courses["none"]
-    figure(f"{trouble}: converged {course.converged:.1f} s after it, {course.growth:+.1f} MiB")
     assert course.hits, "something was in trouble"
     assert course.dead == (), "it says that it is alive all the time"
     assert course.twice == ()
@@ -71,23 +70,23 @@ def test_it_converges_and_stays_alive(trouble: str, courses: dict[str, Course], 
     assert course.growth < undisturbed.growth + GROWTH
 
 
-async def _all(folder: Path) -> dict[str, Course]:
+async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]:
     info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
     assert info, "this test needs a cluster: run it by `make test-faults`"
     room = asyncio.Semaphore(SIDE_BY_SIDE)
     async with Api(lambda: info) as api:
 
-        async def told(trouble: Trouble, expected: State | None) -> Course:
+        async def tell(name: str, trouble: Trouble, expected: State | None = None) -> None:
             async with room, a_slot(api, info, NOWHERE, folder) as slot:
-                return await _course(slot, trouble, expected)
+                course = courses[name] = await _course(slot, trouble, expected)
+            figure(f"{name}: converged {course.converged:.1f} s after it, {course.growth:+.1f} MiB, {course.hits} hits")
 
-        courses = {"none": await told(Trouble(), None)}
+        courses: dict[str, Course] = {}
+        await tell("none", Trouble())
         expected = courses["none"].state
-        each = {**TROUBLE, **OUTAGES}
-        found = await asyncio.gather(*(told(make(), expected) for make in each.values()))
-        courses |= dict(zip(each, found, strict=True))
+        await asyncio.gather(*(tell(name, make(), expected) for name, make in (TROUBLE | OUTAGES).items()))
         for name, make in OF_ALL.items():
-            courses[name] = await told(make(), expected)
+            await tell(name, make(), expected)
         return courses
 
 
