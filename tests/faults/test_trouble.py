@@ -74,6 +74,7 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
     info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
     assert info, "this test needs a cluster: run it by `make test-faults`"
     room = asyncio.Semaphore(SIDE_BY_SIDE)
+    courses: dict[str, Course] = {}
     async with Api(lambda: info) as api:
 
         async def tell(name: str, trouble: Trouble, expected: State | None = None) -> None:
@@ -81,7 +82,6 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
                 course = courses[name] = await _course(slot, trouble, expected)
             figure(f"{name}: converged {course.converged:.1f} s after it, {course.growth:+.1f} MiB, {course.hits} hits")
 
-        courses: dict[str, Course] = {}
         await tell("none", Trouble())
         expected = courses["none"].state
         await asyncio.gather(*(tell(name, make(), expected) for name, make in (TROUBLE | OUTAGES).items()))
