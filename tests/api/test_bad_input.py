@@ -91,6 +91,11 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         "cannot unmarshal string into Go struct field PodSpec.spec.affinity",
     ),
     "worker-label": (lambda c: _worker(c).update(metadata={"labels": {"x y": "z"}}), "Invalid", 'Invalid value: "x y"'),
+    "many-env-names": (
+        lambda c: _container(_worker(c)).update(env=[{"name": f"a{number}=", "value": "x"} for number in range(1000)]),
+        "Invalid",
+        'Invalid value: "a0="',
+    ),
     "env-name": (lambda c: _container(_worker(c)).update(env=[{"name": "Ü", "value": "ß"}]), "Invalid", '"Ü"'),
 }
 
