@@ -63,9 +63,12 @@ class ApiError(Exception):
     @property
     def loggable(self) -> str:
         """The error without what it may quote of the object: others read the log than may read the object."""
-        if self.code in _QUOTING:
-            return f"{self.code} {self.reason}" + (f": {', '.join(self.fields)}" if self.fields else "")
-        return _DENIAL.sub(r"\1", str(self))
+        if not self.code:
+            return self.message
+        # A webhook may give a sentence for a reason.
+        what = f"{self.code} {self.reason}" if self.reason.isalnum() else str(self.code)
+        said = ", ".join(self.fields) if self.code in _QUOTING else _DENIAL.sub(r"\1", self.message)
+        return f"{what}: {said}" if said else what
 
 
 @dataclass(frozen=True, slots=True)

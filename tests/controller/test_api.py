@@ -479,6 +479,10 @@ def test_requests_that_are_not_answered_are_counted(run: Run) -> None:
             "422 Invalid",
         ),
         (
+            {"code": 403, "reason": "no hunter2", "message": 'webhook "x" denied the request: no hunter2'},
+            '403: webhook "x" denied the request',
+        ),
+        (
             {"code": 403, "reason": "Forbidden", "message": 'User "x" cannot create resource "pods"'},
             '403 Forbidden: User "x" cannot create resource "pods"',
         ),
