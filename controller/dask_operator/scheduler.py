@@ -29,7 +29,7 @@ from dask_operator.parse import listed_workers, registrations, retired
 logger = logging.getLogger(__name__)
 LARGEST_ANSWER = 16 * 2**20
 """In bytes: what ten thousand workers take. Of more of them only names and addresses are asked for."""
-# Read, an answer may take seventy times its size. So who has few Pods may not send much, whatever his scheduler says.
+# Read, an answer may take eighty times its size. So who has few Pods may not send much, whatever his scheduler says.
 _ANSWER_OF_NONE = 256 * 2**10
 _ANSWER_PER_POD = 16 * 2**10
 _ANSWER_TIMEOUT = 10.0
