@@ -13,7 +13,6 @@ import pytest
 from tests.support.kube import CommandError, Kube, eventually
 
 _BUNDLE = pytest.StashKey[Kube]()
-_FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
@@ -30,15 +29,17 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     kube.run("delete", "namespace", kube.namespace, "--wait=false")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Takes a line that says how much was tried, for the end of the run."""
-    return pytestconfig.stash.setdefault(_FIGURES, []).append
+    """Shows a line at once: how much was tried, and how it went."""
+    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
 
+    def show(line: str) -> None:
+        if reporter:
+            reporter.ensure_newline()
+            reporter.write_line(f"  {line}")
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(_FIGURES, []):
-        terminalreporter.write_line(f"  {line}")
+    return show
 
 
 @pytest.hookimpl(wrapper=True)

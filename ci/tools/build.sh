@@ -43,6 +43,7 @@ link_flags() {
       echo "-X helm.sh/helm/v3/internal/version.version=v$2"
       echo "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$minor -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=$minor" ;;
     helm-4) echo "-X helm.sh/helm/v4/internal/version.version=v$2" ;;
+    syft) echo "-X main.version=$2" ;;
     ct) echo "-X github.com/helm/chart-testing/v3/ct/cmd.Version=v$2" ;;
     # Prometheus' module counts from 0.300.
     prometheus) echo "-X github.com/prometheus/common/version.Version=3.$((minor - 300)).${2##*.}" ;;

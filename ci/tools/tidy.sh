@@ -24,6 +24,7 @@ pin() {
     kwok) echo "sigs.k8s.io/kwok v$KWOK_VERSION" ;;
     prometheus) echo "github.com/prometheus/prometheus v$PROMETHEUS_VERSION" ;;
     prometheus-operator) echo "github.com/prometheus-operator/prometheus-operator v$PROMETHEUS_OPERATOR_VERSION" ;;
+    syft) echo "github.com/anchore/syft v$SYFT_VERSION" ;;
     *) echo "tidy.sh: no tool '$1'; the tools are the folders of ci/tools" >&2; return 1 ;;
   esac
 }

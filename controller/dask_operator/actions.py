@@ -107,7 +107,8 @@ WORKERS, TARGET, IDLE = "workers", "target", "idle"
 class Ask:
     """Asks the scheduler a question. The answer is a fact for a later plan.
 
-    About TARGET: `keep` is for how many seconds it matters, `replicas` how many workers each group wants now.
+    About TARGET: `keep` is for how many seconds it matters, `replicas` how many workers each group wants now. About
+    WORKERS: `pods` is in how many Pods they are, which limits how much is read.
     """
 
     question: str
@@ -115,6 +116,7 @@ class Ask:
     because: str
     keep: float = 0.0
     replicas: Mapping[str, int] = field(default_factory=dict)
+    pods: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ import asyncio
 import base64
 import json
 import os
+import re
 import socket
 import ssl
 import struct
 import tempfile
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -36,21 +37,38 @@ CONNECTIONS = 32
 REQUEST_TIMEOUT = 30.0
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_QUOTING = (400, 422)
+# Whose webhook or policy it is may say anything about the object.
+_DENIAL = re.compile(r"(denied (?:the )?request).*", re.DOTALL)
 _USER_AGENT = "dask-kubernetes-operator"
 
 
 class ApiError(Exception):
     """The API server's refusal, or that it could not be reached (`code` 0).
 
-    `reason` and `message` are those of its Status; `retry_after` in seconds, where it names a time.
+    `reason` and `message` are those of its Status, `fields` those that it finds wrong; `retry_after` in seconds, where
+    it names a time.
     """
 
-    def __init__(self, code: int, reason: str, message: str, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, code: int, reason: str, message: str, retry_after: float = 0.0, fields: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"{code} {reason}: {message}" if code else message)
         self.code = code
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.fields = tuple(fields)
+
+    @property
+    def loggable(self) -> str:
+        """The error without what it may quote of the object: others read the log than may read the object."""
+        if not self.code:
+            return self.message
+        # A webhook may give a sentence for a reason.
+        what = f"{self.code} {self.reason}" if self.reason.isalnum() else str(self.code)
+        said = ", ".join(self.fields) if self.code in _QUOTING else _DENIAL.sub(r"\1", self.message)
+        return f"{what}: {said}" if said else what
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +318,16 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         str(status.get("reason") or response.reason or ""),
         str(status.get("message") or text[:500]),
         float(retry_after) if retry_after.isdecimal() else 0.0,
+        tuple(_fields(status)),
     )
+
+
+def _fields(status: Json) -> Iterator[str]:
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    for cause in causes if isinstance(causes, list) else ():
+        if isinstance(cause, dict) and cause.get("field"):
+            yield str(cause["field"])
 
 
 def _unreachable(error: Exception) -> ApiError:

@@ -13,7 +13,11 @@ from typing import Any
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
+<<<<<<< HEAD
 from dask_operator.model import Autoscaler, Cluster, Deployment, Endpoint, Group, Job, Json, Metadata, Object, Service
+=======
+from dask_operator.model import Autoscaler, Cluster, Endpoint, Group, Job, Json, Metadata, Object, Pod, Service
+>>>>>>> main
 
 Manifest = dict[str, Any]
 
@@ -274,10 +278,13 @@ def scheduler_host(cluster: Cluster) -> str:
     return f"{names.scheduler(cluster.name)}.{cluster.namespace}.svc"
 
 
-def scheduler_endpoint(cluster: Cluster, service: Service | None) -> Endpoint:
-    """Where the controller finds the scheduler: the Service's address, or its name where it has none of its own."""
+def scheduler_endpoint(cluster: Cluster, service: Service | None, pod: Pod) -> Endpoint:
+    """Where the controller finds the scheduler: the Service's address, or its Pod's where it has none of its own.
+
+    Never its name: with an ExternalName its user would say where that leads, and might not get there himself.
+    """
     has_address = service and service.cluster_ip not in ("", "None")
-    host = service.cluster_ip if service and has_address else scheduler_host(cluster)
+    host = service.cluster_ip if service and has_address else pod.ip
     host = f"[{host}]" if ":" in host else host
     ports = service.ports if service else {}
     scheme = scheduler_address(cluster).partition("://")[0]

@@ -194,7 +194,7 @@ class Executor:
                 await self._api.create(EVENT, build.event(regarding, action.type, action.reason, action.message, at))
             except ApiError as error:
                 if error.reason != "AlreadyExists":
-                    logger.warning("%s/%s: event %s not recorded: %s", *key, action.reason, error)
+                    logger.warning("%s/%s: event %s not recorded: %s", *key, action.reason, error.loggable)
         self._store.reported(key, {action.message for action in events})
 
     async def _ask(self, key: Key, action: Ask) -> None:
@@ -209,7 +209,7 @@ class Executor:
 
     async def _ask_workers(self, key: Key, action: Ask) -> None:
         try:
-            workers = await self._schedulers.workers(action.scheduler)
+            workers = await self._schedulers.workers(action.scheduler, action.pods)
         except SchedulerError as error:
             self._store.surveyed(key, self._unanswered(key, error))
         else:
@@ -251,7 +251,7 @@ class Executor:
 
     def _unanswered(self, key: Key, error: SchedulerError) -> Survey:
         metrics.SCHEDULER_ERRORS.inc()
-        logger.warning("%s/%s: %s", *key, error)
+        logger.warning("%s/%s: %s; its condition Degraded says more", *key, error.problem.reason)
         return Survey(self._clock(), problem=error.problem)
 
     def _beside(self, key: Key, work: Coroutine[Any, Any, None]) -> None:
@@ -263,7 +263,8 @@ class Executor:
     def _refused(self, key: Key, subject: Subject, error: ApiError) -> None:
         now = self._clock()
         failure = self._store.failed(key, subject, _problem(error), now, error.retry_after)
-        logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error, failure.until - now)
+        pause = failure.until - now
+        logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error.loggable, pause)
         self._queue.add(key)
 
 
@@ -284,13 +285,18 @@ def _problem(error: ApiError) -> Problem:
 
 
 def _log(key: Key, actions: Iterable[Action]) -> None:
-    """One line per decision: what is done to how many, and because of what."""
+    """One line per decision: what is done to how many, and because of what.
+
+    Of an Event only which: its message may have words of the API server, of containers or of a scheduler, and what they
+    quote is for those who may read the namespace.
+    """
     counts = Counter(filter(None, map(_said, actions)))
     for said, number in counts.items():
         verb, what, because = said
         times = f" ×{number}" if number > 1 else ""
         fields = {"namespace": key.namespace, "cluster": key.name, "action": verb, "about": what, "reason": because}
-        logger.info("%s/%s: %s %s%s: %s", *key, verb, what, times, because, extra=fields | {"count": number})
+        why = f": {because}" if because else ""
+        logger.info("%s/%s: %s %s%s%s", *key, verb, what, times, why, extra=fields | {"count": number})
 
 
 def _said(action: Action) -> tuple[str, str, str] | None:
@@ -300,6 +306,11 @@ def _said(action: Action) -> tuple[str, str, str] | None:
         case Retire():
             return "retire", f"{len(action.workers)} workers", action.because
         case Emit():
+<<<<<<< HEAD
             return action.reason, f"{action.subject.kind} {action.subject.name}", action.message
         case Ask() | SetStatus() | Forget() | Wake():
+=======
+            return action.reason, f"{action.subject.kind} {action.subject.name}", ""
+        case Ask() | SetStatus() | Wake():
+>>>>>>> main
             return None

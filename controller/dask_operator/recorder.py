@@ -36,4 +36,4 @@ async def _record(api: Api, pod: PodReference, sentence: str, now: float) -> Non
     except ApiError as error:
         # The same was said before; or events are not permitted either, and the log has what is wrong.
         if error.reason != "AlreadyExists":
-            logger.warning("event not recorded: %s", error)
+            logger.warning("event not recorded: %s", error.loggable)

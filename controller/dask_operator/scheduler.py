@@ -29,6 +29,9 @@ from dask_operator.parse import listed_workers, registrations, retired
 logger = logging.getLogger(__name__)
 LARGEST_ANSWER = 16 * 2**20
 """In bytes: what ten thousand workers take. Of more of them only names and addresses are asked for."""
+# Read, an answer may take eighty times its size. So who has few Pods may not send much, whatever his scheduler says.
+_ANSWER_OF_NONE = 256 * 2**10
+_ANSWER_PER_POD = 16 * 2**10
 _ANSWER_TIMEOUT = 10.0
 """In seconds, for all attempts together."""
 # Data moves before the answer comes, and that may be a lot of it.
@@ -79,23 +82,23 @@ class Schedulers:
     ) -> None:
         await self._session.close()
 
-    async def workers(self, endpoint: Endpoint) -> tuple[Registration, ...]:
-        """The scheduler's workers, with what they hold if it says so."""
-        url = f"{endpoint.url}/json/identity.json"
+    async def workers(self, endpoint: Endpoint, pods: int = 0) -> tuple[Registration, ...]:
+        """The scheduler's workers, which are in so many Pods, with what they hold if it says so."""
+        url, largest = f"{endpoint.url}/json/identity.json", _largest(pods)
         try:
-            return _registrations(url, _object(url, await self._get(url)))
+            return _registrations(url, _object(url, await self._get(url, largest)))
         except _NoAnswerError as error:
-            return _registrations(endpoint.address, await _by_rpc(endpoint, error, "identity"))
+            return _registrations(endpoint.address, await _by_rpc(endpoint, error, "identity", largest))
         except _FailedError as error:
-            return await self._workers_of_busy(endpoint, error)
+            return await self._workers_of_busy(endpoint, error, largest)
 
     async def target(self, endpoint: Endpoint) -> int:
         """How many workers the scheduler wants, for what it has to do."""
         try:
             url = f"{endpoint.url}/api/v1/adaptive_target"
-            return _target(url, _object(url, await self._get(url)).get("workers"))
+            return _target(url, _object(url, await self._get(url, _largest())).get("workers"))
         except _NoAnswerError as error:
-            return _target(endpoint.address, await _by_rpc(endpoint, error, "adaptive_target"))
+            return _target(endpoint.address, await _by_rpc(endpoint, error, "adaptive_target", _largest()))
 
     async def idle_since(self, endpoint: Endpoint) -> float | None:
         """Since when the scheduler has had nothing to do, in seconds since the epoch by its clock; None if it has.
@@ -104,66 +107,72 @@ class Schedulers:
         """
         try:
             url = f"{endpoint.url}/api/v1/check_idle"
-            answer = _object(url, await self._get(url))
+            answer = _object(url, await self._get(url, _largest()))
             return _time(url, answer.get("idle_since", math.nan))
         except _NoAnswerError as error:
-            return _time(endpoint.address, await _by_rpc(endpoint, error, "check_idle"))
+            return _time(endpoint.address, await _by_rpc(endpoint, error, "check_idle", _largest()))
 
     async def retire(self, endpoint: Endpoint, addresses: Sequence[str]) -> frozenset[str]:
         """Moves the data of these workers to others and ends them; returns the addresses for which that was done.
 
         A worker whose data no other can take stays. After an error some may have been retired, or may yet be.
         """
+        largest = _largest(len(addresses))
         try:
-            reply = await self._retire(endpoint.url, addresses)
+            reply = await self._retire(endpoint.url, addresses, largest)
         except _NoAnswerError as error:
-            answer = await _by_rpc(endpoint, error, "retire_workers", _RETIRE_TIMEOUT, workers=list(addresses))
+            answer = await _by_rpc(endpoint, error, "retire_workers", largest, _RETIRE_TIMEOUT, workers=list(addresses))
             reply = _mapping(endpoint.address, answer)
         return retired(reply) & frozenset(addresses)
 
-    async def _workers_of_busy(self, endpoint: Endpoint, failure: SchedulerError) -> tuple[Registration, ...]:
+    async def _workers_of_busy(
+        self, endpoint: Endpoint, failure: SchedulerError, largest: int
+    ) -> tuple[Registration, ...]:
         """A busy scheduler of 2026.8 cannot write its workers' metrics as JSON, whose keys are tuples then.
 
         So these are had by RPC; and if they are not, HTTP still says which workers there are.
         """
         try:
-            return _registrations(endpoint.address, await _by_rpc(endpoint, failure, "identity"))
+            return _registrations(endpoint.address, await _by_rpc(endpoint, failure, "identity", largest))
         except SchedulerError as error:
-            logger.info("its workers leave in any order, since what they hold is not known: %s", error)
+            reason = error.problem.reason
+            logger.info("%s: its workers leave in any order, as what they hold is not known: %s", endpoint.url, reason)
         url = f"{endpoint.url}/api/v1/get_workers"
-        return _listed(url, _object(url, await self._get(url)))
+        return _listed(url, _object(url, await self._get(url, largest)))
 
-    async def _retire(self, url: str, addresses: Sequence[str]) -> Mapping[str, Any]:
+    async def _retire(self, url: str, addresses: Sequence[str], largest: int) -> Mapping[str, Any]:
         """Raises _NoAnswerError only if the scheduler was not told.
 
         If a connection breaks later it may be at work, and must not be told the same in another way at the same time:
         of two retirements of a worker that both fail, the later leaves it unable to work for ever.
         """
-        await self._get(f"{url}/api/v1")
+        await self._get(f"{url}/api/v1", _largest())
         route = f"{url}/api/v1/retire_workers"
         try:
-            return _object(route, await self._answer("POST", route, _RETIRE_TIMEOUT, {"workers": list(addresses)}))
+            return _object(
+                route, await self._answer("POST", route, largest, _RETIRE_TIMEOUT, {"workers": list(addresses)})
+            )
         except _ApiOffError:
             raise
         except _NoAnswerError as error:
             raise SchedulerError(error.problem) from error
 
-    async def _get(self, url: str) -> str:
+    async def _get(self, url: str, largest: int) -> str:
         """An answer's text. While there is none it is asked for again, a few times."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + _ANSWER_TIMEOUT
         for pause in _PAUSES:
             try:
-                return await self._answer("GET", url, deadline - clock())
+                return await self._answer("GET", url, largest, deadline - clock())
             except _ApiOffError:
                 raise
             except _NoAnswerError:
                 if clock() + pause >= deadline:
                     raise
                 await asyncio.sleep(pause)
-        return await self._answer("GET", url, deadline - clock())
+        return await self._answer("GET", url, largest, deadline - clock())
 
-    async def _answer(self, method: str, url: str, seconds: float, body: Any = None) -> str:
+    async def _answer(self, method: str, url: str, largest: int, seconds: float, body: Any = None) -> str:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with self._session.request(
@@ -171,7 +180,7 @@ class Schedulers:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise _refusal(response.status, url)
-                return (await _bounded(response, url)).decode()
+                return (await _bounded(response, url, largest)).decode()
         except (aiohttp.ClientError, OSError) as error:
             raise _NoAnswerError(_unreachable(f"{url}: {str(error) or type(error).__name__}")) from error
         except ValueError as error:
@@ -189,25 +198,35 @@ def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-async def _bounded(response: aiohttp.ClientResponse, url: str) -> bytes:
+def _largest(pods: int = 0) -> int:
+    """How many bytes an answer about the workers in so many Pods may have."""
+    return min(LARGEST_ANSWER, _ANSWER_OF_NONE + _ANSWER_PER_POD * pods)
+
+
+async def _bounded(response: aiohttp.ClientResponse, url: str, largest: int) -> bytes:
     parts, size = [], 0
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size > LARGEST_ANSWER:
-            raise _FailedError(_wrong(url, f"more than {LARGEST_ANSWER} bytes"))
+        if size > largest:
+            raise _FailedError(_wrong(url, f"more than {largest} bytes"))
     return b"".join(parts)
 
 
 async def _by_rpc(
-    endpoint: Endpoint, failure: SchedulerError, operation: str, timeout: float = _ANSWER_TIMEOUT, **arguments: Any
+    endpoint: Endpoint,
+    failure: SchedulerError,
+    operation: str,
+    largest: int,
+    timeout: float = _ANSWER_TIMEOUT,
+    **arguments: Any,
 ) -> Any:
     """The answer to an operation that HTTP could not be used for because of `failure`."""
     try:
         await _knock(endpoint.address)
         # In a thread: it takes half a second of computing, the first time.
         rpc = await asyncio.to_thread(importlib.import_module, "dask_operator.rpc")
-        return await rpc.call(endpoint.address, operation, timeout, LARGEST_ANSWER, **arguments)
+        return await rpc.call(endpoint.address, operation, timeout, largest, **arguments)
     except (OSError, ImportError) as error:
         reason, message = failure.problem
         raise SchedulerError(Problem(reason, f"{message}; and {endpoint.address}: {error}")) from error
@@ -216,6 +235,8 @@ async def _by_rpc(
 async def _knock(address: str) -> None:
     """Raises OSError if nobody listens, for which nothing needs to be imported."""
     parts = urlsplit(address)
+    if not parts.hostname:  # which would be this machine
+        raise OSError("its Pod has no address yet")
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             _, writer = await asyncio.open_connection(parts.hostname, parts.port)

@@ -21,6 +21,15 @@ from tests.support.server import free_port
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
+<<<<<<< HEAD
+=======
+# It finds schedulers on this machine, at the ports that their Services say.
+SITE = """
+from tests.support.loopback_schedulers import schedulers_are_here
+
+schedulers_are_here()
+"""
+>>>>>>> main
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -85,6 +94,11 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         "cannot unmarshal string into Go struct field PodSpec.spec.affinity",
     ),
     "worker-label": (lambda c: _worker(c).update(metadata={"labels": {"x y": "z"}}), "Invalid", 'Invalid value: "x y"'),
+    "many-env-names": (
+        lambda c: _container(_worker(c)).update(env=[{"name": f"a{number}=", "value": "x"} for number in range(1000)]),
+        "Invalid",
+        'Invalid value: "a0="',
+    ),
     "env-name": (lambda c: _container(_worker(c)).update(env=[{"name": "Ü", "value": "ß"}]), "Invalid", '"Ü"'),
 }
 
@@ -374,8 +388,13 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
 
 
 @pytest.fixture
+<<<<<<< HEAD
 def controller_with_dns(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     controller = Controller(kube, tmp_path / "controller.log", dns=True)
+=======
+def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
+    controller = Controller(kube, tmp_path / "controller.log", site=SITE)
+>>>>>>> main
     controller.start()
     yield controller
     controller.kill()
@@ -390,7 +409,7 @@ def _answered_by(port: int, name: str, workers: int) -> dict[str, Any]:
     return cluster
 
 
-@pytest.mark.usefixtures("controller_with_dns")
+@pytest.mark.usefixtures("controller_with_schedulers")
 def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube: Kube) -> None:
     with (
         _listening(_garbage) as garbage,
@@ -411,13 +430,14 @@ def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube:
         for name, port in cases.items():
             reason = "SchedulerAnswer" if name == "wrong" else "SchedulerUnreachable"
             message = kube.wait_for_condition("daskcluster", name, "Degraded", reason)
-            assert f"http://{name}-scheduler.{kube.namespace}.svc:{port}/" in message
+            (scheduler,) = kube.objects("pods", f"dask.org/component=scheduler,dask.org/cluster-name={name}")
+            assert f"http://{scheduler['status']['podIP']}:{port}/" in message
         kube.wait_for_condition("daskautoscaler", "wrong", "ScalingActive", "SchedulerAnswer")
         for name in cases:
             assert len(kube.workers(f"{name}-default")) == 3
 
 
-@pytest.mark.usefixtures("controller_with_dns")
+@pytest.mark.usefixtures("controller_with_schedulers")
 def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(kube: Kube) -> None:
     names = [f"silent-{number}" for number in range(50)]
     with _listening(_say_nothing) as port:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
-from typing import Any
 
 import pytest
-import yaml
-from tests.support.helm import CHARTS, Helm
+from tests.support.helm import Helm
 from tests.support.kube import CommandError, Kube, eventually
+from tests.support.permissions import (
+    CHART,
+    PERMITTING,
+    USERS_ROLES,
+    bind,
+    may,
+    permitted,
+    releasing,
+    rendered,
+    triples,
+)
 
 from dask_operator.actions import LEASE_RULES, NAMESPACE_RULES, RULES
 
-CHART = str(CHARTS / "dask-kubernetes-operator")
-PERMITTING = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-USERS_ROLES = ("--show-only", "templates/users/clusterroles.yaml")
 OWN = ("--set", "scope=own", "--set", "crds.install=false")
 CLUSTERS = "daskclusters.kubernetes.dask.org"
 NOTHING: frozenset[tuple[str, str, str]] = frozenset()
@@ -25,49 +29,14 @@ NOTHING: frozenset[tuple[str, str, str]] = frozenset()
 
 @pytest.fixture
 def helm(kube: Kube) -> Iterator[Helm]:
-    """What a release that has the namespace's name has elsewhere goes with the test."""
-    yield Helm(kube.kubeconfig)
-    release = ("--selector", f"app.kubernetes.io/instance={kube.namespace}")
-    kube.run("delete", "clusterroles,clusterrolebindings", *release)
-    kube.run("--namespace", "default", "delete", "roles,rolebindings", *release)
+    with releasing(kube) as helm:
+        yield helm
 
 
 @pytest.fixture
 def users_roles(kube: Kube, helm: Helm) -> None:
     """What whoever installs the CRDs makes for those who may not."""
     kube.apply(*rendered(kube, helm, *USERS_ROLES))
-
-
-def rendered(kube: Kube, helm: Helm, *arguments: str) -> list[dict[str, Any]]:
-    manifests = helm.run("template", kube.namespace, CHART, "--namespace", kube.namespace, "--skip-tests", *arguments)
-    return [manifest for manifest in yaml.safe_load_all(manifests) if manifest]
-
-
-def bind(kube: Kube, user: str, role: str) -> None:
-    kube.run("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}")
-
-
-def may(kube: Kube, user: str, verb: str, resource: str, subresource: str = "") -> bool:
-    part = (f"--subresource={subresource}",) if subresource else ()
-    try:
-        return kube.run("auth", "can-i", verb, resource, *part, "--as", user) == "yes\n"
-    except CommandError:
-        return False
-
-
-def permitted(kube: Kube, account: str, namespace: str) -> list[dict[str, Any]]:
-    """The rules that hold in a namespace for a ServiceAccount of the test's, as the API server knows them."""
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
-    question = json.dumps(review | {"spec": {"namespace": namespace}})
-    user = f"system:serviceaccount:{kube.namespace}:{account}"
-    # To validate it, kubectl would ask for what the ServiceAccount may not see.
-    create = ("create", "--validate=false", "--filename", "-", "--output", "json")
-    rules: list[dict[str, Any]] = json.loads(kube.run(*create, "--as", user, stdin=question))["status"]["resourceRules"]
-    return rules
-
-
-def triples(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
-    return {triple for rule in rules for triple in product(rule["apiGroups"], rule["resources"], rule["verbs"])}
 
 
 @pytest.mark.parametrize(
@@ -93,14 +62,15 @@ def test_the_service_account_may_do_what_actions_need_and_nothing_else(
         if of_it:
             replace(kube, namespace=namespace).apply(*of_it)
     (account,) = (manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "ServiceAccount")
+    user, anybody = (f"system:serviceaccount:{kube.namespace}:{name}" for name in (account, "anybody"))
 
     def gained(namespace: str) -> set[tuple[str, str, str]]:
         """What anybody has is not the chart's doing."""
-        return triples(permitted(kube, account, namespace)) - triples(permitted(kube, "anybody", namespace))
+        return triples(permitted(kube, user, namespace)) - triples(permitted(kube, anybody, namespace))
 
     eventually(lambda: gained(kube.namespace) == here, f"exactly {sorted(here)} are permitted")
     assert gained("default") == elsewhere
-    leases = [rule for rule in permitted(kube, account, kube.namespace) if "leases" in rule["resources"]]
+    leases = [rule for rule in permitted(kube, user, kube.namespace) if "leases" in rule["resources"]]
     assert {name for rule in leases if "create" not in rule["verbs"] for name in rule["resourceNames"]} == {account}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from tests.support.pins import PINS
 
 from dask_operator import settings
@@ -78,9 +79,10 @@ def test_every_verb_of_the_contributing_guide_is_in_the_makefile() -> None:
     assert verbs <= makefile
 
 
-def test_every_test_that_proves_a_promise_is_there() -> None:
+@pytest.mark.parametrize(("page", "least"), [("promises.md", 30), ("security.md", 15)])
+def test_every_test_that_proves_a_promise_is_there(page: str, least: int) -> None:
     # A whole file, or one test of it.
-    named = re.findall(r"`(tests/[^`:]*\.py)(?:::(\w+))?`", (ROOT / "docs/promises.md").read_text())
-    assert len(named) > 30
+    named = re.findall(r"`(tests/[^`:]*\.py)(?:::(\w+))?`", (ROOT / "docs" / page).read_text())
+    assert len(named) > least
     for path, test in named:
         assert f"def {test}" in (ROOT / path).read_text(), f"{path} has no {test}"

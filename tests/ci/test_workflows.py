@@ -92,7 +92,27 @@ def test_whatever_is_pushed_is_signed_and_attested() -> None:
     assert all(chart in signed for chart in charts)
 
 
-def test_a_release_on_github_has_all_packages_and_those_of_the_client_are_attested() -> None:
+def test_an_image_is_checked_and_scanned_before_it_is_signed_and_has_its_bill_of_materials() -> None:
+    steps = RELEASE["jobs"]["image"]["steps"]
+    said = [f"{step.get('uses', '')} {step.get('run', '')}" for step in steps]
+    order = ["docker/build-push-action@", "ci/sbom.sh", "anchore/scan-action@", "cosign sign", "actions/attest-sbom@"]
+    places = [next(place for place, text in enumerate(said) if part in text) for part in order]
+    assert places == sorted(places)
+    built, written, scanned, _, attested = (steps[place] for place in places)
+    assert written["run"].split()[1:] == ['"registry:$REGISTRY/dask-kubernetes-operator@$DIGEST"', "sbom.spdx.json"]
+    assert scanned["with"]["sbom"] == attested["with"]["sbom-path"] == "sbom.spdx.json"
+    digest = f"${{{{ steps.{built['id']}.outputs.digest }}}}"
+    assert written["env"]["DIGEST"] == attested["with"]["subject-digest"] == digest
+
+
+def test_a_release_with_dependencies_that_are_known_to_be_vulnerable_is_none() -> None:
+    (audit,) = (step for step in RELEASE["jobs"]["package"]["steps"] if "pip-audit" in step.get("uses", ""))
+    audited = {ROOT / path for path in audit["with"]["inputs"].split()}
+    assert audited == {ROOT / "controller/requirements.txt", ROOT / "client/requirements.txt"}
+    assert all(path.exists() for path in audited)
+
+
+def test_a_release_on_github_has_all_packages_and_they_are_attested() -> None:
     jobs = RELEASE["jobs"]
     (uploaded,) = (step["with"] for step in jobs["package"]["steps"] if "upload-artifact" in step.get("uses", ""))
     steps = jobs["release"]["steps"]
@@ -100,7 +120,7 @@ def test_a_release_on_github_has_all_packages_and_those_of_the_client_are_attest
     assert (uploaded["path"], downloaded) == ("dist/*", {"name": uploaded["name"], "path": "dist"})
     attest, create = steps[-2:]
     assert attest["uses"].startswith("actions/attest-build-provenance@")
-    assert attest["with"] == {"subject-path": "dist/dask_kubernetes-*"}
+    assert attest["with"] == {"subject-path": "dist/*"}
     assert 'gh release create "$GITHUB_REF_NAME" dist/* ' in create["run"]
     # That those are its names, tests/client/test_distribution.py says.
     assert 'hatchling build --directory "$folder"' in (ROOT / "ci/package.sh").read_text()

@@ -458,3 +458,44 @@ def test_requests_that_are_not_answered_are_counted(run: Run) -> None:
     before = _requests(verb="get", resource="pods", code="0")
     run(asked())
     assert _requests(verb="get", resource="pods", code="0") == before + 1.0
+
+
+@pytest.mark.parametrize(
+    ("status", "loggable"),
+    [
+        (
+            {"code": 422, "reason": "Invalid", "details": {"causes": [{"field": "spec.type", "message": "hunter2"}]}},
+            "422 Invalid: spec.type",
+        ),
+        ({"code": 422, "reason": "Invalid", "details": {"causes": [None, {}, {"message": "x"}]}}, "422 Invalid"),
+        ({"code": 422, "reason": "Invalid", "details": None}, "422 Invalid"),
+        ({"code": 400, "reason": "BadRequest", "message": "hunter2"}, "400 BadRequest"),
+        (
+            {"code": 500, "reason": "InternalError", "message": 'webhook "x" denied the request: hunter2\nhunter2'},
+            '500 InternalError: webhook "x" denied the request',
+        ),
+        (
+            {"code": 422, "reason": "Invalid", "message": "ValidatingAdmissionPolicy 'x' denied request: hunter2"},
+            "422 Invalid",
+        ),
+        (
+            {"code": 403, "reason": "no hunter2", "message": 'webhook "x" denied the request: no hunter2'},
+            '403: webhook "x" denied the request',
+        ),
+        (
+            {"code": 403, "reason": "Forbidden", "message": 'User "x" cannot create resource "pods"'},
+            '403 Forbidden: User "x" cannot create resource "pods"',
+        ),
+    ],
+)
+def test_what_may_be_logged_of_a_refusal(run: Run, status: dict[str, Any], loggable: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(status, status=status["code"])
+
+    async def refused() -> str:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            with pytest.raises(ApiError) as caught:
+                await api.get(POD, "default", "x")
+            return caught.value.loggable
+
+    assert run(refused()) == loggable

@@ -16,6 +16,7 @@ from tests.support.builders import (
     a_deployment,
     a_group,
     a_job,
+    a_scheduler_pod,
     a_service,
     an_autoscaler,
 )
@@ -229,11 +230,13 @@ def test_the_comm_port_is_that_of_the_service() -> None:
         (a_service(ports={"tcp-comm": 1, "http-dashboard": 80}), "http://10.96.0.7:80", "tcp://10.96.0.7:1"),
         (a_service(ports={}), "http://10.96.0.7:8787", "tcp://10.96.0.7:8786"),
         (a_service(cluster_ip="fd00::7"), "http://[fd00::7]:8787", "tcp://[fd00::7]:8786"),
-        (None, "http://simple-scheduler.default.svc:8787", "tcp://simple-scheduler.default.svc:8786"),
+        (a_service(cluster_ip="None"), "http://10.0.1.1:8787", "tcp://10.0.1.1:8786"),
+        (a_service(type="ExternalName", cluster_ip=""), "http://10.0.1.1:8787", "tcp://10.0.1.1:8786"),
+        (None, "http://10.0.1.1:8787", "tcp://10.0.1.1:8786"),
     ],
 )
 def test_where_the_controller_finds_a_scheduler(service: Service | None, url: str, address: str) -> None:
-    assert build.scheduler_endpoint(a_cluster(), service) == Endpoint(url, address)
+    assert build.scheduler_endpoint(a_cluster(), service, a_scheduler_pod()) == Endpoint(url, address)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +251,10 @@ def test_where_the_controller_finds_a_scheduler(service: Service | None, url: st
 def test_a_scheduler_that_is_told_to_speak_tls_is_found_by_tls(container: dict[str, Any]) -> None:
     cluster = a_cluster(scheduler_spec={"containers": [{"name": "scheduler", **container}]})
     assert build.scheduler_address(cluster) == "tls://simple-scheduler.default.svc:8786"
-    assert build.scheduler_endpoint(cluster, a_service()).address == "tls://10.96.0.7:8786"
-    assert build.scheduler_endpoint(cluster, a_service()).url.startswith("http://"), "its HTTP server has no TLS"
+    assert build.scheduler_endpoint(cluster, a_service(), a_scheduler_pod()).address == "tls://10.96.0.7:8786"
+    assert build.scheduler_endpoint(cluster, a_service(), a_scheduler_pod()).url.startswith("http://"), (
+        "its HTTP server has no TLS"
+    )
 
 
 def _with_metadata() -> Cluster:

@@ -639,3 +639,52 @@ def test_a_refusal_is_logged_with_when_it_is_tried_again(run: Run, caplog: pytes
     assert _logged(caplog) == [
         "default/simple: Service simple-scheduler: 403 Forbidden: may not; tried again in 1 s",
     ]
+
+
+def test_what_is_refused_is_said_to_its_user_and_not_quoted_in_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    invalid = 'Service "x" is invalid: spec.type: Unsupported value: "hunter2"'
+    denied = 'admission webhook "policy.example.com" denied the request: hunter2 is not allowed'
+
+    async def done() -> None:
+        async with _bench() as bench:
+            for code, reason, message in ((422, "Invalid", invalid), (403, "Forbidden", denied)):
+                bench.fake.fail("POST", SERVICE, code, reason=reason, message=message)
+                observed = await bench.execute(_create_service())
+                (failure,) = observed.failures.values()
+                assert failure.problem.message == message
+
+    run(done())
+    assert "422 Invalid" in caplog.text
+    assert '403 Forbidden: admission webhook "policy.example.com" denied the request; tried again' in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_of_an_event_the_log_says_which_and_not_its_words(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            await bench.execute(Emit(THE_CLUSTER, a_cluster().uid, "Warning", "Invalid", "hunter2 is no number"))
+            (recorded,) = bench.fake.objects(EVENT)
+            assert recorded["message"] == "hunter2 is no number"
+
+    with caplog.at_level(logging.INFO):
+        run(done())
+    assert _logged(caplog) == ["default/simple: Invalid DaskCluster simple"]
+
+
+@pytest.mark.parametrize("question", [WORKERS, TARGET, IDLE])
+def test_what_a_scheduler_answers_is_not_quoted_in_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture, question: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="hunter2")
+
+    async def done() -> None:
+        async with _bench() as bench, serving(answer) as url:
+            await bench.execute(Ask(question, _at(url), "x"))
+            await until(lambda: not bench.observed().asking, "the answer")
+
+    with caplog.at_level(logging.DEBUG, "dask_operator"):
+        run(done())
+    assert "hunter2" not in caplog.text

@@ -278,6 +278,24 @@ def test_an_endless_answer_is_not_read_to_its_end(
     assert "more than 100000 bytes" in message
 
 
+@pytest.mark.parametrize(("pods", "complete"), [(0, False), (100, True)])
+def test_who_has_few_pods_may_not_send_much(run: Run, pods: int, complete: bool) -> None:
+    workers = {f"tcp://10.0.0.1:{port}": {"name": str(port), "id": "x" * 5_000} for port in range(100)}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"workers": workers} if request.path == "/json/identity.json" else {})
+
+    def question(schedulers: Schedulers, at: Endpoint) -> Awaitable[object]:
+        return schedulers.workers(at, pods)
+
+    if complete:
+        found = run(_asked(answer, question))
+        assert isinstance(found, tuple)
+        assert len(found) == 100
+    else:
+        assert "get_workers: unexpected answer" in run(_problem(answer, question)).message
+
+
 async def _silence(_: web.Request) -> web.StreamResponse:
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
@@ -346,6 +364,15 @@ def test_a_connection_that_breaks_is_made_again(run: Run, trouble: int | None) -
         return web.Response(status=code) if code else _break(request)
 
     assert run(_asked(answer, Schedulers.target)) == 3
+
+
+def test_nobody_is_asked_while_there_is_no_address(run: Run) -> None:
+    async def asked() -> None:
+        async with Schedulers() as schedulers:
+            await schedulers.workers(Endpoint("http://:8787", "tcp://:8786"))
+
+    with pytest.raises(SchedulerError, match="its Pod has no address yet"):
+        run(asked())
 
 
 def test_nothing_is_retired_by_rpc_while_http_may_be_at_it(run: Run) -> None:

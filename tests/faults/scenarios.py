@@ -35,7 +35,7 @@ class Place:
         await self.api.patch(GROUP, self.namespace, names.default_group(NAME), body)
 
     def cluster(self, workers: int) -> Raw:
-        """Its Service has no address, so that its name leads to a scheduler on this machine."""
+        """Its Service has no address, so that its Pod's is asked, which leads to a scheduler on this machine."""
         cluster = dask_cluster(NAME, workers, pods=ON_FAKE_NODES)
         cluster["spec"]["scheduler"]["service"] = self._service()
         return cluster

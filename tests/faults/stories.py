@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -13,13 +14,15 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
+import kopf
 from aiohttp import web
 from distributed import Client
+from tests.faults import account
 from tests.faults.scenarios import Place, Scenario
 from tests.support import forked
 from tests.support.dask import Scheduler
 from tests.support.dask_workers import Results, workers_of
-from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn
+from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn, proxy_to
 from tests.support.settled_state import State, orphans, settled_state
 from tests.support.wait import until_seen
 
@@ -51,6 +54,20 @@ class Slot:
         """A controller whose requests meet the fault."""
         self.proxy.begin(fault)
         return forked.controller(self.kubeconfig, self.namespace, self.folder / f"{self.namespace}.log", *arguments)
+
+
+@asynccontextmanager
+async def a_slot(api: Api, info: kopf.ConnectionInfo, scheduler: Scheduler, folder: Path) -> AsyncIterator[Slot]:
+    """In a fresh namespace, deleted with all in it."""
+    namespace = f"faults-{uuid.uuid4().hex[:8]}"
+    await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    try:
+        async with proxy_to(info) as proxy:
+            file = folder / f"{namespace}.kubeconfig"
+            await account.make(api, namespace, proxy.url, file)
+            yield Slot(api, namespace, proxy, file, scheduler, folder)
+    finally:
+        await api.request("DELETE", f"/api/v1/namespaces/{namespace}")
 
 
 class Kill(Fault):
@@ -140,8 +157,8 @@ async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str
     for task in (over, killed):
         task.cancel()
     await asyncio.gather(over, killed, return_exceptions=True)
+    kill.kill = lambda: None
     await asyncio.to_thread(running.gone)
-    await asyncio.sleep(0)
     return slot.proxy.created(POD.plural)
 
 
@@ -219,7 +236,8 @@ async def _end_runners(slot: Slot, phase: str) -> None:
         async for event in slot.api.watch(POD, slot.namespace, version, 3600.0, 3600.0):
             pod = event["object"]
             version = pod["metadata"]["resourceVersion"]
-            if pod["metadata"]["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and pod["status"].get("phase") == "Running":
+            runs = pod.get("status", {}).get("phase") == "Running"
+            if runs and pod["metadata"]["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
                 await slot.api.patch(POD, slot.namespace, pod["metadata"]["name"], {"status": status}, "status")
 
 

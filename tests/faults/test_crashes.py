@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import kopf
 import pytest
 from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.stories import End, Kill, Slot, tell
-from tests.support.dask import Scheduler, a_scheduler
-from tests.support.fault_proxy import kubeconfig, proxy_to
+from tests.faults.stories import End, Kill, Slot, a_slot, tell
+from tests.support.dask import a_scheduler
 from tests.support.settled_state import State
 
 from dask_operator.api import Api
@@ -38,24 +36,21 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]) -> dict[str, Outcome]:
     """All scenarios, side by side."""
-    return asyncio.run(_tell_all(tmp_path_factory.mktemp("crashes")))
+    return asyncio.run(_tell_all(tmp_path_factory.mktemp("crashes"), figure))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_killed_anywhere_it_ends_as_if_undisturbed(
-    scenario: Scenario, outcomes: dict[str, Outcome], figure: Callable[[str], None]
-) -> None:
+def test_killed_anywhere_it_ends_as_if_undisturbed(scenario: Scenario, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[scenario.name]
-    figure(f"killed during {scenario}: {outcome.killed} points, {outcome.undisturbed.calls} requests undisturbed")
     every = (outcome.undisturbed, *outcome.ends)
     wrong = [found for end in every if (found := end.wrong(outcome.undisturbed))]
-    assert not wrong, "\n\n".join(wrong[:3])
+    assert not wrong, f"{len(wrong)} of {len(every)}:\n" + "\n\n".join(wrong[:3])
     assert {end.killed for end in outcome.ends[-2:]} == {"nowhere"}, "every request was a kill point"
 
 
-async def _tell_all(folder: Path) -> dict[str, Outcome]:
+async def _tell_all(folder: Path, figure: Callable[[str], None]) -> dict[str, Outcome]:
     async with AsyncExitStack() as stack:
         slots: asyncio.Queue[Slot] = asyncio.Queue()
         info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
@@ -63,10 +58,9 @@ async def _tell_all(folder: Path) -> dict[str, Outcome]:
         api = await stack.enter_async_context(Api(lambda: info))
         schedulers = [stack.enter_context(a_scheduler(_made(folder / f"{n}"))) for n in range(SLOTS)]
         for scheduler in schedulers:
-            slots.put_nowait(await stack.enter_async_context(_slot(api, info, scheduler, folder)))
-        return dict(
-            zip(map(str, SCENARIOS), await asyncio.gather(*(_outcome(slots, s) for s in SCENARIOS)), strict=True)
-        )
+            slots.put_nowait(await stack.enter_async_context(a_slot(api, info, scheduler, folder)))
+        told = await asyncio.gather(*(_outcome(slots, scenario, figure) for scenario in SCENARIOS))
+        return dict(zip(map(str, SCENARIOS), told, strict=True))
 
 
 def _made(folder: Path) -> Path:
@@ -74,23 +68,13 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-@asynccontextmanager
-async def _slot(api: Api, info: kopf.ConnectionInfo, scheduler: Scheduler, folder: Path) -> AsyncIterator[Slot]:
-    namespace = f"crash-{uuid.uuid4().hex[:8]}"
-    await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    try:
-        async with proxy_to(info) as proxy:
-            file = kubeconfig(proxy.url, folder / f"{namespace}.kubeconfig")
-            yield Slot(api, namespace, proxy, file, scheduler, folder)
-    finally:
-        await api.request("DELETE", f"/api/v1/namespaces/{namespace}")
-
-
-async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario) -> Outcome:
+async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Callable[[str], None]) -> Outcome:
     undisturbed = await _in_slot(slots, scenario, Kill(0, after=False), None)
     kills = [Kill(n, after=after) for n in range(1, undisturbed.calls + _MORE + 1) for after in (False, True)]
     ends = await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed.state) for kill in kills))
-    return Outcome(undisturbed, tuple(ends))
+    outcome = Outcome(undisturbed, tuple(ends))
+    figure(f"{scenario}: killed at {outcome.killed} points of {undisturbed.calls} requests")
+    return outcome
 
 
 async def _in_slot(slots: asyncio.Queue[Slot], scenario: Scenario, kill: Kill, expected: State | None) -> End:

@@ -6,22 +6,33 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from aiohttp import web
+from tests.faults.stories import Slot
 from tests.support.fault_proxy import Call, Fault, Lines, LostError, PassOn, refusal
 
 _WHICH = "{0.method} {0.path}"
 
 
-class Healing(Fault):
-    """Once `over` is set nothing that begins then is disturbed any more; what was already stays as it is."""
+class Trouble(Fault):
+    """Nothing is disturbed before `begin` and after `end`; what was disturbed stays so. `hits`: how often."""
 
     def __init__(self) -> None:
-        self.over = asyncio.Event()
+        self.active = False
+        self.hits = 0
+
+    async def begin(self, slot: Slot) -> None:
+        self.active = True
+
+    async def last(self, seconds: float) -> None:
+        """What happens from when users have acted until the end of so many seconds."""
+        await asyncio.sleep(seconds)
+
+    async def end(self, slot: Slot) -> None:
+        self.active = False
 
 
-class Refusing(Healing):
+class Refusing(Trouble):
     """The first write of each kind to each object, or the first creation, is refused; with `done` after it was done."""
 
     def __init__(self, answer: Callable[[], web.Response], *, done: bool = False, times: int = 1) -> None:
@@ -34,8 +45,9 @@ class Refusing(Healing):
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
         which = _WHICH.format(call)
         self._seen[which] += call.writes
-        if not call.writes or self._seen[which] > self._times or self.over.is_set():
+        if not call.writes or self._seen[which] > self._times or not self.active:
             return await pass_on()
+        self.hits += 1
         if self._done:
             await pass_on()
         return self._answer()
@@ -48,34 +60,48 @@ class Losing(Refusing):
         super().__init__(_lose, done=True)
 
 
-class Slow(Healing):
+class Slow(Trouble):
     """Every answer takes seconds."""
 
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
-        if not self.over.is_set():
+        if self.active:
+            self.hits += 1
             await asyncio.sleep(1.5)
         return await pass_on()
 
 
-class Unanswered(Healing):
+class Unanswered(Trouble):
     """Nothing is answered, neither what is asked now nor what is watched already, and no connection ends."""
 
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
-        if not self.over.is_set():
+        if self.active:
+            self.hits += 1
             await asyncio.Event().wait()
         return await pass_on()
 
+    async def stream(self, call: Call, lines: Lines) -> Lines:
+        async for line in lines:
+            if self.active:
+                self.hits += 1
+                await asyncio.Event().wait()
+            yield line
 
-class Away(Healing):
+
+class Away(Trouble):
     """Every connection breaks, and so does every new one."""
 
+    async def begin(self, slot: Slot) -> None:
+        await super().begin(slot)
+        slot.proxy.cut()
+
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
-        if not self.over.is_set():
+        if self.active:
+            self.hits += 1
             raise LostError
         return await pass_on()
 
 
-class Expired(Healing):
+class Expired(Trouble):
     """Each watch begins with the news that its resource version is too old, and each list is as of the beginning."""
 
     def __init__(self, *, stale: bool) -> None:
@@ -83,9 +109,14 @@ class Expired(Healing):
         self._lists: dict[str, bytes] = {}
         self._stale = stale
 
+    async def begin(self, slot: Slot) -> None:
+        await super().begin(slot)
+        slot.proxy.cut()
+
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
-        if self.over.is_set():
+        if not self.active:
             return await pass_on()
+        self.hits += 1
         if call.verb == "watch":
             # Half of them are refused by a code, half by an event.
             return refusal(410, "Expired", "too old resource version") if call.number % 2 else await pass_on()
@@ -95,28 +126,22 @@ class Expired(Healing):
         return await pass_on()
 
     async def stream(self, call: Call, lines: Lines) -> Lines:
-        if not self.over.is_set():
+        if self.active:
             yield _error(410, "Expired", "too old resource version")
             return
         async for line in lines:
             yield line
 
 
-@dataclass(eq=False)
-class Events(Healing):
-    """Does something to the events of watches: `pass_event` yields what becomes of the `number`th."""
-
-    per_watch: int = 1
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+class Events(Trouble):
+    """Does something to the events of watches: `pass_event` yields what becomes of the `number`th in trouble."""
 
     async def stream(self, call: Call, lines: Lines) -> Lines:
         number = 0
         async for line in lines:
-            if self.over.is_set():
-                yield line
-                continue
-            number += 1
-            async for each in self.pass_event(line, number):
+            number += self.active
+            self.hits += self.active
+            async for each in self.pass_event(line, number) if self.active else _as_it_is(line):
                 yield each
 
     async def pass_event(self, line: bytes, number: int) -> Lines:
@@ -159,8 +184,8 @@ class Stalled(Events):
         yield line
 
 
-class Rewound(Healing):
-    """Each watch breaks after its second event, and the next one tells all from the beginning again, as another API
+class Rewound(Trouble):
+    """Each watch ends after its second event, and the next one tells all from the beginning again, as another API
     server would whose cache is behind."""
 
     def __init__(self) -> None:
@@ -168,7 +193,8 @@ class Rewound(Healing):
         self._first: dict[str, str] = {}
 
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
-        if call.watches and not self.over.is_set():
+        if call.watches and self.active:
+            self.hits += 1
             call.query["resourceVersion"] = self._first.setdefault(call.plural, call.query["resourceVersion"])
         return await pass_on()
 
@@ -177,7 +203,7 @@ class Rewound(Healing):
         async for line in lines:
             yield line
             number += 1
-            if number % 20 == 0 and not self.over.is_set():
+            if number % 2 == 0 and self.active:
                 return
 
 
@@ -189,10 +215,16 @@ class Untold(Events):
         number = 0
         async for line in lines:
             number += 1
-            if self.over.is_set() or number % 3:
+            if not self.active or number % 3:
                 yield line
-            if not self.over.is_set() and asyncio.get_running_loop().time() > ends:
+            else:
+                self.hits += 1
+            if self.active and asyncio.get_running_loop().time() > ends:
                 return
+
+
+async def _as_it_is(line: bytes) -> Lines:
+    yield line
 
 
 def _lose() -> web.Response:
@@ -224,7 +256,7 @@ def timed_out() -> web.Response:
     return refusal(504, "Timeout", "request did not complete within the allotted timeout")
 
 
-TROUBLE: dict[str, Callable[[], Healing]] = {
+TROUBLE: dict[str, Callable[[], Trouble]] = {
     "409 for every first write": lambda: Refusing(conflict),
     "429 with Retry-After for every first write": lambda: Refusing(too_many),
     "500 for every first write": lambda: Refusing(internal),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -16,41 +17,37 @@ from tests.support.server import free_port
 from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
 
 LEADS, STANDS_BY = "leading", "standing by"
-# A cluster's DNS as far as it matters here: each Service is on loopback. The controller's Python imports it.
-_DNS = """
-import socket
-
-resolve = socket.getaddrinfo
-socket.getaddrinfo = lambda host, *rest, **more: resolve(
-    "127.0.0.1" if str(host).endswith(".svc") else host, *rest, **more
-)
-"""
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Controller:
     """`start`, `kill` (SIGKILL), `stop` (SIGTERM), `pause` and `resume` it as often as a test likes.
 
-    `lease`: the name of the Lease by which several agree on who writes; without one each writes. `dns`: it finds
-    Services that have no address of their own, on loopback, as it would in a Pod.
+    `lease`: the name of the Lease by which several agree on who writes; without one each writes. `options`: more
+    arguments of the program. `site`: Python that it executes before anything else.
     """
 
     kube: Kube
     log: Path
     lease: str = ""
-    dns: bool = False
+    options: Sequence[str] = ()
+    site: str = ""
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
         """Returns once the controller has seen everything there is."""
         probe = f"--liveness=http://127.0.0.1:{self.port}/healthz"
-        command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace, probe]
+        command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace, probe, *self.options]
         environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin"}
-        if self.dns:
-            environment["PYTHONPATH"] = str(self._python_with_dns())
         if self.lease:
             environment |= {LEASE_NAME: self.lease, LEASE_NAMESPACE: self.kube.namespace}
+        if self.site:
+            packages = self.log.with_suffix(".site")
+            packages.mkdir(exist_ok=True)
+            (packages / "sitecustomize.py").write_text(self.site)
+            environment["PYTHONPATH"] = f"{packages}:{_ROOT}"
         with self.log.open("w") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         eventually(lambda: "synced" in self.log.read_text(), f"the controller has synced (log: {self.log})")
@@ -82,17 +79,6 @@ class Controller:
     def does(self, what: str) -> bool:
         """Whether it says that it is well, and that it LEADS or STANDS_BY."""
         return self.get("/readyz").startswith(f"ok: {what}")
-
-    @property
-    def pid(self) -> int:
-        """Of its process; 0 if it was ended, or has ended by itself."""
-        return self._process.pid if self._process and self._process.poll() is None else 0
-
-    def _python_with_dns(self) -> Path:
-        folder = self.log.parent / "dns"
-        folder.mkdir(exist_ok=True)
-        (folder / "sitecustomize.py").write_text(_DNS)
-        return folder
 
     def _signal(self, which: signal.Signals) -> None:
         assert self._process

@@ -75,7 +75,20 @@ class Scheduler(NamedTuple):
 @contextmanager
 def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator[Scheduler]:
     file, log = folder / "scheduler.json", folder / "scheduler.log"
-    command = [sys.executable, "-m", "dask", "scheduler", "--host", "tcp://127.0.0.1", "--port", "0"]
+    # It ends with this process, also where that is killed.
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        sys.executable,
+        "-m",
+        "dask",
+        "scheduler",
+        "--host",
+        "tcp://127.0.0.1",
+        "--port",
+        "0",
+    ]
     command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
     environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
     with log.open("w") as output:

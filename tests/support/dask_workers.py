@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,7 +53,7 @@ class DaskWorkers:
 
     def _take(self, type_: str, pod: dict[str, Any]) -> None:
         meta = pod["metadata"]
-        if meta.get("labels", {}).get(COMPONENT_LABEL) != WORKER:
+        if type_ == "BOOKMARK" or meta["labels"].get(COMPONENT_LABEL) != WORKER:
             return
         if type_ == "DELETED":
             if starting := self._started.pop(meta["uid"], None):
@@ -75,6 +76,7 @@ class DaskWorkers:
 @asynccontextmanager
 async def workers_of(api: Api, namespace: str, scheduler: Scheduler, folder: Path) -> AsyncIterator[None]:
     """Real workers for the Pods of a namespace, while it lasts."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections to workers that were ended
     with dask.config.set(_QUICK):
         workers = DaskWorkers(api, namespace, scheduler, folder)
         task = asyncio.create_task(workers.run())

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,8 @@ class FaultProxy:
         self._open.add(task)
         try:
             return await self.fault.answer(call, partial(self._pass_on, request, call, text))
-        except LostError:
-            return _broken(request)
-        except asyncio.CancelledError:
-            # By `cut`, or because the client has gone: nobody hears of it.
+        except (LostError, aiohttp.ClientError, ConnectionError, asyncio.CancelledError):
+            # By the fault, the API server, `cut` or the client itself, who does not hear of it then.
             return _broken(request)
         finally:
             self._open.discard(task)
@@ -187,8 +185,9 @@ async def _lines(content: aiohttp.StreamReader) -> Lines:
 
 @asynccontextmanager
 async def proxy_to(info: ConnectionInfo) -> AsyncIterator[FaultProxy]:
-    """A proxy to an API server. Its requests are made with the certificate of `info`, or else with their own token."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context(info))
+    """A proxy to the API server of some credentials. Requests that it passes on have their own."""
+    nobody = replace(info, certificate_data=None, certificate_path=None)
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context(nobody))
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         proxy = FaultProxy(info.server.rstrip("/"), session)
@@ -196,13 +195,12 @@ async def proxy_to(info: ConnectionInfo) -> AsyncIterator[FaultProxy]:
             yield proxy
 
 
-def kubeconfig(url: str, file: Path, token: str = "") -> Path:
-    """A kubeconfig by which a controller speaks to an API server through a proxy."""
+def kubeconfig(url: str, file: Path, token: str) -> None:
+    """Writes a kubeconfig by which a controller speaks to an API server through a proxy."""
     parts = {
         "current-context": "proxy",
         "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
         "clusters": [{"name": "proxy", "cluster": {"server": url}}],
-        "users": [{"name": "proxy", "user": {"token": token} if token else {}}],
+        "users": [{"name": "proxy", "user": {"token": token}}],
     }
     file.write_text(json.dumps(parts))
-    return file

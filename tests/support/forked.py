@@ -5,15 +5,18 @@ Each is forked from a process that has imported the controller already, and runs
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from tests.support.loopback_dns import services_are_here
+from tests.support.loopback_schedulers import schedulers_are_here
 
+_PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["dask_operator.shell", "tests.support.forked"])
 
@@ -52,10 +55,12 @@ def controller(kubeconfig: Path, namespace: str, log: Path, *arguments: str) -> 
 def _run(arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
     from dask_operator import settings, shell  # noqa: PLC0415 - in the process that runs it
 
+    # It ends with the tests, also where these are killed.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
-    services_are_here()
+    schedulers_are_here()
     shell.start(arguments, settings.from_environment(os.environ))

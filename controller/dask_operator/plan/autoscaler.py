@@ -80,7 +80,7 @@ def _ask(
         return
     keep = max(map(scaling.history, active)) + 2 * INTERVAL
     wanted = {group.name: group.replicas for group in groups.values()}
-    yield Ask(TARGET, build.scheduler_endpoint(cluster, observed.service), "autoscaling", keep, wanted)
+    yield Ask(TARGET, build.scheduler_endpoint(cluster, observed.service, scheduler), "autoscaling", keep, wanted)
 
 
 def _scale(

@@ -16,6 +16,8 @@ from dask_operator.plan.view import blocked, status
 
 DEGRADED = "Degraded"
 _GENERATION = "observedGeneration"
+# The API server's words can have any length, and a status that is too long is refused as a whole.
+_LONGEST_REASON, _LONGEST_MESSAGE = 1024, 4096
 
 
 class Condition(NamedTuple):
@@ -94,12 +96,13 @@ def _rendered(new: Condition, old: Mapping[str, Any], generation: int, now: floa
     status_ = "True" if new.true else "False"
     same = old.get("status") == status_
     # What is wrong is reported in words that vary from moment to moment; the first are as good as the next.
-    kept = new.type == DEGRADED and same and old.get("reason") == new.reason
+    reason = new.reason[:_LONGEST_REASON]
+    kept = new.type == DEGRADED and same and old.get("reason") == reason
     return {
         "type": new.type,
         "status": status_,
-        "reason": new.reason,
-        "message": old.get("message") if kept else new.message,
+        "reason": reason,
+        "message": old.get("message") if kept else new.message[:_LONGEST_MESSAGE],
         "lastTransitionTime": (same and old.get("lastTransitionTime")) or rfc3339(now),
         "observedGeneration": generation,
     }

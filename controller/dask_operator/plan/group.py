@@ -22,7 +22,7 @@ from dask_operator.actions import (
     Retire,
     Wake,
 )
-from dask_operator.model import Cluster, Group, Observed, Pod, Subject, Survey
+from dask_operator.model import Cluster, Endpoint, Group, Observed, Pod, Problem, Subject, Survey
 from dask_operator.plan import replacement, rollout, victims
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.status import scheduler_down_since
@@ -104,8 +104,8 @@ def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action
         yield pause
     # One goes only when its successor may come, which takes along how often it has failed.
     going = others[: max(len(others) - places, 0) + number]
-    for reason, pods in _by_reason(going).items():
-        yield from _delete(at, pods, f"ended ({reason})")
+    for (reason, message), pods in _by_reason(going).items():
+        yield from _delete(at, pods, f"ended ({reason})", message)
     yield from _create(at, number, replacement.next_attempt(going))
 
 
@@ -128,11 +128,10 @@ def _create(at: _Situation, number: int, attempt: int) -> Iterator[Action]:
         yield Create(manifest, Subject(POD.kind, at.group.name), because)
 
 
-def _by_reason(pods: Sequence[Pod]) -> dict[str, list[Pod]]:
-    reasons: dict[str, list[Pod]] = {}
+def _by_reason(pods: Sequence[Pod]) -> dict[Problem, list[Pod]]:
+    reasons: dict[Problem, list[Pod]] = {}
     for pod in pods:
-        reason = f"{pod.problem.reason}: {pod.problem.message}" if pod.problem else pod.phase
-        reasons.setdefault(reason, []).append(pod)
+        reasons.setdefault(pod.problem or Problem(pod.phase, ""), []).append(pod)
     return reasons
 
 
@@ -153,16 +152,18 @@ def _shrink(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], step: rollou
         return
     if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in at.pods):
         return
-    survey = observed.survey
+    survey, endpoint = observed.survey, build.scheduler_endpoint(at.cluster, observed.service, scheduler)
     if not survey or not survey.at <= at.now < survey.at + _ANSWER_LASTS:
-        yield _ask(at, f"{step.old_leave + step.new_leave} workers of {at.group.name} are to go")
+        yield _ask(at, endpoint, f"{step.old_leave + step.new_leave} workers of {at.group.name} are to go")
     elif survey.problem:
         yield Wake(survey.at + _ANSWER_LASTS, because=survey.problem.message)
     else:
-        yield from _shrink_by(at, new, old, survey)
+        yield from _shrink_by(at, endpoint, new, old, survey)
 
 
-def _shrink_by(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], survey: Survey) -> Iterator[Action]:
+def _shrink_by(
+    at: _Situation, endpoint: Endpoint, new: Sequence[Pod], old: Sequence[Pod], survey: Survey
+) -> Iterator[Action]:
     everyone = live(at.observed.pods)
     known = victims.registered(everyone, survey)
     working = {pod.uid for pod in (*new, *old) if pod.uid in known and _is_proven(at, pod, old)}
@@ -171,11 +172,11 @@ def _shrink_by(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], survey: S
     if leavers:
         refused = at.observed.refused
         chosen = [victims.choose(number, pods, survey, refused, at.now, everyone) for pods, number in leavers]
-        yield from _let_go(at, victims.together(chosen))
+        yield from _let_go(at, endpoint, victims.together(chosen))
     elif at.now < survey.at + _REGISTRATION:
         yield Wake(survey.at + _REGISTRATION, because="new workers that have not shown yet that they work")
     else:
-        yield _ask(at, "whether the new workers are there")
+        yield _ask(at, endpoint, "whether the new workers are there")
 
 
 def _is_proven(at: _Situation, pod: Pod, old: Sequence[Pod]) -> bool:
@@ -183,8 +184,8 @@ def _is_proven(at: _Situation, pod: Pod, old: Sequence[Pod]) -> bool:
     return pod in old or at.now >= pod.started + _PROVEN
 
 
-def _ask(at: _Situation, because: str) -> Ask:
-    return Ask(WORKERS, build.scheduler_endpoint(at.cluster, at.observed.service), because)
+def _ask(at: _Situation, endpoint: Endpoint, because: str) -> Ask:
+    return Ask(WORKERS, endpoint, because, pods=len(live(at.observed.pods)))
 
 
 def _shrink_without_scheduler(at: _Situation, leavers: Sequence[tuple[Sequence[Pod], int]]) -> Iterator[Action]:
@@ -196,18 +197,23 @@ def _shrink_without_scheduler(at: _Situation, leavers: Sequence[tuple[Sequence[P
         yield Wake(gone_at, because="its workers may hold data for a scheduler that returns")
 
 
-def _let_go(at: _Situation, chosen: victims.Victims) -> Iterator[Action]:
+def _let_go(at: _Situation, endpoint: Endpoint, chosen: victims.Victims) -> Iterator[Action]:
     yield from _delete(at, chosen.delete, "surplus, and holds no data", unchanged=True)
     if chosen.retire:
         retiring = tuple((pod.uid, address) for pod, address in chosen.retire)
         because = f"the group wants {at.group.replicas} workers of its current template"
-        yield Retire(build.scheduler_endpoint(at.cluster, at.observed.service), retiring, because)
+        yield Retire(endpoint, retiring, because)
     elif chosen.wait_until is not None:
         yield Wake(chosen.wait_until, because="workers that are starting, or that the scheduler would not retire")
 
 
-def _delete(at: _Situation, pods: Sequence[Pod], because: str, *, unchanged: bool = False) -> Iterator[Action]:
-    """Deletes workers and says so in one Event. `unchanged`: only as they were seen, without having started since."""
+def _delete(
+    at: _Situation, pods: Sequence[Pod], because: str, detail: str = "", *, unchanged: bool = False
+) -> Iterator[Action]:
+    """Deletes workers and says so in one Event, with a detail that is for no log.
+
+    `unchanged`: only as they were seen, without having started since.
+    """
     subject = Subject(POD.kind, at.group.name)
     if pods and (failure := blocked(subject, at.observed, at.now)):
         yield Wake(failure.until, because=failure.problem.message)
@@ -220,4 +226,4 @@ def _delete(at: _Situation, pods: Sequence[Pod], because: str, *, unchanged: boo
     if noted:
         listed = ", ".join(pod.name for pod in noted[:_NAMED_IN_EVENT])
         more = f" and {len(noted) - _NAMED_IN_EVENT} more" if len(noted) > _NAMED_IN_EVENT else ""
-        yield Emit(*at.told_of, "Normal", "WorkersDeleted", f"{listed}{more}: {because}")
+        yield Emit(*at.told_of, "Normal", "WorkersDeleted", f"{listed}{more}: {because}{detail and f': {detail}'}")

@@ -29,7 +29,7 @@ def plan_idle(cluster: Cluster, observed: Observed, now: float) -> Iterator[Acti
     interval = min(max(cluster.idle_timeout / _SHARE, _INTERVAL[0]), _INTERVAL[1])
     answer = observed.idleness
     if not answer or answer.at > now:
-        yield Ask(IDLE, build.scheduler_endpoint(cluster, observed.service), because="idleTimeout")
+        yield Ask(IDLE, build.scheduler_endpoint(cluster, observed.service, scheduler), because="idleTimeout")
         return
     idle_for = answer.at - answer.since if answer.token is not None else 0.0
     if idle_for >= cluster.idle_timeout and now < answer.at + _CERTAIN:
@@ -39,7 +39,7 @@ def plan_idle(cluster: Cluster, observed: Observed, now: float) -> Iterator[Acti
     if answer.token is not None:
         due = min(due, max(answer.since + cluster.idle_timeout, answer.at + _INTERVAL[0]))
     if now >= due:
-        yield Ask(IDLE, build.scheduler_endpoint(cluster, observed.service), because="idleTimeout")
+        yield Ask(IDLE, build.scheduler_endpoint(cluster, observed.service, scheduler), because="idleTimeout")
     else:
         yield Wake(due, because="idleTimeout")
 

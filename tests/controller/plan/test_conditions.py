@@ -55,6 +55,13 @@ def test_the_first_words_for_what_is_wrong_stay_while_its_reason_does() -> None:
     assert other["message"] == "3 of 3 pods"
 
 
+def test_words_of_any_length_fit_into_a_status() -> None:
+    (first,) = _status(degraded(Problem("r" * 5_000, "m" * 50_000)))["conditions"]
+    assert (len(first["reason"]), len(first["message"])) == (1024, 4096)
+    (same,) = _status(degraded(Problem("r" * 5_000, "other")), old={"conditions": [first]})["conditions"]
+    assert same == first
+
+
 def test_nothing_wrong_is_a_condition_as_well() -> None:
     assert degraded(None) == Condition(DEGRADED, False, "AsExpected", "nothing is known to be wrong")
     assert degraded(BROKEN) == Condition(DEGRADED, True, *BROKEN)

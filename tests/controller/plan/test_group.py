@@ -138,10 +138,10 @@ def test_one_groups_refusal_does_not_hold_up_another() -> None:
 def test_an_ended_worker_is_replaced_and_said() -> None:
     failed = a_failed_pod(0)
     planned = _planned(a_group(workers=2), seen([failed, a_pod(1)]))
-    because = 'ended (Error: container "worker" ended: exit code 1, Error)'
+    detail = 'container "worker" ended: exit code 1, Error'
     assert planned[:2] == [
-        Delete(failed.name, failed.uid, PODS, because),
-        Emit(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{failed.name}: {because}"),
+        Delete(failed.name, failed.uid, PODS, "ended (Error)"),
+        Emit(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{failed.name}: ended (Error): {detail}"),
     ]
     assert _created(planned) == _names(2)
 
@@ -190,7 +190,7 @@ def test_ended_workers_of_which_there_are_enough_go() -> None:
 
 def test_a_scale_down_asks_the_scheduler_first() -> None:
     planned = _planned(a_group(workers=1), seen(3))
-    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go")]
+    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go", pods=4)]
 
 
 def test_it_asks_once_and_anew_when_the_answer_is_old() -> None:
@@ -320,10 +320,10 @@ def test_one_event_names_ten_of_many() -> None:
     [
         (a_service(), "http://10.96.0.7:8787"),
         (a_service(cluster_ip="fd00::7"), "http://[fd00::7]:8787"),
-        (a_service(cluster_ip="None"), "http://simple-scheduler.default.svc:8787"),
-        (a_service(cluster_ip=""), "http://simple-scheduler.default.svc:8787"),
+        (a_service(cluster_ip="None"), "http://10.0.1.1:8787"),
+        (a_service(cluster_ip=""), "http://10.0.1.1:8787"),
         (a_service(ports={"http-dashboard": 80}), "http://10.96.0.7:80"),
-        (None, "http://simple-scheduler.default.svc:8787"),
+        (None, "http://10.0.1.1:8787"),
     ],
 )
 def test_where_the_scheduler_is_asked(service: Any, url: str) -> None:

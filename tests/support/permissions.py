@@ -1,0 +1,80 @@
+"""Who may do what in a namespace, by the operator's chart and by Kubernetes' own roles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.support.controller import Controller
+from tests.support.helm import CHARTS, Helm
+from tests.support.kube import CommandError, Kube, eventually
+
+CHART = str(CHARTS / "dask-kubernetes-operator")
+PERMITTING = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+USERS_ROLES = ("--show-only", "templates/users/clusterroles.yaml")
+
+
+@contextmanager
+def releasing(kube: Kube) -> Iterator[Helm]:
+    """What a release that has the namespace's name has elsewhere goes in the end."""
+    yield Helm(kube.kubeconfig)
+    release = ("--selector", f"app.kubernetes.io/instance={kube.namespace}")
+    kube.run("delete", "clusterroles,clusterrolebindings", *release)
+    kube.run("--namespace", "default", "delete", "roles,rolebindings", *release)
+
+
+def rendered(kube: Kube, helm: Helm, *arguments: str) -> list[dict[str, Any]]:
+    manifests = helm.run("template", kube.namespace, CHART, "--namespace", kube.namespace, "--skip-tests", *arguments)
+    return [manifest for manifest in yaml.safe_load_all(manifests) if manifest]
+
+
+def bind(kube: Kube, user: str, role: str) -> None:
+    kube.run("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}")
+
+
+def may(kube: Kube, user: str, verb: str, resource: str, subresource: str = "") -> bool:
+    part = (f"--subresource={subresource}",) if subresource else ()
+    try:
+        return kube.run("auth", "can-i", verb, resource, *part, "--as", user) == "yes\n"
+    except CommandError:
+        return False
+
+
+def permitted(kube: Kube, user: str, namespace: str) -> list[dict[str, Any]]:
+    """The rules that hold for a user in a namespace, as the API server knows them."""
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+    question = json.dumps(review | {"spec": {"namespace": namespace}})
+    # To validate it, kubectl would ask for what the user may not see.
+    create = ("create", "--validate=false", "--filename", "-", "--output", "json")
+    rules: list[dict[str, Any]] = json.loads(kube.run(*create, "--as", user, stdin=question))["status"]["resourceRules"]
+    return rules
+
+
+def triples(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    return {triple for rule in rules for triple in product(rule["apiGroups"], rule["resources"], rule["verbs"])}
+
+
+def kubeconfig_of(kube: Kube, account: str, file: Path) -> Path:
+    """Writes the credentials of a ServiceAccount to a file."""
+    config = json.loads(kube.run("config", "view", "--raw", "--output", "json"))
+    config["users"][0]["user"] = {"token": kube.run("create", "token", account).strip()}
+    file.write_text(json.dumps(config))
+    return file
+
+
+def installed_for(kube: Kube, helm: Helm, folder: Path, **options: Any) -> Controller:
+    """The controller with what the chart permits it for this namespace; `options`: of the Controller."""
+    own = rendered(kube, helm, "--set", "scope=own", "--set", "crds.install=false")
+    permitting = [manifest for manifest in own if manifest["kind"] in PERMITTING]
+    kube.apply(*permitting)
+    (account,) = (manifest["metadata"]["name"] for manifest in permitting if manifest["kind"] == "ServiceAccount")
+    user = f"system:serviceaccount:{kube.namespace}:{account}"
+    eventually(lambda: may(kube, user, "watch", "deployments.apps"), "the operator's permissions are in force")
+    credentials = kubeconfig_of(kube, account, folder / "kubeconfig")
+    return Controller(replace(kube, kubeconfig=credentials), folder / "controller.log", **options)
