@@ -13,11 +13,19 @@ from typing import Any
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
-<<<<<<< HEAD
-from dask_operator.model import Autoscaler, Cluster, Deployment, Endpoint, Group, Job, Json, Metadata, Object, Service
-=======
-from dask_operator.model import Autoscaler, Cluster, Endpoint, Group, Job, Json, Metadata, Object, Pod, Service
->>>>>>> main
+from dask_operator.model import (
+    Autoscaler,
+    Cluster,
+    Deployment,
+    Endpoint,
+    Group,
+    Job,
+    Json,
+    Metadata,
+    Object,
+    Pod,
+    Service,
+)
 
 Manifest = dict[str, Any]
 

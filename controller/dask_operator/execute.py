@@ -306,11 +306,6 @@ def _said(action: Action) -> tuple[str, str, str] | None:
         case Retire():
             return "retire", f"{len(action.workers)} workers", action.because
         case Emit():
-<<<<<<< HEAD
-            return action.reason, f"{action.subject.kind} {action.subject.name}", action.message
-        case Ask() | SetStatus() | Forget() | Wake():
-=======
             return action.reason, f"{action.subject.kind} {action.subject.name}", ""
-        case Ask() | SetStatus() | Wake():
->>>>>>> main
+        case Ask() | SetStatus() | Forget() | Wake():
             return None

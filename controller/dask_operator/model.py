@@ -202,7 +202,10 @@ class Deployment(Object):
 
 @dataclass(frozen=True, slots=True)
 class Service(Object):
-    """A scheduler's Service. `ports` by name; `ingress`: a load balancer has given it an address; `given`: as of a Group."""
+    """A scheduler's Service. `ports` by name; `ingress`: a load balancer has given it an address.
+
+    `given`: as of a Group.
+    """
 
     cluster: str = ""
     type: str = "ClusterIP"

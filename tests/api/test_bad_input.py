@@ -21,15 +21,12 @@ from tests.support.server import free_port
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
-<<<<<<< HEAD
-=======
 # It finds schedulers on this machine, at the ports that their Services say.
 SITE = """
 from tests.support.loopback_schedulers import schedulers_are_here
 
 schedulers_are_here()
 """
->>>>>>> main
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -388,13 +385,8 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
 
 
 @pytest.fixture
-<<<<<<< HEAD
-def controller_with_dns(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    controller = Controller(kube, tmp_path / "controller.log", dns=True)
-=======
 def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     controller = Controller(kube, tmp_path / "controller.log", site=SITE)
->>>>>>> main
     controller.start()
     yield controller
     controller.kill()

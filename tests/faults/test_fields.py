@@ -56,8 +56,7 @@ BASES: Mapping[str, Base] = {
     # That a job has seen an edit it says within ten seconds.
     "job": Base(lambda fleet, name: [_job(fleet, name)], 40),
     "cluster": Base(lambda fleet, name: [fleet.cluster(name, 1)], 12),
-    # A Service that has an address can be edited in all ways, but then the scheduler behind it cannot be asked.
-    "service": Base(lambda fleet, name: [fleet.cluster(name, 1, headless=False)], 4, own_fields_of_kubernetes=True),
+    "service": Base(lambda fleet, name: [fleet.cluster(name, 1)], 4, own_fields_of_kubernetes=True),
     "group": Base(lambda fleet, name: [_group(fleet, name), fleet.cluster(name, 0)], 16, own_fields_of_kubernetes=True),
     "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 4),
 }
@@ -106,7 +105,7 @@ class Lane:
         await _remove(self.fleet, self.name, self.objects)
         await _remove(self.anew, self.name, self.objects)
         await _deploy(self.fleet, self.objects)
-        await until(lambda: _settled(self.fleet, self.name), f"{self.name} is settled", PATIENCE)
+        await until(lambda: _settled(self.fleet, self.name, self.objects), f"{self.name} is settled", PATIENCE)
         self.before = self.found()
 
     async def _try(self, edit: Edit) -> str:
@@ -259,11 +258,20 @@ async def _until_none(look: Callable[[], list[str]], what: str) -> None:
         raise AssertionError(f"not {what}: {look()[:5]}")
 
 
-def _settled(fleet: Fleet, name: str) -> bool:
-    """Whether the Dask resources say of themselves that they are as they should be; of a job's cluster the job does."""
-    dask = [raw for raw in fleet.mirror.of(name) if raw["kind"].startswith("Dask")]
-    jobs = [raw for raw in dask if raw["kind"] == "DaskJob"]
-    return len(dask) > 1 and all(map(_is_settled, jobs or dask))
+def _settled(fleet: Fleet, name: str, declared: Sequence[Raw]) -> bool:
+    """Whether all is there, and says of itself that it is as it should be; of a job's cluster the job says so."""
+    there = {(raw["kind"], raw["metadata"]["name"]): raw for raw in fleet.mirror.of(name)}
+    made = {
+        ("Service", f"{name}-scheduler"),
+        ("Deployment", f"{name}-scheduler"),
+        ("DaskWorkerGroup", f"{name}-default"),
+    }
+    itself = [(raw["kind"], raw["metadata"]["name"]) for raw in declared]
+    if not there.keys() >= {*made, *itself}:
+        return False
+    pods = [raw for raw in there.values() if raw["kind"] == "Pod"]
+    run = [pod.get("status", {}).get("phase") == "Running" for pod in pods]
+    return all(run) and all(_is_settled(there[key]) for key in itself)
 
 
 def _is_settled(raw: Raw) -> bool:

@@ -24,7 +24,7 @@ from tests.support.outcome import Outcome, outcome
 from tests.support.server import serving
 
 from dask_operator import names
-from dask_operator.actions import POD, RESOURCES, WATCHED, Resource
+from dask_operator.actions import POD, RESOURCES, SERVICE, WATCHED, Resource
 from dask_operator.api import Api, ApiError
 
 Raw = dict[str, Any]
@@ -90,8 +90,8 @@ class Schedulers:
     _retired: set[str] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        service, namespace, *_ = (request.url.host or "").split(".")
-        cluster, known = service.removesuffix("-scheduler"), self._known(service, namespace)
+        namespace, cluster = self._asked(request.url.host or "")
+        known = self._known(namespace, cluster)
         if cluster in self.silent:
             return web.Response(status=503)
         answers: dict[str, Any] = {
@@ -104,9 +104,17 @@ class Schedulers:
             return web.json_response(self._retire(known, (await request.json())["workers"]))
         return web.json_response(answers[request.path])
 
-    def _known(self, service: str, namespace: str) -> list[str]:
+    def _asked(self, address: str) -> tuple[str, str]:
+        """The namespace and the cluster whose scheduler has a Service of this address."""
+        for namespace, mirror in self.mirrors.items():
+            for (kind, _), raw in mirror.objects.items():
+                if kind == SERVICE.kind and raw["spec"].get("clusterIP") == address:
+                    return namespace, raw["metadata"]["labels"][names.CLUSTER_LABEL]
+        raise web.HTTPServiceUnavailable(text=f"no Service has the address {address}")
+
+    def _known(self, namespace: str, cluster: str) -> list[str]:
         pods = [raw for (kind, _), raw in self.mirrors[namespace].objects.items() if kind == POD.kind]
-        labels = {names.CLUSTER_LABEL: service.removesuffix("-scheduler"), names.COMPONENT_LABEL: names.WORKER}
+        labels = {names.CLUSTER_LABEL: cluster, names.COMPONENT_LABEL: names.WORKER}
         workers = [pod for pod in pods if labels.items() <= pod["metadata"]["labels"].items()]
         running = [pod["metadata"]["name"] for pod in workers if pod["status"].get("phase") == "Running"]
         return [name for name in running if name not in self._retired]
@@ -149,14 +157,13 @@ class Fleet:
             await asyncio.to_thread(self._controller.gone)
             self._controller = None
 
-    def cluster(self, name: str, workers: int, *, headless: bool = True) -> Raw:
-        """A DaskCluster, whose scheduler can be asked if its Service is `headless`."""
+    def cluster(self, name: str, workers: int) -> Raw:
+        """A DaskCluster whose scheduler is one of ours."""
         made = dask_cluster(name, workers, pods=ON_FAKE_NODES)
-        if headless:
-            service = made["spec"]["scheduler"]["service"]
-            service["clusterIP"] = "None"
-            ports = {"http-dashboard": self.schedulers.port, "tcp-comm": _NOBODYS_PORT}
-            service["ports"] = [{"name": port, "port": number, "targetPort": port} for port, number in ports.items()]
+        ports = {"http-dashboard": self.schedulers.port, "tcp-comm": _NOBODYS_PORT}
+        made["spec"]["scheduler"]["service"]["ports"] = [
+            {"name": port, "port": number, "targetPort": port} for port, number in ports.items()
+        ]
         return made
 
     def outcome(self, cluster: str) -> Outcome:

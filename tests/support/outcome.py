@@ -36,7 +36,7 @@ _HISTORY = frozenset(
 )
 """When something happened, and how often."""
 _ALLOCATED = frozenset({"uid", "clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "nodeName"})
-_STATUS_OF_OTHERS = {"Pod": ("phase",), "Deployment": ("readyReplicas",), "Service": ()}
+_STATUS_OF_OTHERS = {"Pod": ("phase",), "Deployment": (), "Service": ()}
 """What counts of a status that is not ours."""
 
 
