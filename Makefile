@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions bench docs lock
+.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions bench docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -14,7 +14,7 @@ demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
 test: ## everything below but the matrix, bench and docs
-	@$(TEST) lint unit charts api e2e monitoring migration upgrade install versions
+	@$(TEST) lint unit charts api faults e2e monitoring migration upgrade install versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
@@ -27,6 +27,9 @@ charts: ## helm lint, helm-unittest, ct lint, kubeconform, drift checks
 
 test-api: ## the controller against a real API server with fake nodes
 	@$(TEST) api
+
+test-faults: ## the controller killed at every request, and in every trouble with a real API server
+	@$(TEST) faults
 
 test-e2e: ## both charts, built images, real containers
 	@$(TEST) e2e

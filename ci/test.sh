@@ -122,6 +122,12 @@ tier_api() {
   with_crds api_tests
 }
 
+# The controller, killed and in trouble: what it makes of it does not depend on its image.
+tier_faults() {
+  use_cluster $NEWEST "$KUBERNETES_VERSION"
+  with_crds pytest_at "faults, Kubernetes $KUBERNETES_VERSION" tests/faults
+}
+
 # use_notebook CLUSTER: gives it the image that makes clusters from Python
 use_notebook() {
   NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
@@ -237,7 +243,7 @@ done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, e2e, monitoring, migration, upgrade, install, versions, matrix, pictures"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, faults, e2e, monitoring, migration, upgrade, install, versions, matrix, pictures"
   echo "$tier"
   "tier_$tier"
 done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,19 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     request.node.stash[_BUNDLE] = kube
     yield kube
     kube.run("delete", "namespace", kube.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Shows a line at once: how much was tried, and how it went."""
+    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+
+    def show(line: str) -> None:
+        if reporter:
+            reporter.ensure_newline()
+            reporter.write_line(f"  {line}")
+
+    return show
 
 
 @pytest.hookimpl(wrapper=True)

@@ -72,6 +72,12 @@ provider_exec() {
   die "'cluster exec' is for clusters of plain processes; on kind reach a Service with kubectl port-forward, or run a pod."
 }
 
+# provider_signal PROGRAM SIGNAL: to a program of the control plane
+provider_signal() { docker exec "$KIND_NAME-control-plane" sh -c "kill -$2 \$(pidof $1)"; }
+
+# provider_restart: the kubelet starts it anew
+provider_restart() { provider_signal kube-apiserver KILL; }
+
 # provider_fake_nodes: a kwok in the cluster, with its own default stages
 provider_fake_nodes() {
   local image

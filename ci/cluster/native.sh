@@ -64,6 +64,25 @@ provider_exec() {
     bash -c 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' bash "$STATE/resolv.conf" "$@"
 }
 
+# provider_signal PROGRAM SIGNAL: to a program of the control plane
+provider_signal() { in_node kill "-$2" "$(in_node cat "$(pid_file "$1")")"; }
+
+pid_file() { echo "/run/kwok/clusters/$NAME/pids/$1.pid"; }
+
+# provider_restart: the same program with the same arguments, as nobody else starts it anew
+provider_restart() {
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  in_node bash -c '
+    pid=$(cat "$1")
+    mapfile -d "" -t command < "/proc/$pid/cmdline"
+    cd "$(readlink "/proc/$pid/cwd")"
+    kill -KILL "$pid"
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+    setsid "${command[@]}" >> "$2" 2>&1 < /dev/null &
+    echo "$!" > "$1"
+  ' bash "$(pid_file kube-apiserver)" /run/node/logs/kube-apiserver.log
+}
+
 # in_node COMMAND...: the file system, processes and network of the node. Not by `ip netns exec`, which remounts /sys and
 # hides the cgroups.
 in_node() {

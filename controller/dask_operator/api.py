@@ -80,7 +80,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         info = self._login()
-        tls = _ssl_context(info)
+        tls = ssl_context(info)
         self._sessions = self._session(tls, CONNECTIONS), self._session(tls, 0)
         self._use(info)
         return self
@@ -314,7 +314,8 @@ def _warnings(response: aiohttp.ClientResponse) -> tuple[str, ...]:
     return tuple(header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') for header in headers)
 
 
-def _ssl_context(info: kopf.ConnectionInfo) -> ssl.SSLContext:
+def ssl_context(info: kopf.ConnectionInfo) -> ssl.SSLContext:
+    """How to speak TLS with the API server of some credentials, with their certificate if they have one."""
     context = ssl.create_default_context(cafile=_text_path(info.ca_path), cadata=_pem(info.ca_data))
     if info.insecure:
         context.check_hostname = False

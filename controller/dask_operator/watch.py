@@ -1,7 +1,8 @@
 """Keeps the store true to one kind of object: lists, watches from there, and lists again at any doubt.
 
-A watch that ends as it should, after its minutes or because its connection has gone silent, goes on where it was.
-Everything else (410 Gone, an ERROR event, a broken connection) raises doubt, so a new list is compared with the store.
+A watch that ends as it should, after its minutes or because its connection has gone silent, goes on where it was, a few
+times. Everything else (410 Gone, an ERROR event, a broken connection) raises doubt at once, and a new list is compared
+with the store.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from dask_operator.parse import PARSERS, resource_version
 SILENCE = 100.0
 """Seconds without even a bookmark, which come every minute if ever, after which a connection is taken for dead."""
 _DURATION = (240.0, 360.0)
+_RENEWALS = 6
+"""Watches in a row, about half an hour, after which all is listed anew: what was never told is not missed for ever."""
 _SHORTEST = 1.0
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 30.0
@@ -90,7 +93,7 @@ class Watch:
                 version = await self._list()
                 self.synced.set()
                 self.answered.set()
-                while True:
+                for _ in range(_RENEWALS):
                     version = await self._watch(version)
             except ApiError as error:
                 await self._pause(error)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.conftest import Controller
+from tests.support.controller import Controller
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 from tests.support.server import free_port

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.api.conftest import Controller
+from tests.support.controller import Controller
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_job
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.api.conftest import LEADS, STANDS_BY, Controller
+from tests.support.controller import LEADS, STANDS_BY, Controller
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 

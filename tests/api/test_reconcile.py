@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.api.conftest import Controller
+from tests.support.controller import Controller
 from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, worker_group
 

@@ -117,6 +117,16 @@ def test_only_its_own_namespace(run: Run) -> None:
     run(watched())
 
 
+def test_an_end_that_no_watch_has_told_of_is_known_within_an_hour(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(raw_pod(0), raw_pod(1)) as watching:
+            watching.fake.lose(POD, "simple-default-worker-0")
+            await until(lambda: watching.names() == {"simple-default-worker-1"}, "the store to know of the end", 3600.0)
+            assert watching.lists() == 2
+
+    run(watched())
+
+
 def test_a_bookmark_is_where_the_next_watch_begins(run: Run) -> None:
     async def watched() -> None:
         async with _watching(raw_pod(0)) as watching:

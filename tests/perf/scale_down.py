@@ -12,12 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import json
 import logging
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -30,7 +27,7 @@ from typing import Any
 import dask
 from distributed import Client, Worker
 from tests.support.builders import NOON, raw_cluster, raw_group, raw_pod
-from tests.support.dask import WITHOUT_API
+from tests.support.dask import WITHOUT_API, a_scheduler
 from tests.support.fake_api import FakeApi, connected
 from tests.support.wait import until
 
@@ -78,7 +75,7 @@ def scale_downs(rounds: int, by: str = "http", seed: int = 1) -> Tally:
     with (
         dask.config.set(quick),
         TemporaryDirectory() as folder,
-        _scheduler(Path(folder), ROUTES[by]) as (address, port),
+        a_scheduler(Path(folder), ROUTES[by]) as (address, port),
     ):
         return asyncio.run(_measure(rounds, address, port, random.Random(seed), folder))
 
@@ -269,28 +266,6 @@ def _declare(fake: FakeApi, address: str, port: int) -> None:
     scheduler = raw_pod(status=running)
     scheduler["metadata"] |= {"name": "simple-scheduler-abc", "labels": labels, "uid": "uid-of-scheduler-pod"}
     fake.put(scheduler)
-
-
-@contextmanager
-def _scheduler(folder: Path, routes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """A scheduler in a process of its own: its Dask address, and the port of its HTTP server."""
-    file = folder / "scheduler.json"
-    command = [sys.executable, "-m", "dask", "scheduler", "--host", "tcp://127.0.0.1", "--port", "0"]
-    command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
-    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
-    with (folder / "scheduler.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while not file.exists():
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise TimeoutError(f"no scheduler: {(folder / 'scheduler.log').read_text()}")
-                time.sleep(0.05)
-            identity = json.loads(file.read_text())
-            yield identity["address"], identity["services"]["dashboard"]
-        finally:
-            process.terminate()
-            process.wait()
 
 
 @contextmanager

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 from distributed import LocalCluster
@@ -19,6 +23,9 @@ from dask_operator.model import Endpoint
 
 WITHOUT_API = tuple(route for route in HTTP_ROUTES if not route.endswith((".api", ".json")))
 """The routes of a scheduler that was started before there was an HTTP API, or without it."""
+
+
+_START = 60.0
 
 
 @contextmanager
@@ -52,6 +59,51 @@ def a_dask_cluster(
         ) as cluster,
     ):
         yield cluster
+
+
+class Scheduler(NamedTuple):
+    """A process of its own: where it answers Dask's protocol and HTTP, both on loopback."""
+
+    address: str
+    http_port: int
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+
+@contextmanager
+def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator[Scheduler]:
+    file, log = folder / "scheduler.json", folder / "scheduler.log"
+    # It ends with this process, also where that is killed.
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        sys.executable,
+        "-m",
+        "dask",
+        "scheduler",
+        "--host",
+        "tcp://127.0.0.1",
+        "--port",
+        "0",
+    ]
+    command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + _START
+            while not file.exists():
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise TimeoutError(f"no scheduler: {log.read_text()}")
+                time.sleep(0.05)
+            identity = json.loads(file.read_text())
+            yield Scheduler(identity["address"], identity["services"]["dashboard"])
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def endpoint(cluster: LocalCluster) -> Endpoint:

@@ -175,6 +175,10 @@ class FakeApi:
         gone = self._objects[resource.plural].pop((namespace, name))
         self._record(resource.plural, "DELETED", gone)
 
+    def lose(self, resource: Resource, name: str, namespace: str = "default") -> None:
+        """Deletes an object of which no watch is told."""
+        del self._objects[resource.plural][namespace, name]
+
     def compact(self) -> None:
         """Forgets all versions but the current one, as etcd does every few minutes."""
         self._version += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 _FIRST_STEP, _LONGEST_STEP = 0.005, 0.5
 
@@ -12,6 +12,16 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
     """Returns as soon as the condition holds; fails, naming `what`, if that takes longer than `seconds`."""
     if not await happens(condition, seconds):
         raise AssertionError(f"waited {seconds:g} s for {what}, in vain")
+
+
+async def until_seen(look: Callable[[], Awaitable[object]], what: str, seconds: float = 60.0) -> None:
+    """The same where looking takes a request."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await look():  # noqa: ASYNC110 - what is looked at says nothing by itself
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"waited {seconds:g} s for {what}, in vain") from None
 
 
 async def happens(condition: Callable[[], object], seconds: float) -> bool:

@@ -1,0 +1,65 @@
+"""The controller's ServiceAccount in a namespace, with the permissions of the chart's Role and a token."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from tests.support.fault_proxy import kubeconfig
+from tests.support.wait import until_seen
+
+from dask_operator.actions import RULES
+from dask_operator.api import Api
+
+NAME = "controller"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
+
+
+async def make(api: Api, namespace: str, url: str, file: Path) -> None:
+    """Writes a kubeconfig by which the account speaks to `url`."""
+    await api.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": NAME}})
+    await api.request("POST", f"{_RBAC}/{namespace}/roles", {"metadata": {"name": NAME}, "rules": _rules()})
+    await permit(api, namespace)
+    await give_token(api, namespace, url, file)
+
+
+async def permit(api: Api, namespace: str) -> None:
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
+    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
+    binding = {"metadata": {"name": NAME}, "roleRef": reference, "subjects": [subject]}
+    await api.request("POST", f"{_RBAC}/{namespace}/rolebindings", binding)
+
+
+async def forbid(api: Api, namespace: str) -> None:
+    """Everything."""
+    await api.request("DELETE", f"{_RBAC}/{namespace}/rolebindings/{NAME}")
+
+
+async def give_token(api: Api, namespace: str, url: str, file: Path) -> None:
+    """One that ends with a Secret, which `take_token` deletes."""
+    secret = await api.request("POST", f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": NAME}})
+    bound = {"apiVersion": "v1", "kind": "Secret", "name": NAME, "uid": secret.body["metadata"]["uid"]}
+    where = f"/api/v1/namespaces/{namespace}/serviceaccounts/{NAME}/token"
+    made = await api.request("POST", where, {"spec": {"boundObjectRef": bound}})
+    kubeconfig(url, file, made.body["status"]["token"])
+
+
+async def take_token(api: Api, namespace: str, url: str, token: str) -> None:
+    """Returns when it is refused: an API server trusts a token that it has seen for some seconds more."""
+    await api.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{NAME}")
+
+    async def refused() -> bool:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/version", headers=headers) as reply:
+            return reply.status == 401
+
+    await until_seen(refused, "the token is refused")
+
+
+def _rules() -> list[dict[str, Any]]:
+    verbs: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for group, resource, verb in sorted(RULES):
+        verbs[group, resource].append(verb)
+    return [{"apiGroups": [g], "resources": [r], "verbs": list_} for (g, r), list_ in verbs.items()]

@@ -1,0 +1,259 @@
+"""Scenarios from beginning to end, with a controller that is killed on the way and another that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+import kopf
+from aiohttp import web
+from distributed import Client
+from tests.faults import account
+from tests.faults.scenarios import Place, Scenario
+from tests.support import forked
+from tests.support.dask import Scheduler
+from tests.support.dask_workers import Results, workers_of
+from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn, proxy_to
+from tests.support.settled_state import State, orphans, settled_state
+from tests.support.wait import until_seen
+
+from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
+from dask_operator.api import Api, path
+from dask_operator.names import COMPONENT_LABEL, JOB_RUNNER, WORKER
+
+PATIENCE = 90.0
+_OVER = 13.0
+"""Seconds without a write after which an undisturbed story is over: longer than any pause in one."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where stories are told, one after another: a namespace, the way to its API server, a scheduler, and a folder."""
+
+    api: Api
+    namespace: str
+    proxy: FaultProxy
+    kubeconfig: Path
+    scheduler: Scheduler
+    folder: Path
+
+    @property
+    def place(self) -> Place:
+        return Place(self.api, self.namespace, self.scheduler.port, self.scheduler.http_port)
+
+    def start(self, fault: Fault, *arguments: str) -> forked.Forked:
+        """A controller whose requests meet the fault."""
+        self.proxy.begin(fault)
+        return forked.controller(self.kubeconfig, self.namespace, self.folder / f"{self.namespace}.log", *arguments)
+
+
+@asynccontextmanager
+async def a_slot(api: Api, info: kopf.ConnectionInfo, scheduler: Scheduler, folder: Path) -> AsyncIterator[Slot]:
+    """In a fresh namespace, deleted with all in it."""
+    namespace = f"faults-{uuid.uuid4().hex[:8]}"
+    await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    try:
+        async with proxy_to(info) as proxy:
+            file = folder / f"{namespace}.kubeconfig"
+            await account.make(api, namespace, proxy.url, file)
+            yield Slot(api, namespace, proxy, file, scheduler, folder)
+    finally:
+        await api.request("DELETE", f"/api/v1/namespaces/{namespace}")
+
+
+class Kill(Fault):
+    """Kills the controller before its `number`th request reaches the API server, or `after` its answer was made."""
+
+    def __init__(self, number: int, *, after: bool) -> None:
+        self._number = number
+        self._after = after
+        self.kill: Callable[[], None] = lambda: None
+        self.killed = asyncio.Event()
+        self.at = "nowhere"
+
+    async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
+        if self.killed.is_set():
+            raise LostError
+        if call.number != self._number:
+            return await pass_on()
+        if self._after and call.watches:
+            return await pass_on()  # `stream` kills it
+        if self._after:
+            await pass_on()
+        self._now(call)
+        raise LostError
+
+    async def stream(self, call: Call, lines: Lines) -> Lines:
+        if self._after and call.number == self._number:
+            self._now(call)
+            return
+        async for line in lines:
+            yield line
+
+    def _now(self, call: Call) -> None:
+        self.at = f"{'after' if self._after else 'before'} {call}"
+        self.kill()
+        self.killed.set()
+
+
+@dataclass(frozen=True)
+class End:
+    """How a story ended. `killed`: where the controller was, or "nowhere"; `calls`: how many requests it made;
+    `created`: how often a Pod of each name was."""
+
+    killed: str
+    calls: int
+    state: State
+    created: Counter[str]
+    orphans: tuple[str, ...]
+    lost: int
+
+    def wrong(self, undisturbed: End) -> str:
+        """What is not as it is undisturbed; empty if nothing."""
+        # The Pod of a job's program has the same name each time that it is tried.
+        twice = {name: n for name, n in self.created.items() if n > max(1, undisturbed.created[name])}
+        found = [f"created more than once: {twice}"] if twice else []
+        found += [f"orphans: {self.orphans}"] if self.orphans else []
+        found += [f"{self.lost} results lost"] if self.lost else []
+        found += _difference(undisturbed.state, self.state) if self.state != undisturbed.state else []
+        return f"killed {self.killed}: " + "\n".join(found) if found else ""
+
+
+async def tell(slot: Slot, scenario: Scenario, kill: Kill, expected: State | None) -> End:
+    """`expected`: the end of the same story undisturbed, for which to wait; None if that is to be found out."""
+    async with AsyncExitStack() as surroundings:
+        results = await _surround(slot, scenario, surroundings)
+        await _prepare(slot, scenario)
+        if results and scenario.workers:
+            await results.spread(await _workers(slot))
+        await scenario.act(slot.place)
+        created = await _disturbed(slot, kill, expected)
+        calls = len(slot.proxy.calls)
+        if kill.killed.is_set():
+            created += await _disturbed(slot, Kill(0, after=False), expected)
+        state = await settled_state(slot.api, slot.namespace)
+        lost = await results.lost() if results else 0
+    await empty(slot)
+    return End(kill.at, calls, state, Counter(created), tuple(orphans(state)), lost)
+
+
+async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str]:
+    """A controller runs until it is killed or all is as expected. The Pods that it created."""
+    running = slot.start(kill)
+    kill.kill = running.kill
+    over = asyncio.create_task(_over(slot, expected))
+    killed = asyncio.create_task(kill.killed.wait())
+    await asyncio.wait({over, killed}, return_when=asyncio.FIRST_COMPLETED)
+    running.kill()
+    for task in (over, killed):
+        task.cancel()
+    await asyncio.gather(over, killed, return_exceptions=True)
+    kill.kill = lambda: None
+    await asyncio.to_thread(running.gone)
+    return slot.proxy.created(POD.plural)
+
+
+async def _over(slot: Slot, expected: State | None) -> None:
+    """Returns when the story is over; the latest after PATIENCE, with whatever there is then."""
+    deadline = time.monotonic() + PATIENCE
+    slot.proxy.wrote = time.monotonic()
+    while time.monotonic() < deadline:
+        quiet = _OVER if expected is None else 0.7
+        if (rest := quiet - slot.proxy.quiet()) > 0:
+            await asyncio.sleep(rest)
+        elif expected is None or await settled_state(slot.api, slot.namespace) == expected:
+            return
+        else:
+            await asyncio.sleep(0.5)
+
+
+async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack) -> Results | None:
+    """What runs beside the controller: real workers with results, or what becomes of a job's runner."""
+    if scenario.runner:
+        await surroundings.enter_async_context(_ending_runners(slot, scenario.runner))
+    if scenario.workers is None:
+        return None
+    await surroundings.enter_async_context(workers_of(slot.api, slot.namespace, slot.scheduler, slot.folder))
+    client = await surroundings.enter_async_context(Client(slot.scheduler.address, asynchronous=True, name="results"))
+    if scenario.busy:
+        # Nobody has that resource, so they wait, and the scheduler asks for more workers.
+        waiting = client.map(abs, range(100), resources={"none": 1}, pure=False)
+        surroundings.push_async_callback(client.cancel, waiting, force=True)
+    return Results(client)
+
+
+async def _prepare(slot: Slot, scenario: Scenario) -> None:
+    """What is declared, settled."""
+    declared = scenario.declared(slot.place)
+    if not declared:
+        return
+    running = slot.start(Fault())
+    await slot.place.create(*declared)
+    await until_seen(lambda: _settled(slot), f"{scenario} has begun", PATIENCE)
+    running.kill()
+    await asyncio.to_thread(running.gone)
+
+
+async def _settled(slot: Slot) -> bool:
+    items = (await slot.api.list_page(CLUSTER, slot.namespace, ""))["items"]
+    conditions = {c["type"]: c["reason"] for item in items for c in item.get("status", {}).get("conditions", ())}
+    return conditions.get("Progressing") == "Settled"
+
+
+async def _workers(slot: Slot) -> list[str]:
+    pods = (await slot.api.list_page(POD, slot.namespace, ""))["items"]
+    return [pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"][COMPONENT_LABEL] == WORKER]
+
+
+@asynccontextmanager
+async def _ending_runners(slot: Slot, phase: str) -> AsyncIterator[None]:
+    """A job's program ends as soon as its Pod runs."""
+    task = asyncio.create_task(_end_runners(slot, phase))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _end_runners(slot: Slot, phase: str) -> None:
+    version = (await slot.api.list_page(POD, slot.namespace, ""))["metadata"]["resourceVersion"]
+    code = 0 if phase == "Succeeded" else 1
+    ended = {"exitCode": code, "reason": "Completed", "finishedAt": "2026-01-01T00:00:00Z"}
+    container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0}
+    status = {"phase": phase, "containerStatuses": [{**container, "state": {"terminated": ended}}]}
+    while True:
+        async for event in slot.api.watch(POD, slot.namespace, version, 3600.0, 3600.0):
+            pod = event["object"]
+            version = pod["metadata"]["resourceVersion"]
+            runs = pod.get("status", {}).get("phase") == "Running"
+            if runs and pod["metadata"]["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
+                await slot.api.patch(POD, slot.namespace, pod["metadata"]["name"], {"status": status}, "status")
+
+
+async def empty(slot: Slot) -> None:
+    """Deletes everything, and returns when it is gone."""
+    kinds = (JOB, AUTOSCALER, CLUSTER, GROUP, DEPLOYMENT, SERVICE, POD)
+    async with asyncio.timeout(PATIENCE):
+        while any((await settled_state(slot.api, slot.namespace)).values()):
+            for resource in kinds:
+                where = path(resource, slot.namespace)
+                await slot.api.request("DELETE", where, params={"gracePeriodSeconds": "0"})
+            await asyncio.sleep(0.3)
+
+
+def _difference(expected: State, found: State) -> Iterable[str]:
+    def lines(state: Any) -> list[str]:
+        return json.dumps(state, indent=1, sort_keys=True).splitlines()
+
+    return list(unified_diff(lines(expected), lines(found), "undisturbed", "found", lineterm="", n=2))

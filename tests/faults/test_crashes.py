@@ -1,0 +1,85 @@
+"""Killed before or after any of its requests to the API server, and started again, it ends as if nothing had been."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import kopf
+import pytest
+from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.stories import End, Kill, Slot, a_slot, tell
+from tests.support.dask import a_scheduler
+from tests.support.settled_state import State
+
+from dask_operator.api import Api
+
+pytestmark = pytest.mark.timeout(1800)
+SLOTS = 12
+_MORE = 3
+"""Kill points beyond the last request of the undisturbed run: the disturbed ones may make more."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`undisturbed`: how a scenario ends; `ends`: how, wherever the controller was killed."""
+
+    undisturbed: End
+    ends: tuple[End, ...]
+
+    @property
+    def killed(self) -> int:
+        return sum(end.killed != "nowhere" for end in self.ends)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]) -> dict[str, Outcome]:
+    """All scenarios, side by side."""
+    return asyncio.run(_tell_all(tmp_path_factory.mktemp("crashes"), figure))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_killed_anywhere_it_ends_as_if_undisturbed(scenario: Scenario, outcomes: dict[str, Outcome]) -> None:
+    outcome = outcomes[scenario.name]
+    every = (outcome.undisturbed, *outcome.ends)
+    wrong = [found for end in every if (found := end.wrong(outcome.undisturbed))]
+    assert not wrong, f"{len(wrong)} of {len(every)}:\n" + "\n\n".join(wrong[:3])
+    assert {end.killed for end in outcome.ends[-2:]} == {"nowhere"}, "every request was a kill point"
+
+
+async def _tell_all(folder: Path, figure: Callable[[str], None]) -> dict[str, Outcome]:
+    async with AsyncExitStack() as stack:
+        slots: asyncio.Queue[Slot] = asyncio.Queue()
+        info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+        assert info, "this test needs a cluster: run it by `make test-faults`"
+        api = await stack.enter_async_context(Api(lambda: info))
+        schedulers = [stack.enter_context(a_scheduler(_made(folder / f"{n}"))) for n in range(SLOTS)]
+        for scheduler in schedulers:
+            slots.put_nowait(await stack.enter_async_context(a_slot(api, info, scheduler, folder)))
+        told = await asyncio.gather(*(_outcome(slots, scenario, figure) for scenario in SCENARIOS))
+        return dict(zip(map(str, SCENARIOS), told, strict=True))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Callable[[str], None]) -> Outcome:
+    undisturbed = await _in_slot(slots, scenario, Kill(0, after=False), None)
+    kills = [Kill(n, after=after) for n in range(1, undisturbed.calls + _MORE + 1) for after in (False, True)]
+    ends = await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed.state) for kill in kills))
+    outcome = Outcome(undisturbed, tuple(ends))
+    figure(f"{scenario}: killed at {outcome.killed} points of {undisturbed.calls} requests")
+    return outcome
+
+
+async def _in_slot(slots: asyncio.Queue[Slot], scenario: Scenario, kill: Kill, expected: State | None) -> End:
+    slot = await slots.get()
+    try:
+        return await tell(slot, scenario, kill, expected)
+    finally:
+        slots.put_nowait(slot)

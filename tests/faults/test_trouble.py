@@ -1,0 +1,174 @@
+"""Whatever is wrong between the controller and its API server: it stays alive, takes no memory, and converges."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import kopf
+import pytest
+from tests.faults.outages import OF_ALL, OUTAGES
+from tests.faults.scenarios import NAME, Place
+from tests.faults.stories import Slot, a_slot
+from tests.faults.trouble import TROUBLE, Trouble
+from tests.support.dask import Scheduler
+from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+from tests.support.server import free_port
+from tests.support.settled_state import State, orphans, settled_state
+from tests.support.wait import until_seen
+
+from dask_operator import names
+from dask_operator.actions import CLUSTER, POD, SERVICE
+from dask_operator.api import Api
+
+pytestmark = pytest.mark.timeout(900)
+PATIENCE = 240.0
+LASTS = 10.0
+"""Seconds that each trouble lasts, during which users go on."""
+SIDE_BY_SIDE = 14
+GROWTH = 8.0
+"""MiB that a controller may take more after a trouble than without: what an allocator keeps."""
+NOWHERE = Scheduler("tcp://127.0.0.1:1", 1)
+
+
+@dataclass(frozen=True)
+class Course:
+    """How it went.
+
+    `converged`: the seconds after the trouble until the end; `dead`: what it answered when asked whether it is alive;
+    `twice`: Pods created twice; `growth`: the MiB that it took meanwhile; `hits`: how often it was in trouble.
+    """
+
+    state: State
+    converged: float
+    dead: tuple[str, ...]
+    twice: tuple[str, ...]
+    growth: float
+    hits: int
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]) -> dict[str, Course]:
+    """All troubles, side by side, and "none"."""
+    return asyncio.run(_all(tmp_path_factory.mktemp("trouble"), figure))
+
+
+@pytest.mark.parametrize("trouble", [*TROUBLE, *OUTAGES, *OF_ALL])
+def test_it_converges_and_stays_alive(trouble: str, courses: dict[str, Course]) -> None:
+    course, undisturbed = courses[trouble], courses["none"]
+    assert course.hits, "something was in trouble"
+    assert course.dead == (), "it says that it is alive all the time"
+    assert course.twice == ()
+    assert list(orphans(course.state)) == []
+    assert course.state == undisturbed.state
+    assert course.growth < undisturbed.growth + GROWTH
+
+
+async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]:
+    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+    assert info, "this test needs a cluster: run it by `make test-faults`"
+    room = asyncio.Semaphore(SIDE_BY_SIDE)
+    courses: dict[str, Course] = {}
+    async with Api(lambda: info) as api:
+
+        async def tell(name: str, trouble: Trouble, expected: State | None = None) -> None:
+            async with room, a_slot(api, info, NOWHERE, folder) as slot:
+                course = courses[name] = await _course(slot, trouble, expected)
+            figure(f"{name}: converged {course.converged:.1f} s after it, {course.growth:+.1f} MiB, {course.hits} hits")
+
+        await tell("none", Trouble())
+        expected = courses["none"].state
+        await asyncio.gather(*(tell(name, make(), expected) for name, make in (TROUBLE | OUTAGES).items()))
+        for name, make in OF_ALL.items():
+            await tell(name, make(), expected)
+        return courses
+
+
+async def _course(slot: Slot, trouble: Trouble, expected: State | None) -> Course:
+    port = free_port()
+    controller = slot.start(trouble, f"--liveness=http://127.0.0.1:{port}/healthz")
+    try:
+        await slot.place.create(slot.place.cluster(3))
+        await until_seen(lambda: _running(slot), "three workers run", PATIENCE)
+        before = controller.memory()
+        async with _watched(port) as dead:
+            await trouble.begin(slot)
+            await _go_on(slot.place)
+            await trouble.last(LASTS)
+            await trouble.end(slot)
+            began = time.monotonic()
+            state = await _end(slot, expected)
+            converged = time.monotonic() - began
+        created = slot.proxy.created(POD.plural)
+        twice = [name for name in set(created) if created.count(name) > 1]
+        refused = sum(call.status >= 400 or not call.status for call in slot.proxy.calls)
+        hits = trouble.hits + refused
+        return Course(state, converged, tuple(dead), tuple(twice), controller.memory() - before, hits)
+    finally:
+        controller.kill()
+        await asyncio.to_thread(controller.gone)
+
+
+async def _go_on(place: Place) -> None:
+    """What users do meanwhile: scale, lose a worker and the Service, and make another cluster."""
+    await place.scale(5)
+    pods = (await place.api.list_page(POD, place.namespace, ""))["items"]
+    worker = next(pod for pod in pods if pod["metadata"]["labels"][names.COMPONENT_LABEL] == names.WORKER)
+    await place.api.delete(POD, place.namespace, worker["metadata"]["name"], {"uid": worker["metadata"]["uid"]})
+    service = (await place.api.get(SERVICE, place.namespace, names.scheduler(NAME))).body["metadata"]
+    await place.api.delete(SERVICE, place.namespace, service["name"], {"uid": service["uid"]})
+    await place.create(dask_cluster("late", 2, pods=ON_FAKE_NODES))
+
+
+async def _running(slot: Slot) -> bool:
+    items = (await slot.api.list_page(CLUSTER, slot.namespace, ""))["items"]
+    return [item.get("status", {}).get("readyReplicas") for item in items] == [3]
+
+
+async def _end(slot: Slot, expected: State | None) -> State:
+    """The state as soon as it is the expected one, or after all patience."""
+    if expected is None:
+        await asyncio.sleep(LASTS)
+        return await settled_state(slot.api, slot.namespace)
+
+    async def reached() -> bool:
+        return await settled_state(slot.api, slot.namespace) == expected
+
+    with suppress(AssertionError):
+        await until_seen(reached, "the end", PATIENCE)
+    return await settled_state(slot.api, slot.namespace)
+
+
+@asynccontextmanager
+async def _watched(port: int) -> AsyncIterator[list[str]]:
+    """What the controller answers to its liveness probe that is not well, in a list that grows."""
+    dead: list[str] = []
+    task = asyncio.create_task(_probe(port, dead))
+    try:
+        yield dead
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _probe(port: int, dead: list[str]) -> None:
+    while True:
+        if said := await asyncio.to_thread(_unwell, f"http://127.0.0.1:{port}/healthz"):
+            dead.append(said)
+        await asyncio.sleep(1.0)
+
+
+def _unwell(url: str) -> str:
+    try:
+        with urlopen(url, timeout=10.0):
+            return ""
+    except HTTPError as refused:
+        return refused.read().decode()
+    except OSError as error:
+        return str(error)

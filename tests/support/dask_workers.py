@@ -1,0 +1,130 @@
+"""Real Dask workers in this process for the worker Pods of a namespace, whose nodes are fake, and results on them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, Worker
+from tests.support.dask import Scheduler
+from tests.support.wait import until_seen
+
+from dask_operator.actions import POD
+from dask_operator.api import Api
+from dask_operator.names import COMPONENT_LABEL, WORKER
+
+PATIENCE = 60.0
+_MEMORY = 2**34
+"""In bytes, as a scheduler lets workers go only while the others have room for what they hold."""
+_QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
+
+
+@dataclass
+class DaskWorkers:
+    """A worker for each worker Pod that runs, under the Pod's name, until its Pod is gone."""
+
+    api: Api
+    namespace: str
+    scheduler: Scheduler
+    folder: Path
+    _started: dict[str, asyncio.Task[Worker]] = field(default_factory=dict)
+    _ending: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        page = await self.api.list_page(POD, self.namespace, "")
+        for pod in page["items"]:
+            self._take("ADDED", pod)
+        version = page["metadata"]["resourceVersion"]
+        while True:
+            async for event in self.api.watch(POD, self.namespace, version, 3600.0, 3600.0):
+                version = event["object"]["metadata"]["resourceVersion"]
+                self._take(event["type"], event["object"])
+
+    async def close(self) -> None:
+        await asyncio.gather(*map(self._end, self._started.values()), *self._ending)
+
+    def _take(self, type_: str, pod: dict[str, Any]) -> None:
+        meta = pod["metadata"]
+        if type_ == "BOOKMARK" or meta["labels"].get(COMPONENT_LABEL) != WORKER:
+            return
+        if type_ == "DELETED":
+            if starting := self._started.pop(meta["uid"], None):
+                ending = asyncio.create_task(self._end(starting))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+        elif pod["status"].get("phase") == "Running" and meta["uid"] not in self._started:
+            self._started[meta["uid"]] = asyncio.create_task(self._start(meta["name"]))
+
+    async def _start(self, name: str) -> Worker:
+        worker: Worker = await Worker(
+            self.scheduler.address, name=name, nthreads=1, local_directory=str(self.folder), memory_limit=_MEMORY
+        )
+        return worker
+
+    async def _end(self, starting: asyncio.Task[Worker]) -> None:
+        await (await starting).close(executor_wait=False, nanny=False)
+
+
+@asynccontextmanager
+async def workers_of(api: Api, namespace: str, scheduler: Scheduler, folder: Path) -> AsyncIterator[None]:
+    """Real workers for the Pods of a namespace, while it lasts."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections to workers that were ended
+    with dask.config.set(_QUICK):
+        workers = DaskWorkers(api, namespace, scheduler, folder)
+        task = asyncio.create_task(workers.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await workers.close()
+
+
+class Results:
+    """Random results on a cluster's workers: one that was lost and computed again is another one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._digests: dict[Any, str] = {}
+
+    async def spread(self, workers: Sequence[str], each: int = 2) -> None:
+        """So many on each of these workers, once they have all registered."""
+        await until_seen(lambda: self._registered(workers), f"{workers} have registered", PATIENCE)
+        made = [
+            self._client.submit(_result, n, workers=[name], allow_other_workers=True, pure=False)
+            for name in workers
+            for n in range(each)
+        ]
+        self._digests = dict(zip(made, await self._digested(made), strict=True))
+
+    async def lost(self) -> int:
+        """How many are others than they were."""
+        async with asyncio.timeout(PATIENCE):
+            now = await self._digested(list(self._digests))
+        return sum(old != new for old, new in zip(self._digests.values(), now, strict=True))
+
+    async def _registered(self, workers: Sequence[str]) -> bool:
+        assert self._client.scheduler
+        known = (await self._client.scheduler.identity())["workers"].values()
+        return set(workers) <= {worker["name"] for worker in known}
+
+    async def _digested(self, futures: list[Any]) -> list[str]:
+        found: list[str] = await self._client.gather(self._client.map(_digest, futures, pure=False))
+        return found
+
+
+def _result(_: int) -> bytes:
+    return os.urandom(10_000)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
