@@ -28,10 +28,10 @@ use_cluster() {
   ci/cluster/cluster load bench "$DASK_IMAGE"
 }
 
-# measure [NAME...] [OPTION...]: ours
+# measure FILE [NAME...] [OPTION...]: ours
 measure() {
   use_cluster charts/dask-kubernetes-operator/files/crds
-  "$venv/bin/python" -m tests.perf.run "$RESULTS/ours.json" "$@"
+  "$venv/bin/python" -m tests.perf.run "$RESULTS/$1" "${@:2}"
 }
 
 # measure_incumbent [NAME...] [OPTION...]: the operator before this one, on a cluster that ours has never seen
@@ -69,13 +69,13 @@ case ${1:-} in
     "$venv/bin/python" -m tests.perf.scale_down "$@"
     ;;
   '')
-    measure
+    measure ours.json
     measure_incumbent
     "$venv/bin/python" -m tests.perf.page "$RESULTS/ours.json" "$RESULTS/incumbent.json"
     ;;
   --*)
-    measure "$@"
+    measure ours.json "$@"
     measure_incumbent "$@"
     ;;
-  *) measure "$@" ;;
+  *) measure some.json "$@" ;;
 esac
