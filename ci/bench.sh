@@ -1,34 +1,44 @@
 #!/usr/bin/env bash
-# bench.sh [create | writes | failover | scale_down | client] [OPTION...]: one of the measurements in tests/perf, with its options; without
-# a name the speed of creation. On fake nodes the controller is a process of this machine, as it is in its Pod but for the container.
+# bench.sh [NAME...] [OPTION...]: without anything all that the controller is held to, beside the API server's own ceiling,
+# Kubernetes' own controller and the operator before this one, into docs/performance.md; takes 25 minutes. With names or
+# options of tests/perf/run.py some of it, or all in other sizes (--small), printed alone. With the name scale_down the
+# results that are lost, with client how Python clients compare.
+# On fake nodes an operator is a process of this machine, as it is in its Pod but for the container.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
+RESULTS=$CACHE/bench
+export CLUSTER=bench
 
-finish() {
-  [ -z "${controller:-}" ] || kill "$controller" || true
-  [ -z "${started:-}" ] || ci/cluster/cluster down bench
-}
+finish() { [ -z "${started:-}" ] || ci/cluster/cluster down bench; }
 trap finish EXIT
 
-# use_cluster: fake nodes and our CRDs
+# use_cluster CRDS: with fake nodes, these definitions, an image of Dask for real ones, and nothing else
 use_cluster() {
+  local crds=$1
+  ci/cluster/cluster down bench
   started=yes
   ci/cluster/cluster up bench --fake-nodes 4
   KUBECONFIG=$(ci/cluster/cluster kubeconfig bench)
   PATH=$(ci/tools/build.sh kubectl):$PATH
   export KUBECONFIG PATH
-  kubectl apply --server-side --filename charts/dask-kubernetes-operator/files/crds > /dev/null
+  kubectl apply --server-side --filename "$crds" > /dev/null
+  DASK_IMAGE=$(ci/images/build.sh dask)
+  export DASK_IMAGE
+  ci/cluster/cluster load bench "$DASK_IMAGE"
 }
 
-# start_controller: returns when it has seen what there is
-start_controller() {
-  "$venv/bin/python" -m dask_operator --all-namespaces > "$CACHE/logs/bench-controller.log" 2>&1 &
-  controller=$!
-  for _ in $(seq 100); do
-    ! grep -qs synced "$CACHE/logs/bench-controller.log" || break
-    sleep 0.1
-  done
+# measure FILE [NAME...] [OPTION...]: ours
+measure() {
+  use_cluster charts/dask-kubernetes-operator/files/crds
+  "$venv/bin/python" -m tests.perf.run "$RESULTS/$1" "${@:2}"
+}
+
+# measure_incumbent [NAME...] [OPTION...]: the operator before this one, on a cluster that ours has never seen
+measure_incumbent() {
+  use_cluster "$(ci/incumbent.sh)/crds"
+  "$venv/bin/python" -m tests.perf.run "$RESULTS/incumbent.json" --who incumbent \
+    --python "$(ci/python.sh incumbent)/bin/python" "$@"
 }
 
 # compare_clients ARGUMENT...: on a real node, without an operator to begin with
@@ -48,24 +58,24 @@ compare_clients() {
   "$venv/bin/python" -m tests.perf.client --python "$(ci/python.sh incumbent)/bin/python" "$@"
 }
 
-what=create
-case ${1:-} in
-  create | writes | failover | scale_down | client)
-    what=$1
-    shift
-    ;;
-esac
 venv=$(ci/python.sh)
-case $what in
-  create)
-    use_cluster
-    start_controller
-    "$venv/bin/python" -m tests.perf.create --controller "$controller" "$@"
+case ${1:-} in
+  client)
+    shift
+    compare_clients "$@"
     ;;
-  writes | failover)
-    use_cluster
-    "$venv/bin/python" -m "tests.perf.$what" "$@"
+  scale_down)
+    shift
+    "$venv/bin/python" -m tests.perf.scale_down "$@"
     ;;
-  client) compare_clients "$@" ;;
-  scale_down) "$venv/bin/python" -m tests.perf.scale_down "$@" ;;
+  '')
+    measure ours.json
+    measure_incumbent
+    "$venv/bin/python" -m tests.perf.page "$RESULTS/ours.json" "$RESULTS/incumbent.json"
+    ;;
+  --*)
+    measure ours.json "$@"
+    measure_incumbent "$@"
+    ;;
+  *) measure some.json "$@" ;;
 esac

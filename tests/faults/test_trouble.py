@@ -34,7 +34,7 @@ LASTS = 10.0
 SIDE_BY_SIDE = 14
 GROWTH = 8.0
 """MiB that a controller may take more after a trouble than without: what an allocator keeps."""
-NOWHERE = Scheduler("tcp://127.0.0.1:1", 1)
+NOWHERE = Scheduler("tcp://127.0.0.1:1", 2)
 
 
 @dataclass(frozen=True)

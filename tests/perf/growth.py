@@ -1,0 +1,111 @@
+"""What more workers of one cluster cost, and more clusters: seconds, CPU and memory, each with a controller that has
+just started; where the time goes at the largest; and what a thousand clusters cost that are there.
+
+A thousand clusters stay where they are: to delete them takes minutes, and they go with the Kubernetes that they are on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tests.perf.figures import Fact, Measured, Point, Share
+from tests.perf.process import Process, kubeconfig_without_tls, program, running
+from tests.perf.proxy import proxying
+from tests.perf.setting import NAMESPACE, Bench, cluster, emptied, eventually, side_by_side, timed
+from tests.perf.writes import quiet
+
+from dask_operator.actions import CLUSTER
+from dask_operator.api import Api
+from dask_operator.model import Json
+from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
+
+WORKERS_EACH = 9
+WAIT = 600.0
+
+
+async def workers(bench: Bench) -> AsyncIterator[Fact]:
+    """One cluster of more and more workers."""
+    samples = bench.folder / "samples.json"
+    for size in bench.sizes.growth_workers:
+        async with bench.operator(samples=samples) as process, emptied(bench.api):
+            yield await grown(bench, process, "workers", size, [cluster(bench.name("grown"), size)])
+            memory = process.memory()
+    yield Measured("memory_all", bench.who, (memory,))
+    for share in shares("workers", samples):
+        yield share
+
+
+async def clusters(bench: Bench) -> AsyncIterator[Fact]:
+    """More and more clusters, of which the most stay, for other controllers that find them."""
+    samples = bench.folder / "samples.json"
+    *fewer, most = bench.sizes.growth_clusters
+    for size in fewer:
+        async with bench.operator(samples=samples) as process, emptied(bench.api):
+            yield await grown(bench, process, "clusters", size, several(bench, size))
+    async with bench.operator(samples=samples) as process:
+        yield await grown(bench, process, "clusters", most, several(bench, most))
+    for share in shares("clusters", samples):
+        yield share
+    yield Measured("start", bench.who, tuple([await start(bench) for _ in range(bench.rounds)]))
+    async for fact in stand(bench):
+        yield fact
+
+
+def several(bench: Bench, number: int) -> list[Json]:
+    return [cluster(bench.name("grown"), WORKERS_EACH) for _ in range(number)]
+
+
+async def grown(bench: Bench, process: Process, kind: str, size: int, manifests: list[Json]) -> Point:
+    """What new clusters cost, from their creation until they have settled."""
+    idle, cpu = process.memory(), process.cpu()
+    pods = sum(manifest["spec"]["worker"]["replicas"] for manifest in manifests)
+    creations = [partial(bench.api.create, CLUSTER, manifest) for manifest in manifests]
+    seconds = await timed(bench.api, pods, lambda: side_by_side(creations), WAIT)
+    await eventually(lambda: _settled(bench.api, len(manifests)), f"{size} {kind} have settled", WAIT, every=1.0)
+    return Point(kind, size, seconds, process.cpu() - cpu, process.memory() - idle)
+
+
+async def _settled(api: Api, number: int) -> bool:
+    """Whether so many clusters have all they want."""
+    found, continued = 0, ""
+    while True:
+        page = await api.list_page(CLUSTER, NAMESPACE, continued)
+        conditions = [c for item in page["items"] for c in item.get("status", {}).get("conditions", [])]
+        found += len([c for c in conditions if c["type"] == "Progressing" and c["status"] == "False"])
+        continued = page["metadata"].get("continue", "")
+        if not continued:
+            return found == number
+
+
+def shares(kind: str, samples: Path) -> list[Share]:
+    """Where the last controller was that has ended."""
+    return [Share(kind, part, function, number) for part, function, number in json.loads(samples.read_text())]
+
+
+async def start(bench: Bench) -> float:
+    """Seconds from the start of the process until it has seen all there is."""
+    begin = time.monotonic()
+    async with running(program(bench.who, bench.python), bench.kubeconfig, bench.folder / "start.log"):
+        return time.monotonic() - begin
+
+
+async def stand(bench: Bench) -> AsyncIterator[Measured]:
+    """What a controller with a Lease writes when it starts, and asks for and takes while nothing happens."""
+    leading = {LEASE_NAME: "bench", LEASE_NAMESPACE: NAMESPACE}
+    operator = replace(program(bench.who, bench.python), environment=leading)
+    async with proxying() as (proxy, url):
+        kubeconfig = kubeconfig_without_tls(url, bench.folder / "kubeconfig")
+        async with running(operator, kubeconfig, bench.folder / "stand.log") as process:
+            await quiet(proxy)
+            yield Measured("start_writes", bench.who, (proxy.writes().total(),))
+            before, cpu = proxy.requests.copy(), process.cpu()
+            await asyncio.sleep(bench.sizes.idle)
+            share = 100 * (process.cpu() - cpu) / bench.sizes.idle
+            yield Measured("idle_cpu", bench.who, (share,))
+            yield Measured("idle_requests", bench.who, ((proxy.requests - before).total(),))

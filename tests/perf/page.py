@@ -1,0 +1,31 @@
+"""Writes what runs have found into the page about it: tables between its markers, and pictures beside.
+
+    python -m tests.perf.page RESULTS... [--page docs/performance.md]
+
+What stands outside of the markers is written by people, and stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from tests.perf import plots
+from tests.perf.report import rendered
+from tests.perf.results import load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
+    given = parser.parse_args()
+    results = reduce(add, map(load, given.results))
+    given.page.write_text(rendered(given.page.read_text(), results))
+    plots.draw(results, given.page.parent / "images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""From a DaskCluster until its three workers, in real containers, are registered with its scheduler.
+
+Raw: what our controller makes of it, made by a bare client at once, where no operator runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from tests.perf.figures import RAW, Measured
+from tests.perf.setting import NAMESPACE, Bench, emptied, eventually, side_by_side
+from tests.support.manifests import dask_cluster
+
+from dask_operator import build, names, parse
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.api import Api, ApiError, path
+
+WORKERS = 3
+ROUNDS = 3
+
+
+async def registered(bench: Bench) -> AsyncIterator[Measured]:
+    raws, times = [], []
+    for _ in range(min(bench.rounds, ROUNDS) if bench.ours else 0):
+        async with emptied(bench.api):
+            raws.append(await raw(bench))
+    async with bench.operator():
+        for _ in range(min(bench.rounds, ROUNDS)):
+            async with emptied(bench.api):
+                manifest = _cluster(bench.name("real"))
+                begin = time.monotonic()
+                await bench.api.create(CLUSTER, manifest)
+                times.append(await until_registered(bench.api, manifest["metadata"]["name"], begin))
+    if raws:
+        yield Measured("registered", RAW, tuple(raws))
+    yield Measured("registered", bench.who, tuple(times))
+
+
+def _cluster(name: str) -> dict[str, Any]:
+    manifest = dask_cluster(name, WORKERS, image=os.environ["DASK_IMAGE"])
+    manifest["metadata"]["namespace"] = NAMESPACE
+    return manifest
+
+
+async def raw(bench: Bench) -> float:
+    manifest = _cluster(bench.name("raw"))
+    begin = time.monotonic()
+    cluster = parse.cluster((await bench.api.create(CLUSTER, manifest)).body)
+    group = parse.group((await bench.api.create(GROUP, build.default_group(cluster))).body)
+    made = [(DEPLOYMENT, build.scheduler_deployment(cluster)), (SERVICE, build.scheduler_service(cluster))]
+    made += [(POD, pod) for pod in build.workers(cluster, group, range(WORKERS), attempt=0)]
+    await side_by_side([partial(bench.api.create, *each) for each in made])
+    return await until_registered(bench.api, cluster.name, begin)
+
+
+async def until_registered(api: Api, name: str, begin: float) -> float:
+    """Seconds since `begin` when the scheduler has all workers, which it is asked through the API server."""
+    service = f"{names.scheduler(name)}:{names.DASHBOARD_PORT}"
+    where = f"{path(SERVICE, NAMESPACE, service)}/proxy/json/counts.json"
+
+    async def all_registered() -> bool:
+        with suppress(ApiError):
+            return bool((await api.request("GET", where)).body["workers"] == WORKERS)
+        return False
+
+    await eventually(all_registered, f"{WORKERS} workers are registered with {name}", every=0.05)
+    return time.monotonic() - begin

@@ -1,0 +1,52 @@
+"""The controller, with a look at what it does every few milliseconds of its CPU time.
+
+    python -m tests.perf.sampled FILE ARGUMENT...
+
+At its end it writes to the file how often it was in which function of which part: a module of ours, or a package. What
+C code takes counts for the function that has called it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from dask_operator.__main__ import main as control
+
+INTERVAL = 0.004
+_PACKAGES = "site-packages/"
+
+
+def part_of(file: str, module: str) -> str:
+    """`file` and `module` of a function: our module, another's package, or what the standard library calls it."""
+    if module.startswith("dask_operator"):
+        return module
+    if _PACKAGES in file:
+        return file.partition(_PACKAGES)[2].split("/")[0].removesuffix(".py")
+    return module.split(".", maxsplit=1)[0]
+
+
+def main(file: Path) -> None:
+    samples: Counter[tuple[str, str]] = Counter()
+
+    def sample(_: int, frame: FrameType | None) -> None:
+        if frame:
+            code = frame.f_code
+            samples[part_of(code.co_filename, frame.f_globals.get("__name__", "")), code.co_qualname] += 1
+
+    signal.signal(signal.SIGPROF, sample)
+    signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+    try:
+        control()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        file.write_text(json.dumps([[*where, number] for where, number in samples.most_common()]))
+
+
+if __name__ == "__main__":
+    samples_file = Path(sys.argv.pop(1))
+    main(samples_file)
