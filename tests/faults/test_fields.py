@@ -20,7 +20,7 @@ import pytest
 from tests.support.fields import Edit, edits
 from tests.support.fleet import Fleet, a_fleet, some_schedulers
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_job, worker_group
-from tests.support.outcome import Outcome
+from tests.support.outcome import Outcome, difference
 from tests.support.promises import BEFORE, FOR_EVER, promised, unlike
 from tests.support.wait import happens, until
 
@@ -128,6 +128,8 @@ class Lane:
             return "for ever"
         await _rewrite(self.fleet, itself, edit)
         await _until_none(lambda: unlike(self.found(), self.before, promise), "as it was, edited back")
+        if difference(self.found(), self.before):
+            await self._begin()
         return end
 
     async def _until_like_new(self, edit: Edit) -> str:
@@ -259,19 +261,23 @@ async def _until_none(look: Callable[[], list[str]], what: str) -> None:
 
 
 def _settled(fleet: Fleet, name: str, declared: Sequence[Raw]) -> bool:
-    """Whether all is there, and says of itself that it is as it should be; of a job's cluster the job says so."""
+    """Whether all is there, and says of itself that it is as it should be. Each kind is seen at its own time."""
     there = {(raw["kind"], raw["metadata"]["name"]): raw for raw in fleet.mirror.of(name)}
-    made = {
+    made = [
         ("Service", f"{name}-scheduler"),
         ("Deployment", f"{name}-scheduler"),
         ("DaskWorkerGroup", f"{name}-default"),
-    }
-    itself = [(raw["kind"], raw["metadata"]["name"]) for raw in declared]
-    if not there.keys() >= {*made, *itself}:
+    ]
+    say = [("DaskCluster", name), *((raw["kind"], raw["metadata"]["name"]) for raw in declared)]
+    if not there.keys() >= {*made, *say}:
         return False
     pods = [raw for raw in there.values() if raw["kind"] == "Pod"]
+    wanted = sum(raw["spec"]["worker"]["replicas"] for (kind, _), raw in there.items() if kind == "DaskWorkerGroup")
+    runners = ("DaskJob", name) in say
+    # The groups of a job's cluster leave it to that one to say how they are.
+    say += [] if runners else [made[-1]]
     run = [pod.get("status", {}).get("phase") == "Running" for pod in pods]
-    return all(run) and all(_is_settled(there[key]) for key in itself)
+    return all(run) and len(pods) == 1 + wanted + runners and all(_is_settled(there[key]) for key in say)
 
 
 def _is_settled(raw: Raw) -> bool:
