@@ -97,19 +97,25 @@ async def _try_all(folder: Path) -> tuple[list[str], int, int]:
 
 async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequence: Sequence[Step]) -> list[str]:
     """What is not as it should be at the end, and on the way."""
-    wanted = Wanted(name, Made(fleet, name))
+    wanted, killed = Wanted(name, Made(fleet, name)), set[str]()
     for step in (Step("create cluster", number=2), *sequence):
         for change in wanted.take(step):
             await _change(fleet, change)
+            if change.kind == "DaskCluster" and change.spec is None:
+                killed |= _held(fleet, name)
         # Of two who scale at once, the cluster and its group, either may come last.
-        await happens(lambda: _has_copied(fleet, name), PATIENCE)
-        await _happen(fleet, restarts, name, step)
+        await happens(lambda: _has_copied(fleet, wanted), PATIENCE)
+        await _happen(fleet, restarts, name, step, killed)
         before = fleet.outcome(name)
         await happens(lambda before=before: fleet.outcome(name) != before, _UNTIL_NEXT)  # type: ignore[misc]
+        fleet.schedulers.hold(fleet.namespace, name, step.number)
+    lost = [f"{worker} went with results" for worker in _held(fleet, name) - killed if not fleet.raw("Pod", worker)]
+    for worker in _held(fleet, name):
+        del fleet.schedulers.held[worker]
     fleet.schedulers.silent.discard(name)
     for raw in wanted.objects.values():
         await anew.create(raw)
-    found = await _until_like_new(fleet, anew, wanted)
+    found = lost + await _until_like_new(fleet, anew, wanted)
     twice = [key for key, uids in fleet.mirror.created.items() if len(uids) > 1 and key[1].startswith(f"{name}-")]
     found += [f"{kind} {pod} twice" for kind, pod in twice if kind == "Pod" and "-worker-" in pod]
     for place in (fleet, anew):
@@ -118,9 +124,15 @@ async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequenc
     return found
 
 
-def _has_copied(fleet: Fleet, name: str) -> bool:
+def _held(fleet: Fleet, name: str) -> set[str]:
+    """The workers of a cluster that have results."""
+    return {worker for worker, results in fleet.schedulers.held.items() if results and worker.startswith(f"{name}-")}
+
+
+def _has_copied(fleet: Fleet, wanted: Wanted) -> bool:
     """Whether a cluster's default group has been told how many workers it is to have."""
-    cluster, group = fleet.raw("DaskCluster", name), fleet.raw("DaskWorkerGroup", f"{name}-default")
+    cluster = wanted.objects.get(("DaskCluster", wanted.name))
+    group = fleet.raw("DaskWorkerGroup", f"{wanted.name}-default")
     if not cluster or not group:
         return not cluster
     copied: str = group["metadata"]["annotations"].get(REPLICAS_ANNOTATION, "")
@@ -158,11 +170,11 @@ async def _change(fleet: Fleet, change: Change) -> None:
         await fleet.patch(kind, name, {"spec": spec})
 
 
-async def _happen(fleet: Fleet, restarts: Restarts, name: str, step: Step) -> None:
+async def _happen(fleet: Fleet, restarts: Restarts, name: str, step: Step, killed: set[str]) -> None:
     schedulers = fleet.schedulers
     match step.what:
         case "worker is deleted" | "worker fails" | "worker ends":
-            await _to_a_worker(fleet, f"{name}-{step.group}", step)
+            killed.add(await _to_a_worker(fleet, f"{name}-{step.group}", step))
         case "service is deleted" | "deployment is deleted":
             await fleet.delete(step.what.split()[0].capitalize(), f"{name}-scheduler")
         case "scheduler is deleted":
@@ -178,22 +190,23 @@ async def _happen(fleet: Fleet, restarts: Restarts, name: str, step: Step) -> No
             restarts.wanted.set()
 
 
-async def _to_a_worker(fleet: Fleet, group: str, step: Step) -> None:
-    """To one whose ordinal is noted: what else somebody deletes nobody can know of."""
+async def _to_a_worker(fleet: Fleet, group: str, step: Step) -> str:
+    """Which it was, if any: one whose ordinal is noted. What else somebody deletes nobody can know of."""
     last = ((fleet.raw("DaskWorkerGroup", group) or {}).get("status") or {}).get("lastOrdinal", -1)
     pods = [pod for pod in _pods(fleet, group, GROUP_LABEL, group) if _ordinal(pod) <= last]
     if not pods:
-        return
-    pod = pods[step.number % len(pods)]["metadata"]["name"]
+        return ""
+    pod: str = pods[step.number % len(pods)]["metadata"]["name"]
     if step.what == "worker is deleted":
         await fleet.delete("Pod", pod)
-        return
+        return pod
     phase = "Failed" if step.what == "worker fails" else "Succeeded"
     try:
         await fleet.api.patch(RESOURCES["Pod"], fleet.namespace, pod, {"status": {"phase": phase}}, "status")
     except ApiError as error:
         if error.code != 404:
             raise
+    return pod
 
 
 def _pods(fleet: Fleet, prefix: str, label: str, value: str) -> list[Raw]:

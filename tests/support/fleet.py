@@ -104,6 +104,15 @@ class Schedulers:
             return web.json_response(self._retire(known, (await request.json())["workers"]))
         return web.json_response(answers[request.path])
 
+    def hold(self, namespace: str, cluster: str, results: int) -> None:
+        """Each worker that has none and is not on its way out gets so many results."""
+        objects = self.mirrors[namespace].objects
+        uid = objects.get(("DaskCluster", cluster), {"metadata": {"uid": ""}})["metadata"]["uid"]
+        for name in self._known(namespace, cluster):
+            meta = objects[POD.kind, name]["metadata"]
+            if not meta.get("deletionTimestamp") and uid in [owner["uid"] for owner in meta["ownerReferences"]]:
+                self.held.setdefault(name, results)
+
     def _asked(self, address: str) -> tuple[str, str]:
         """The namespace and the cluster whose scheduler has a Service of this address."""
         for namespace, mirror in self.mirrors.items():

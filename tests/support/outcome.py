@@ -13,7 +13,7 @@ Outcome = dict[str, list[Any]]
 
 GIVEN_NAMES = (
     (re.compile(r"-worker-[0-9a-f]{10}\b"), "-worker-#"),
-    (re.compile(r"-scheduler-[0-9a-z]+-[0-9a-z]+\b"), "-scheduler-#"),
+    (re.compile(r"-scheduler-[0-9a-z]{6,10}(-[0-9a-z]+)?\b"), "-scheduler-#"),
     (re.compile(r"\bkube-api-access-[0-9a-z]{5}\b"), "kube-api-access-#"),
 )
 _METADATA = ("name", "labels", "annotations", "ownerReferences")
