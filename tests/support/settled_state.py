@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_operator.actions import WATCHED
@@ -29,11 +29,15 @@ _GIVEN_NAMES = (
 )
 
 
-async def settled_state(api: Api, namespace: str) -> State:
-    """The Dask resources of a namespace and what was made for them, by kind."""
+async def settled_state(api: Api, namespace: str, ports: Sequence[int] = ()) -> State:
+    """The Dask resources of a namespace and what was made for them, by kind. `ports` are another time others."""
     pages = await asyncio.gather(*(api.list_page(resource, namespace, "") for resource in WATCHED))
     raw = {resource.kind: page["items"] for resource, page in zip(WATCHED, pages, strict=True)}
-    return {kind: sorted(map(_plain, [kind] * len(items), items), key=_order) for kind, items in raw.items()}
+    chance = [(re.compile(re.escape(namespace)), "namespace"), *((re.compile(rf"\b{port}\b"), "0") for port in ports)]
+    return {
+        kind: sorted((_plain(kind, item, (*chance, *_GIVEN_NAMES)) for item in items), key=_order)
+        for kind, items in raw.items()
+    }
 
 
 def orphans(state: Mapping[str, Any]) -> Iterator[str]:
@@ -46,9 +50,9 @@ def orphans(state: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{kind} {item['metadata']['name']} of {owners}"
 
 
-def _plain(kind: str, item: Raw) -> Raw:
+def _plain(kind: str, item: Raw, chance: Iterable[tuple[re.Pattern[str], str]]) -> Raw:
     text = json.dumps(item)
-    for pattern, name in _GIVEN_NAMES:
+    for pattern, name in chance:
         text = pattern.sub(name, text)
     raw = json.loads(text)
     status = raw.get("status", {})
