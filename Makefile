@@ -55,7 +55,7 @@ test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…,
 test-versions: ## both charts, and what is accepted and refused, on the oldest supported Kubernetes
 	@$(TEST) versions
 
-bench: ## speed beside the API server's own ceiling, as ratios; WHAT=writes, failover, scale_down or client for these
+bench: ## speed beside the API server's own ceiling, as ratios; WHAT=writes, failover, scale_down, client or churn for these
 	@ci/bench.sh $(WHAT)
 
 sbom: ## the bill of materials of the controller's image, compared with what is locked

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bench.sh [create | writes | failover | scale_down | client] [OPTION...]: one of the measurements in tests/perf, with its options; without
+# bench.sh [create | writes | failover | scale_down | client | churn] [OPTION...]: one of the measurements in tests/perf, with its options; without
 # a name the speed of creation. On fake nodes the controller is a process of this machine, as it is in its Pod but for the container.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -50,7 +50,7 @@ compare_clients() {
 
 what=create
 case ${1:-} in
-  create | writes | failover | scale_down | client)
+  create | writes | failover | scale_down | client | churn)
     what=$1
     shift
     ;;
@@ -65,6 +65,11 @@ case $what in
   writes | failover)
     use_cluster
     "$venv/bin/python" -m "tests.perf.$what" "$@"
+    ;;
+  churn)
+    use_cluster
+    # An hour, whose figures go into the documentation, unless something else is asked for.
+    "$venv/bin/python" -m tests.perf.churn "${@:---write}"
     ;;
   client) compare_clients "$@" ;;
   scale_down) "$venv/bin/python" -m tests.perf.scale_down "$@" ;;
