@@ -55,7 +55,7 @@ test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…,
 test-versions: ## both charts, and what is accepted and refused, on the oldest supported Kubernetes
 	@$(TEST) versions
 
-bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create for one
+bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create or churn for one
 	@ci/bench.sh $(WHAT)
 
 sbom: ## the bill of materials of the controller's image, compared with what is locked
