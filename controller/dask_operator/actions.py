@@ -150,6 +150,13 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Forgets that something was refused: nothing is to be done about these subjects any more."""
+
+    subjects: frozenset[Subject]
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """Plans again at a time, in seconds since the epoch, though nothing may have happened until then."""
 
@@ -157,4 +164,4 @@ class Wake:
     because: str
 
 
-Action = Create | Patch | Delete | Ask | Retire | SetStatus | Emit | Wake
+Action = Create | Patch | Delete | Ask | Retire | SetStatus | Emit | Forget | Wake

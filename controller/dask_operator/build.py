@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
-from dask_operator.model import Autoscaler, Cluster, Endpoint, Group, Job, Json, Metadata, Object, Pod, Service
+from dask_operator.model import (
+    Autoscaler,
+    Cluster,
+    Deployment,
+    Endpoint,
+    Group,
+    Job,
+    Json,
+    Metadata,
+    Object,
+    Pod,
+    Service,
+)
 
 Manifest = dict[str, Any]
 
@@ -29,14 +41,22 @@ HTTP_ROUTES = (
 )
 _COMM_PORT = 8786
 _DASHBOARD_PORT = 8787
-# What falls back to Kubernetes' default in a Service when it is no longer in its user's spec.
+# What falls back to Kubernetes' default in a Service when it is no longer in its user's spec: all but what Kubernetes
+# allots, and what may not change.
 _RESET_IN_SERVICES = (
+    "allocateLoadBalancerNodePorts",
     "externalIPs",
+    "externalName",
     "externalTrafficPolicy",
     "internalTrafficPolicy",
+    "loadBalancerIP",
     "loadBalancerSourceRanges",
+    "ports",
+    "publishNotReadyAddresses",
+    "selector",
     "sessionAffinity",
     "sessionAffinityConfig",
+    "trafficDistribution",
     "type",
 )
 # Two schedulers at once would split the workers, and clients look for exactly one.
@@ -76,6 +96,12 @@ def group_template(cluster: Cluster) -> str:
     return template(cluster.worker_spec, cluster.worker_metadata)
 
 
+def given(metadata: Metadata) -> str:
+    """Of which labels and annotations a child notes that its owner's user named them for it; empty for none."""
+    own = _own(metadata)
+    return f"{' '.join(sorted(own.labels))};{' '.join(sorted(own.annotations))}" if own != Metadata() else ""
+
+
 def worker_template(group: Group) -> str:
     return template(group.worker_spec, group.worker_metadata)
 
@@ -86,7 +112,11 @@ def scheduler_deployment(cluster: Cluster) -> Manifest:
     return _manifest(
         DEPLOYMENT,
         _object_meta(
-            names.scheduler(cluster.name), cluster, CLUSTER, metadata, _template_note(scheduler_template(cluster))
+            names.scheduler(cluster.name),
+            cluster,
+            CLUSTER,
+            metadata,
+            _notes(scheduler_template(cluster), cluster.scheduler_metadata),
         ),
         {
             "replicas": 1,
@@ -98,23 +128,17 @@ def scheduler_deployment(cluster: Cluster) -> Manifest:
 
 
 def scheduler_service(cluster: Cluster) -> Manifest:
-    metadata, note = _scheduler_metadata(cluster), _template_note(service_template(cluster))
+    metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler_metadata)
     return _manifest(
         SERVICE,
-        _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, note),
+        _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, notes),
         copy.deepcopy(dict(cluster.service_spec)),
     )
 
 
 def default_group(cluster: Cluster) -> Manifest:
-    reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.WORKER_GROUP}
-    metadata = _merged(cluster.metadata, cluster.worker_metadata, reserved)
-    notes = Metadata(
-        annotations={
-            names.REPLICAS_ANNOTATION: replicas_note(cluster),
-            names.TEMPLATE_ANNOTATION: group_template(cluster),
-        }
-    )
+    metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker_metadata)
+    notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
     replicas = 1 if cluster.replicas is None else cluster.replicas
     return _manifest(
         GROUP,
@@ -153,9 +177,11 @@ def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
 
 
-def owned_by(cluster: Cluster) -> Manifest:
-    """The patch by which something goes with its cluster."""
-    return {"metadata": {"ownerReferences": [_owner_reference(cluster, CLUSTER)]}}
+def owned_by(cluster: Cluster | None, others: Sequence[Json] = ()) -> Manifest:
+    """The patch by which something goes with its cluster, if there is one, and with these `others`."""
+    controlled = any(other.get("controller") for other in others)
+    own = [_owner_reference(cluster, CLUSTER) | {"controller": not controlled}] if cluster else []
+    return {"metadata": {"ownerReferences": [*own, *others]}}
 
 
 def replicas_note(cluster: Cluster) -> str:
@@ -200,27 +226,27 @@ def adopted_workers(group: Group) -> Manifest:
     return _noted({names.ADOPTED_ANNOTATION: worker_template(group)})
 
 
-def edited_scheduler(cluster: Cluster) -> list[Manifest]:
+def edited_scheduler(cluster: Cluster, before: Deployment) -> list[Manifest]:
     """The patch that makes the scheduler's Deployment what its user wants now; its Pod is made anew by it."""
     wanted = scheduler_deployment(cluster)
     spec = (_put(f"/spec/{key}", wanted["spec"][key]) for key in ("strategy", "template"))
-    return [*spec, *_put_metadata(cluster.scheduler_metadata, scheduler_template(cluster))]
+    return [*spec, *_put_metadata(wanted, cluster.scheduler_metadata, before.given)]
 
 
-def edited_service(cluster: Cluster) -> list[Manifest]:
+def edited_service(cluster: Cluster, before: Service) -> list[Manifest]:
     """The patch that makes the Service what its user wants now. Its address and node ports stay."""
     wanted = scheduler_service(cluster)
     spec = dict.fromkeys(_RESET_IN_SERVICES) | wanted["spec"]
-    metadata = _put_metadata(cluster.scheduler_metadata, service_template(cluster))
+    metadata = _put_metadata(wanted, cluster.scheduler_metadata, before.given)
     return [*(_put(f"/spec/{key}", value) for key, value in spec.items()), *metadata]
 
 
-def edited_group(cluster: Cluster, group: Group) -> list[Manifest]:
+def edited_group(cluster: Cluster, before: Group) -> list[Manifest]:
     """The patch that makes the default group's workers what the cluster's user wants now, however many there are."""
     worker: Manifest = {"metadata": {}} | _group_worker(cluster)
     # Somebody may have taken all labels off it, and then there is nothing to add to.
-    labels = [] if group.metadata.labels else [_put("/metadata/labels", {})]
-    metadata = _put_metadata(cluster.worker_metadata, group_template(cluster))
+    labels = [] if before.metadata.labels else [_put("/metadata/labels", {})]
+    metadata = _put_metadata(default_group(cluster), cluster.worker_metadata, before.given)
     return [*(_put(f"/spec/worker/{key}", value) for key, value in worker.items()), *labels, *metadata]
 
 
@@ -302,6 +328,17 @@ def _worker(
 def _scheduler_metadata(cluster: Cluster) -> Metadata:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
     return _merged(_ISTIO_OFF, cluster.metadata, cluster.scheduler_metadata, reserved)
+
+
+def _group_metadata(cluster: Cluster) -> Metadata:
+    reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.WORKER_GROUP}
+    return _merged(cluster.metadata, cluster.worker_metadata, reserved)
+
+
+def _own(metadata: Metadata) -> Metadata:
+    """What of its metadata a user may name for a child."""
+    own = _merged(metadata)
+    return Metadata({k: v for k, v in own.labels.items() if k not in names.RESERVED_LABELS}, own.annotations)
 
 
 def _merged(*parts: Metadata | Mapping[str, str]) -> Metadata:
@@ -390,20 +427,25 @@ def _noted(annotations: Mapping[str, str]) -> Manifest:
     return {"metadata": {"annotations": dict(annotations)}}
 
 
-def _template_note(made_from: str) -> Metadata:
-    return Metadata(annotations={names.TEMPLATE_ANNOTATION: made_from})
+def _notes(made_from: str, named: Metadata) -> Metadata:
+    """What a child notes: the template that it is made from, and which labels and annotations its user named for it."""
+    keys = {names.GIVEN_ANNOTATION: given(named)} if given(named) else {}
+    return Metadata(annotations={names.TEMPLATE_ANNOTATION: made_from, **keys})
 
 
-def _put_metadata(edited: Metadata, made_from: str) -> Iterator[Manifest]:
-    """What was edited, but for reserved labels; what somebody else has put on the object stays."""
-    own = _merged(edited)
-    fields = {
-        "labels": {key: value for key, value in own.labels.items() if key not in names.RESERVED_LABELS},
-        "annotations": {**own.annotations, names.TEMPLATE_ANNOTATION: made_from},
-    }
-    for field, pairs in fields.items():
-        for key, value in pairs.items():
-            yield _put(f"/metadata/{field}/{key.replace('~', '~0').replace('/', '~1')}", value)
+def _put_metadata(wanted: Manifest, named: Metadata, given_before: str) -> Iterator[Manifest]:
+    """What its user names for a child now, and no longer what they had named; what others have put there stays."""
+    own, (labels, _, annotations) = _own(named), given_before.partition(";")
+    notes = (names.TEMPLATE_ANNOTATION, *([names.GIVEN_ANNOTATION] if given_before or given(named) else ()))
+    fields = {"labels": (*own.labels, *labels.split()), "annotations": (*own.annotations, *annotations.split(), *notes)}
+    for field, keys in fields.items():
+        there = wanted["metadata"][field]
+        for key in dict.fromkeys(keys):
+            path = f"/metadata/{field}/{key.replace('~', '~0').replace('/', '~1')}"
+            yield _put(path, there.get(key, ""))
+            if key not in there:
+                # Put there first, since it is an error to take away what is not there.
+                yield {"op": "remove", "path": path}
 
 
 def _put(path: str, value: object) -> Manifest:

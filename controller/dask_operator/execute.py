@@ -23,6 +23,7 @@ from dask_operator.actions import (
     Create,
     Delete,
     Emit,
+    Forget,
     Patch,
     Retire,
     SetStatus,
@@ -67,6 +68,8 @@ class Executor:
             match action:
                 case Wake():
                     self._queue.add(key, action.at)
+                case Forget():
+                    self._store.void(key, action.subjects)
                 case Ask():
                     self._store.asking(key, action.question)
                     self._beside(key, self._ask(key, action))
@@ -304,5 +307,5 @@ def _said(action: Action) -> tuple[str, str, str] | None:
             return "retire", f"{len(action.workers)} workers", action.because
         case Emit():
             return action.reason, f"{action.subject.kind} {action.subject.name}", ""
-        case Ask() | SetStatus() | Wake():
+        case Ask() | SetStatus() | Forget() | Wake():
             return None

@@ -53,11 +53,14 @@ class Object:
 class Declared(Object):
     """What users declare: any of the Dask resources. Specs are as the user wrote them.
 
-    `cluster_uid`: the uid of the DaskCluster among its owners, if one is.
+    `cluster_uid`: the uid of the DaskCluster that it names, if that is among its owners; `moved`: another one is, which
+    it named before; `other_owners`: the owners that are no DaskClusters.
     """
 
     generation: int = 0
     cluster_uid: str = ""
+    moved: bool = False
+    other_owners: tuple[Json, ...] = ()
     metadata: Metadata = Metadata()
     finalizers: tuple[str, ...] = ()
     status: Json = field(default_factory=dict)
@@ -98,6 +101,8 @@ class Group(Declared):
     last_ordinal: int = -1
     template: str = ""
     """What the default group was made from (`build.template`); empty if this controller did not make it."""
+    given: str = ""
+    """Which labels and annotations its cluster's user had named for it (`build.given`)."""
     adopted_template: str = ""
     """What the workers were made from that were there before this controller."""
     scaled: str = ""
@@ -184,19 +189,23 @@ class Pod(Object):
 class Deployment(Object):
     """A scheduler's Deployment, or one that an older operator made for a worker.
 
-    `problem`: why its Pod could not be created.
+    `problem`: why its Pod could not be created; `given`: as of a Group.
     """
 
     cluster: str = ""
     component: str = ""
     group: str = ""
     template: str = ""
+    given: str = ""
     problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Service(Object):
-    """A scheduler's Service. `ports` by name; `ingress`: a load balancer has given it an address."""
+    """A scheduler's Service. `ports` by name; `ingress`: a load balancer has given it an address.
+
+    `given`: as of a Group.
+    """
 
     cluster: str = ""
     type: str = "ClusterIP"
@@ -204,6 +213,7 @@ class Service(Object):
     ports: Mapping[str, int] = field(default_factory=dict)
     ingress: bool = False
     template: str = ""
+    given: str = ""
 
 
 class Endpoint(NamedTuple):

@@ -77,6 +77,7 @@ def group(raw: Json) -> Group:
             _integer(declared["status"].get("lastOrdinal"), -1), -1 if noted_ordinal is None else noted_ordinal
         ),
         template=notes.get(names.TEMPLATE_ANNOTATION, ""),
+        given=notes.get(names.GIVEN_ANNOTATION, ""),
         adopted_template=notes.get(names.ADOPTED_ANNOTATION, ""),
         scaled=notes.get(names.SCALED_ANNOTATION, ""),
     )
@@ -147,6 +148,7 @@ def deployment(raw: Json) -> Deployment:
         component=meta.labels.get(names.COMPONENT_LABEL, ""),
         group=meta.labels.get(names.GROUP_LABEL, ""),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
+        given=meta.annotations.get(names.GIVEN_ANNOTATION, ""),
         problem=Problem(_text(failed[0].get("reason")), _text(failed[0].get("message"))) if failed else None,
     )
 
@@ -162,6 +164,7 @@ def service(raw: Json) -> Service:
         ports={_text(p.get("name")): _integer(p.get("port")) for p in _mappings(spec.get("ports"))},
         ingress=bool(_mappings(balancer.get("ingress"))),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
+        given=meta.annotations.get(names.GIVEN_ANNOTATION, ""),
     )
 
 
@@ -318,10 +321,13 @@ def _scaling(raw: Json, window: float) -> Scaling:
 def _declared(raw: Json) -> dict[str, Any]:
     finalizers = _meta(raw).get("finalizers")
     owners = _mappings(_meta(raw).get("ownerReferences"))
-    clusters = (_text(owner.get("uid")) for owner in owners if owner.get("kind") == "DaskCluster")
+    clusters = [owner for owner in owners if owner.get("kind") == "DaskCluster"]
+    named = [owner for owner in clusters if owner.get("name") == _mapping(raw.get("spec")).get("cluster")]
     return {
         **_object(raw),
-        "cluster_uid": next(clusters, ""),
+        "cluster_uid": next((_text(owner.get("uid")) for owner in named), ""),
+        "moved": len(clusters) > len(named),
+        "other_owners": tuple(owner for owner in owners if owner.get("kind") != "DaskCluster"),
         "generation": _integer(_meta(raw).get("generation")),
         "metadata": _metadata(_meta(raw)),
         "finalizers": tuple(map(_text, finalizers)) if isinstance(finalizers, list) else (),

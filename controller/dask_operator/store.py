@@ -128,6 +128,11 @@ class Store:
         self._facts[key].failures[subject] = failure
         return failure
 
+    def void(self, key: Key, subjects: Iterable[Subject]) -> None:
+        """What was refused about these is no longer wanted."""
+        for subject in subjects:
+            self.succeeded(key, subject)
+
     def warned(self, key: Key, text: str) -> None:
         """The API server's warning about an object it accepted; each is planned with once."""
         facts = self._facts[key]

@@ -13,6 +13,7 @@ from tests.support.builders import (
     WORKER_SPEC,
     WORKER_TEMPLATE,
     a_cluster,
+    a_deployment,
     a_group,
     a_job,
     a_scheduler_pod,
@@ -23,7 +24,7 @@ from tests.support.builders import (
 from dask_operator import build
 from dask_operator.model import Cluster, Endpoint, Metadata, Service
 
-TEMPLATE = "kubernetes.dask.org/template"
+TEMPLATE, GIVEN = "kubernetes.dask.org/template", "kubernetes.dask.org/given"
 OWNED_BY_CLUSTER = [
     {
         "apiVersion": "kubernetes.dask.org/v1",
@@ -285,9 +286,12 @@ def test_scheduler_metadata_is_the_clusters_then_its_own_then_reserved() -> None
     cluster = _with_metadata()
     deployment = build.scheduler_deployment(cluster)
     for metadata, note in (
-        (deployment["metadata"], {TEMPLATE: build.scheduler_template(cluster)}),
+        (deployment["metadata"], {TEMPLATE: build.scheduler_template(cluster), GIVEN: "team;fizz team"}),
         (deployment["spec"]["template"]["metadata"], {}),
-        (build.scheduler_service(cluster)["metadata"], {TEMPLATE: build.service_template(cluster)}),
+        (
+            build.scheduler_service(cluster)["metadata"],
+            {TEMPLATE: build.service_template(cluster), GIVEN: "team;fizz team"},
+        ),
     ):
         assert (metadata["labels"], metadata["annotations"]) == (labels, annotations | note)
 
@@ -306,6 +310,7 @@ def test_group_metadata_is_the_clusters_then_the_workers_then_reserved() -> None
         "team": "worker",
         "kubernetes.dask.org/replicas": "3",
         TEMPLATE: build.group_template(_with_metadata()),
+        GIVEN: "team;foo team",
     }
 
 
@@ -448,7 +453,7 @@ def _added(patch: list[dict[str, Any]]) -> dict[str, Any]:
 def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
     # Merged, what a user has taken out would stay.
     cluster = a_cluster(scheduler_metadata=Metadata({"a/b~c": "d"}))
-    wanted, added = build.scheduler_deployment(cluster), _added(build.edited_scheduler(cluster))
+    wanted, added = build.scheduler_deployment(cluster), _added(build.edited_scheduler(cluster, a_deployment()))
     assert added["/spec/template"] == wanted["spec"]["template"]
     assert added["/metadata/labels/a~1b~0c"] == "d"
     assert "/metadata/labels/others" not in added, "what was not edited is not sent, however much there is of it"
@@ -456,11 +461,33 @@ def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
     assert not [path for path in added if path.startswith("/spec/selector")], "it cannot be changed"
 
 
+def test_an_edit_takes_away_what_its_user_no_longer_names_and_nothing_else() -> None:
+    before = build.given(Metadata({"gone": "x", "team": "x", "dask.org/component": "x"}, {"gone/a~b": "x"}))
+    assert before == "gone team;gone/a~b"
+    cluster = a_cluster(metadata=Metadata({"team": "all"}), scheduler_metadata=Metadata({"new": "y"}))
+    for patch in (
+        build.edited_scheduler(cluster, a_deployment(given=before)),
+        build.edited_service(cluster, a_service(given=before)),
+    ):
+        about = [operation for operation in patch if operation["path"].startswith("/metadata/labels/")]
+        assert about == [
+            {"op": "add", "path": "/metadata/labels/new", "value": "y"},
+            {"op": "add", "path": "/metadata/labels/gone", "value": ""},
+            {"op": "remove", "path": "/metadata/labels/gone"},
+            {"op": "add", "path": "/metadata/labels/team", "value": "all"},
+        ]
+        assert {"op": "remove", "path": "/metadata/annotations/gone~1a~0b"} in patch
+        assert {"op": "add", "path": "/metadata/annotations/kubernetes.dask.org~1given", "value": "new;"} in patch
+    unnamed = build.edited_group(a_cluster(), a_group(given=";gone"))
+    assert {"op": "remove", "path": "/metadata/annotations/gone"} in unnamed
+    assert {"op": "remove", "path": "/metadata/annotations/kubernetes.dask.org~1given"} in unnamed
+
+
 def test_an_edit_of_the_service_resets_what_is_no_longer_there() -> None:
-    added = _added(build.edited_service(a_cluster(service_spec={"ports": [{"port": 1}]})))
+    added = _added(build.edited_service(a_cluster(service_spec={"ports": [{"port": 1}]}), a_service()))
     assert (added["/spec/ports"], added["/spec/type"], added["/spec/sessionAffinity"]) == ([{"port": 1}], None, None)
     assert "/spec/clusterIP" not in added
-    assert _added(build.edited_service(a_cluster()))["/spec/type"] == "ClusterIP"
+    assert _added(build.edited_service(a_cluster(), a_service()))["/spec/type"] == "ClusterIP"
 
 
 def test_an_edit_of_the_default_group_leaves_its_replicas() -> None:

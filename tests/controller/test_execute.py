@@ -41,6 +41,7 @@ from dask_operator.actions import (
     Create,
     Delete,
     Emit,
+    Forget,
     Patch,
     Retire,
     SetStatus,
@@ -461,6 +462,16 @@ def test_a_wake_is_for_its_time(run: Run) -> None:
         async with _bench() as bench:
             await bench.execute(Wake(NOON + 100.0, "backoff"), Wake(NOON + 50.0, "status"))
             assert await bench.woken() == pytest.approx(50.0, abs=0.1)
+
+    run(done())
+
+
+def test_what_was_refused_is_forgotten_when_it_is_no_longer_wanted(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.fail("POST", SERVICE, 422, reason="Invalid")
+            (service,) = (await bench.execute(_create_service())).failures
+            assert (await bench.execute(Forget(frozenset({service})))).failures == {}
 
     run(done())
 

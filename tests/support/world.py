@@ -15,8 +15,22 @@ from typing import Any
 from tests.support.builders import NAMESPACE, NOON, raw_cluster, raw_deployment, raw_group
 
 from dask_operator import parse
-from dask_operator.actions import IDLE, TARGET, Action, Ask, Create, Delete, Emit, Patch, Retire, SetStatus, Wake
+from dask_operator.actions import (
+    IDLE,
+    TARGET,
+    Action,
+    Ask,
+    Create,
+    Delete,
+    Emit,
+    Forget,
+    Patch,
+    Retire,
+    SetStatus,
+    Wake,
+)
 from dask_operator.model import Cluster, Key, Observed, Pod, Problem, Registration, Sample, Subject, Survey
+from dask_operator.names import RESERVED_PREFIX
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.conditions import rfc3339
 from dask_operator.store import Store
@@ -31,7 +45,10 @@ Write = Create | Patch | Delete | SetStatus
 
 
 class World:
-    """One DaskCluster, `simple`, and what is made for it. `done` are all actions so far, `now` the time."""
+    """One DaskCluster, `simple`, what is made for it, and what names clusters that do not exist.
+
+    `done` are all actions so far, `now` the time.
+    """
 
     def __init__(self, workers: int | None = 3, policy: Policy = Policy()) -> None:
         """With a DaskCluster of that many workers; None for none."""
@@ -93,6 +110,10 @@ class World:
         wanted: int = self.raw("DaskWorkerGroup", group)["spec"]["worker"]["replicas"]
         return wanted
 
+    def objects(self) -> list[Raw]:
+        """All that a user or the controller has made."""
+        return [raw for (kind, _), raw in self._objects.items() if kind in parse.PARSERS]
+
     def raw(self, kind: str, name: str) -> Raw:
         return self._objects[kind, name]
 
@@ -106,7 +127,8 @@ class World:
         return self.store.snapshot(KEY)[1]
 
     def plan(self) -> tuple[Action, ...]:
-        return plan(*self.store.snapshot(KEY), self.now, self.policy)
+        every = (KEY, *sorted(self.store.keys() - {KEY}))
+        return tuple(action for key in every for action in plan(*self.store.snapshot(key), self.now, self.policy))
 
     def writes(self) -> int:
         """Requests that change something in the API server, without Events."""
@@ -146,6 +168,16 @@ class World:
         raw = self._objects[kind, name]
         raw["spec"] = merge(raw["spec"], spec)
         raw["metadata"]["generation"] += 1
+        self._changed(raw)
+
+    def rewrite(self, wanted: Raw) -> None:
+        """Gives an object another spec, labels and annotations, as its user; the controller's own notes stay."""
+        raw = self._objects[wanted["kind"], wanted["metadata"]["name"]]
+        notes = {k: v for k, v in (raw["metadata"].get("annotations") or {}).items() if k.startswith(RESERVED_PREFIX)}
+        given = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
+        raw["metadata"] |= {**given, "annotations": given["annotations"] | notes}
+        raw["metadata"]["generation"] += raw["spec"] != wanted["spec"]
+        raw["spec"] = copy.deepcopy(wanted["spec"])
         self._changed(raw)
 
     def edit_workers(self, image: str, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
@@ -391,6 +423,8 @@ class World:
                 self.store.retiring(KEY, frozenset(uid for uid, _ in action.workers))
                 self._retirements.append((self.now + self.retiring_takes, action))
                 self._end_retirements()
+            case Forget():
+                self.store.void(KEY, action.subjects)
             case Wake() | Emit():
                 pass
 
@@ -564,7 +598,7 @@ class World:
 
 def executed(actions: Iterable[Action]) -> list[Action]:
     """Actions in the order in which they are executed: changes, then statuses, then Events, then the rest."""
-    order = ((Create, Patch, Delete), (SetStatus,), (Emit,), (Ask, Retire, Wake))
+    order = ((Create, Patch, Delete), (SetStatus,), (Emit,), (Ask, Retire, Forget, Wake))
     every = list(actions)
     return [action for kinds in order for action in every if isinstance(action, kinds)]
 
@@ -583,19 +617,25 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def patched(raw: Raw, body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Raw:
-    """An object after a merge patch, or a list of RFC 6902's "add". Raises LookupError for what adds to nothing."""
+    """An object after a merge patch, or a list of RFC 6902's "add" and "remove".
+
+    Raises LookupError for what adds to nothing.
+    """
     if isinstance(body, Mapping):
         version = {"metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]}}
         merged: Raw = merge(merge(raw, body), version)
         return merged
     changed = copy.deepcopy(raw)
     for operation in body:
-        assert operation["op"] == "add"
         *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         at: Any = changed
         for parent in parents:
             at = at[parent]
-        at[last] = copy.deepcopy(operation["value"])
+        if operation["op"] == "remove":
+            del at[last]
+        else:
+            assert operation["op"] == "add"
+            at[last] = copy.deepcopy(operation["value"])
     return changed
 
 

@@ -6,16 +6,31 @@ it is empty. So it does not matter how often, after which event or by which proc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from dask_operator.actions import Action
-from dask_operator.model import Cluster, Observed
+from dask_operator.actions import (
+    CLUSTER,
+    DEPLOYMENT,
+    POD,
+    WORKERS,
+    Action,
+    Ask,
+    Create,
+    Delete,
+    Forget,
+    Patch,
+    Retire,
+    SetStatus,
+)
+from dask_operator.model import Cluster, Observed, Subject
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
 from dask_operator.plan.autoscaler import plan_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.group import plan_group, plan_removed_groups
 from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
+from dask_operator.plan.owners import plan_owners
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.replicas import plan_replicas, with_replicas
 from dask_operator.plan.status import plan_orphan, plan_status, with_ordinals
@@ -30,7 +45,30 @@ def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy
     `desired` is None where there is no such DaskCluster. What a cluster being deleted owns is left to Kubernetes'
     garbage collector.
     """
-    return tuple(_plan(desired, folded(observed), now, policy))
+    observed = folded(observed)
+    if void := _void(desired, observed, now, policy):
+        failures = {subject: failure for subject, failure in observed.failures.items() if subject not in void}
+        return (Forget(void), *_plan(desired, replace(observed, failures=failures), now, policy))
+    return tuple(_plan(desired, observed, now, policy))
+
+
+def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> frozenset[Subject]:
+    """About what nothing is wanted any more that was refused: nothing would be if nothing had been refused."""
+    if not observed.failures:
+        return frozenset()
+    unhindered = tuple(_plan(cluster, replace(observed, failures={}), now, policy))
+    wanted = {action.subject for action in unhindered if isinstance(action, Create | Patch | Delete | SetStatus)}
+    undecided = frozenset(_undecided(cluster, observed, unhindered))
+    return frozenset(each for each in observed.failures if each not in wanted and each.kind not in undecided)
+
+
+def _undecided(cluster: Cluster | None, observed: Observed, unhindered: Sequence[Action]) -> Iterator[str]:
+    """The kinds of what may be to go, which only the scheduler's next answer will tell."""
+    if cluster and cluster.idle_timeout:
+        yield CLUSTER.kind
+    asked = {action.question for action in unhindered if isinstance(action, Ask)} | observed.asking
+    if WORKERS in asked or observed.retiring or any(isinstance(action, Retire) for action in unhindered):
+        yield from (POD.kind, DEPLOYMENT.kind)
 
 
 def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
@@ -45,6 +83,7 @@ def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Polic
 
 def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
     observed = with_replicas(with_ordinals(cluster, observed))
+    yield from plan_owners(cluster, observed, now)
     yield from plan_adoption(cluster, observed, now)
     yield from plan_cluster(cluster, observed, now)
     yield from plan_replicas(cluster, observed, now)
@@ -58,6 +97,7 @@ def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Poli
 
 
 def _plan_orphans(observed: Observed, now: float) -> Iterator[Action]:
+    yield from plan_owners(None, observed, now)
     for group in observed.groups:
         yield from plan_orphan(group, observed, now)
     for autoscaler in observed.autoscalers:

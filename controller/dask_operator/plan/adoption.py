@@ -18,7 +18,6 @@ from dask_operator.model import (
     Deployment,
     Group,
     Json,
-    Object,
     Observed,
     Pod,
     Service,
@@ -38,7 +37,7 @@ def folded(observed: Observed) -> Observed:
 
 
 def plan_adoption(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
-    for patch in (*_owners(cluster, observed), *_notes(cluster, observed)):
+    for patch in _notes(cluster, observed):
         yield unless_blocked(patch, observed, now)
 
 
@@ -70,14 +69,6 @@ def _worker(deployment: Deployment, observed: Observed) -> Pod:
         group=deployment.group,
         deployment=deployment.name,
     )
-
-
-def _owners(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
-    children: list[tuple[str, Object]] = [(GROUP.kind, group) for group in observed.groups]
-    children += [(AUTOSCALER.kind, autoscaler) for autoscaler in observed.autoscalers]
-    for kind, child in children:
-        if not child.owners and not child.deleting:
-            yield Patch(Subject(kind, child.name), build.owned_by(cluster), because="goes with its cluster")
 
 
 def _notes(cluster: Cluster, observed: Observed) -> Iterator[Patch]:

@@ -42,7 +42,7 @@ def plan_autoscalers(cluster: Cluster, observed: Observed, now: float) -> Iterat
 
 def plan_without_cluster(autoscaler: Autoscaler, observed: Observed, now: float) -> Iterator[Action]:
     """An autoscaler whose cluster does not exist says so, and waits."""
-    if not autoscaler.deleting and not autoscaler.owners:
+    if not autoscaler.deleting and not autoscaler.cluster_uid:
         message = f'there is no DaskCluster "{autoscaler.cluster}" in namespace {autoscaler.namespace}'
         yield from _report(autoscaler, None, observed, now, problem=Problem("ClusterNotFound", message))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dask_operator import build, names
 from dask_operator.actions import DEPLOYMENT, GROUP, SERVICE, Action, Create, Patch
@@ -18,7 +18,7 @@ class _Child(NamedTuple):
     name: str
     seen: Deployment | Service | Group | None
     make: Callable[[Cluster], Json]
-    edit: Callable[[Cluster], list[dict[str, object]]]
+    edit: Callable[[Cluster, Any], list[dict[str, object]]]
     template: str
 
 
@@ -33,7 +33,6 @@ def plan_cluster(cluster: Cluster, observed: Observed, now: float) -> Iterator[A
 
 def _children(cluster: Cluster, observed: Observed) -> tuple[_Child, ...]:
     scheduler, workers = names.scheduler(cluster.name), names.default_group(cluster.name)
-    group = default_group(cluster, observed)
     return (
         _Child(
             SERVICE.kind,
@@ -54,9 +53,9 @@ def _children(cluster: Cluster, observed: Observed) -> tuple[_Child, ...]:
         _Child(
             GROUP.kind,
             workers,
-            group,
+            default_group(cluster, observed),
             build.default_group,
-            lambda cluster: build.edited_group(cluster, group) if group else [],
+            build.edited_group,
             build.group_template(cluster),
         ),
     )
@@ -69,7 +68,7 @@ def _wanted(cluster: Cluster, child: _Child) -> Create | Patch | None:
     # What another operator made has no template until it is adopted.
     if child.seen.template in ("", child.template) or child.seen.deleting:
         return None
-    return Patch(subject, child.edit(cluster), because="its template was edited")
+    return Patch(subject, child.edit(cluster, child.seen), because="its template was edited")
 
 
 def _copy_replicas(cluster: Cluster, group: Group) -> Patch:

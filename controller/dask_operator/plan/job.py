@@ -59,6 +59,7 @@ def plan_job(job: Job, cluster: Cluster | None, observed: Observed, now: float) 
         return
     at = _situation(job, cluster, observed, now)
     if at.status.get("jobStatus") in (SUCCESSFUL, FAILED):
+        yield from _acknowledge(at)
         yield from _clean_up(at)
         return
     end = _end(at)
@@ -179,6 +180,15 @@ def _retry(at: _Situation, runner: Pod) -> Iterator[Action]:
     elif at.status.get("failed") == at.failed and not at.status.get("jobRunnerPodName"):
         delete = Delete(runner.name, runner.uid, _runner(at.job), because="failed, and is tried again")
         yield unless_blocked(delete, at.observed, at.now)
+
+
+def _acknowledge(at: _Situation) -> Iterator[Action]:
+    """That an edit of a job that has ended has been seen, though nothing comes of it."""
+    if "observedGeneration" not in at.status:
+        return  # it ended under an older operator, which said nothing of the kind
+    wanted = {**at.status, "observedGeneration": at.job.generation}
+    set_status = SetStatus(Subject(JOB.kind, at.job.name), wanted, because="edited after its end")
+    yield from write(set_status, at.job, at.observed, at.now, JOB_INTERVAL, awaited=True)
 
 
 def _clean_up(at: _Situation) -> Iterator[Action]:

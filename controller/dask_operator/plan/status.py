@@ -68,12 +68,14 @@ def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Ac
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:
     """A group whose cluster does not exist says so."""
-    if group.deleting or group.owners:
+    if group.deleting or group.cluster_uid:
         return
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
     conditions = [Condition(PROGRESSING, False, *problem), degraded(problem)]
     old = status(group, GROUP.kind, observed)
-    wanted = {"observedGeneration": group.generation, "conditions": rendered(group, old, conditions, now)}
+    # It may have been of another cluster before.
+    counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "selector"))
+    wanted = {**counts, "observedGeneration": group.generation, "conditions": rendered(group, old, conditions, now)}
     write_ = SetStatus(Subject(GROUP.kind, group.name), wanted, problem.message)
     yield from write(write_, group, observed, now, _GROUP_INTERVAL, awaited=True)
 

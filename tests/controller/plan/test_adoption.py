@@ -17,7 +17,6 @@ from tests.support.builders import (
     a_pod,
     a_service,
     a_worker_deployment,
-    an_autoscaler,
     condition,
     raw_autoscaler,
     raw_cluster,
@@ -29,7 +28,7 @@ from tests.support.builders import (
 )
 from tests.support.world import DECLARED, WRITES, World
 
-from dask_operator import build, names
+from dask_operator import names
 from dask_operator.actions import Create, Delete, Patch, Retire, SetStatus, Wake
 from dask_operator.model import Cluster, Observed, Subject
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
@@ -71,16 +70,6 @@ def test_of_a_deployments_pods_the_newest_that_lives_counts() -> None:
     assert worker.ip == "10.0.0.99"
     without = folded(seen([dying], worker_deployments=(a_worker_deployment(0),))).pods[-1]
     assert (without.phase, without.ready) == ("Pending", False)
-
-
-def test_groups_and_autoscalers_go_with_their_cluster() -> None:
-    groups = [a_group(), a_group("simple-gpu", owner=None), a_group("simple-old", owner=None, deleting=True)]
-    none: dict[str, Any] = {"owners": (), "cluster_uid": ""}
-    autoscalers = (an_autoscaler(**none), an_autoscaler("going", deleting=True, **none))
-    assert _patches(seen(groups=groups, autoscalers=autoscalers)) == {
-        GPU: build.owned_by(a_cluster()),
-        Subject("DaskAutoscaler", "simple"): build.owned_by(a_cluster()),
-    }
 
 
 def test_what_another_operator_made_is_noted_and_nothing_else() -> None:

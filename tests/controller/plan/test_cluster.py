@@ -107,8 +107,12 @@ def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject
     ("observed", "subject", "body"),
     [
         (seen(groups=[a_group(template="older")]), GROUP, build.edited_group(a_cluster(), a_group())),
-        (seen(service=a_service(template="older")), SERVICE, build.edited_service(a_cluster())),
-        (seen(deployment=a_deployment(template="older")), DEPLOYMENT, build.edited_scheduler(a_cluster())),
+        (seen(service=a_service(template="older")), SERVICE, build.edited_service(a_cluster(), a_service())),
+        (
+            seen(deployment=a_deployment(template="older")),
+            DEPLOYMENT,
+            build.edited_scheduler(a_cluster(), a_deployment()),
+        ),
     ],
 )
 def test_what_was_made_from_an_older_template_is_edited(

@@ -14,6 +14,7 @@ from tests.support.builders import (
     a_job,
     a_runner_pod,
     a_scheduler_pod,
+    changes,
     condition,
     raw_cluster,
     raw_job,
@@ -148,6 +149,19 @@ def test_the_end_that_was_refused_is_written_later_and_nothing_is_deleted() -> N
 def test_the_clusters_name_of_a_job_that_ends_stays_in_its_status() -> None:
     job = a_job(status={"clusterName": "simple"})
     assert _status(job, seen([a_runner_pod(phase="Succeeded")]), cluster=None)["clusterName"] == "simple"
+
+
+def test_an_edit_of_a_job_that_has_ended_is_seen_and_changes_nothing() -> None:
+    world = World(None)
+    world.put(raw_job())
+    world.settle()
+    world.end("simple-runner", "Succeeded")
+    world.settle()
+    before = dict(world.status("DaskJob"))
+    world.edit("DaskJob", "simple", backoffLimit=3)
+    (written,) = changes(world.settle()) or statuses(world.done[-1:]).values()
+    assert written == {**before, "observedGeneration": before["observedGeneration"] + 1}
+    assert not [action for action in world.plan() if not isinstance(action, Wake)]
 
 
 def test_what_ended_remains_for_its_log_and_what_runs_goes() -> None:

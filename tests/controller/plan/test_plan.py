@@ -29,7 +29,7 @@ from tests.support.world import KEY, World
 
 from dask_operator import parse
 from dask_operator.actions import Create, Delete, Emit, Patch, Retire, SetStatus, Wake
-from dask_operator.model import Object, Pod, Problem
+from dask_operator.model import Object, Pod, Problem, Subject
 from dask_operator.plan import Policy, plan
 from dask_operator.store import Store
 
@@ -259,6 +259,65 @@ def test_a_quota_stops_its_group_and_lifts(group: str) -> None:
     world.settle(300.0)
     _well(world, 6, group)
     assert condition(world.status(), "Degraded")["status"] == "False"
+
+
+def test_a_quota_that_is_no_longer_in_the_way_is_no_problem() -> None:
+    world = World(workers=2)
+    world.settle()
+    quota = Problem("QuotaExceeded", "no more than 3 pods")
+    world.refuses = lambda raw: quota if raw["kind"] == "Pod" and len(world.pods()) >= 3 else None
+    world.scale(6)
+    world.settle(100.0)
+    world.scale(3)
+    world.settle()
+    assert condition(world.status(), "Degraded")["reason"] == "AsExpected"
+    assert world.observed().failures == {}, "the next refusal is the first"
+    _well(world, 3)
+
+
+@pytest.mark.parametrize("kind", ["Service", "Deployment", "DaskWorkerGroup"])
+def test_an_edit_that_was_refused_and_is_taken_back_is_no_problem(kind: str) -> None:
+    world = World(workers=1)
+    world.settle()
+    invalid = Problem("Invalid", "no")
+    world.forbids = lambda write: invalid if isinstance(write, Patch) and write.subject.kind == kind else None
+    edited = raw_cluster(workers=1)
+    edited["spec"]["worker"]["metadata"] = edited["spec"]["scheduler"]["metadata"] = {"labels": {"a": "b"}}
+    world.rewrite(edited)
+    world.settle(100.0)
+    assert condition(world.status(), "Degraded")["reason"] == "Invalid"
+    world.rewrite(raw_cluster(workers=1))
+    world.settle()
+    assert condition(world.status(), "Degraded")["reason"] == "AsExpected"
+    _well(world, 1)
+
+
+def test_a_status_that_was_written_though_its_reply_was_lost_is_no_problem() -> None:
+    world = World(workers=1)
+    lost = Problem("Unreachable", "the API server did not answer as it should")
+    group = Subject("DaskWorkerGroup", "simple-default")
+
+    def answers(write: object) -> Problem | None:
+        if not isinstance(write, SetStatus) or write.subject != group or world.status(*group):
+            return None
+        world._do(write)
+        return lost
+
+    world.forbids = answers
+    world.settle()
+    assert condition(world.status(), "Degraded")["reason"] == "AsExpected"
+    _well(world, 1)
+
+
+def test_a_refusal_lasts_while_a_scheduler_is_asked_who_may_go() -> None:
+    world = World(workers=3)
+    world.settle()
+    world.forbids = lambda write: Problem("Forbidden", "a webhook") if isinstance(write, Delete) else None
+    world.scale(1)
+    world.run(300.0)
+    told = [action for action in world.done if isinstance(action, Emit) and action.reason in ("Forbidden", "Recovered")]
+    assert [action.reason for action in told] == ["Forbidden", "Forbidden"], "of the group and of the cluster, once"
+    assert sum(isinstance(action, Delete) for action in world.done) < 20, "not without end"
 
 
 def test_replicas_are_copied_once_and_a_direct_scale_stays() -> None:

@@ -1,0 +1,205 @@
+"""What users do, one thing after another, on a real API server: each time the end is that of what they want in the end.
+
+The sequences are those that are tried in memory, and many go on side by side. A quota is of a namespace, and all are in
+one; so there are none here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fleet import Fleet, a_fleet, some_schedulers
+from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, worker_group
+from tests.support.outcome import difference
+from tests.support.steps import Change, Step, Wanted, chosen
+from tests.support.wait import happens
+
+from dask_operator.actions import RESOURCES
+from dask_operator.api import ApiError
+from dask_operator.names import COMPONENT_LABEL, GROUP_LABEL, ORDINAL_ANNOTATION, REPLICAS_ANNOTATION, SCHEDULER
+
+pytestmark = pytest.mark.timeout(1200)
+Raw = dict[str, Any]
+SEQUENCES, STEPS, AT_ONCE = 200, 6, 25
+PATIENCE = 120.0
+_UNTIL_NEXT = 1.5
+"""Seconds at most that a step is given to have come to something, before the next comes."""
+
+
+@dataclass
+class Made:
+    """On fake nodes, in the place where a sequence happens."""
+
+    fleet: Fleet
+    name: str
+
+    def cluster(self, number: int) -> Raw:
+        return self.fleet.cluster(self.name, number)
+
+    def group(self, name: str, number: int) -> Raw:
+        return worker_group(name, self.name, number, ON_FAKE_NODES)
+
+    def autoscaler(self, group: str, minimum: int, maximum: int) -> Raw:
+        return dask_autoscaler(self.name, self.name, minimum, maximum, workerGroup=group)
+
+
+@dataclass
+class Restarts:
+    """Controllers are killed one at a time, for all sequences that want it then."""
+
+    fleet: Fleet
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    number: int = 0
+
+    async def run(self) -> None:
+        while True:
+            await self.wanted.wait()
+            self.wanted.clear()
+            await self.fleet.kill()
+            self.fleet.start()
+            self.number += 1
+
+
+def test_sequences(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    wrong, steps, restarts = asyncio.run(_try_all(tmp_path))
+    figure(f"{SEQUENCES} sequences of {steps} steps on the real API server; the controller was killed {restarts} times")
+    assert not wrong, "\n".join([f"{len(wrong)} of {SEQUENCES}", *wrong[:20]])
+
+
+async def _try_all(folder: Path) -> tuple[list[str], int, int]:
+    sequences, wrong = chosen(SEQUENCES, STEPS), list[str]()
+    async with AsyncExitStack() as stack:
+        schedulers = await stack.enter_async_context(some_schedulers())
+        fleet, anew = [await stack.enter_async_context(a_fleet(schedulers, folder)) for _ in range(2)]
+        restarts = Restarts(fleet)
+        killing = asyncio.create_task(restarts.run())
+        waiting = iter(enumerate(sequences))
+
+        async def lane() -> None:
+            for number, sequence in waiting:
+                name = f"story-{number:03}"
+                if found := await _try(fleet, anew, restarts, name, sequence):
+                    wrong.append(f"{name} {sequence}: {found}"[:800])
+
+        try:
+            await asyncio.gather(*(lane() for _ in range(AT_ONCE)))
+        finally:
+            killing.cancel()
+            await asyncio.gather(killing, return_exceptions=True)
+    return wrong, sum(map(len, sequences)), restarts.number
+
+
+async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequence: Sequence[Step]) -> list[str]:
+    """What is not as it should be at the end, and on the way."""
+    wanted = Wanted(name, Made(fleet, name))
+    for step in (Step("create cluster", number=2), *sequence):
+        for change in wanted.take(step):
+            await _change(fleet, change)
+        # Of two who scale at once, the cluster and its group, either may come last.
+        await happens(lambda: _has_copied(fleet, name), PATIENCE)
+        await _happen(fleet, restarts, name, step)
+        before = fleet.outcome(name)
+        await happens(lambda before=before: fleet.outcome(name) != before, _UNTIL_NEXT)  # type: ignore[misc]
+    fleet.schedulers.silent.discard(name)
+    for raw in wanted.objects.values():
+        await anew.create(raw)
+    found = await _until_like_new(fleet, anew, wanted)
+    twice = [key for key, uids in fleet.mirror.created.items() if len(uids) > 1 and key[1].startswith(f"{name}-")]
+    found += [f"{kind} {pod} twice" for kind, pod in twice if kind == "Pod" and "-worker-" in pod]
+    for place in (fleet, anew):
+        for kind, of in wanted.objects:
+            await place.delete(kind, of)
+    return found
+
+
+def _has_copied(fleet: Fleet, name: str) -> bool:
+    """Whether a cluster's default group has been told how many workers it is to have."""
+    cluster, group = fleet.raw("DaskCluster", name), fleet.raw("DaskWorkerGroup", f"{name}-default")
+    if not cluster or not group:
+        return not cluster
+    copied: str = group["metadata"]["annotations"].get(REPLICAS_ANNOTATION, "")
+    return copied == str(cluster["spec"]["worker"]["replicas"])
+
+
+async def _until_like_new(fleet: Fleet, anew: Fleet, wanted: Wanted) -> list[str]:
+    def differences() -> list[str]:
+        return difference(fleet.outcome(wanted.name), anew.outcome(wanted.name))
+
+    def replicas(place: Fleet, group: str) -> int:
+        raw = place.raw("DaskWorkerGroup", group)
+        return raw["spec"]["worker"]["replicas"] if raw else -1
+
+    # As many as somebody has scaled a group to, or as an autoscaler had left it with.
+    for group in wanted.groups:
+        if not await happens(lambda group=group: anew.raw("DaskWorkerGroup", group), PATIENCE):  # type: ignore[misc]
+            return [f"there is no {group}"]
+        number = wanted.replicas[group]
+        number = replicas(fleet, group) if number is None else number
+        if replicas(anew, group) != number:
+            await anew.patch("DaskWorkerGroup", group, {"spec": {"worker": {"replicas": number}}})
+    await happens(lambda: not differences(), PATIENCE)
+    return differences()
+
+
+async def _change(fleet: Fleet, change: Change) -> None:
+    kind, name, spec, create = change
+    if spec is None:
+        await fleet.delete(kind, name)
+        await happens(lambda: not fleet.raw(kind, name), PATIENCE)
+    elif create:
+        await fleet.create({"apiVersion": "kubernetes.dask.org/v1", **spec})
+    elif await happens(lambda: fleet.raw(kind, name), PATIENCE):
+        await fleet.patch(kind, name, {"spec": spec})
+
+
+async def _happen(fleet: Fleet, restarts: Restarts, name: str, step: Step) -> None:
+    schedulers = fleet.schedulers
+    match step.what:
+        case "worker is deleted" | "worker fails" | "worker ends":
+            await _to_a_worker(fleet, f"{name}-{step.group}", step)
+        case "service is deleted" | "deployment is deleted":
+            await fleet.delete(step.what.split()[0].capitalize(), f"{name}-scheduler")
+        case "scheduler is deleted":
+            for pod in _pods(fleet, name, COMPONENT_LABEL, SCHEDULER):
+                await fleet.delete("Pod", pod["metadata"]["name"])
+        case "scheduler falls silent":
+            schedulers.silent.add(name)
+        case "scheduler answers":
+            schedulers.silent.discard(name)
+        case "scheduler asks for workers":
+            schedulers.targets[name] = step.number
+        case "controller is killed":
+            restarts.wanted.set()
+
+
+async def _to_a_worker(fleet: Fleet, group: str, step: Step) -> None:
+    """To one whose ordinal is noted: what else somebody deletes nobody can know of."""
+    last = ((fleet.raw("DaskWorkerGroup", group) or {}).get("status") or {}).get("lastOrdinal", -1)
+    pods = [pod for pod in _pods(fleet, group, GROUP_LABEL, group) if _ordinal(pod) <= last]
+    if not pods:
+        return
+    pod = pods[step.number % len(pods)]["metadata"]["name"]
+    if step.what == "worker is deleted":
+        await fleet.delete("Pod", pod)
+        return
+    phase = "Failed" if step.what == "worker fails" else "Succeeded"
+    try:
+        await fleet.api.patch(RESOURCES["Pod"], fleet.namespace, pod, {"status": {"phase": phase}}, "status")
+    except ApiError as error:
+        if error.code != 404:
+            raise
+
+
+def _pods(fleet: Fleet, prefix: str, label: str, value: str) -> list[Raw]:
+    pods = [raw for raw in fleet.mirror.of(prefix) if raw["kind"] == "Pod"]
+    return [pod for pod in pods if pod["metadata"]["labels"].get(label) == value]
+
+
+def _ordinal(pod: Raw) -> int:
+    return int(pod["metadata"]["annotations"][ORDINAL_ANNOTATION])

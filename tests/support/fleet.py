@@ -1,0 +1,225 @@
+"""Many Dask clusters at once on a real API server: their Pods on fake nodes, their schedulers in this process.
+
+A controller runs as a process of its own. What there is is known by watches, so that looking at it costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import kopf
+from aiohttp import web
+from tests.support import forked
+from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+from tests.support.outcome import Outcome, outcome
+from tests.support.server import serving
+
+from dask_operator import names
+from dask_operator.actions import POD, RESOURCES, SERVICE, WATCHED, Resource
+from dask_operator.api import Api, ApiError
+
+Raw = dict[str, Any]
+_NOBODYS_PORT = 1
+
+
+class Mirror:
+    """All objects of a namespace that the controller looks at, as they are."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self.objects: dict[tuple[str, str], Raw] = {}
+        self.created: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        """The uids that there have been, by kind and name."""
+        self._api = api
+        self._namespace = namespace
+
+    def of(self, cluster: str) -> list[Raw]:
+        """What has a cluster's name, or one that begins with it."""
+        return [raw for (_, name), raw in self.objects.items() if name == cluster or name.startswith(f"{cluster}-")]
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for resource in WATCHED:
+                group.create_task(self._follow(resource))
+
+    async def _follow(self, resource: Resource) -> None:
+        page = await self._api.list_page(resource, self._namespace, "")
+        version = page["metadata"]["resourceVersion"]
+        while True:
+            async for event in self._api.watch(resource, self._namespace, version, 600.0, 600.0):
+                raw = event["object"]
+                version = raw["metadata"]["resourceVersion"]
+                self._take(event["type"], raw)
+
+    def _take(self, type_: str, raw: Raw) -> None:
+        if type_ == "BOOKMARK":
+            return
+        assert type_ in ("ADDED", "MODIFIED", "DELETED"), raw
+        key = raw["kind"], raw["metadata"]["name"]
+        if type_ == "DELETED":
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = raw
+            self.created[key].add(raw["metadata"]["uid"])
+
+
+@dataclass
+class Schedulers:
+    """What the schedulers of all clusters answer, at one port. Each knows the workers that run.
+
+    Clusters of one name in several namespaces have schedulers that say the same.
+    """
+
+    port: int = 0
+    mirrors: dict[str, Mirror] = field(default_factory=dict)
+    """By namespace."""
+    silent: set[str] = field(default_factory=set)
+    """Clusters whose schedulers do not answer."""
+    targets: dict[str, int] = field(default_factory=dict)
+    """How many workers they ask for; 1 where nothing is said."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Results by worker; nobody else has them."""
+    _retired: set[str] = field(default_factory=set)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        namespace, cluster = self._asked(request.url.host or "")
+        known = self._known(namespace, cluster)
+        if cluster in self.silent:
+            return web.Response(status=503)
+        answers: dict[str, Any] = {
+            "/json/identity.json": {"workers": {_address(name): {"name": name} for name in known}},
+            "/api/v1/adaptive_target": {"workers": self.targets.get(cluster, 1)},
+            "/api/v1/check_idle": {"idle_since": None},
+            "/api/v1": {},
+        }
+        if request.path == "/api/v1/retire_workers":
+            return web.json_response(self._retire(known, (await request.json())["workers"]))
+        return web.json_response(answers[request.path])
+
+    def _asked(self, address: str) -> tuple[str, str]:
+        """The namespace and the cluster whose scheduler has a Service of this address."""
+        for namespace, mirror in self.mirrors.items():
+            for (kind, _), raw in mirror.objects.items():
+                if kind == SERVICE.kind and raw["spec"].get("clusterIP") == address:
+                    return namespace, raw["metadata"]["labels"][names.CLUSTER_LABEL]
+        raise web.HTTPServiceUnavailable(text=f"no Service has the address {address}")
+
+    def _known(self, namespace: str, cluster: str) -> list[str]:
+        pods = [raw for (kind, _), raw in self.mirrors[namespace].objects.items() if kind == POD.kind]
+        labels = {names.CLUSTER_LABEL: cluster, names.COMPONENT_LABEL: names.WORKER}
+        workers = [pod for pod in pods if labels.items() <= pod["metadata"]["labels"].items()]
+        running = [pod["metadata"]["name"] for pod in workers if pod["status"].get("phase") == "Running"]
+        return [name for name in running if name not in self._retired]
+
+    def _retire(self, known: list[str], addresses: list[str]) -> Raw:
+        leaving = [name for name in known if _address(name) in addresses]
+        staying = [name for name in known if name not in leaving]
+        retired = [name for name in leaving if staying or not self.held.get(name)]
+        for name in retired:
+            self._retired.add(name)
+            if moved := self.held.pop(name, 0):
+                self.held[staying[0]] = self.held.get(staying[0], 0) + moved
+        return {_address(name): {"name": name} for name in retired}
+
+
+def _address(worker: str) -> str:
+    return f"tcp://{worker}:40000"
+
+
+@dataclass
+class Fleet:
+    """A namespace, what is in it, and who works on it."""
+
+    api: Api
+    namespace: str
+    mirror: Mirror
+    schedulers: Schedulers
+    kubeconfig: Path
+    log: Path
+    _controller: forked.Forked | None = None
+    _outcomes: dict[str, tuple[frozenset[tuple[str, str]], Outcome]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self._controller = forked.controller(self.kubeconfig, self.namespace, self.log)
+
+    async def kill(self) -> None:
+        """The controller is killed, if it runs."""
+        if self._controller:
+            self._controller.kill()
+            await asyncio.to_thread(self._controller.gone)
+            self._controller = None
+
+    def cluster(self, name: str, workers: int) -> Raw:
+        """A DaskCluster whose scheduler is one of ours."""
+        made = dask_cluster(name, workers, pods=ON_FAKE_NODES)
+        ports = {"http-dashboard": self.schedulers.port, "tcp-comm": _NOBODYS_PORT}
+        made["spec"]["scheduler"]["service"]["ports"] = [
+            {"name": port, "port": number, "targetPort": port} for port, number in ports.items()
+        ]
+        return made
+
+    def outcome(self, cluster: str) -> Outcome:
+        """What a cluster has come to; worked out anew only where something has changed."""
+        objects = self.mirror.of(cluster)
+        seen = frozenset((raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]) for raw in objects)
+        before, known = self._outcomes.get(cluster, (None, {}))
+        if seen != before:
+            known = outcome(objects)
+            self._outcomes[cluster] = seen, known
+        return known
+
+    def raw(self, kind: str, name: str) -> Raw | None:
+        return self.mirror.objects.get((kind, name))
+
+    async def create(self, manifest: Raw) -> None:
+        placed = {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
+        await self.api.create(RESOURCES[manifest["kind"]], placed)
+
+    async def patch(self, kind: str, name: str, body: Any) -> None:
+        await self.api.patch(RESOURCES[kind], self.namespace, name, body)
+
+    async def delete(self, kind: str, name: str) -> None:
+        """Deletes an object, if there is one, as a person does."""
+        try:
+            await self.api.delete(RESOURCES[kind], self.namespace, name, {})
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+
+@asynccontextmanager
+async def some_schedulers() -> AsyncIterator[Schedulers]:
+    schedulers = Schedulers()
+    async with serving(schedulers.answer) as url:
+        schedulers.port = urlsplit(url).port or 0
+        yield schedulers
+
+
+@asynccontextmanager
+async def a_fleet(schedulers: Schedulers, folder: Path) -> AsyncIterator[Fleet]:
+    """With its controller, until the end; then all that was made is gone."""
+    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+    assert info, "this test needs a cluster: run it by `make test-faults`"
+    namespace = f"fleet-{uuid.uuid4().hex[:8]}"
+    async with Api(lambda: info) as api:
+        await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        mirror = schedulers.mirrors[namespace] = Mirror(api, namespace)
+        fleet = Fleet(api, namespace, mirror, schedulers, Path(os.environ["KUBECONFIG"]), folder / f"{namespace}.log")
+        following = asyncio.create_task(mirror.run())
+        try:
+            fleet.start()
+            yield fleet
+            assert not following.done(), following.exception()
+        finally:
+            await fleet.kill()
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await api.request("DELETE", f"/api/v1/namespaces/{namespace}")

@@ -1,0 +1,76 @@
+"""What is promised of an edit besides that it ends as what is deployed anew: one table, for all that try edits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tests.support.fields import Edit
+from tests.support.outcome import Outcome, difference
+
+NEW, BEFORE, FOR_EVER = "new", "before", "for ever"
+
+
+class Promise(NamedTuple):
+    """What comes of an edit that fits `edit`: NEW, as what is deployed so, BEFORE, as before, or NEW and FOR_EVER.
+
+    `but`: differences that may be besides that.
+    """
+
+    edit: str
+    like: str
+    but: str
+    because: str
+
+
+PROMISES = (
+    Promise(
+        r"\w+ metadata\.",
+        BEFORE,
+        "",
+        "an object's own labels and annotations reach what is made from then on, and restart nothing (README)",
+    ),
+    Promise(
+        r"DaskJob spec\.activeDeadlineSeconds = [0-9]",
+        FOR_EVER,
+        "",
+        "it has passed, and a job that has ended is never started again (plan/job)",
+    ),
+    Promise(
+        r"DaskJob spec\.",
+        BEFORE,
+        "",
+        "a job's cluster and runner are made once, as a Kubernetes Job's Pod is",
+    ),
+    Promise(
+        r"\w+ spec\.worker\.replicas (removed|= None)",
+        BEFORE,
+        r"DaskWorkerGroup simple-default/0/metadata/annotations/kubernetes.dask.org/replicas",
+        "where nobody says how many workers there are to be, they stay as many as they are (CRD)",
+    ),
+    Promise(
+        r"DaskCluster spec\.scheduler\.service(\.ports\S* |\[\]\.port = | = {})",
+        NEW,
+        r'Pod .*-worker-#/\d+/spec/containers/0/env/1/value: "tcp:',
+        "a worker keeps the address that it was started with, and its connection; what restarts it is its own template",
+    ),
+    Promise(
+        r"DaskCluster spec\.scheduler\.service\.fieldOfKubernetes",
+        NEW,
+        r"Service simple-scheduler/0/spec/fieldOfKubernetes",
+        "it is known by name which fields of a Service fall back: tests/faults/test_fields.py has them all",
+    ),
+)
+_ANY = Promise("", NEW, "", "edits roll out (README)")
+
+
+def promised(edit: Edit) -> Promise:
+    return next((promise for promise in PROMISES if re.match(promise.edit, str(edit))), _ANY)
+
+
+def unlike(found: Outcome, other: Outcome, promise: Promise, itself: Mapping[str, Any] | None = None) -> list[str]:
+    """The differences that are not promised. `itself`: what was edited, where its own spec need not be the same."""
+    never = "(?!)"
+    own = rf"{itself['kind']} {itself['metadata']['name']}/0/(metadata|spec)/" if itself else never
+    return [line for line in difference(found, other) if not re.match(rf"{own}|{promise.but or never}", line)]
