@@ -23,6 +23,8 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PATTERN = re.compile(r"[-a-z0-9*?!\[\], ]*[*?!\[,][-a-z0-9*?!\[\], ]*")
 _CATCHING_UP = 60.0
 """Seconds within which all watches of a place should work again once one of them does."""
+_BEHIND = 2.0
+"""Seconds by which a watch may be behind the others without harm, as it is where lists work and watches do not."""
 Changed = Callable[[Iterable[Key]], None]
 logger = logging.getLogger(__name__)
 
@@ -145,9 +147,11 @@ class _Place:
 
     def agrees(self) -> bool:
         """Whether no watch is behind the others; one that goes on to fail, while others work, is not waited for."""
-        if not any(watch.doubtful for watch in self.watches):
+        now = asyncio.get_running_loop().time()
+        if not any(watch.doubtful and now > watch.turned + _BEHIND for watch in self.watches):
             return True
-        return asyncio.get_running_loop().time() > max(watch.turned for watch in self.watches) + _CATCHING_UP
+        well = [watch.turned for watch in self.watches if not watch.doubtful]
+        return bool(well) and now > max(well) + _CATCHING_UP
 
     def _retry(self) -> None:
         """What one watch can reach again the others can."""

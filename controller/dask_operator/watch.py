@@ -58,7 +58,8 @@ class Watch:
 
     `synced` is set once the memory has all there is, which is nothing where the API server does not know the kind;
     `answered` then too, or by a refusal that lasts. `doubtful`: what the memory has may be old, until the next list;
-    `turned`: when this began or ended. `recovered` is called when it ends. Times are the event loop's, in seconds.
+    `turned`: when this began or ended. `recovered` is called when it ends, unless because of `retry`. Times are the event
+    loop's, in seconds.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Watch:
         self._parse = parse or PARSERS[resource.kind]
         self._recovered = recovered
         self._retry = asyncio.Event()
+        self._told = False
         self._errors = 0
         self.resource = resource
         self.synced = asyncio.Event()
@@ -176,12 +178,14 @@ class Watch:
         self._retry.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._retry.wait(), max(pause * random.uniform(0.5, 1.0) - error.retry_after, 0.0))
+        self._told = self._retry.is_set()
 
     def _doubt(self, doubtful: bool) -> None:
         if doubtful == self.doubtful:
             return
         self.doubtful, self.turned = doubtful, _now()
-        if not doubtful:
+        # One that was told to try tells nobody: where lists work and watches do not, they would never pause.
+        if not doubtful and not self._told:
             self._recovered()
 
     def _complain(self, error: ApiError) -> None:
