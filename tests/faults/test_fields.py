@@ -31,7 +31,7 @@ from dask_operator.plan.conditions import by_type, is_true
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]
 PATIENCE = 90.0
-_HELD_UP_FOR = 3.0
+_HELD_UP_FOR, _LOOKS = 3.0, 10
 
 
 class Base(NamedTuple):
@@ -55,10 +55,11 @@ def _group(fleet: Fleet, name: str) -> Raw:
 BASES: Mapping[str, Base] = {
     # That a job has seen an edit it says within ten seconds.
     "job": Base(lambda fleet, name: [_job(fleet, name)], 40),
-    "cluster": Base(lambda fleet, name: [fleet.cluster(name, 1)], 12),
+    # And an autoscaler within thirty.
+    "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 21),
+    "cluster": Base(lambda fleet, name: [fleet.cluster(name, 1)], 16),
     "service": Base(lambda fleet, name: [fleet.cluster(name, 1)], 4, own_fields_of_kubernetes=True),
-    "group": Base(lambda fleet, name: [_group(fleet, name), fleet.cluster(name, 0)], 16, own_fields_of_kubernetes=True),
-    "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 4),
+    "group": Base(lambda fleet, name: [_group(fleet, name), fleet.cluster(name, 0)], 24, own_fields_of_kubernetes=True),
 }
 
 
@@ -136,7 +137,9 @@ class Lane:
         def differences() -> list[str]:
             return unlike(self.found(), self.anew.outcome(self.name), promised(edit))
 
-        if await happens(lambda: not differences() or _held_up(self.anew, self.name), PATIENCE):
+        for _ in range(_LOOKS):
+            if not await happens(lambda: not differences() or _held_up(self.anew, self.name), PATIENCE):
+                break
             if await happens(lambda: not differences(), _HELD_UP_FOR):
                 return "like new"
             if _held_up(self.anew, self.name):

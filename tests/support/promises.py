@@ -34,7 +34,7 @@ PROMISES = (
     Promise(
         r"DaskJob spec\.activeDeadlineSeconds = [0-9]",
         FOR_EVER,
-        r"DaskJob \S+/0/status/jobRunnerPodName",
+        r"DaskJob \S+/0/status/(clusterName|jobRunnerPodName)",
         "it has passed, and a job that has ended is never started again (plan/job)",
     ),
     Promise(
