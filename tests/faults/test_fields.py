@@ -20,7 +20,7 @@ import pytest
 from tests.support.fields import Edit, edits
 from tests.support.fleet import Fleet, a_fleet, some_schedulers
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_job, worker_group
-from tests.support.outcome import Outcome
+from tests.support.outcome import Outcome, difference
 from tests.support.promises import BEFORE, FOR_EVER, promised, unlike
 from tests.support.wait import happens, until
 
@@ -31,7 +31,7 @@ from dask_operator.plan.conditions import by_type, is_true
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]
 PATIENCE = 90.0
-_HELD_UP_FOR = 3.0
+_HELD_UP_FOR, _LOOKS = 3.0, 10
 
 
 class Base(NamedTuple):
@@ -55,10 +55,11 @@ def _group(fleet: Fleet, name: str) -> Raw:
 BASES: Mapping[str, Base] = {
     # That a job has seen an edit it says within ten seconds.
     "job": Base(lambda fleet, name: [_job(fleet, name)], 40),
-    "cluster": Base(lambda fleet, name: [fleet.cluster(name, 1)], 12),
+    # And an autoscaler within thirty.
+    "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 21),
+    "cluster": Base(lambda fleet, name: [fleet.cluster(name, 1)], 16),
     "service": Base(lambda fleet, name: [fleet.cluster(name, 1)], 4, own_fields_of_kubernetes=True),
-    "group": Base(lambda fleet, name: [_group(fleet, name), fleet.cluster(name, 0)], 16, own_fields_of_kubernetes=True),
-    "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 4),
+    "group": Base(lambda fleet, name: [_group(fleet, name), fleet.cluster(name, 0)], 24, own_fields_of_kubernetes=True),
 }
 
 
@@ -128,13 +129,17 @@ class Lane:
             return "for ever"
         await _rewrite(self.fleet, itself, edit)
         await _until_none(lambda: unlike(self.found(), self.before, promise), "as it was, edited back")
+        if difference(self.found(), self.before):
+            await self._begin()
         return end
 
     async def _until_like_new(self, edit: Edit) -> str:
         def differences() -> list[str]:
             return unlike(self.found(), self.anew.outcome(self.name), promised(edit))
 
-        if await happens(lambda: not differences() or _held_up(self.anew, self.name), PATIENCE):
+        for _ in range(_LOOKS):
+            if not await happens(lambda: not differences() or _held_up(self.anew, self.name), PATIENCE):
+                break
             if await happens(lambda: not differences(), _HELD_UP_FOR):
                 return "like new"
             if _held_up(self.anew, self.name):
@@ -259,19 +264,23 @@ async def _until_none(look: Callable[[], list[str]], what: str) -> None:
 
 
 def _settled(fleet: Fleet, name: str, declared: Sequence[Raw]) -> bool:
-    """Whether all is there, and says of itself that it is as it should be; of a job's cluster the job says so."""
+    """Whether all is there, and says of itself that it is as it should be. Each kind is seen at its own time."""
     there = {(raw["kind"], raw["metadata"]["name"]): raw for raw in fleet.mirror.of(name)}
-    made = {
+    made = [
         ("Service", f"{name}-scheduler"),
         ("Deployment", f"{name}-scheduler"),
         ("DaskWorkerGroup", f"{name}-default"),
-    }
-    itself = [(raw["kind"], raw["metadata"]["name"]) for raw in declared]
-    if not there.keys() >= {*made, *itself}:
+    ]
+    say = [("DaskCluster", name), *((raw["kind"], raw["metadata"]["name"]) for raw in declared)]
+    if not there.keys() >= {*made, *say}:
         return False
     pods = [raw for raw in there.values() if raw["kind"] == "Pod"]
+    wanted = sum(raw["spec"]["worker"]["replicas"] for (kind, _), raw in there.items() if kind == "DaskWorkerGroup")
+    runners = ("DaskJob", name) in say
+    # The groups of a job's cluster leave it to that one to say how they are.
+    say += [] if runners else [made[-1]]
     run = [pod.get("status", {}).get("phase") == "Running" for pod in pods]
-    return all(run) and all(_is_settled(there[key]) for key in itself)
+    return all(run) and len(pods) == 1 + wanted + runners and all(_is_settled(there[key]) for key in say)
 
 
 def _is_settled(raw: Raw) -> bool:

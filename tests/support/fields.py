@@ -78,8 +78,7 @@ def edits(raw: Raw, kubernetes: Mapping[str, Schema] | None = None) -> Iterator[
         for value in _values(field, kubernetes):
             if type(value) is type(before) and value == before:
                 continue
-            # The API server drops a null where there may be none, if there may be nothing.
-            edited = _with(raw, path, NONE if value is None and not field.get("nullable") else value, schema)
+            edited = _with(raw, path, value, schema)
             accepted = validator.is_valid(edited) and not _breaks_a_rule(edited)
             yield Edit(kind, path, value, accepted and value != "text" if path in _OF_ALL else accepted)
 
@@ -117,7 +116,7 @@ def _kept(path: Path, kubernetes: Mapping[str, Schema] | None) -> Mapping[str, S
 
 
 def _values(field: Schema, kubernetes: Mapping[str, Schema] | None) -> Iterator[object]:
-    """Another value or two that fit, what just does not, null and none."""
+    """Another value or two that fit, what just does not, null where it may be, and none."""
     field = _resolved(field, kubernetes)
     yield from _own_values(field)
     if field.get("type") == "array":
@@ -126,7 +125,8 @@ def _values(field: Schema, kubernetes: Mapping[str, Schema] | None) -> Iterator[
         yield {"dask.org/a-key": _smallest(field["additionalProperties"], kubernetes)}
     elif field.get("type") == "object" and (properties := field.get("properties")):
         yield {name: _smallest(each, kubernetes) for name, each in list(properties.items())[:1]}
-    yield None
+    if field.get("nullable"):
+        yield None
     yield NONE
 
 

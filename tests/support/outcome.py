@@ -11,7 +11,7 @@ Raw = Mapping[str, Any]
 Outcome = dict[str, list[Any]]
 """By kind and name. Where names are given by what makes the objects there are several of one name."""
 
-_GIVEN_NAMES = (
+GIVEN_NAMES = (
     (re.compile(r"-worker-[0-9a-f]{10}\b"), "-worker-#"),
     (re.compile(r"-scheduler-[0-9a-z]+-[0-9a-z]+\b"), "-scheduler-#"),
     (re.compile(r"\bkube-api-access-[0-9a-z]{5}\b"), "kube-api-access-#"),
@@ -66,7 +66,7 @@ def _plain(raw: Raw) -> dict[str, Any]:
     text = json.dumps({"metadata": metadata, "spec": raw.get("spec"), "status": status})
     namespace = raw["metadata"]["namespace"]
     text = text.replace(f".{namespace}.svc", ".#.svc").replace(f"in namespace {namespace}", "in namespace #")
-    for pattern, name in _GIVEN_NAMES:
+    for pattern, name in GIVEN_NAMES:
         text = pattern.sub(name, text)
     plain: dict[str, Any] = _lasting(json.loads(text))
     return plain

@@ -34,7 +34,7 @@ PROMISES = (
     Promise(
         r"DaskJob spec\.activeDeadlineSeconds = [0-9]",
         FOR_EVER,
-        "",
+        r"DaskJob \S+/0/status/(clusterName|jobRunnerPodName)",
         "it has passed, and a job that has ended is never started again (plan/job)",
     ),
     Promise(
@@ -44,7 +44,7 @@ PROMISES = (
         "a job's cluster and runner are made once, as a Kubernetes Job's Pod is",
     ),
     Promise(
-        r"\w+ spec\.worker\.replicas (removed|= None)",
+        r"\w+ spec\.worker\.replicas removed",
         BEFORE,
         r"DaskWorkerGroup simple-default/0/metadata/annotations/kubernetes.dask.org/replicas",
         "where nobody says how many workers there are to be, they stay as many as they are (CRD)",
@@ -56,10 +56,10 @@ PROMISES = (
         "a worker keeps the address that it was started with, and its connection; what restarts it is its own template",
     ),
     Promise(
-        r"DaskCluster spec\.scheduler\.service\.fieldOfKubernetes",
+        r"DaskCluster spec\.scheduler\.service\.(fieldOfKubernetes|ipFamil)",
         NEW,
-        r"Service simple-scheduler/0/spec/fieldOfKubernetes",
-        "it is known by name which fields of a Service fall back: tests/faults/test_fields.py has them all",
+        r"Service \S+-scheduler/0/spec/(fieldOfKubernetes|ipFamil)",
+        "Kubernetes keeps what it allots; which fields of a Service fall back is known by name (faults/test_fields)",
     ),
 )
 _ANY = Promise("", NEW, "", "edits roll out (README)")
