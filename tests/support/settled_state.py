@@ -12,6 +12,7 @@ from tests.support.outcome import GIVEN_NAMES
 
 from dask_operator.actions import WATCHED
 from dask_operator.api import Api
+from dask_operator.names import ORDINAL_ANNOTATION, TEMPLATE_ANNOTATION
 
 Raw = dict[str, Any]
 State = dict[str, list[Raw]]
@@ -21,6 +22,8 @@ _VOLATILE = re.compile(r".*([Tt]ime|Timestamp|uid|[rR]esourceVersion|generation|
 _ASSIGNED = ("clusterIP", "clusterIPs", "nodeName", "nodePort", "hostIP", "hostIPs", "podIP", "podIPs", "startedAt")
 _SELDOM = {"DaskAutoscaler": ("currentReplicas",)}
 """Written twice a minute at most: what stands there depends on the moment."""
+_BY_CHANCE = {"Pod": (ORDINAL_ANNOTATION,), "Service": (TEMPLATE_ANNOTATION,)}
+"""Annotations: which of equal workers is left, and the hash of ports that are other ones each time."""
 _NOT_OURS = ("Pod", "Deployment")
 """Their status is others' doing, but for whether they run."""
 _GIVEN_NAMES = (*GIVEN_NAMES, (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "*"))
@@ -57,6 +60,8 @@ def _plain(kind: str, item: Raw, chance: Iterable[tuple[re.Pattern[str], str]]) 
         status = {"phase": status.get("phase")}
     status = {key: value for key, value in status.items() if key not in _SELDOM.get(kind, ())}
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
+    for annotation in _BY_CHANCE.get(kind, ()):
+        metadata.get("annotations", {}).pop(annotation, None)
     metadata["deleting"] = metadata.pop("deletionTimestamp", None) is not None
     plain: Raw = _without_volatile({"metadata": metadata, "spec": raw["spec"], "status": status})
     return plain
