@@ -58,8 +58,8 @@ class Watch:
 
     `synced` is set once the memory has all there is, which is nothing where the API server does not know the kind;
     `answered` then too, or by a refusal that lasts. `doubtful`: what the memory has may be old, until the next list;
-    `turned`: when this began or ended. `recovered` is called when it ends, unless `retry` was. Times are the event loop's,
-    in seconds.
+    `turned`: when this began or ended. `recovered` is called when it ends, unless `retry` was.
+    Times are the event loop's, in seconds.
     """
 
     def __init__(
