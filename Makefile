@@ -13,8 +13,8 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but the matrix, bench, sbom and docs
-	@$(TEST) lint unit charts api faults e2e monitoring migration upgrade install versions
+test: ## everything below but the matrix, bench, sbom and docs; of test-faults a fifth
+	@$(TEST) lint unit charts api sample e2e monitoring migration upgrade install versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
