@@ -13,8 +13,8 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but the matrix, bench, sbom and docs
-	@$(TEST) lint unit charts api faults e2e monitoring migration upgrade install versions
+test: ## everything below but the matrix, bench, sbom and docs; of test-faults a fifth
+	@$(TEST) lint unit charts api sample e2e monitoring migration upgrade install versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
@@ -55,7 +55,7 @@ test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…,
 test-versions: ## both charts, and what is accepted and refused, on the oldest supported Kubernetes
 	@$(TEST) versions
 
-bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create for one
+bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create or churn for one
 	@ci/bench.sh $(WHAT)
 
 sbom: ## the bill of materials of the controller's image, compared with what is locked

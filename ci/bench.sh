@@ -2,7 +2,7 @@
 # bench.sh [NAME...] [OPTION...]: without anything all that the controller is held to, beside the API server's own ceiling,
 # Kubernetes' own controller and the operator before this one, into docs/performance.md; takes 25 minutes. With names or
 # options of tests/perf/run.py some of it, or all in other sizes (--small), printed alone. With the name scale_down the
-# results that are lost, with client how Python clients compare.
+# results that are lost, with client how Python clients compare, with churn an hour in which nothing stays as it is.
 # On fake nodes an operator is a process of this machine, as it is in its Pod but for the container.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,22 +10,22 @@ cd "$ROOT"
 RESULTS=$CACHE/bench
 export CLUSTER=bench
 
-finish() { [ -z "${started:-}" ] || ci/cluster/cluster down bench; }
+finish() { [ -z "${started:-}" ] || ci/cluster/cluster down "$CLUSTER"; }
 trap finish EXIT
 
 # use_cluster CRDS: with fake nodes, these definitions, an image of Dask for real ones, and nothing else
 use_cluster() {
   local crds=$1
-  ci/cluster/cluster down bench
+  ci/cluster/cluster down "$CLUSTER"
   started=yes
-  ci/cluster/cluster up bench --fake-nodes 4
-  KUBECONFIG=$(ci/cluster/cluster kubeconfig bench)
+  ci/cluster/cluster up "$CLUSTER" --fake-nodes 4
+  KUBECONFIG=$(ci/cluster/cluster kubeconfig "$CLUSTER")
   PATH=$(ci/tools/build.sh kubectl):$PATH
   export KUBECONFIG PATH
   kubectl apply --server-side --filename "$crds" > /dev/null
   DASK_IMAGE=$(ci/images/build.sh dask)
   export DASK_IMAGE
-  ci/cluster/cluster load bench "$DASK_IMAGE"
+  ci/cluster/cluster load "$CLUSTER" "$DASK_IMAGE"
 }
 
 # measure FILE [NAME...] [OPTION...]: ours
@@ -45,8 +45,8 @@ measure_incumbent() {
 compare_clients() {
   local tools
   started=yes
-  ci/cluster/cluster up bench
-  KUBECONFIG=$(ci/cluster/cluster kubeconfig bench)
+  ci/cluster/cluster up "$CLUSTER"
+  KUBECONFIG=$(ci/cluster/cluster kubeconfig "$CLUSTER")
   tools=$(ci/tools/build.sh kubectl helm | tr '\n' ':')
   OPERATOR_IMAGE=$(ci/images/build.sh controller)
   DASK_IMAGE=$(ci/images/build.sh dask)
@@ -54,7 +54,7 @@ compare_clients() {
   INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
   INCUMBENT_CHART=$(ci/incumbent.sh)
   export KUBECONFIG PATH=$tools$PATH OPERATOR_IMAGE DASK_IMAGE NOTEBOOK_IMAGE INCUMBENT_IMAGE INCUMBENT_CHART
-  ci/cluster/cluster load bench "$OPERATOR_IMAGE" "$DASK_IMAGE" "$NOTEBOOK_IMAGE" "$INCUMBENT_IMAGE"
+  ci/cluster/cluster load "$CLUSTER" "$OPERATOR_IMAGE" "$DASK_IMAGE" "$NOTEBOOK_IMAGE" "$INCUMBENT_IMAGE"
   "$venv/bin/python" -m tests.perf.client --python "$(ci/python.sh incumbent)/bin/python" "$@"
 }
 
@@ -67,6 +67,13 @@ case ${1:-} in
   scale_down)
     shift
     "$venv/bin/python" -m tests.perf.scale_down "$@"
+    ;;
+  churn)
+    shift
+    CLUSTER=churn # beside which the others can be measured
+    use_cluster charts/dask-kubernetes-operator/files/crds
+    # An hour, whose figures go into the documentation, unless something else is asked for.
+    "$venv/bin/python" -m tests.perf.churn "${@:---write}"
     ;;
   '')
     measure ours.json

@@ -38,6 +38,7 @@ def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
         if reporter:
             reporter.ensure_newline()
             reporter.write_line(f"  {line}")
+            reporter.flush()
 
     return show
 

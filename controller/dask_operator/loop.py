@@ -17,19 +17,29 @@ from dask_operator.workqueue import WorkQueue
 RECONCILERS = 32
 _SHARE = 20.0
 _LONGEST_PAUSE = 0.5
+_UNTIL_KNOWN = 0.5
 
 logger = logging.getLogger(__name__)
 
 
 class Loop:
+    """`known`: whether what is known of a cluster can be planned with; until then it waits."""
+
     def __init__(
-        self, store: Store, queue: WorkQueue, executor: Executor, policy: Policy, clock: Callable[[], float]
+        self,
+        store: Store,
+        queue: WorkQueue,
+        executor: Executor,
+        policy: Policy,
+        clock: Callable[[], float],
+        known: Callable[[Key], bool] = lambda _: True,
     ) -> None:
         self._store = store
         self._queue = queue
         self._executor = executor
         self._policy = policy
         self._clock = clock
+        self._known = known
         self._working: dict[Key, float] = {}
         self._ended = time.monotonic()
 
@@ -69,6 +79,9 @@ class Loop:
 
     async def _reconcile(self, key: Key) -> float:
         """Seconds for which the key should rest: a large cluster's many events must not leave others no time."""
+        if not self._known(key):
+            self._queue.add(key, self._clock() + _UNTIL_KNOWN)
+            return 0.0
         started = time.perf_counter()
         desired, observed = self._store.snapshot(key)
         actions = plan(desired, observed, self._clock(), self._policy)

@@ -91,7 +91,7 @@ class Operator:
         async with asyncio.TaskGroup() as tasks, Api(self._login, permitted) as api:
             tasks.create_task(self._run_beside())
             executor = Executor(api, self._store, schedulers, queue, self._clock)
-            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock)
+            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.agree_on)
             self._work = Work(queue, loop, api)
             self._store.forget_facts()
             self._changed(watches.keys())

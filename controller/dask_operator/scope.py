@@ -21,6 +21,10 @@ from dask_operator.watch import Watch
 ALL = ""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PATTERN = re.compile(r"[-a-z0-9*?!\[\], ]*[*?!\[,][-a-z0-9*?!\[\], ]*")
+_CATCHING_UP = 60.0
+"""Seconds within which all watches of a place should work again once one of them does."""
+_BEHIND = 2.0
+"""Seconds by which a watch may be behind the others without harm, as it is where lists work and watches do not."""
 Changed = Callable[[Iterable[Key]], None]
 logger = logging.getLogger(__name__)
 
@@ -91,6 +95,14 @@ class Watches:
         clusters = self._store.keys()
         return clusters if ALL in complete else {key for key in clusters if key.namespace in complete}
 
+    def agree_on(self, key: Key) -> bool:
+        """Whether what is known of a cluster is all of about the same time, which it is not after an outage.
+
+        A plan that has heard of the end of a cluster's Pods and not of the cluster's own makes them anew.
+        """
+        place = self._places.get(key.namespace) or self._places.get(ALL)
+        return not place or place.agrees()
+
     def opened(self) -> set[str]:
         """The namespaces that are watched because they match a pattern."""
         return set(self._running)
@@ -119,7 +131,9 @@ class _Place:
         self._store = store
         self._namespace = namespace
         self._changed = changed
-        self.watches = [Watch(api, store, resource, namespace, self._tell) for resource in WATCHED]
+        self.watches = [
+            Watch(api, store, resource, namespace, self._tell, recovered=self._retry) for resource in WATCHED
+        ]
         self.complete = False
 
     async def run(self) -> None:
@@ -130,6 +144,19 @@ class _Place:
             self.complete = True
             clusters = self._store.keys()
             self._changed(key for key in clusters if self._namespace in (ALL, key.namespace))
+
+    def agrees(self) -> bool:
+        """Whether no watch is behind the others; one that goes on to fail, while others work, is not waited for."""
+        now = asyncio.get_running_loop().time()
+        if not any(watch.doubtful and now > watch.turned + _BEHIND for watch in self.watches):
+            return True
+        well = [watch.turned for watch in self.watches if not watch.doubtful]
+        return bool(well) and now > max(well) + _CATCHING_UP
+
+    def _retry(self) -> None:
+        """What one watch can reach again the others can."""
+        for watch in self.watches:
+            watch.retry()
 
     def _tell(self, keys: Iterable[Key]) -> None:
         if self.complete:

@@ -261,8 +261,8 @@ class Store:
             seen = replace(seen, deleting=True)
         before = cluster_of(known) if known else None
         key = cluster_of(seen)
-        if known and before != key and before:
-            self._children[kind, before].pop(seen.name, None)
+        if known and before and before != key:
+            self._drop_child(kind, before, known.name)
         if known and known.uid != seen.uid:
             self._forget_uid(known)
             if isinstance(known, Cluster):
@@ -279,11 +279,14 @@ class Store:
         if isinstance(known, Cluster):
             self._facts.pop(key, None)
             return (key,)
+        self._drop_child(kind, key, known.name)
+        return (key,)
+
+    def _drop_child(self, kind: str, key: Key, name: str) -> None:
         children = self._children[kind, key]
-        children.pop(known.name, None)
+        children.pop(name, None)
         if not children:
             del self._children[kind, key]
-        return (key,)
 
     def _forget_uid(self, known: Object) -> None:
         self._deleted.discard(known.uid)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from dask_operator import metrics
@@ -56,7 +57,9 @@ class Watch:
     """One kind in one namespace ("": in all).
 
     `synced` is set once the memory has all there is, which is nothing where the API server does not know the kind;
-    `answered` then too, or by a refusal that lasts. Times are the event loop's, in seconds.
+    `answered` then too, or by a refusal that lasts. `doubtful`: what the memory has may be old, until the next list;
+    `turned`: when this began or ended. `recovered` is called when it ends, unless `retry` was.
+    Times are the event loop's, in seconds.
     """
 
     def __init__(
@@ -67,18 +70,23 @@ class Watch:
         namespace: str,
         changed: Callable[[Iterable[Key]], None],
         parse: Callable[[Json], Object] | None = None,
+        recovered: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = api
         self._memory = memory
         self._namespace = namespace
         self._changed = changed
         self._parse = parse or PARSERS[resource.kind]
+        self._recovered = recovered
+        self._retry = asyncio.Event()
+        self._told = False
         self._errors = 0
         self.resource = resource
         self.synced = asyncio.Event()
         self.answered = asyncio.Event()
         self.trouble: Trouble | None = None
-        self.last_try = self.last_message = asyncio.get_running_loop().time()
+        self.doubtful = False
+        self.turned = self.last_try = self.last_message = asyncio.get_running_loop().time()
 
     @property
     def what(self) -> str:
@@ -100,6 +108,10 @@ class Watch:
             except (LookupError, TypeError) as error:
                 await self._pause(ApiError(0, "Malformed", f"an answer without {error}"))
 
+    def retry(self) -> None:
+        """Ends the pause after an error: there is reason to think that it would work now."""
+        self._retry.set()
+
     async def _list(self) -> str:
         objects: list[Object] = []
         continued = ""
@@ -111,6 +123,7 @@ class Watch:
             if not continued:
                 break
         changed = self._memory.replace(self.resource.kind, self._namespace, objects, resource_version(page))
+        self._doubt(False)
         self._changed(changed)
         return str(page["metadata"]["resourceVersion"])
 
@@ -159,8 +172,21 @@ class Watch:
             self.synced.set()
         if error.code in _LASTING:
             self.answered.set()
+        self._doubt(error.code != 404)
         pause = 0.0 if expected else doubling(_FIRST_BACKOFF, self._errors, _LONGEST_BACKOFF)
-        await asyncio.sleep(max(pause * random.uniform(0.5, 1.0), min(error.retry_after, _LONGEST_PAUSE)))
+        await asyncio.sleep(min(error.retry_after, _LONGEST_PAUSE))
+        self._retry.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._retry.wait(), max(pause * random.uniform(0.5, 1.0) - error.retry_after, 0.0))
+        self._told = self._retry.is_set()
+
+    def _doubt(self, doubtful: bool) -> None:
+        if doubtful == self.doubtful:
+            return
+        self.doubtful, self.turned = doubtful, _now()
+        # One that was told to try tells nobody: where lists work and watches do not, they would never pause.
+        if not doubtful and not self._told:
+            self._recovered()
 
     def _complain(self, error: ApiError) -> None:
         """Says what is wrong when it begins, and when it becomes something else."""

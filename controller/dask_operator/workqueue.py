@@ -15,6 +15,8 @@ from dask_operator.model import Key
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
+_SPARE = 100
+"""Entries of the heap that may be void besides as many as are not."""
 
 
 class WorkQueue:
@@ -40,7 +42,7 @@ class WorkQueue:
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
-        heapq.heappush(self._heap, (due, key))
+        self._push(due, key)
         self._changed.set()
 
     async def get(self) -> Key:
@@ -57,7 +59,9 @@ class WorkQueue:
         self._working.discard(key)
         self._errors.pop(key, None)
         if pause:
+            # In the heap too, by which it is forgotten: nobody asks again for a cluster that is gone.
             self._rests[key] = self._clock() + pause
+            self._push(self._rests[key], key)
         self._requeue(key)
 
     def failed(self, key: Key) -> float:
@@ -75,6 +79,13 @@ class WorkQueue:
         due = [at for at in self._due.values() if at <= now]
         return len(due), now - min(due, default=now)
 
+    def _push(self, at: float, key: Key) -> None:
+        heapq.heappush(self._heap, (at, key))
+        # What was asked for and has been served earlier stays until its time, which may be a week off.
+        if len(self._heap) > 2 * (len(self._due) + len(self._rests)) + _SPARE:
+            self._heap = [(at, key) for times in (self._due, self._rests) for key, at in times.items()]
+            heapq.heapify(self._heap)
+
     def _requeue(self, key: Key) -> None:
         if (due := self._again.pop(key, None)) is not None:
             self.add(key, due)
@@ -82,10 +93,11 @@ class WorkQueue:
     def _pop(self) -> Key | None:
         while self._heap and self._heap[0][0] <= self._clock():
             due, key = heapq.heappop(self._heap)
+            if self._rests.get(key, due) <= due:
+                self._rests.pop(key, None)
             if self._due.get(key) != due:
-                continue  # an earlier time was asked for since, and has been served
+                continue  # the end of a rest; or an earlier time was asked for since, and has been served
             del self._due[key]
-            self._rests.pop(key, None)
             self._working.add(key)
             return key
         return None

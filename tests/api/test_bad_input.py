@@ -15,18 +15,13 @@ from typing import Any
 import pytest
 from tests.support.controller import Controller
 from tests.support.kube import Kube, Manifest, eventually
+from tests.support.loopback_schedulers import SITE
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 from tests.support.server import free_port
 
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
-# It finds schedulers on this machine, at the ports that their Services say.
-SITE = """
-from tests.support.loopback_schedulers import schedulers_are_here
-
-schedulers_are_here()
-"""
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -16,7 +16,7 @@ from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
 from tests.support.wait import happens, until
 
-from dask_operator.actions import EVENT, LEASE, POD, WATCHED
+from dask_operator.actions import AUTOSCALER, CLUSTER, EVENT, LEASE, POD, WATCHED
 from dask_operator.operator import Operator
 from dask_operator.plan import Policy
 from dask_operator.scope import Scope
@@ -266,6 +266,56 @@ def test_probes_and_metrics_are_served(run: Run) -> None:
         _, text = await _get(address, "/metrics")
         assert "dask_operator_leader 1.0" in text
         assert 'dask_operator_workers{state="pending"} 1.0' in text
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def _cut_all_watches(fake: FakeApi) -> None:
+    for resource in WATCHED:
+        fake.cut_watches(resource)
+
+
+def test_after_an_outage_nothing_is_made_before_all_is_known_that_has_gone(run: Run) -> None:
+    """A plan that knew of the end of the workers and not of their cluster's would make others, for nobody."""
+
+    async def scenario(fake: FakeApi) -> None:
+        fake.put(raw_cluster(workers=2))
+        process = Process(fake, Settings())
+        await _has_workers(fake, 2)
+        await asyncio.sleep(60.0)
+        outage = [fake.fail("GET", resource, 500, times=1000) for resource in WATCHED]
+        _cut_all_watches(fake)
+        await asyncio.sleep(10.0)
+        fake.requests.clear()
+        for resource in WATCHED:
+            for gone in fake.objects(resource):
+                fake.drop(resource, gone["metadata"]["name"])
+        for fault in outage:
+            fault.times = 1000 if fault.plural == CLUSTER.plural else 0
+        await until(lambda: fake.watching(POD), "the watch of Pods", 60.0)
+        await asyncio.sleep(30.0)
+        assert not fake.watching(CLUSTER)
+        fake.faults.clear()
+        await until(lambda: fake.watching(CLUSTER), "the watch of DaskClusters", 60.0)
+        await asyncio.sleep(60.0)
+        assert fake.writes == []
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_a_kind_that_cannot_be_listed_for_long_stops_nothing(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        fake.put(raw_cluster(workers=2))
+        process = Process(fake, Settings())
+        await _has_workers(fake, 2)
+        fake.fail("GET", AUTOSCALER, 500, times=10_000)
+        _cut_all_watches(fake)
+        await asyncio.sleep(10.0)
+        fake.drop(POD, min(_workers(fake)))
+        await until(lambda: len(_workers(fake)) == 2, "another worker", 120.0)
+        assert not fake.watching(AUTOSCALER)
         await process.stop()
 
     _operated(run, scenario)

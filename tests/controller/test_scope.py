@@ -239,3 +239,42 @@ def test_nothing_is_told_before_all_is_known(run: Run) -> None:
             await asyncio.wait([task])
 
     run(watched())
+
+
+def test_what_one_watch_can_reach_again_the_others_try_at_once(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(existing=("one",)) as watching:
+            key, fake = Key("one", "simple"), watching.fake
+            await watching.tells(key)
+            assert watching.watches.agree_on(key)
+            for resource in WATCHED:
+                fake.fail("GET", resource, 500, times=10_000)
+                fake.cut_watches(resource)
+            await until(lambda: not watching.watches.agree_on(key), "doubt", 10.0)
+            await asyncio.sleep(300.0)
+            fake.faults.clear()
+            await until(lambda: not any(watch.doubtful for watch in watching.watches), "the end of it", 60.0)
+            assert watching.watches.agree_on(key)
+            turned = [watch.turned for watch in watching.watches]
+            assert max(turned) - min(turned) < 1.0
+
+    run(watched())
+
+
+def test_where_lists_work_and_watches_do_not_it_goes_on_by_lists_and_does_not_hurry(run: Run) -> None:
+    async def watched() -> None:
+        async with _watching(existing=("one",)) as watching:
+            key, fake = Key("one", "simple"), watching.fake
+            await watching.tells(key)
+            for resource in WATCHED:
+                fake.fail("GET", resource, 410, times=10_000, matches=lambda seen: seen.query.get("watch") == "true")
+                fake.cut_watches(resource)
+            await asyncio.sleep(60.0)
+            fake.requests.clear()
+            for _ in range(10):
+                await until(lambda: watching.watches.agree_on(key), "a list of everything", 60.0)
+                await until(lambda: not watching.watches.agree_on(key), "doubt again", 60.0)
+            await asyncio.sleep(300.0)
+            assert all(len(fake.asked("GET", resource.plural)) < 100 for resource in WATCHED)
+
+    run(watched())

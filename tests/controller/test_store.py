@@ -88,6 +88,13 @@ def test_changes_tell_whom_they_matter_to() -> None:
     assert set(store.forget("Pod", moved)) == {Key("default", "other")}
 
 
+def test_a_cluster_of_which_nothing_is_left_is_forgotten() -> None:
+    store = Store()
+    store.observe("Pod", a_pod(cluster="gone"))
+    store.observe("Pod", a_pod(cluster="other", resource_version=500))
+    assert store.keys() == {Key("default", "other")}
+
+
 def test_a_state_never_replaces_a_newer_one() -> None:
     store = _store(a_pod(resource_version=150))
     assert list(store.observe("Pod", a_pod(resource_version=140, phase="Pending"))) == []

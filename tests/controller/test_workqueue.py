@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sized
 
 from tests.support.clock import Run
 
@@ -26,6 +27,11 @@ async def _empty(queue: WorkQueue, seconds: float = 1000.0) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+def _kept(queue: WorkQueue) -> int:
+    """How many things it remembers."""
+    return sum(len(value) for value in vars(queue).values() if isinstance(value, Sized))
 
 
 def test_a_key_asked_for_twice_is_worked_on_once(run: Run) -> None:
@@ -214,5 +220,33 @@ def test_it_tells_how_many_wait_and_how_long(run: Run) -> None:
         assert queue.waiting() == (2, 4.0)
         assert await queue.get() == A
         assert queue.waiting() == (1, 3.0), "without what is being worked on"
+
+    run(worked())
+
+
+def test_nothing_is_kept_of_keys_that_nobody_asks_for_any_more(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        for number in range(1000):
+            queue.add(Key("default", f"cluster-{number}"))
+            queue.done(await queue.get(), pause=0.5)
+        assert await _empty(queue)
+        assert _kept(queue) == 0
+
+    run(worked())
+
+
+def test_times_that_have_been_served_earlier_do_not_pile_up(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+        queue.add(B, at=500.0)
+        for _ in range(1000):
+            queue.add(A, at=604_800.0)
+            queue.add(A)
+            assert await queue.get() == A
+            queue.done(A)
+        assert _kept(queue) < 200
+        queue.add(A, at=1000.0)
+        assert [(await queue.get(), _now()) for _ in range(2)] == [(B, 500.0), (A, 1000.0)]
 
     run(worked())

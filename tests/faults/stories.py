@@ -50,6 +50,9 @@ class Slot:
     def place(self) -> Place:
         return Place(self.api, self.namespace, self.scheduler.port, self.scheduler.http_port)
 
+    async def state(self) -> State:
+        return await settled_state(self.api, self.namespace, (self.scheduler.port, self.scheduler.http_port))
+
     def start(self, fault: Fault, *arguments: str) -> forked.Forked:
         """A controller whose requests meet the fault."""
         self.proxy.begin(fault)
@@ -140,7 +143,7 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, expected: State | Non
         calls = len(slot.proxy.calls)
         if kill.killed.is_set():
             created += await _disturbed(slot, Kill(0, after=False), expected)
-        state = await settled_state(slot.api, slot.namespace)
+        state = await slot.state()
         lost = await results.lost() if results else 0
     await empty(slot)
     return End(kill.at, calls, state, Counter(created), tuple(orphans(state)), lost)
@@ -170,7 +173,7 @@ async def _over(slot: Slot, expected: State | None) -> None:
         quiet = _OVER if expected is None else 0.7
         if (rest := quiet - slot.proxy.quiet()) > 0:
             await asyncio.sleep(rest)
-        elif expected is None or await settled_state(slot.api, slot.namespace) == expected:
+        elif expected is None or await slot.state() == expected:
             return
         else:
             await asyncio.sleep(0.5)
@@ -245,7 +248,7 @@ async def empty(slot: Slot) -> None:
     """Deletes everything, and returns when it is gone."""
     kinds = (JOB, AUTOSCALER, CLUSTER, GROUP, DEPLOYMENT, SERVICE, POD)
     async with asyncio.timeout(PATIENCE):
-        while any((await settled_state(slot.api, slot.namespace)).values()):
+        while any((await slot.state()).values()):
             for resource in kinds:
                 where = path(resource, slot.namespace)
                 await slot.api.request("DELETE", where, params={"gracePeriodSeconds": "0"})

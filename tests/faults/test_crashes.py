@@ -13,6 +13,7 @@ import pytest
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stories import End, Kill, Slot, a_slot, tell
 from tests.support.dask import a_scheduler
+from tests.support.sampling import sampled
 from tests.support.settled_state import State
 
 from dask_operator.api import Api
@@ -70,7 +71,9 @@ def _made(folder: Path) -> Path:
 
 async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Callable[[str], None]) -> Outcome:
     undisturbed = await _in_slot(slots, scenario, Kill(0, after=False), None)
-    kills = [Kill(n, after=after) for n in range(1, undisturbed.calls + _MORE + 1) for after in (False, True)]
+    last = undisturbed.calls + _MORE
+    points = sampled([(n, after) for n in range(1, last) for after in (False, True)])
+    kills = [Kill(n, after=after) for n, after in (*points, (last, False), (last, True))]
     ends = await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed.state) for kill in kills))
     outcome = Outcome(undisturbed, tuple(ends))
     figure(f"{scenario}: killed at {outcome.killed} points of {undisturbed.calls} requests")

@@ -20,7 +20,7 @@ from tests.faults.trouble import TROUBLE, Trouble
 from tests.support.dask import Scheduler
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.server import free_port
-from tests.support.settled_state import State, orphans, settled_state
+from tests.support.settled_state import State, orphans
 from tests.support.wait import until_seen
 
 from dask_operator import names
@@ -34,7 +34,7 @@ LASTS = 10.0
 SIDE_BY_SIDE = 14
 GROWTH = 8.0
 """MiB that a controller may take more after a trouble than without: what an allocator keeps."""
-NOWHERE = Scheduler("tcp://127.0.0.1:1", 2)
+NOWHERE = Scheduler("tcp://127.0.0.1:11111", 11112)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ async def _go_on(place: Place) -> None:
     """What users do meanwhile: scale, lose a worker and the Service, and make another cluster."""
     await place.scale(5)
     pods = (await place.api.list_page(POD, place.namespace, ""))["items"]
-    worker = next(pod for pod in pods if pod["metadata"]["labels"][names.COMPONENT_LABEL] == names.WORKER)
+    worker = next(pod for pod in pods if pod["metadata"]["annotations"].get(names.ORDINAL_ANNOTATION) == "0")
     await place.api.delete(POD, place.namespace, worker["metadata"]["name"], {"uid": worker["metadata"]["uid"]})
     service = (await place.api.get(SERVICE, place.namespace, names.scheduler(NAME))).body["metadata"]
     await place.api.delete(SERVICE, place.namespace, service["name"], {"uid": service["uid"]})
@@ -135,14 +135,14 @@ async def _end(slot: Slot, expected: State | None) -> State:
     """The state as soon as it is the expected one, or after all patience."""
     if expected is None:
         await asyncio.sleep(LASTS)
-        return await settled_state(slot.api, slot.namespace)
+        return await slot.state()
 
     async def reached() -> bool:
-        return await settled_state(slot.api, slot.namespace) == expected
+        return await slot.state() == expected
 
     with suppress(AssertionError):
         await until_seen(reached, "the end", PATIENCE)
-    return await settled_state(slot.api, slot.namespace)
+    return await slot.state()
 
 
 @asynccontextmanager

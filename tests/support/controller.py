@@ -80,6 +80,11 @@ class Controller:
         """Whether it says that it is well, and that it LEADS or STANDS_BY."""
         return self.get("/readyz").startswith(f"ok: {what}")
 
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 if it was ended, or has ended by itself."""
+        return self._process.pid if self._process and self._process.poll() is None else 0
+
     def _signal(self, which: signal.Signals) -> None:
         assert self._process
         self._process.send_signal(which)

@@ -18,7 +18,7 @@ from tests.support.loopback_schedulers import schedulers_are_here
 
 _PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["dask_operator.shell", "tests.support.forked"])
+_CONTEXT.set_forkserver_preload(["__main__", "dask_operator.shell", "tests.support.forked"])
 
 
 @dataclass(frozen=True)

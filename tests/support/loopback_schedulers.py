@@ -5,6 +5,12 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+SITE = """
+from tests.support.loopback_schedulers import schedulers_are_here
+
+schedulers_are_here()
+"""
+"""What a controller executes before anything else, to find schedulers at the ports that their Services say."""
 _IN_CLUSTERS = "10."  # of Services, and of Pods on fake nodes
 
 

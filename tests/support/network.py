@@ -32,6 +32,8 @@ class Network:
         self._passes.clear()
 
     def cut(self) -> None:
+        # Closed alone, it would go on to accept one more, for the thread that waits for it.
+        _end(self._listener)
         self._listener.close()
         for each in list(self._sockets):
             _end(each)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.support.outcome import GIVEN_NAMES
 
 from dask_operator.actions import WATCHED
 from dask_operator.api import Api
+from dask_operator.names import ORDINAL_ANNOTATION, TEMPLATE_ANNOTATION
 
 Raw = dict[str, Any]
 State = dict[str, list[Raw]]
@@ -21,16 +22,22 @@ _VOLATILE = re.compile(r".*([Tt]ime|Timestamp|uid|[rR]esourceVersion|generation|
 _ASSIGNED = ("clusterIP", "clusterIPs", "nodeName", "nodePort", "hostIP", "hostIPs", "podIP", "podIPs", "startedAt")
 _SELDOM = {"DaskAutoscaler": ("currentReplicas",)}
 """Written twice a minute at most: what stands there depends on the moment."""
+_BY_CHANCE = {"Pod": (ORDINAL_ANNOTATION,), "Service": (TEMPLATE_ANNOTATION,)}
+"""Annotations: which of equal workers is left, and the hash of ports that are other ones each time."""
 _NOT_OURS = ("Pod", "Deployment")
 """Their status is others' doing, but for whether they run."""
 _GIVEN_NAMES = (*GIVEN_NAMES, (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "*"))
 
 
-async def settled_state(api: Api, namespace: str) -> State:
-    """The Dask resources of a namespace and what was made for them, by kind."""
+async def settled_state(api: Api, namespace: str, ports: Sequence[int] = ()) -> State:
+    """The Dask resources of a namespace and what was made for them, by kind. `ports` are another time others."""
     pages = await asyncio.gather(*(api.list_page(resource, namespace, "") for resource in WATCHED))
     raw = {resource.kind: page["items"] for resource, page in zip(WATCHED, pages, strict=True)}
-    return {kind: sorted(map(_plain, [kind] * len(items), items), key=_order) for kind, items in raw.items()}
+    chance = [(re.compile(re.escape(namespace)), "namespace"), *((re.compile(rf"\b{port}\b"), "0") for port in ports)]
+    return {
+        kind: sorted((_plain(kind, item, (*chance, *_GIVEN_NAMES)) for item in items), key=_order)
+        for kind, items in raw.items()
+    }
 
 
 def orphans(state: Mapping[str, Any]) -> Iterator[str]:
@@ -43,9 +50,9 @@ def orphans(state: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{kind} {item['metadata']['name']} of {owners}"
 
 
-def _plain(kind: str, item: Raw) -> Raw:
+def _plain(kind: str, item: Raw, chance: Iterable[tuple[re.Pattern[str], str]]) -> Raw:
     text = json.dumps(item)
-    for pattern, name in _GIVEN_NAMES:
+    for pattern, name in chance:
         text = pattern.sub(name, text)
     raw = json.loads(text)
     status = raw.get("status", {})
@@ -53,6 +60,8 @@ def _plain(kind: str, item: Raw) -> Raw:
         status = {"phase": status.get("phase")}
     status = {key: value for key, value in status.items() if key not in _SELDOM.get(kind, ())}
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
+    for annotation in _BY_CHANCE.get(kind, ()):
+        metadata.get("annotations", {}).pop(annotation, None)
     metadata["deleting"] = metadata.pop("deletionTimestamp", None) is not None
     plain: Raw = _without_volatile({"metadata": metadata, "spec": raw["spec"], "status": status})
     return plain

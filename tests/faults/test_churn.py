@@ -1,0 +1,35 @@
+"""The hour of churn within a minute: the same users, the same troubles, and what must be so all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import kopf
+import pytest
+from tests.perf.churn.replicas import LONGEST, PAUSE
+from tests.perf.churn.result import Result
+from tests.perf.churn.run import PATIENCE, churn
+from tests.support.kube import Kube
+
+from dask_operator.api import Api
+
+SECONDS = 45.0
+
+
+async def _churned(kube: Kube, folder: Path, figure: Callable[[str], None]) -> Result:
+    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+    assert info
+    async with Api(lambda: info) as api:
+        return await churn(api, kube, folder, seconds=SECONDS, clusters=15, seed=1, say=figure)
+
+
+@pytest.mark.timeout(2 * PATIENCE)
+def test_whatever_happens_all_becomes_as_declared_and_nothing_is_made_twice_or_lost(
+    kube: Kube, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    result = asyncio.run(_churned(kube, tmp_path, figure))
+    assert len(result.calms) == 1
+    assert len(result.troubles) >= SECONDS / (PAUSE + LONGEST)
+    assert len({deed.what for deed in result.deeds}) > 10

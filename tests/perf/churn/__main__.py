@@ -1,0 +1,67 @@
+"""An hour of churn, and what it costs.
+
+    make bench WHAT=churn, or: python -m tests.perf.churn [--minutes 60] [--clusters 45] [--seed 1] [--write]
+
+Needs kubectl in the PATH and KUBECONFIG of a cluster with fake nodes, with our CRDs and without a controller. It starts
+two of its own. Prints a line a minute, and figures at the end; `--write`: writes them and the plot to docs/. Logs and
+samples stay in the folder that it names. It fails as soon as a promise is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import kopf
+from tests.perf.churn import report
+from tests.perf.churn.result import LASTING
+from tests.perf.churn.run import churn
+from tests.support.kube import Kube
+
+from dask_operator.api import Api
+
+NAMESPACE = "churn"
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--clusters", type=int, default=45)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    info, kubectl = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings()), shutil.which("kubectl")
+    if info is None or kubectl is None:
+        raise SystemExit("set KUBECONFIG to that of a cluster with fake nodes, and PATH to where kubectl is")
+    kube = Kube(kubectl, Path(os.environ["KUBECONFIG"]), NAMESPACE)
+    folder = Path(tempfile.mkdtemp(prefix="churn-"))
+    print(f"logs and samples: {folder}", flush=True)
+    kube.run("create", "namespace", NAMESPACE)
+    try:
+        async with Api(lambda: info) as api:
+            seconds = options.minutes * 60
+            result = await churn(api, kube, folder, seconds, options.clusters, options.seed, _say)
+    finally:
+        with suppress(Exception):
+            kube.run("delete", "namespace", NAMESPACE, "--wait=false")
+    print(report.table(result, options.clusters, options.seed))
+    if leaks := result.leaks():
+        raise SystemExit(f"{LASTING} takes more and more: {'; '.join(leaks)}")
+    if options.write:
+        report.write(result, options.clusters, options.seed)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    # Whoever ends it so wants what it has started to end as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asyncio.run(main())

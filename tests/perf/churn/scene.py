@@ -1,0 +1,50 @@
+"""What users and mishaps act on, and by what."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tests.perf.churn.pods import Pods
+from tests.perf.churn.wishes import Wish
+
+from dask_operator.actions import Resource
+from dask_operator.api import Api, path
+from dask_operator.model import Pod
+
+_T = TypeVar("_T")
+Deed = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Scene:
+    """`wishes`: what is declared now, by name. `tell` hears what is done, and to what."""
+
+    api: Api
+    namespace: str
+    pods: Pods
+    chance: random.Random
+    tell: Callable[[str, str], None]
+    wishes: dict[str, Wish] = field(default_factory=dict)
+
+    def one(self, of: Sequence[_T]) -> _T | None:
+        """Any of them; None if there is none."""
+        return self.chance.choice(of) if of else None
+
+    def plain(self) -> list[Wish]:
+        """The clusters that are of no job."""
+        return [wish for wish in self.wishes.values() if not wish.job]
+
+    def there(self, component: str) -> list[Pod]:
+        return [pod for pod in self.pods.now.values() if pod.component == component]
+
+    async def patch(self, resource: Resource, name: str, body: dict[str, Any], subresource: str = "") -> None:
+        await self.api.patch(resource, self.namespace, name, body, subresource)
+
+    async def delete(self, resource: Resource, name: str) -> None:
+        await self.api.request("DELETE", path(resource, self.namespace, name))
+
+    async def get(self, resource: Resource, name: str) -> dict[str, Any]:
+        return dict((await self.api.get(resource, self.namespace, name)).body)
