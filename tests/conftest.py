@@ -32,10 +32,13 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
 @pytest.fixture(scope="session")
 def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Shows a line at once: how much was tried, and how it went."""
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    plugins = pytestconfig.pluginmanager
+    reporter, capturing = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+    assert reporter
+    assert capturing
 
     def show(line: str) -> None:
-        if reporter:
+        with capturing.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(f"  {line}")
             reporter.flush()
