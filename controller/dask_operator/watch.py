@@ -177,7 +177,8 @@ class Watch:
         await asyncio.sleep(min(error.retry_after, _LONGEST_PAUSE))
         self._retry.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._retry.wait(), max(pause * random.uniform(0.5, 1.0) - error.retry_after, 0.0))
+            async with asyncio.timeout(max(pause * random.uniform(0.5, 1.0) - error.retry_after, 0.0)):
+                await self._retry.wait()
         self._told = self._retry.is_set()
 
     def _doubt(self, doubtful: bool) -> None:

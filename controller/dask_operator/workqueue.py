@@ -51,8 +51,10 @@ class WorkQueue:
             if (key := self._pop()) is not None:
                 return key
             self._changed.clear()
+            # Not by asyncio.wait_for: before Python 3.12 it ignores a cancellation that comes together with the change.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._until_next())
+                async with asyncio.timeout(self._until_next()):
+                    await self._changed.wait()
 
     def done(self, key: Key, pause: float = 0.0) -> None:
         """The work on a key has ended. It is not worked on again within `pause` seconds."""

@@ -250,3 +250,23 @@ def test_times_that_have_been_served_earlier_do_not_pile_up(run: Run) -> None:
         assert [(await queue.get(), _now()) for _ in range(2)] == [(B, 500.0), (A, 1000.0)]
 
     run(worked())
+
+
+def test_who_is_told_to_end_ends_though_a_key_comes_at_that_moment(run: Run) -> None:
+    async def worked() -> None:
+        queue = _queue()
+
+        async def work() -> None:
+            while True:
+                queue.done(await queue.get())
+
+        queue.add(B, at=1000.0)
+        working = asyncio.create_task(work())
+        await asyncio.sleep(1.0)
+        queue.add(A)
+        await asyncio.sleep(0)
+        working.cancel()
+        await asyncio.wait({working}, timeout=10.0)
+        assert working.cancelled()
+
+    run(worked())
