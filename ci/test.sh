@@ -128,8 +128,8 @@ tier_faults() {
   with_crds pytest_at "faults, Kubernetes $KUBERNETES_VERSION" tests/faults
 }
 
-# A fifth of it
-tier_sample() { FAULTS_EVERY=5 tier_faults; }
+# A tenth of it
+tier_sample() { FAULTS_EVERY=10 tier_faults; }
 
 # use_notebook CLUSTER: gives it the image that makes clusters from Python
 use_notebook() {

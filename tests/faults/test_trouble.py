@@ -19,6 +19,7 @@ from tests.faults.stories import Slot, a_slot
 from tests.faults.trouble import TROUBLE, Trouble
 from tests.support.dask import Scheduler
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+from tests.support.sampling import sampled
 from tests.support.server import free_port
 from tests.support.settled_state import State, orphans
 from tests.support.wait import until_seen
@@ -32,6 +33,7 @@ PATIENCE = 240.0
 LASTS = 10.0
 """Seconds that each trouble lasts, during which users go on."""
 SIDE_BY_SIDE = 14
+BESIDE, ALONE = dict(sampled([*TROUBLE.items(), *OUTAGES.items()])), dict(sampled([*OF_ALL.items()]))
 GROWTH = 8.0
 """MiB that a controller may take more after a trouble than without: what an allocator keeps."""
 NOWHERE = Scheduler("tcp://127.0.0.1:11111", 11112)
@@ -59,7 +61,7 @@ def courses(tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], No
     return asyncio.run(_all(tmp_path_factory.mktemp("trouble"), figure))
 
 
-@pytest.mark.parametrize("trouble", [*TROUBLE, *OUTAGES, *OF_ALL])
+@pytest.mark.parametrize("trouble", [*BESIDE, *ALONE])
 def test_it_converges_and_stays_alive(trouble: str, courses: dict[str, Course]) -> None:
     course, undisturbed = courses[trouble], courses["none"]
     assert course.hits, "something was in trouble"
@@ -84,8 +86,8 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
 
         await tell("none", Trouble())
         expected = courses["none"].state
-        await asyncio.gather(*(tell(name, make(), expected) for name, make in (TROUBLE | OUTAGES).items()))
-        for name, make in OF_ALL.items():
+        await asyncio.gather(*(tell(name, make(), expected) for name, make in BESIDE.items()))
+        for name, make in ALONE.items():
             await tell(name, make(), expected)
         return courses
 
