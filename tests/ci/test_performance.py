@@ -131,7 +131,7 @@ def test_the_same_figures_give_the_same_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "module", "part"),
     [
-        ("/work/controller/dask_operator/plan/group.py", "dask_operator.plan.group", "dask_operator.plan.group"),
+        ("/somewhere/controller/dask_operator/plan/group.py", "dask_operator.plan.group", "dask_operator.plan.group"),
         ("/venv/lib/python3.11/site-packages/aiohttp/client.py", "aiohttp.client", "aiohttp"),
         ("/usr/lib/python3.11/asyncio/sslproto.py", "asyncio.sslproto", "asyncio"),
         ("/usr/lib/python3.11/ssl.py", "ssl", "ssl"),
