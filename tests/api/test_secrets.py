@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.support.controller import Controller
 from tests.support.kube import Kube, eventually
+from tests.support.loopback_schedulers import SITE
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job
 from tests.support.permissions import installed_for, releasing
 
@@ -21,11 +22,6 @@ SECRET = f"hunter2-{uuid.uuid4().hex[:12]}"
 ENV = [{"name": "PASSWORD", "value": SECRET}]
 NOTED = {"annotations": {"example.com/password": SECRET}}
 KINDS = "daskclusters,daskworkergroups,daskjobs,daskautoscalers"
-SITE = """
-from tests.support.loopback_schedulers import schedulers_are_here
-
-schedulers_are_here()
-"""
 # What the API server quotes when it refuses it.
 QUOTED: dict[str, tuple[str, dict[str, Any]]] = {
     "label": ("worker", {"metadata": {"labels": {"password": f"no label: {SECRET}"}}}),
