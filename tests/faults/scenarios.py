@@ -43,6 +43,8 @@ class Place:
     def job(self, **policy: Any) -> Raw:
         job = dask_job(NAME, 1, pods=ON_FAKE_NODES, **policy)
         job["spec"]["cluster"]["spec"]["scheduler"]["service"] = self._service()
+        # The story says what becomes of its runner. kwok deletes by name alone: the Pod of one attempt for that before.
+        job["spec"]["job"]["spec"]["schedulerName"] = "nobody"
         return job
 
     def _service(self) -> Raw:

@@ -219,7 +219,7 @@ async def _workers(slot: Slot) -> list[str]:
 
 @asynccontextmanager
 async def _ending_runners(slot: Slot, phase: str) -> AsyncIterator[None]:
-    """A job's program ends as soon as its Pod runs."""
+    """A job's program ends as soon as its Pod runs, of which no kubelet knows."""
     task = asyncio.create_task(_end_runners(slot, phase))
     try:
         yield
@@ -231,17 +231,27 @@ async def _ending_runners(slot: Slot, phase: str) -> AsyncIterator[None]:
 
 async def _end_runners(slot: Slot, phase: str) -> None:
     version = (await slot.api.list_page(POD, slot.namespace, ""))["metadata"]["resourceVersion"]
+    at = "2026-01-01T00:00:00Z"
     code = 0 if phase == "Succeeded" else 1
-    ended = {"exitCode": code, "reason": "Completed", "finishedAt": "2026-01-01T00:00:00Z"}
-    container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0}
-    status = {"phase": phase, "containerStatuses": [{**container, "state": {"terminated": ended}}]}
+    ended = {"exitCode": code, "reason": "Completed", "startedAt": at, "finishedAt": at}
+    after = {
+        "Pending": _pod_status("Running", {"running": {"startedAt": at}}),
+        "Running": _pod_status(phase, {"terminated": ended}),
+    }
     while True:
         async for event in slot.api.watch(POD, slot.namespace, version, 3600.0, 3600.0):
             pod = event["object"]
-            version = pod["metadata"]["resourceVersion"]
-            runs = pod.get("status", {}).get("phase") == "Running"
-            if runs and pod["metadata"]["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
-                await slot.api.patch(POD, slot.namespace, pod["metadata"]["name"], {"status": status}, "status")
+            meta = pod["metadata"]
+            version = meta["resourceVersion"]
+            status = after.get(pod.get("status", {}).get("phase"))
+            if status and meta["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
+                body = {"metadata": {"uid": meta["uid"]}, "status": status}
+                await slot.api.patch(POD, slot.namespace, meta["name"], body, "status")
+
+
+def _pod_status(phase: str, state: dict[str, Any]) -> dict[str, Any]:
+    container = {"name": "job", "image": "", "imageID": "", "ready": phase == "Running", "restartCount": 0}
+    return {"phase": phase, "containerStatuses": [{**container, "state": state}]}
 
 
 async def empty(slot: Slot) -> None:
