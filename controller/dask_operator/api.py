@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import re
 import socket
@@ -15,7 +14,6 @@ import ssl
 import struct
 import tempfile
 import time
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +21,7 @@ from typing import Any, Self
 
 import aiohttp
 import kopf
+import orjson
 
 from dask_operator import metrics
 from dask_operator.actions import Resource
@@ -92,7 +91,7 @@ class Api:
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._server = ""
         self._headers: dict[str, str] = {}
-        self._used: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self._used: set[asyncio.Transport] = set()
         self.answered = time.monotonic()
         """When a request ended the last time, well or not."""
 
@@ -137,7 +136,7 @@ class Api:
                 _count("watch", resource.plural, response.status)
                 await _raise_for(response)
                 async for line in _lines(response.content):
-                    yield json.loads(line)
+                    yield orjson.loads(line)
         except aiohttp.SocketTimeoutError:
             return
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -200,7 +199,7 @@ class Api:
             async with self._request(method, where, params, body, content_type, _TIMEOUT) as response:
                 code = response.status
                 await _raise_for(response)
-                return Reply(json.loads(await response.read()), _warnings(response))
+                return Reply(orjson.loads(await response.read()), _warnings(response))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             if method != "GET" and not self._permitted():
                 raise asyncio.CancelledError from error
@@ -227,7 +226,7 @@ class Api:
             method,
             self._server + where,
             params={key: value for key, value in (params or {}).items() if value},
-            data=None if body is None else json.dumps(body),
+            data=None if body is None else orjson.dumps(body),
             headers={**self._headers, "Content-Type": content_type} if content_type else self._headers,
             timeout=timeout,
         )
@@ -244,8 +243,10 @@ class Api:
                 if not permitted():
                     conn.transport.abort()
                     return
-                _make_forgetful(conn.transport)
-                used.add(conn.transport)
+                if conn.transport not in used:
+                    _make_forgetful(conn.transport)
+                    used.difference_update([old for old in used if old.is_closing()])
+                    used.add(conn.transport)
                 await super().write_bytes(writer, conn, *rest)
 
         return aiohttp.ClientSession(
@@ -307,7 +308,7 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         return
     text = await response.text()
     try:
-        status = json.loads(text)
+        status = orjson.loads(text)
     except ValueError:
         status = {}
     if not isinstance(status, dict):
