@@ -78,13 +78,21 @@ class Loop:
             metrics.RECONCILE_DURATION.observe(self._ended - began)
 
     async def _reconcile(self, key: Key) -> float:
-        """Seconds for which the key should rest: a large cluster's many events must not leave others no time."""
+        """Seconds for which the key should rest."""
         if not self._known(key):
             self._queue.add(key, self._clock() + _UNTIL_KNOWN)
             return 0.0
         started = time.perf_counter()
         desired, observed = self._store.snapshot(key)
         actions = plan(desired, observed, self._clock(), self._policy)
-        took = time.perf_counter() - started
+        planned = time.perf_counter()
         await self._executor.execute(key, actions)
-        return min(took * _SHARE, _LONGEST_PAUSE)
+        return rest(planned - started, time.perf_counter() - planned)
+
+
+def rest(planned: float, executed: float) -> float:
+    """Seconds for which a cluster is not planned again: many events about one must not leave others no time.
+
+    They have had some while its actions were executed.
+    """
+    return max(min(planned * _SHARE, _LONGEST_PAUSE) - executed, 0.0)

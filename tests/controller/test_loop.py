@@ -19,7 +19,7 @@ from dask_operator import metrics
 from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE, WATCHED, Action
 from dask_operator.api import Api
 from dask_operator.execute import Executor
-from dask_operator.loop import RECONCILERS, Loop
+from dask_operator.loop import RECONCILERS, Loop, rest
 from dask_operator.model import Key
 from dask_operator.plan import Policy
 from dask_operator.scheduler import Schedulers
@@ -328,6 +328,14 @@ def test_errors_and_durations_are_counted(run: Run) -> None:
     assert value("errors_total") == errors + 1.0
     assert value("duration_seconds_count") == count + 2.0
     assert value("duration_seconds_sum") > seconds
+
+
+@pytest.mark.parametrize(
+    ("planned", "executed", "seconds"),
+    [(0.001, 0.0, 0.02), (0.001, 0.015, 0.005), (0.001, 2.0, 0.0), (0.1, 0.2, 0.3), (9.0, 0.0, 0.5)],
+)
+def test_the_longer_a_plan_takes_the_longer_until_the_next(planned: float, executed: float, seconds: float) -> None:
+    assert rest(planned, executed) == pytest.approx(seconds)
 
 
 def test_it_tells_how_long_it_has_worked_and_rested() -> None:
