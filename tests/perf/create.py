@@ -1,6 +1,6 @@
 """How fast workers are created, beside what the API server can take and what Kubernetes' own controller makes of it.
 
-Raw: the same Pods posted by a bare client, as many requests in flight as the controller has connections.
+Raw: the same objects posted by a bare client, as many requests in flight as the controller has connections.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import math
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 from tests.perf.figures import RAW, REPLICASET, Measured
 from tests.perf.process import Process
 from tests.perf.setting import (
+    CONFIGMAPS,
     NAMESPACE,
     REPLICASETS,
     Bench,
@@ -27,8 +29,11 @@ from tests.perf.setting import (
 )
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, GROUP
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Json
+
+EACH = 5
+"""Workers of each of many clusters."""
 
 
 async def create(bench: Bench) -> AsyncIterator[Measured]:
@@ -50,11 +55,17 @@ async def create(bench: Bench) -> AsyncIterator[Measured]:
 
 async def many(bench: Bench) -> AsyncIterator[Measured]:
     """Many clusters at once."""
-    rounds = []
+    rounds, raws = [], []
     async with bench.operator() as process:
         for _ in range(bench.rounds):
+            if bench.ours:
+                async with emptied(bench.api):
+                    raws.append(await raw_clusters(bench))
             async with emptied(bench.api):
                 rounds.append(await many_clusters(bench, process))
+    if raws:
+        for budget, values in zip(("many", "cpu"), zip(*raws, strict=True), strict=True):
+            yield Measured(budget, RAW, values)
     for budget, values in zip(("many", "running", "stuck", "cpu"), zip(*rounds, strict=True), strict=True):
         yield Measured(budget, bench.who, values)
 
@@ -86,14 +97,41 @@ async def scale_up(bench: Bench) -> float:
     return await timed(api, workers, lambda: api.patch(GROUP, NAMESPACE, names.default_group(name), body))
 
 
+async def raw_clusters(bench: Bench) -> tuple[float, float]:
+    """Seconds until all Pods of as many clusters exist; CPU of each in ms, of a client that watches Pods as well."""
+    number, cpu = bench.sizes.clusters, time.process_time()
+    makers = [partial(_make_cluster, bench, bench.name("raw")) for _ in range(number)]
+    seconds = await timed(bench.api, number * EACH, lambda: side_by_side(makers))
+    return seconds, 1000 * (time.process_time() - cpu) / number
+
+
+async def _make_cluster(bench: Bench, name: str) -> None:
+    """What there is of a cluster, with ConfigMaps in place of our own kinds, which the operator would act upon."""
+    api, spec, labels = bench.api, cluster(name, 0)["spec"]["scheduler"], {"scheduler": name}
+    meta = {"name": name, "namespace": NAMESPACE, "ownerReferences": [await _owner(bench, name)]}
+    await api.create(SERVICE, {"metadata": meta, "spec": spec["service"]})
+    template = {"metadata": {"labels": labels}, "spec": spec["spec"]}
+    deployment = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    await api.create(DEPLOYMENT, {"metadata": meta, "spec": deployment})
+    owners = [await _owner(bench, names.default_group(name))]
+    for _ in range(EACH):
+        await api.create(POD, worker_pod(bench.name("raw"), ownerReferences=owners))
+
+
+async def _owner(bench: Bench, name: str) -> dict[str, Any]:
+    """A ConfigMap's reference: with it goes what it owns."""
+    owning = (await bench.api.create(CONFIGMAPS, {"metadata": {"name": name, "namespace": NAMESPACE}})).body
+    return {"apiVersion": "v1", "kind": CONFIGMAPS.kind, "name": name, "uid": owning["metadata"]["uid"]}
+
+
 async def many_clusters(bench: Bench, process: Process) -> tuple[float, float, float, float]:
     """Seconds until all Pods exist, and until all clusters are Running; how many never are; CPU of each in ms."""
     api, number, wait = bench.api, bench.sizes.clusters, bench.sizes.wait
-    manifests = [cluster(bench.name("many"), 5) for _ in range(number)]
+    manifests = [cluster(bench.name("many"), EACH) for _ in range(number)]
     creations = [partial(api.create, CLUSTER, manifest) for manifest in manifests]
     cpu, begin = process.cpu(), time.monotonic()
     try:
-        pods = await timed(api, number * 5, lambda: side_by_side(creations), wait)
+        pods = await timed(api, number * EACH, lambda: side_by_side(creations), wait)
     except TimeoutError:
         pods = math.inf
     stuck = number

@@ -152,7 +152,6 @@ BUDGETS = (
     Budget("memory_all", "… with {0.all_workers:,} workers", "MiB", "≤ 100", at_most(100)),
     Budget("registered", "DaskCluster created → 3 real workers registered", "s", "≤ raw + 0.3", within_of_raw(0.3)),
     Budget("delete", "a cluster of {0.workers} workers deleted → all gone", "s", "≤ 1.1 of raw", at_most_of_raw(1.1)),
-    Budget("delete_alone", "… by the garbage collector alone, where no operator runs", "s"),
     Budget("start", "start with {0.all_clusters:,} clusters of 9 workers → all seen", "s", "≤ 3", at_most(3)),
     Budget("start_writes", "… API writes", "", "0", always_at_most(0)),
     Budget("idle_cpu", "idle with these clusters: a core's share", "%", "≤ 0.5", at_most(0.5)),

@@ -17,7 +17,7 @@ from tests.perf.figures import OURS, Sizes
 from tests.perf.process import Process, program, running, sampled
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, GROUP, POD, Resource
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
 from dask_operator.api import CONNECTIONS, Api, ApiError, path
 
 NAMESPACE = "bench"
@@ -213,7 +213,7 @@ async def empty(api: Api, namespace: str) -> None:
                 await api.request("DELETE", path(resource, namespace))
             if not await count(api, CLUSTER, namespace):
                 await api.request("DELETE", path(POD, namespace))
-            return not any([await count(api, resource, namespace) for resource in (CLUSTER, GROUP, POD)])
+            return not any([await count(api, resource, namespace) for resource in (CLUSTER, GROUP, DEPLOYMENT, POD)])
         return False
 
     await eventually(nothing_left, f"namespace {namespace} is empty", _EMPTYING, every=0.5)
