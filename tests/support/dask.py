@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -95,15 +95,22 @@ def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
             deadline = time.monotonic() + _START
-            while not file.exists():
+            while not (identity := _identity(file)):
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise TimeoutError(f"no scheduler: {log.read_text()}")
                 time.sleep(0.05)
-            identity = json.loads(file.read_text())
             yield Scheduler(identity["address"], identity["services"]["dashboard"])
         finally:
             process.terminate()
             process.wait()
+
+
+def _identity(file: Path) -> dict[str, Any] | None:
+    # It is there before it is complete.
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        identity: dict[str, Any] = json.loads(file.read_text())
+        return identity
+    return None
 
 
 def endpoint(cluster: LocalCluster) -> Endpoint:
