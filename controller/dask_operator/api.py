@@ -14,6 +14,7 @@ import ssl
 import struct
 import tempfile
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -91,7 +92,7 @@ class Api:
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._server = ""
         self._headers: dict[str, str] = {}
-        self._used: set[asyncio.Transport] = set()
+        self._used: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
         self.answered = time.monotonic()
         """When a request ended the last time, well or not."""
 
@@ -243,10 +244,8 @@ class Api:
                 if not permitted():
                     conn.transport.abort()
                     return
-                if conn.transport not in used:
-                    _make_forgetful(conn.transport)
-                    used.difference_update([old for old in used if old.is_closing()])
-                    used.add(conn.transport)
+                _make_forgetful(conn.transport)
+                used.add(conn.transport)
                 await super().write_bytes(writer, conn, *rest)
 
         return aiohttp.ClientSession(
