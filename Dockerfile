@@ -26,9 +26,7 @@ LABEL org.opencontainers.image.title="dask-kubernetes-operator" \
 # Owned by the user that runs it, so that a derived image can add a plugin without becoming root; the chart mounts the
 # root file system read-only, so that nothing can at run time. Everything is compiled already, for the same reason.
 COPY --from=builder --chown=65532:65532 /opt/venv /opt/venv
-# malloc gives back what a burst of connections has used (256 KiB each for TLS); else it stays fragmented for good.
 ENV PATH=/opt/venv/bin:$PATH \
-    MALLOC_TRIM_THRESHOLD_=65536 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONUNBUFFERED=1

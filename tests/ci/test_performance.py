@@ -9,7 +9,6 @@ import pytest
 from docs.included import ROOT
 from tests.perf import plots
 from tests.perf.figures import BUDGETS, INCUMBENT, OURS, RAW, SMALL, Measured, Point, Share
-from tests.perf.process import program
 from tests.perf.report import exponent, number, rendered, spread, tables
 from tests.perf.results import Results, load, save
 from tests.perf.sampled import part_of
@@ -151,7 +150,3 @@ def _by_hand(page: str) -> list[str]:
             lines.append(line)
         inside = inside or line.startswith("<!-- begin ")
     return lines
-
-
-def test_what_is_measured_is_started_as_in_its_image() -> None:
-    assert program(OURS, "python").environment == {"MALLOC_TRIM_THRESHOLD_": "65536"}

@@ -98,8 +98,7 @@ async def start(bench: Bench) -> float:
 async def stand(bench: Bench) -> AsyncIterator[Measured]:
     """What a controller with a Lease writes when it starts, and asks for and takes while nothing happens."""
     leading = {LEASE_NAME: "bench", LEASE_NAMESPACE: NAMESPACE}
-    operator = program(bench.who, bench.python)
-    operator = replace(operator, environment={**operator.environment, **leading})
+    operator = replace(program(bench.who, bench.python), environment=leading)
     async with proxying() as (proxy, url):
         kubeconfig = kubeconfig_without_tls(url, bench.folder / "kubeconfig")
         async with running(operator, kubeconfig, bench.folder / "stand.log") as process:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.perf.figures import INCUMBENT, OURS
-from tests.support.controller import IMAGE_ENVIRONMENT
 from tests.support.wait import until
 
 PATIENCE = 60.0
@@ -53,13 +52,13 @@ def program(who: str, python: str) -> Program:
         module = "dask_kubernetes.operator.controller"
         return Program((kopf, "run", "--module", module, "--verbose", "--all-namespaces"), "Starting the watch-stream")
     assert who == OURS, who
-    return Program((python, "-m", "dask_operator", "--all-namespaces"), "synced", IMAGE_ENVIRONMENT)
+    return Program((python, "-m", "dask_operator", "--all-namespaces"), "synced")
 
 
 def sampled(samples: Path) -> Program:
     """Ours, which is looked at while it works, and writes to a file at its end where it was."""
     command = (sys.executable, "-m", "tests.perf.sampled", str(samples), "--all-namespaces")
-    return Program(command, "synced", {**IMAGE_ENVIRONMENT, "PYTHONPATH": os.getcwd()})
+    return Program(command, "synced", {"PYTHONPATH": os.getcwd()})
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
 
 LEADS, STANDS_BY = "leading", "standing by"
 _ROOT = Path(__file__).parents[2]
-IMAGE_ENVIRONMENT = dict(re.findall(r"\b(MALLOC_\w+)=(\S+)", (_ROOT / "Dockerfile").read_text()))
-"""What the image sets for its process that is no matter of paths."""
 
 
 @dataclass
@@ -43,7 +40,7 @@ class Controller:
         """Returns once the controller has seen everything there is."""
         probe = f"--liveness=http://127.0.0.1:{self.port}/healthz"
         command = [sys.executable, "-m", "dask_operator", "--namespace", self.kube.namespace, probe, *self.options]
-        environment = {**IMAGE_ENVIRONMENT, "KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin"}
+        environment = {"KUBECONFIG": str(self.kube.kubeconfig), "PATH": "/usr/bin:/bin"}
         if self.lease:
             environment |= {LEASE_NAME: self.lease, LEASE_NAMESPACE: self.kube.namespace}
         if self.site:
