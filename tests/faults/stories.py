@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 import uuid
 from collections import Counter
@@ -32,7 +33,9 @@ from dask_operator.names import COMPONENT_LABEL, JOB_RUNNER, WORKER
 
 PATIENCE = 90.0
 _OVER = 13.0
-"""Seconds without a write after which an undisturbed story is over: longer than any pause in one."""
+"""Seconds without a request after which an undisturbed story is over: longer than any pause in one."""
+_DONE = 0.7
+"""The same where it is known how it ends."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Kill(Fault):
     """Kills the controller before its `number`th request reaches the API server, or `after` its answer was made."""
 
     def __init__(self, number: int, *, after: bool) -> None:
-        self._number = number
+        self.number = number
         self._after = after
         self.kill: Callable[[], None] = lambda: None
         self.killed = asyncio.Event()
@@ -86,7 +89,7 @@ class Kill(Fault):
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
         if self.killed.is_set():
             raise LostError
-        if call.number != self._number:
+        if call.number != self.number:
             return await pass_on()
         if self._after and call.watches:
             return await pass_on()  # `stream` kills it
@@ -96,7 +99,7 @@ class Kill(Fault):
         raise LostError
 
     async def stream(self, call: Call, lines: Lines) -> Lines:
-        if self._after and call.number == self._number:
+        if self._after and call.number == self.number:
             self._now(call)
             return
         async for line in lines:
@@ -168,11 +171,12 @@ async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str
 async def _over(slot: Slot, expected: State | None) -> None:
     """Returns when the story is over; the latest after PATIENCE, with whatever there is then."""
     deadline = time.monotonic() + PATIENCE
-    slot.proxy.wrote = time.monotonic()
+    quiet = _OVER if expected is None else _DONE
+    # What is deleted may be gone before the controller has asked for anything.
+    slot.proxy.asked = math.inf
     while time.monotonic() < deadline:
-        quiet = _OVER if expected is None else 0.7
         if (rest := quiet - slot.proxy.quiet()) > 0:
-            await asyncio.sleep(rest)
+            await asyncio.sleep(min(rest, quiet))
         elif expected is None or await slot.state() == expected:
             return
         else:

@@ -21,15 +21,17 @@ from dask_operator.api import Api
 pytestmark = pytest.mark.timeout(1800)
 SLOTS = 12
 _MORE = 3
-"""Kill points beyond the last request of the undisturbed run: the disturbed ones may make more."""
+"""Requests that a disturbed run may make more, or less, than the undisturbed one."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`undisturbed`: how a scenario ends; `ends`: how, wherever the controller was killed."""
+    """`undisturbed`: how a scenario ends; `ends`: how, wherever the controller was killed; `missed`: where it should
+    have been and was not."""
 
     undisturbed: End
     ends: tuple[End, ...]
+    missed: tuple[int, ...]
 
     @property
     def killed(self) -> int:
@@ -49,6 +51,7 @@ def test_killed_anywhere_it_ends_as_if_undisturbed(scenario: Scenario, outcomes:
     wrong = [found for end in every if (found := end.wrong(outcome.undisturbed))]
     assert not wrong, f"{len(wrong)} of {len(every)}:\n" + "\n\n".join(wrong[:3])
     assert {end.killed for end in outcome.ends[-2:]} == {"nowhere"}, "every request was a kill point"
+    assert not outcome.missed, "the story was over before these requests"
 
 
 async def _tell_all(folder: Path, figure: Callable[[str], None]) -> dict[str, Outcome]:
@@ -75,7 +78,9 @@ async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Calla
     points = sampled([(n, after) for n in range(1, last) for after in (False, True)])
     kills = [Kill(n, after=after) for n, after in (*points, (last, False), (last, True))]
     ends = await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed.state) for kill in kills))
-    outcome = Outcome(undisturbed, tuple(ends))
+    alive = {kill.number for kill, end in zip(kills, ends, strict=True) if end.killed == "nowhere"}
+    missed = tuple(sorted(number for number in alive if number <= undisturbed.calls - _MORE))
+    outcome = Outcome(undisturbed, tuple(ends), missed)
     figure(f"{scenario}: killed at {outcome.killed} points of {undisturbed.calls} requests")
     return outcome
 

@@ -94,14 +94,14 @@ def refusal(code: int, reason: str, message: str, **headers: str) -> web.Respons
 
 @dataclass
 class FaultProxy:
-    """`calls` are all requests so far, `fault` is done to those that come; `wrote` is when the last write came."""
+    """`calls` are all requests so far, `fault` is done to those that come; `asked` is when the last one came."""
 
     server: str
     session: aiohttp.ClientSession
     url: str = ""
     fault: Fault = field(default_factory=Fault)
     calls: list[Call] = field(default_factory=list)
-    wrote: float = 0.0
+    asked: float = 0.0
     _open: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -115,8 +115,7 @@ class FaultProxy:
             query=dict(request.query),
         )
         self.calls.append(call)
-        if call.writes:
-            self.wrote = time.monotonic()
+        self.asked = time.monotonic()
         task = asyncio.current_task()
         assert task
         self._open.add(task)
@@ -138,8 +137,8 @@ class FaultProxy:
             task.cancel()
 
     def quiet(self) -> float:
-        """For how many seconds nothing has been written."""
-        return time.monotonic() - self.wrote
+        """For how many seconds nothing has been asked."""
+        return time.monotonic() - self.asked
 
     def created(self, plural: str) -> list[str]:
         """The names of the objects that were created."""
