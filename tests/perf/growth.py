@@ -14,13 +14,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.perf.figures import Fact, Measured, Point, Share
+from tests.perf.figures import RAW, Fact, Measured, Point, Share
 from tests.perf.process import Process, kubeconfig_without_tls, program, running
 from tests.perf.proxy import proxying
 from tests.perf.setting import NAMESPACE, Bench, cluster, emptied, eventually, side_by_side, timed
 from tests.perf.writes import quiet
 
-from dask_operator.actions import CLUSTER
+from dask_operator.actions import CLUSTER, WATCHED, Resource
 from dask_operator.api import Api
 from dask_operator.model import Json
 from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
@@ -52,6 +52,7 @@ async def clusters(bench: Bench) -> AsyncIterator[Fact]:
         yield await grown(bench, process, "clusters", most, several(bench, most))
     for share in shares("clusters", samples):
         yield share
+    yield Measured("start", RAW, tuple([await lists(bench.api) for _ in range(bench.rounds)]))
     yield Measured("start", bench.who, tuple([await start(bench) for _ in range(bench.rounds)]))
     async for fact in stand(bench):
         yield fact
@@ -93,6 +94,19 @@ async def start(bench: Bench) -> float:
     begin = time.monotonic()
     async with running(program(bench.who, bench.python), bench.kubeconfig, bench.folder / "start.log"):
         return time.monotonic() - begin
+
+
+async def lists(api: Api) -> float:
+    """Seconds in which a client that runs already reads all that a controller lists, and keeps nothing of it."""
+    begin = time.monotonic()
+    await asyncio.gather(*(_listed(api, resource) for resource in WATCHED))
+    return time.monotonic() - begin
+
+
+async def _listed(api: Api, resource: Resource) -> None:
+    continued = None
+    while continued != "":
+        continued = (await api.list_page(resource, "", continued or ""))["metadata"].get("continue", "")
 
 
 async def stand(bench: Bench) -> AsyncIterator[Measured]:
