@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dask_operator import names
 from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
@@ -212,14 +212,14 @@ class Store:
         cluster = self._objects[CLUSTER.kind].get(key)
         facts = self._facts[key] if self._declared(key) else self._facts.pop(key, _Facts())
         return cluster if isinstance(cluster, Cluster) else None, Observed(
-            job=next(self._typed(JOB.kind, key, Job), None),
+            job=next(iter(self._children_of(JOB.kind, key)), None),
             deployment=self._scheduler(DEPLOYMENT.kind, key, Deployment),
             service=self._scheduler(SERVICE.kind, key, Service),
-            groups=tuple(self._typed(GROUP.kind, key, Group)),
-            autoscalers=tuple(self._typed(AUTOSCALER.kind, key, Autoscaler)),
-            pods=tuple(self._typed(POD.kind, key, Pod)),
+            groups=self._children_of(GROUP.kind, key),
+            autoscalers=self._children_of(AUTOSCALER.kind, key),
+            pods=self._children_of(POD.kind, key),
             worker_deployments=tuple(
-                each for each in self._typed(DEPLOYMENT.kind, key, Deployment) if each.component == names.WORKER
+                each for each in self._children_of(DEPLOYMENT.kind, key) if each.component == names.WORKER
             ),
             survey=facts.survey,
             demand=facts.demand,
@@ -245,12 +245,10 @@ class Store:
         child = self._children.get((kind, key), {}).get(names.scheduler(key.name))
         return child if isinstance(child, type_) else None
 
-    def _typed(self, kind: str, key: Key, type_: type[_T]) -> Iterator[_T]:
-        return (child for child in self._children_of(kind, key) if isinstance(child, type_))
-
-    def _children_of(self, kind: str, key: Key) -> Iterable[Object]:
+    def _children_of(self, kind: str, key: Key) -> tuple[Any, ...]:
+        """Of the kind's own type, which is not looked at again: there may be ten thousand Pods."""
         children = self._children.get((kind, key))
-        return children.values() if children else ()
+        return tuple(children.values()) if children else ()
 
     def _put(self, kind: str, seen: Object) -> Iterable[Key]:
         named = (seen.namespace, seen.name)

@@ -72,7 +72,7 @@ async def running(operator: Program, kubeconfig: Path, log: Path, within: Sequen
                 raise RuntimeError(f"the operator ended: see {log}")
             return operator.ready in log.read_text()
 
-        await until(watches, f"an operator that watches (log: {log})", PATIENCE)
+        await until(watches, f"an operator that watches (log: {log})", PATIENCE, longest_step=0.02)
         yield Process(process.pid, log)
 
 

@@ -8,9 +8,14 @@ from collections.abc import Awaitable, Callable
 _FIRST_STEP, _LONGEST_STEP = 0.005, 0.5
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Returns as soon as the condition holds; fails, naming `what`, if that takes longer than `seconds`."""
-    if not await happens(condition, seconds):
+async def until(
+    condition: Callable[[], object], what: str, seconds: float = 10.0, longest_step: float = _LONGEST_STEP
+) -> None:
+    """Returns as soon as the condition holds; fails, naming `what`, if that takes longer than `seconds`.
+
+    It looks more and more seldom, but every `longest_step` seconds at least.
+    """
+    if not await happens(condition, seconds, longest_step):
         raise AssertionError(f"waited {seconds:g} s for {what}, in vain")
 
 
@@ -24,7 +29,7 @@ async def until_seen(look: Callable[[], Awaitable[object]], what: str, seconds: 
         raise AssertionError(f"waited {seconds:g} s for {what}, in vain") from None
 
 
-async def happens(condition: Callable[[], object], seconds: float) -> bool:
+async def happens(condition: Callable[[], object], seconds: float, longest_step: float = _LONGEST_STEP) -> bool:
     """True as soon as the condition holds, False if it does not within `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -33,5 +38,5 @@ async def happens(condition: Callable[[], object], seconds: float) -> bool:
         if loop.time() >= deadline:
             return False
         await asyncio.sleep(step)
-        step = min(step * 1.5, _LONGEST_STEP)
+        step = min(step * 1.5, longest_step)
     return True
