@@ -38,8 +38,10 @@ from dask_operator.scheduler import SchedulerError, Schedulers
 from dask_operator.store import Store, cluster_of
 from dask_operator.workqueue import WorkQueue
 
-IN_FLIGHT = 20
+IN_FLIGHT = 32
 """Writes of one cluster at a time."""
+_FEWER, _MANY = 20, 400
+"""Writes at a time of a plan that has many: thousands of workers take their time anyway, and others do not wait."""
 
 Write = Create | Patch | Delete | SetStatus
 logger = logging.getLogger(__name__)
@@ -99,7 +101,7 @@ class Executor:
                 except ApiError as error:
                     refusals.setdefault(write.subject, error)
 
-        await asyncio.gather(*(work() for _ in range(min(IN_FLIGHT, len(writes)))))
+        await asyncio.gather(*(work() for _ in range(in_flight(len(writes)))))
         for subject in done:
             self._store.succeeded(key, subject)
         for subject, error in refusals.items():
@@ -282,6 +284,11 @@ def _problem(error: ApiError) -> Problem:
     if error.code == 403 and "exceeded quota" in error.message:
         return Problem("QuotaExceeded", f"{error.message}; raise the quota or scale down")
     return Problem(error.reason or "ApiError", error.message)
+
+
+def in_flight(writes: int) -> int:
+    """How many of a plan's writes go out side by side: the more, the longer other clusters wait for the API server."""
+    return min(writes, _FEWER if writes > _MANY else IN_FLIGHT)
 
 
 def _log(key: Key, actions: Iterable[Action]) -> None:

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import socket
 import ssl
 import subprocess
+import tracemalloc
+from asyncio.sslproto import SSLProtocol
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from tests.support.wait import happens, until
 from dask_operator import api as api_module
 from dask_operator import metrics
 from dask_operator.actions import DEPLOYMENT, GROUP, LEASE, POD
-from dask_operator.api import PAGE, REQUEST_TIMEOUT, Api, ApiError, path
+from dask_operator.api import PAGE, REQUEST_TIMEOUT, TLS_BUFFER, Api, ApiError, path
 
 
 def test_paths() -> None:
@@ -329,6 +332,54 @@ def test_a_server_nobody_vouches_for_is_not_trusted(run: Run, certificates: Path
 
     with pytest.raises(ApiError, match="certificate"):
         run(asked())
+
+
+def test_a_connection_that_is_over_is_forgotten(run: Run, certificates: Path) -> None:
+    """A transport of TLS that was lost does not call itself closing."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+
+    async def hang_up(request: web.Request) -> web.Response:
+        assert request.transport
+        request.transport.abort()
+        return web.json_response({})
+
+    def connections() -> int:
+        gc.collect()
+        return sum(isinstance(known, SSLProtocol) for known in gc.get_objects())
+
+    async def asked() -> None:
+        async with serving(hang_up, server) as url, Api(lambda: ConnectionInfo(server=url, insecure=True)) as api:
+            for _ in range(5):
+                with pytest.raises(ApiError, match="did not answer"):
+                    await api.create(POD, raw_pod(0))
+            await until(lambda: connections() == before, "the end of all connections", 5.0)
+
+    before = connections()
+    run(asked())
+
+
+def test_a_connection_takes_little_memory(run: Run, certificates: Path) -> None:
+    """Of both its ends."""
+    number, server = 20, ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+
+    async def answer(_: web.Request) -> web.Response:
+        await all_there.wait()
+        return web.json_response({})
+
+    async def asked() -> int:
+        async with serving(answer, server) as url, Api(lambda: ConnectionInfo(server=url, insecure=True)) as api:
+            before, _ = tracemalloc.get_traced_memory()
+            await asyncio.gather(*(api.get(POD, "default", "x") for _ in range(number)))
+            return tracemalloc.get_traced_memory()[0] - before
+
+    all_there = asyncio.Barrier(number)
+    tracemalloc.start()
+    try:
+        assert run(asked()) / number < 2 * TLS_BUFFER + 64 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_watches_take_no_connections_from_requests(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

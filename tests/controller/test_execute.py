@@ -48,7 +48,7 @@ from dask_operator.actions import (
     Wake,
 )
 from dask_operator.api import Api
-from dask_operator.execute import IN_FLIGHT, Executor
+from dask_operator.execute import IN_FLIGHT, Executor, in_flight
 from dask_operator.model import Endpoint, Failure, Key, Observed, Pod, Subject
 from dask_operator.scheduler import Schedulers
 from dask_operator.store import Store
@@ -165,6 +165,10 @@ def test_writes_go_out_side_by_side_but_not_all_at_once(run: Run) -> None:
             assert len(bench.fake.objects(POD)) == IN_FLIGHT * 3
 
     run(done())
+
+
+def test_what_takes_long_anyway_leaves_others_more_of_the_api_server() -> None:
+    assert [in_flight(writes) for writes in (1, 40, 300, 500)] == [1, IN_FLIGHT, IN_FLIGHT, 20]
 
 
 @asynccontextmanager
