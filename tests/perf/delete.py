@@ -9,7 +9,7 @@ from tests.perf.figures import RAW, Measured
 from tests.perf.setting import NAMESPACE, Bench, cluster, count, emptied, eventually
 from tests.perf.shrink import run
 
-from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
 from dask_operator.api import path
 
 _PARTS = (POD, CLUSTER, GROUP, SERVICE, DEPLOYMENT)
@@ -31,10 +31,18 @@ async def delete(bench: Bench) -> AsyncIterator[Measured]:
 
 
 async def made(bench: Bench) -> str:
-    """The name of a cluster whose workers run."""
+    """The name of a cluster whose workers run, and about which nothing is told any more."""
     name = bench.name("deleted")
     await bench.api.create(CLUSTER, cluster(name, bench.sizes.workers))
     await run(bench)
+    told = -1
+
+    async def nothing_new() -> bool:
+        nonlocal told
+        before, told = told, await count(bench.api, EVENT)
+        return told == before
+
+    await eventually(nothing_new, "no more Events", every=1.0)
     return name
 
 

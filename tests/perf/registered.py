@@ -21,24 +21,26 @@ from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.api import Api, ApiError, path
 
 WORKERS = 3
-ROUNDS = 3
 
 
 async def registered(bench: Bench) -> AsyncIterator[Measured]:
     raws, times = [], []
-    for _ in range(min(bench.rounds, ROUNDS) if bench.ours else 0):
-        async with emptied(bench.api):
-            raws.append(await raw(bench))
-    async with bench.operator():
-        for _ in range(min(bench.rounds, ROUNDS)):
+    for _ in range(bench.rounds):
+        if bench.ours:
             async with emptied(bench.api):
-                manifest = _cluster(bench.name("real"))
-                begin = time.monotonic()
-                await bench.api.create(CLUSTER, manifest)
-                times.append(await until_registered(bench.api, manifest["metadata"]["name"], begin))
+                raws.append(await raw(bench))
+        async with bench.operator(), emptied(bench.api):
+            times.append(await operated(bench))
     if raws:
         yield Measured("registered", RAW, tuple(raws))
     yield Measured("registered", bench.who, tuple(times))
+
+
+async def operated(bench: Bench) -> float:
+    manifest = _cluster(bench.name("real"))
+    begin = time.monotonic()
+    await bench.api.create(CLUSTER, manifest)
+    return await until_registered(bench.api, manifest["metadata"]["name"], begin)
 
 
 def _cluster(name: str) -> dict[str, Any]:
