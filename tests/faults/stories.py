@@ -35,7 +35,7 @@ PATIENCE = 90.0
 _OVER = 13.0
 """Seconds without a request after which an undisturbed story is over: longer than any pause in one."""
 _DONE = 0.7
-"""The same where it is known how it ends."""
+"""The same where it is known how it ends, and that it has begun."""
 
 
 @dataclass(frozen=True)
@@ -134,29 +134,30 @@ class End:
         return f"killed {self.killed}: " + "\n".join(found) if found else ""
 
 
-async def tell(slot: Slot, scenario: Scenario, kill: Kill, expected: State | None) -> End:
-    """`expected`: the end of the same story undisturbed, for which to wait; None if that is to be found out."""
+async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | None) -> End:
+    """`undisturbed`: how the same story ends, for which to wait; None if that is to be found out."""
     async with AsyncExitStack() as surroundings:
         results = await _surround(slot, scenario, surroundings)
         await _prepare(slot, scenario)
         if results and scenario.workers:
             await results.spread(await _workers(slot))
         await scenario.act(slot.place)
-        created = await _disturbed(slot, kill, expected)
+        usual = min(kill.number, undisturbed.calls) if undisturbed else 0
+        created = await _disturbed(slot, kill, undisturbed, usual)
         calls = len(slot.proxy.calls)
         if kill.killed.is_set():
-            created += await _disturbed(slot, Kill(0, after=False), expected)
+            created += await _disturbed(slot, Kill(0, after=False), undisturbed)
         state = await slot.state()
         lost = await results.lost() if results else 0
     await empty(slot)
     return End(kill.at, calls, state, Counter(created), tuple(orphans(state)), lost)
 
 
-async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str]:
-    """A controller runs until it is killed or all is as expected. The Pods that it created."""
+async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int = 0) -> list[str]:
+    """A controller runs until it is killed or all is as undisturbed. The Pods that it created."""
     running = slot.start(kill)
     kill.kill = running.kill
-    over = asyncio.create_task(_over(slot, expected))
+    over = asyncio.create_task(_over(slot, undisturbed, usual))
     killed = asyncio.create_task(kill.killed.wait())
     await asyncio.wait({over, killed}, return_when=asyncio.FIRST_COMPLETED)
     running.kill()
@@ -168,16 +169,19 @@ async def _disturbed(slot: Slot, kill: Kill, expected: State | None) -> list[str
     return slot.proxy.created(POD.plural)
 
 
-async def _over(slot: Slot, expected: State | None) -> None:
-    """Returns when the story is over; the latest after PATIENCE, with whatever there is then."""
+async def _over(slot: Slot, undisturbed: End | None, usual: int) -> None:
+    """Returns when the story is over; the latest after PATIENCE, with whatever there is then.
+
+    Before as many requests as are `usual` the controller may only be slow, as the machine is busy.
+    """
     deadline = time.monotonic() + PATIENCE
-    quiet = _OVER if expected is None else _DONE
     # What is deleted may be gone before the controller has asked for anything.
     slot.proxy.asked = math.inf
     while time.monotonic() < deadline:
+        quiet = _DONE if undisturbed and len(slot.proxy.calls) >= usual else _OVER
         if (rest := quiet - slot.proxy.quiet()) > 0:
-            await asyncio.sleep(min(rest, quiet))
-        elif expected is None or await slot.state() == expected:
+            await asyncio.sleep(min(rest, _DONE))
+        elif undisturbed is None or await slot.state() == undisturbed.state:
             return
         else:
             await asyncio.sleep(0.5)

@@ -14,7 +14,6 @@ from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stories import End, Kill, Slot, a_slot, tell
 from tests.support.dask import a_scheduler
 from tests.support.sampling import sampled
-from tests.support.settled_state import State
 
 from dask_operator.api import Api
 
@@ -77,7 +76,7 @@ async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Calla
     last = undisturbed.calls + _MORE
     points = sampled([(n, after) for n in range(1, last) for after in (False, True)])
     kills = [Kill(n, after=after) for n, after in (*points, (last, False), (last, True))]
-    ends = await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed.state) for kill in kills))
+    ends = await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed) for kill in kills))
     alive = {kill.number for kill, end in zip(kills, ends, strict=True) if end.killed == "nowhere"}
     missed = tuple(sorted(number for number in alive if number <= undisturbed.calls - _MORE))
     outcome = Outcome(undisturbed, tuple(ends), missed)
@@ -85,9 +84,9 @@ async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Calla
     return outcome
 
 
-async def _in_slot(slots: asyncio.Queue[Slot], scenario: Scenario, kill: Kill, expected: State | None) -> End:
+async def _in_slot(slots: asyncio.Queue[Slot], scenario: Scenario, kill: Kill, undisturbed: End | None) -> End:
     slot = await slots.get()
     try:
-        return await tell(slot, scenario, kill, expected)
+        return await tell(slot, scenario, kill, undisturbed)
     finally:
         slots.put_nowait(slot)
