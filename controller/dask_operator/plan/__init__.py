@@ -6,7 +6,7 @@ it is empty. So it does not matter how often, after which event or by which proc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dask_operator.actions import (
@@ -53,13 +53,26 @@ def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy
 
 
 def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> frozenset[Subject]:
-    """About what nothing is wanted any more that was refused: nothing would be if nothing had been refused."""
+    """About what nothing is wanted any more that was refused: nothing would be if that had not been refused.
+
+    A status may be wanted for the sole reason that it says what else was.
+    """
     if not observed.failures:
         return frozenset()
     unhindered = tuple(_plan(cluster, replace(observed, failures={}), now, policy))
-    wanted = {action.subject for action in unhindered if isinstance(action, Create | Patch | Delete | SetStatus)}
-    undecided = frozenset(_undecided(cluster, observed, unhindered))
-    return frozenset(each for each in observed.failures if each not in wanted and each.kind not in undecided)
+    wanted, undecided = _written(unhindered), frozenset(_undecided(cluster, observed, unhindered))
+    remaining = dict(observed.failures)
+    for subject in observed.failures:
+        if subject in wanted or subject.kind in undecided:
+            continue
+        others = {each: failure for each, failure in remaining.items() if each != subject}
+        if subject not in _written(_plan(cluster, replace(observed, failures=others), now, policy)):
+            remaining = others
+    return frozenset(observed.failures.keys() - remaining.keys())
+
+
+def _written(actions: Iterable[Action]) -> set[Subject]:
+    return {action.subject for action in actions if isinstance(action, Create | Patch | Delete | SetStatus)}
 
 
 def _undecided(cluster: Cluster | None, observed: Observed, unhindered: Sequence[Action]) -> Iterator[str]:

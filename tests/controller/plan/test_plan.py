@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.support.builders import (
     raw_job,
     seen,
 )
-from tests.support.world import KEY, World
+from tests.support.world import KEY, World, Write
 
 from dask_operator import parse
 from dask_operator.actions import Create, Delete, Emit, Patch, Retire, SetStatus, Wake
@@ -307,6 +308,25 @@ def test_a_status_that_was_written_though_its_reply_was_lost_is_no_problem() -> 
     world.settle()
     assert condition(world.status(), "Degraded")["reason"] == "AsExpected"
     _well(world, 1)
+
+
+def test_a_status_that_says_what_was_refused_and_is_refused_too_is_tried_again_later_and_later() -> None:
+    world = World(workers=1)
+    world.settle()
+    tried: Counter[Subject] = Counter()
+
+    def forbids(write: Write) -> Problem:
+        tried[write.subject] += 1
+        return Problem("Unauthorized", "Unauthorized")
+
+    world.forbids = forbids
+    world.scale(3)
+    world.run(60.0)
+    assert max(tried.values()) < 10, "after 1, 2, 4, 8, 16 and 32 seconds"
+    world.forbids = lambda _: None
+    world.run(120.0)
+    assert world.observed().failures == {}
+    _well(world, 3)
 
 
 def test_a_refusal_lasts_while_a_scheduler_is_asked_who_may_go() -> None:
