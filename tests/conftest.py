@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ import pytest
 from tests.support.kube import CommandError, Kube, eventually
 
 _BUNDLE = pytest.StashKey[Kube]()
+
+
+def pytest_configure() -> None:
+    """Programs that tests start can be interrupted, also where a shell has the tests ignore it in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
