@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.perf.figures import RAW, Fact, Measured, Point, Share
 from tests.perf.process import Process, kubeconfig_without_tls, program, running
 from tests.perf.proxy import proxying
-from tests.perf.setting import NAMESPACE, Bench, cluster, emptied, eventually, side_by_side, timed
+from tests.perf.setting import NAMESPACE, Bench, cluster, emptied, eventually, pages, side_by_side, timed
 from tests.perf.writes import quiet
 
 from dask_operator.actions import CLUSTER, WATCHED, Resource
@@ -74,14 +74,11 @@ async def grown(bench: Bench, process: Process, kind: str, size: int, manifests:
 
 async def _settled(api: Api, number: int) -> bool:
     """Whether so many clusters have all they want."""
-    found, continued = 0, ""
-    while True:
-        page = await api.list_page(CLUSTER, NAMESPACE, continued)
+    found = 0
+    async for page in pages(api, CLUSTER, NAMESPACE):
         conditions = [c for item in page["items"] for c in item.get("status", {}).get("conditions", [])]
         found += len([c for c in conditions if c["type"] == "Progressing" and c["status"] == "False"])
-        continued = page["metadata"].get("continue", "")
-        if not continued:
-            return found == number
+    return found == number
 
 
 def shares(kind: str, samples: Path) -> list[Share]:
@@ -104,9 +101,8 @@ async def lists(api: Api) -> float:
 
 
 async def _listed(api: Api, resource: Resource) -> None:
-    continued = None
-    while continued != "":
-        continued = (await api.list_page(resource, "", continued or ""))["metadata"].get("continue", "")
+    async for _ in pages(api, resource, ""):
+        pass
 
 
 async def stand(bench: Bench) -> AsyncIterator[Measured]:

@@ -18,14 +18,13 @@ from tests.perf.process import Process, program, running, sampled
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
-from dask_operator.api import Api, ApiError, path
+from dask_operator.api import CONNECTIONS, Api, ApiError, path
+from dask_operator.model import Json
 
 NAMESPACE = "bench"
 RAW_GROUP = "raw-default"
 PATIENCE = 180.0
 _EMPTYING = 600.0
-_IN_FLIGHT = 40
-"""Requests of a bare client at a time: with more it is no faster."""
 # Not the label by which our controller watches: Pods that others make for comparison are no work for it.
 WORKERS = replace(POD, selector=f"{names.COMPONENT_LABEL}={names.WORKER}")
 CONFIGMAPS = Resource("ConfigMap", "", "v1", "configmaps", ())
@@ -122,6 +121,15 @@ async def count(api: Api, resource: Resource, namespace: str = NAMESPACE) -> int
     return len(page.body["items"]) + int(page.body["metadata"].get("remainingItemCount", 0))
 
 
+async def pages(api: Api, resource: Resource, namespace: str) -> AsyncIterator[Json]:
+    """A whole list, page by page."""
+    page = await api.list_page(resource, namespace, "")
+    yield page
+    while continued := page["metadata"].get("continue"):
+        page = await api.list_page(resource, namespace, continued)
+        yield page
+
+
 @asynccontextmanager
 async def seen(
     api: Api, namespace: str = NAMESPACE, resource: Resource = WORKERS
@@ -180,7 +188,7 @@ async def side_by_side(requests: Sequence[Callable[[], Awaitable[Any]]]) -> None
         for request in pending:
             await request()
 
-    await asyncio.gather(*(work() for _ in range(_IN_FLIGHT)))
+    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
 
 
 async def make_workers(api: Api, pods: Sequence[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.perf.churn.wishes import REVISION, Wish
+from tests.perf.setting import pages
 
 from dask_operator import names
 from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED, Resource
@@ -48,13 +49,7 @@ class Seen:
 async def look(api: Api, namespace: str) -> Seen:
     objects: dict[str, dict[str, _Raw]] = {}
     for resource in (*WATCHED, _REPLICA_SET):
-        listed: list[_Raw] = []
-        continued = ""
-        while True:
-            page = await api.list_page(resource, namespace, continued)
-            listed += page["items"]
-            if not (continued := page["metadata"].get("continue", "")):
-                break
+        listed = [raw async for page in pages(api, resource, namespace) for raw in page["items"]]
         objects[resource.kind] = {raw["metadata"]["name"]: raw for raw in listed}
     return Seen(objects)
 
