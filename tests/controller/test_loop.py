@@ -62,12 +62,8 @@ async def _operating(
             await executor.close()
 
 
-def _workers(fake: FakeApi) -> list[dict[str, Any]]:
-    return [pod for pod in fake.objects(POD) if pod["metadata"]["labels"]["dask.org/component"] == "worker"]
-
-
 async def _has_workers(fake: FakeApi, number: int) -> None:
-    await until(lambda: len(_workers(fake)) == number, f"{number} workers", WAIT)
+    await until(lambda: len(fake.workers()) == number, f"{number} workers", WAIT)
 
 
 def _run_pods(fake: FakeApi) -> None:
@@ -76,12 +72,6 @@ def _run_pods(fake: FakeApi) -> None:
     for pod in fake.objects(POD):
         if pod["status"]["phase"] == "Pending":
             fake.put({**pod, "status": ready})
-
-
-def _start_scheduler(fake: FakeApi, name: str = "simple") -> None:
-    labels = {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
-    metadata = {"name": f"{name}-scheduler-abc", "namespace": "default", "labels": labels}
-    fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}})
 
 
 def _status(fake: FakeApi) -> dict[str, Any]:
@@ -102,7 +92,6 @@ def test_a_cluster_is_made_and_says_so(run: Run) -> None:
             assert fake.find(SERVICE, "simple-scheduler")
             assert fake.find(DEPLOYMENT, "simple-scheduler")
             assert fake.find(GROUP, "simple-default")
-            _start_scheduler(fake)
             _run_pods(fake)
             await until(lambda: _status(fake).get("readyReplicas") == 3, "the status", WAIT)
             assert _status(fake)["phase"] == "Running"
@@ -118,7 +107,6 @@ def test_a_cluster_costs_its_workers_and_five_writes(run: Run) -> None:
         async with serve() as fake, _operating(fake):
             fake.put(raw_cluster(workers=20))
             await _has_workers(fake, 20)
-            _start_scheduler(fake)
             _run_pods(fake)
             await until(lambda: _status(fake).get("readyReplicas") == 20, "the status", WAIT)
             await asyncio.sleep(60.0)
@@ -137,10 +125,10 @@ def test_a_scale_and_a_deletion_are_followed(run: Run) -> None:
             fake.put({**group, "spec": {**group["spec"], "worker": {**group["spec"]["worker"], "replicas": 5}}})
             await _has_workers(fake, 5)
             await until(lambda: _last_ordinal(fake) == 4, "the last ordinal to be noted", WAIT)
-            gone = _workers(fake)[0]["metadata"]["name"]
+            gone = fake.workers()[0]["metadata"]["name"]
             fake.drop(POD, gone)
             await _has_workers(fake, 5)
-            assert gone not in {pod["metadata"]["name"] for pod in _workers(fake)}
+            assert gone not in {pod["metadata"]["name"] for pod in fake.workers()}
             fake.drop(SERVICE, "simple-scheduler")
             await until(lambda: fake.find(SERVICE, "simple-scheduler"), "the Service to come back", WAIT)
 
@@ -153,7 +141,6 @@ def test_a_start_in_a_world_that_is_as_it_should_be_writes_nothing(run: Run) -> 
             async with _operating(fake):
                 fake.put(raw_cluster(workers=3))
                 await _has_workers(fake, 3)
-                _start_scheduler(fake)
                 _run_pods(fake)
                 await until(lambda: _status(fake).get("readyReplicas") == 3, "the status", WAIT)
                 await asyncio.sleep(60.0)
@@ -170,12 +157,12 @@ def test_a_controller_killed_while_it_creates_makes_exactly_as_many(run: Run) ->
         async with serve() as fake:
             async with _operating(fake, policy=Policy(batch_size=7)):
                 fake.put(raw_cluster(workers=50))
-                await until(lambda: len(_workers(fake)) >= 10, "some workers", WAIT)
-            assert len(_workers(fake)) < 50
+                await until(lambda: len(fake.workers()) >= 10, "some workers", WAIT)
+            assert len(fake.workers()) < 50
             async with _operating(fake):
                 await _has_workers(fake, 50)
                 await asyncio.sleep(60.0)
-                assert len(_workers(fake)) == 50
+                assert len(fake.workers()) == 50
 
     run(operated())
 
@@ -187,7 +174,7 @@ def test_creates_whose_replies_are_lost_make_exactly_as_many(run: Run) -> None:
             fake.put(raw_cluster(workers=30))
             await _has_workers(fake, 30)
             await asyncio.sleep(60.0)
-            assert len(_workers(fake)) == 30
+            assert len(fake.workers()) == 30
 
     run(operated())
 
@@ -202,7 +189,7 @@ def test_a_lagging_watch_makes_no_two(run: Run) -> None:
             fake.put(cluster)
             await _has_workers(fake, 10)
             await asyncio.sleep(30.0)
-            assert len(_workers(fake)) == 10
+            assert len(fake.workers()) == 10
 
     run(operated())
 
@@ -233,10 +220,9 @@ def test_writes_that_stay_refused_are_tried_now_and_then(run: Run, method: str, 
             fake.fail(method, resource, 403, reason="Forbidden", message="may not", times=100_000)
             fake.put(raw_cluster(workers=2))
             await _has_workers(fake, 2)
-            _start_scheduler(fake)
             _run_pods(fake)
             failed = {"phase": "Failed", "startTime": "2025-01-01T12:00:00Z", "reason": "Evicted"}
-            fake.put({**_workers(fake)[0], "status": failed})
+            fake.put({**fake.workers()[0], "status": failed})
             often = await happens(lambda: len(fake.asked(method, resource.plural)) > 60, 120.0)
             assert not often, "sixty requests within two minutes"
 
@@ -262,7 +248,7 @@ def test_only_the_namespaces_given_are_operated(run: Run) -> None:
             async with _operating(fake, ["one", "two"]):
                 await _has_workers(fake, 2)
                 await asyncio.sleep(30.0)
-            assert {pod["metadata"]["namespace"] for pod in _workers(fake)} == {"one", "two"}
+            assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
 
     run(operated())
 

@@ -66,7 +66,7 @@ async def _processes(fake: FakeApi, number: int, **others: Any) -> AsyncIterator
 
 
 def _workers(fake: FakeApi) -> set[str]:
-    return {pod["metadata"]["name"] for pod in fake.objects(POD)}
+    return {pod["metadata"]["name"] for pod in fake.workers()}
 
 
 async def _has_workers(fake: FakeApi, number: int) -> None:

@@ -96,7 +96,7 @@ def test_it_reconciles_answers_its_probe_and_ends_when_told(tmp_path: Path) -> N
         arguments = ("--all-namespaces", f"--liveness=http://127.0.0.1:{port}/healthz", "--log-format=plain")
         async with serve() as fake, _started(tmp_path, fake, *arguments) as process:
             fake.put(raw_cluster(workers=2))
-            await until(lambda: len(fake.objects(POD)) == 2, "two workers", 20.0)
+            await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
             assert await asyncio.to_thread(_get, port, "/healthz") == "ok: leading\n"
             assert await asyncio.to_thread(_get, port, "/readyz") == "ok: leading\n"
             assert "dask_operator_leader 1.0" in await asyncio.to_thread(_get, port, "/metrics")
@@ -120,8 +120,8 @@ def test_it_keeps_to_its_namespaces(tmp_path: Path) -> None:
         async with serve() as fake, _started(tmp_path, fake, *arguments, **{BATCH_SIZE: "1"}):
             for namespace in ("two", "one", "default"):
                 fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
-            await until(lambda: len(fake.objects(POD)) == 2, "two workers", 20.0)
-            assert {pod["metadata"]["namespace"] for pod in fake.objects(POD)} == {"one", "two"}
+            await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
+            assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
             asked = {seen.plural for seen in fake.requests}
             assert asked <= {resource.plural for resource in RESOURCES.values()}
             assert {seen.namespace for seen in fake.requests} == {"one", "two"}
@@ -135,7 +135,7 @@ def test_it_keeps_to_the_namespaces_that_match(tmp_path: Path) -> None:
             for namespace in ("dev-a", "dev-x", "prod"):
                 fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
                 fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
-            await until(lambda: fake.objects(POD), "a worker", 20.0)
+            await until(fake.workers, "a worker", 20.0)
             assert {seen.namespace for seen in fake.requests if seen.plural != "namespaces"} == {"dev-a"}
 
     asyncio.run(lived())
@@ -152,7 +152,7 @@ def test_two_processes_with_a_lease_hand_over(tmp_path: Path) -> None:
                 first.send_signal(signal.SIGTERM)
                 _, log = await asyncio.wait_for(first.communicate(), 20.0)
                 fake.put(raw_cluster(workers=1))
-                await until(lambda: fake.objects(POD), "a worker", 20.0)
+                await until(fake.workers, "a worker", 20.0)
                 second.kill()
             return log.decode()
 
@@ -165,7 +165,7 @@ def test_logs_can_be_json(tmp_path: Path) -> None:
     async def lived() -> str:
         async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", "--log-format=json") as process:
             fake.put(raw_cluster(workers=1))
-            await until(lambda: fake.objects(POD), "a worker", 20.0)
+            await until(fake.workers, "a worker", 20.0)
             process.send_signal(signal.SIGTERM)
             _, log = await asyncio.wait_for(process.communicate(), 20.0)
             return log.decode()
@@ -206,7 +206,7 @@ def test_plugins_run_beside_it(tmp_path: Path) -> None:
                 while b"the plugin has started" not in log:
                     log += await process.stderr.readline()
             fake.put(raw_cluster(workers=1))
-            await until(lambda: fake.objects(POD), "a worker", 20.0)
+            await until(fake.workers, "a worker", 20.0)
             process.send_signal(signal.SIGTERM)
             _, rest = await asyncio.wait_for(process.communicate(), 20.0)
             assert process.returncode == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.support.builders import SERVICE_SPEC, WORKER_SPEC
+from tests.support.builders import SCHEDULER_SPEC, SERVICE_SPEC, WORKER_SPEC
 
-from dask_operator.actions import GROUP, LEASE, SERVICE
+from dask_operator.actions import DEPLOYMENT, GROUP, LEASE, POD, SERVICE, Resource
 from dask_operator.api import Api, ApiError, path
 from dask_operator.model import Json
 from dask_operator.parse import resource_version
@@ -166,6 +166,27 @@ async def a_lease_is_replaced_only_as_it_was_seen(api: Api, namespace: str) -> N
     assert (error.code, error.reason) == (409, "Conflict"), error
 
 
+async def a_deployment_gets_a_pod(api: Api, namespace: str) -> None:
+    labels = {"dask.org/cluster-name": "absent", "dask.org/component": "scheduler"}
+    before = (await api.list_page(POD, namespace, ""))["metadata"]["resourceVersion"]
+    manifest = {
+        "apiVersion": DEPLOYMENT.api_version,
+        "kind": DEPLOYMENT.kind,
+        "metadata": {"name": "deployed", "namespace": namespace, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": SCHEDULER_SPEC},
+        },
+    }
+    made = (await api.create(DEPLOYMENT, manifest)).body
+    (event,) = await _events(api, namespace, before, 1, resource=POD)
+    pod = event["object"]
+    assert event["type"] == "ADDED"
+    assert labels.items() <= pod["metadata"]["labels"].items()
+    assert pod["metadata"]["name"].startswith("deployed-")
+    await api.delete(DEPLOYMENT, namespace, "deployed", {"uid": made["metadata"]["uid"]})
+
+
 CHECKS: tuple[Check, ...] = (
     a_second_create_is_refused,
     what_is_not_there_is_not_found,
@@ -178,6 +199,7 @@ CHECKS: tuple[Check, ...] = (
     a_version_that_is_too_old_is_gone,
     unknown_fields_are_warned_about,
     a_lease_is_replaced_only_as_it_was_seen,
+    a_deployment_gets_a_pod,
 )
 
 
@@ -211,10 +233,12 @@ async def _refused(request: Awaitable[object]) -> ApiError:
     raise AssertionError(f"expected a refusal, not {answer}")
 
 
-async def _events(api: Api, namespace: str, version: str, number: int, type_: str = "") -> list[Json]:
+async def _events(
+    api: Api, namespace: str, version: str, number: int, type_: str = "", resource: Resource = GROUP
+) -> list[Json]:
     """The first events, of a type or but for bookmarks, of a watch; fewer if it ends before."""
     found: list[Json] = []
-    stream = api.watch(GROUP, namespace, version, _WATCH_SECONDS, _SILENCE)
+    stream = api.watch(resource, namespace, version, _WATCH_SECONDS, _SILENCE)
     async for event in stream:
         if event["type"] == type_ or (not type_ and event["type"] != "BOOKMARK"):
             found.append(event)

@@ -21,7 +21,8 @@ from tests.support.fake_ports import joined
 from tests.support.server import serving
 from tests.support.world import merge, patched
 
-from dask_operator.actions import LEASE, NAMESPACE, RESOURCES, Resource
+from dask_operator import names
+from dask_operator.actions import LEASE, NAMESPACE, POD, RESOURCES, Resource
 from dask_operator.api import Api
 from dask_operator.plan.conditions import rfc3339
 
@@ -111,7 +112,7 @@ class FakeApi:
         self.clock: Callable[[], float] = lambda: NOON
         """By which objects are created."""
         self.warn: Callable[[Raw], list[str]] = lambda _: []
-        self.made: Callable[[Raw], None] = lambda _: None
+        self.made: Callable[[Raw], None] = self.deploy
         """Does what a controller does about an object that somebody has made."""
         self.logins = 0
         self.absent_groups: set[str] = set()
@@ -169,6 +170,20 @@ class FakeApi:
         known = self._objects[plural].get(key)
         made = _with_defaults(copy.deepcopy(raw), known, self._next_uid(), rfc3339(self.clock()))
         return self._record(plural, "MODIFIED" if known else "ADDED", made)
+
+    def deploy(self, made: Raw) -> None:
+        """Makes a Deployment's Pod, as Kubernetes' own controllers do, unless there is one."""
+        if made["kind"] != "Deployment":
+            return
+        template, namespace = made["spec"]["template"], made["metadata"]["namespace"]
+        metadata = {**template["metadata"], "name": f"{made['metadata']['name']}-abc", "namespace": namespace}
+        if (namespace, metadata["name"]) not in self._objects["pods"]:
+            self.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+
+    def workers(self) -> list[Raw]:
+        """The Pods of Dask workers."""
+        wants = _wanted("", f"{names.COMPONENT_LABEL}={names.WORKER}")
+        return [pod for pod in self.objects(POD) if wants(pod)]
 
     def drop(self, resource: Resource, name: str, namespace: str = "default") -> None:
         """Deletes an object, as somebody else."""

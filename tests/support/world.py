@@ -387,7 +387,10 @@ class World:
             return False
         owner = [{"kind": "ReplicaSet", "name": name, "uid": uid}]
         meta = {**template["metadata"], "name": f"{name}-{self._uids}", "ownerReferences": owner}
-        self.put({"kind": "Pod", "metadata": meta, "status": {"phase": "Pending"}})
+        pod = {"kind": "Pod", "metadata": meta, "status": {"phase": "Pending"}}
+        if self.refuses(pod):
+            return False
+        self.put(pod)
         return True
 
     def _start(self, pod: Pod) -> None:

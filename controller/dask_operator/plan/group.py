@@ -112,7 +112,8 @@ def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action
 def _allowance(at: _Situation, number: int) -> tuple[int, Wake | None]:
     """How many of a number of workers may be created now, and when to ask again if none may."""
     subject = Subject(POD.kind, at.group.name)
-    if not number:
+    # The scheduler comes first: workers could use up the quota that it needs, and wait for it for ever.
+    if not number or not scheduler_pod(at.observed):
         return 0, None
     if failure := blocked(subject, at.observed, at.now):
         return 0, Wake(failure.until, because=failure.problem.message)

@@ -74,6 +74,13 @@ def test_a_new_group_gets_its_workers() -> None:
     assert all(isinstance(a, Create) and (a.subject, a.because) == (PODS, "the group wants 3 workers") for a in planned)
 
 
+@pytest.mark.parametrize("scheduler", [None, a_scheduler_pod(deleting=True), a_scheduler_pod(phase="Failed")])
+def test_no_worker_comes_before_the_scheduler(scheduler: Pod | None) -> None:
+    # It may use up the quota that the scheduler needs.
+    assert _planned(a_group(workers=3), seen(1, scheduler=scheduler)) == []
+    assert _created(_planned(a_group(workers=3), seen(1, scheduler=a_scheduler_pod(phase="Pending")))) == _names(1, 2)
+
+
 def test_a_group_that_has_its_workers_gets_nothing() -> None:
     assert _planned(a_group(workers=3), seen(3)) == []
     assert _planned(a_group(workers=0), seen(0)) == []

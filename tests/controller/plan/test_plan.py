@@ -18,6 +18,7 @@ from tests.support.builders import (
     a_group,
     a_pending_pod,
     a_pod,
+    a_scheduler_pod,
     changes,
     condition,
     raw_autoscaler,
@@ -262,6 +263,19 @@ def test_a_quota_stops_its_group_and_lifts(group: str) -> None:
     assert condition(world.status(), "Degraded")["status"] == "False"
 
 
+def test_no_worker_takes_the_place_that_a_quota_has_for_the_scheduler() -> None:
+    world = World(workers=3)
+    quota = Problem("QuotaExceeded", "no more than 2 pods")
+    world.refuses = lambda raw: quota if raw["kind"] == "Pod" and len(world.observed().pods) >= 2 else None
+    for _ in range(2):
+        world.settle()
+        (scheduler,) = (pod.name for pod in world.observed().pods if pod.component == "scheduler")
+        assert len(world.running()) == 1
+        # Another worker may be tried by now, and is, unless the scheduler comes first.
+        world.now += HOUR
+        world.remove("Pod", scheduler)
+
+
 def test_a_quota_that_is_no_longer_in_the_way_is_no_problem() -> None:
     world = World(workers=2)
     world.settle()
@@ -421,6 +435,7 @@ def test_batches_of_workers() -> None:
 def test_a_controller_that_is_killed_while_it_creates_tries_the_same_names_again(killed_after: int) -> None:
     world = World(workers=8)
     world.step()
+    world.run_pods()
     planned = world.plan()
     wanted = [action.manifest["metadata"]["name"] for action in planned if isinstance(action, Create)]
     assert len(wanted) == 8
@@ -868,6 +883,7 @@ def test_the_longest_names_are_no_trouble() -> None:
     assert all(len(each) <= 63 for each in created), "a Service's name and a label's value are no longer"
     group = f"{name}-default"
     store.observe("DaskWorkerGroup", parse.group(_of(name, raw_group(group, workers=1))))
+    store.observe("Pod", a_scheduler_pod(cluster=name))
     (pod,) = [a.manifest for a in plan(*store.snapshot(key), NOON) if isinstance(a, Create) and "Pod" in a.subject.kind]
     assert all(len(value) <= 63 for value in pod["metadata"]["labels"].values())
     assert len(pod["metadata"]["name"]) <= 253
