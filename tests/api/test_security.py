@@ -108,7 +108,7 @@ def test_what_belongs_to_somebody_else_is_neither_changed_nor_deleted(kube: Kube
     kube.run("create", "configmap", "bystander")
     uid = (kube.get("configmap", "bystander") or {})["metadata"]["uid"]
     owned = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "bystander", "uid": uid}]}
-    worker = _labels("taken", "worker", **{"dask.org/workergroup-name": "taken-default"})
+    worker = _labels("plain", "worker", **{"dask.org/workergroup-name": "plain-default"})
     foreign = [
         _pod("posing", owned, worker),
         _pod("taken-job-runner", {}, {}),
@@ -130,11 +130,11 @@ def test_what_belongs_to_somebody_else_is_neither_changed_nor_deleted(kube: Kube
             "daskcluster", name, "Degraded", "NameTaken"
         )
     kube.wait_for_condition("daskjob", "taken-job", "Degraded", "NameTaken")
-    eventually(lambda: len(kube.workers("taken-default")) == 3, "two workers beside the one that poses as one")
-    kube.run("scale", "--replicas=0", "daskworkergroup", "taken-default", "--as", EVE)
+    eventually(lambda: len(kube.workers("plain-default")) == 3, "two workers beside the one that poses as one")
+    kube.run("scale", "--replicas=0", "daskworkergroup", "plain-default", "--as", EVE)
     edit = [{"op": "replace", "path": "/spec/scheduler/spec/containers/0/image", "value": "other:1"}]
     kube.run("patch", "daskcluster", "taken", "--type=json", "--patch", json.dumps(edit), "--as", EVE)
-    eventually(lambda: len(kube.workers("taken-default")) == 1, "its own workers are gone")
+    eventually(lambda: len(kube.workers("plain-default")) == 1, "its own workers are gone")
     kube.run("delete", "daskcluster,daskjob", "--all", "--as", EVE)
     eventually(lambda: not kube.names("daskworkergroups"), "what the clusters own is gone")
     assert [_state(kube, *name) for name in names] == before
