@@ -161,6 +161,15 @@ tier_monitoring() {
   pytest_at "monitoring, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_monitoring.py
 }
 
+# Of a notebook and of Dask's dashboard as a browser shows them, into the folder $PICTURES
+tier_pictures() {
+  need_packages chromium
+  use_cluster $NEWEST "$KUBERNETES_VERSION"
+  use_images $NEWEST
+  use_notebook $NEWEST
+  pytest_at "pictures, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_notebook.py
+}
+
 # A cluster of its own: it begins without an operator and CRDs, then come another operator and that one's.
 tier_migration() {
   use_cluster $MIGRATION "$KUBERNETES_VERSION"
@@ -246,7 +255,7 @@ done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
 for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier': lint, unit, charts, api, faults, sample, e2e, monitoring, migration, upgrade, install, versions, matrix, pictures"
+  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier', but: $(compgen -A function tier_ | cut -d _ -f 2 | xargs)"
   echo "$tier"
   "tier_$tier"
 done

@@ -18,7 +18,8 @@ def test_a_cluster_goes_from_one_to_eight_and_back_with_every_result(
     kube: Kube, session: Callable[[str], Session], dask_image: Image
 ) -> None:
     kube.apply(dask_cluster("adaptive", 1, image=str(dask_image)))
-    soon = {"scaleDown": {"stabilizationWindowSeconds": 3}}
+    # Long enough for results to be put on the workers before they go.
+    soon = {"scaleDown": {"stabilizationWindowSeconds": 15}}
     kube.apply(dask_autoscaler("adaptive", "adaptive", 1, 8, behavior=soon))
     kube.wait_for_workers("adaptive", 1, 120)
     dask = session("adaptive")

@@ -1,0 +1,28 @@
+"""Which tiers of tests the verbs of the Makefile name, and which ci/test.sh has."""
+
+from __future__ import annotations
+
+import re
+
+from docs.included import ROOT
+
+# What takes too long for `make test`, which tries a tenth of the first, and what writes into the documentation
+NOT_IN_TEST = {"faults", "matrix", "pictures"}
+
+
+def _tiers() -> set[str]:
+    return set(re.findall(r"^tier_(\w+)\(\)", (ROOT / "ci/test.sh").read_text(), re.MULTILINE))
+
+
+def _named() -> dict[str, list[str]]:
+    """The tiers of each verb."""
+    found = re.findall(r"^([a-z0-9-]+):.*\n\t.*\$\(TEST\) (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return {verb: tiers.split() for verb, tiers in found}
+
+
+def test_every_tier_has_a_verb_and_every_verb_its_tiers() -> None:
+    assert {tier for tiers in _named().values() for tier in tiers} == _tiers()
+
+
+def test_make_test_runs_each_tier_once() -> None:
+    assert sorted(_named()["test"]) == sorted(_tiers() - NOT_IN_TEST)
