@@ -13,7 +13,7 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but the matrix, bench, sbom and docs; of test-faults a tenth
+test: ## everything below but pictures, the matrix, bench, sbom and docs; of test-faults a tenth
 	@$(TEST) lint unit charts api sample e2e monitoring migration upgrade install versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds

@@ -112,7 +112,7 @@ class FakeApi:
         self.clock: Callable[[], float] = lambda: NOON
         """By which objects are created."""
         self.warn: Callable[[Raw], list[str]] = lambda _: []
-        self.made: Callable[[Raw], None] = self.deploy
+        self.made: Callable[[Raw], None] = self._deploy
         """Does what a controller does about an object that somebody has made."""
         self.logins = 0
         self.absent_groups: set[str] = set()
@@ -170,15 +170,6 @@ class FakeApi:
         known = self._objects[plural].get(key)
         made = _with_defaults(copy.deepcopy(raw), known, self._next_uid(), rfc3339(self.clock()))
         return self._record(plural, "MODIFIED" if known else "ADDED", made)
-
-    def deploy(self, made: Raw) -> None:
-        """Makes a Deployment's Pod, as Kubernetes' own controllers do, unless there is one."""
-        if made["kind"] != "Deployment":
-            return
-        template, namespace = made["spec"]["template"], made["metadata"]["namespace"]
-        metadata = {**template["metadata"], "name": f"{made['metadata']['name']}-abc", "namespace": namespace}
-        if (namespace, metadata["name"]) not in self._objects["pods"]:
-            self.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 
     def workers(self) -> list[Raw]:
         """The Pods of Dask workers."""
@@ -423,6 +414,15 @@ class FakeApi:
         self.drop(next(r for r in _ALL if r.plural == seen.plural), seen.name, namespace)
         details = {"name": seen.name, "uid": meta["uid"]}
         return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
+
+    def _deploy(self, made: Raw) -> None:
+        """Makes a Deployment's Pod, as Kubernetes' own controllers do, unless there is one."""
+        if made["kind"] != "Deployment":
+            return
+        template, namespace, name = made["spec"]["template"], made["metadata"]["namespace"], made["metadata"]["name"]
+        metadata = {**template["metadata"], "name": f"{name}-abc", "namespace": namespace}
+        if not self.find(POD, metadata["name"], namespace):
+            self.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 
     def _record(self, plural: str, type_: str, raw: Raw) -> Raw:
         self._version += 1
