@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 CLUSTER_LABEL = "dask.org/cluster-name"
 COMPONENT_LABEL = "dask.org/component"
@@ -45,6 +46,8 @@ HTTP_ROUTES_ENV = "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"
 COMM_PORT = "tcp-comm"
 DASHBOARD_PORT = "http-dashboard"
 
+_WORKER = re.compile(r".+-worker-[0-9a-f]{10}")
+
 
 def scheduler(cluster: str) -> str:
     """The name of a cluster's scheduler Deployment and of its Service."""
@@ -68,6 +71,11 @@ def worker(group: str, group_uid: str, ordinal: int) -> str:
     """
     digest = hashlib.sha256(f"{group_uid}/{ordinal}".encode()).hexdigest()
     return f"{group}-worker-{digest[:10]}"
+
+
+def is_worker(name: str) -> bool:
+    """Whether a name is one that `worker` gives."""
+    return bool(_WORKER.fullmatch(name))
 
 
 def event(uid: str, reason: str, message: str) -> str:

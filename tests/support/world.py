@@ -70,6 +70,7 @@ class World:
         """Whether a Pod starts, rather than stay pending."""
         self.unschedulable: Callable[[Pod], bool] = lambda _: False
         """Whether no node has room for a Pod that does not start."""
+        self.unschedulable_because = "0/3 nodes are available: 3 Insufficient cpu."
         self.ends: Callable[[Pod], str] = lambda _: ""
         """Whether a worker ends, three seconds after its start: `Failed`, `Succeeded`, or `Rejected` by its node."""
         self.registers: Callable[[Pod], bool] = lambda _: True
@@ -406,7 +407,8 @@ class World:
 
     def _cannot_be_scheduled(self, pod: Pod) -> None:
         raw = self._objects["Pod", pod.name]
-        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+        said = {"reason": "Unschedulable", "message": self.unschedulable_because}
+        condition = {"type": "PodScheduled", "status": "False", **said}
         raw["status"] = {"phase": "Pending", "conditions": [condition]}
         self._changed(raw)
 

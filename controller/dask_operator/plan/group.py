@@ -23,8 +23,9 @@ from dask_operator.actions import (
     Wake,
 )
 from dask_operator.model import Cluster, Endpoint, Group, Observed, Pod, Problem, Subject, Survey
-from dask_operator.plan import replacement, rollout, victims
+from dask_operator.plan import replacement, rollout, room, victims
 from dask_operator.plan.policy import Policy
+from dask_operator.plan.room import Room
 from dask_operator.plan.status import scheduler_down_since
 from dask_operator.plan.view import ENDED, blocked, leaving, live, removed_groups, scheduler_pod, workers
 
@@ -61,7 +62,7 @@ def plan_group(cluster: Cluster, group: Group, observed: Observed, now: float, p
     staying = [pod for pod in live(at.pods) if not leaving(pod, observed)]
     new, old = rollout.split(group, staying)
     leaving_old = len(rollout.split(group, [pod for pod in live(at.pods) if leaving(pod, observed)])[1])
-    step = rollout.step(group.replicas, new, old, no_room=_no_room(at, new), leaving=leaving_old)
+    step = rollout.step(group.replicas, new, old, room=_room(at, new), leaving=leaving_old)
     ended = [pod for pod in at.pods if pod.phase in ENDED and not pod.deleting and pod.uid not in observed.retired]
     ended, outdated = rollout.split(group, ended)
     yield from _delete(at, outdated, "ended, and its template was edited since")
@@ -86,10 +87,11 @@ def plan_removed_groups(cluster: Cluster, observed: Observed, now: float, policy
             yield from _shrink(at, (), staying, rollout.Step(create=0, old_leave=len(staying), new_leave=0))
 
 
-def _no_room(at: _Situation, new: Sequence[Pod]) -> bool:
-    """Whether workers of the current template find no place: by a quota, or on no node."""
-    refused = Subject(POD.kind, at.group.name) in at.observed.failures
-    return refused or any(pod.problem is not None and pod.problem.reason == "Unschedulable" for pod in new)
+def _room(at: _Situation, new: Sequence[Pod]) -> Room:
+    """What it takes that workers of the current template find a place, in a quota and on the nodes."""
+    refused = at.observed.failures.get(Subject(POD.kind, at.group.name))
+    problems = [pod.problem for pod in new if pod.problem]
+    return room.needed([*problems, refused.problem] if refused else problems)
 
 
 def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action]:
@@ -167,8 +169,11 @@ def _shrink_by(
 ) -> Iterator[Action]:
     everyone = live(at.observed.pods)
     known = victims.registered(everyone, survey)
+    if victims.unmatched(everyone, survey):
+        # One that runs may be a worker that the scheduler knows by another name, and works.
+        known |= {pod.uid: [] for pod in everyone if pod.phase == "Running" and pod.uid not in known}
     working = {pod.uid for pod in (*new, *old) if pod.uid in known and _is_proven(at, pod, old)}
-    step = rollout.step(at.group.replicas, new, old, no_room=_no_room(at, new), working=working)
+    step = rollout.step(at.group.replicas, new, old, room=_room(at, new), working=working)
     leavers = [(pods, number) for pods, number in ((old, step.old_leave), (new, step.new_leave)) if number]
     if leavers:
         refused = at.observed.refused

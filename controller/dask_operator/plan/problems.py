@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from dask_operator import names
 from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
-from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject
-from dask_operator.plan import rollout
-from dask_operator.plan.victims import REFUSAL_LASTS
+from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject, Survey
+from dask_operator.plan import rollout, victims
 from dask_operator.plan.view import leaving, live, problem, removed_groups, scheduler_pod, workers
 
-_SAID_FOR = 2 * REFUSAL_LASTS
+_SAID_FOR = 2 * victims.REFUSAL_LASTS
+_NAMED = 3
+"""How many workers a message names."""
 
 
 def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
@@ -50,9 +51,26 @@ def group_problem(group: Group, observed: Observed, now: float) -> Problem | Non
 def _cannot_shrink(staying: Sequence[Pod], observed: Observed, now: float) -> Problem | None:
     if observed.survey and observed.survey.problem:
         return observed.survey.problem
+    if observed.survey and (unnamed := _unnamed(staying, observed.survey, observed)):
+        return unnamed
     # For as long as it takes to be refused again.
     refused = (pod.name for pod in staying if now < observed.refused.get(pod.uid, -_SAID_FOR) + _SAID_FOR)
     if not (name := next(refused, "")):
         return None
     why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"
     return Problem("RetirementRefused", f"worker {name} {why}")
+
+
+def _unnamed(staying: Sequence[Pod], survey: Survey, observed: Observed) -> Problem | None:
+    """That Pods stay because the scheduler knows workers of which nothing says in which Pod they are."""
+    everyone = live(observed.pods)
+    unmatched = victims.unmatched(everyone, survey)
+    known = victims.registered(everyone, survey) if unmatched else {}
+    if not unmatched or all(pod.uid in known or pod.phase != "Running" for pod in staying):
+        return None
+    listed = ", ".join(f'"{worker.name}" at {worker.address}' for worker in unmatched[:_NAMED])
+    more = f" and {len(unmatched) - _NAMED} more" if len(unmatched) > _NAMED else ""
+    why = "so the Pods that may be theirs are kept; start each worker with --name $(DASK_WORKER_NAME)"
+    return Problem(
+        "WorkerNotNamed", f"the scheduler has workers without the names of their Pods: {listed}{more}; {why}"
+    )

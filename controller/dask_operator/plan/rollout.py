@@ -1,7 +1,8 @@
 """Workers of an edited template: new ones come first, then as many old ones leave, a quarter of the group at a time.
 
 An old worker leaves as on any scale-down, with nothing lost. Old ones that do not work go at once, so that an edit
-mends a group that could not start. Where there is no room for one more worker, one old one leaves first.
+mends a group that could not start. Where there is no room for one more worker, one old one leaves first; where an edit
+is refused for any other reason, all old ones stay.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from dask_operator import build
 from dask_operator.model import Group, Pod
+from dask_operator.plan.room import Room
 
 _SURGE = 4  # a quarter
 
@@ -40,19 +42,20 @@ def step(
     new: Sequence[Pod],
     old: Sequence[Pod],
     *,
-    no_room: bool,
+    room: Room,
     working: Container[str] | None = None,
     leaving: int = 0,
 ) -> Step:
     """The next step on the way to `wanted` workers of the current template.
 
-    `working`: the uids of those that do their work; before it is known who does, those that are ready. `leaving`: how
-    many old ones are on their way out.
+    `room`: what it takes to have a place for one more. `working`: the uids of those that do their work; before it is
+    known who does, those that are ready. `leaving`: how many old ones are on their way out.
     """
     surge = -(-wanted // _SURGE) if old or leaving else 0
     create = min(wanted - len(new), wanted + surge - len(new) - len(old) - leaving)
     known = {pod.uid for pod in (*new, *old) if pod.ready} if working is None else working
     at_work = sum(pod.uid in known for pod in (*new, *old))
     broken = sum(pod.uid not in known for pod in old)
-    spared = max(at_work - wanted + no_room, 0)
+    makes_room = room is Room.ANY or (room is Room.ONE_OF_SEVERAL and at_work > 1)
+    spared = max(at_work - wanted + makes_room, 0)
     return Step(max(create, 0), min(broken + spared, len(old)), max(len(new) - wanted, 0))

@@ -2,15 +2,17 @@
 
 No result is lost: a worker that may hold data leaves only after its scheduler has moved that data. A worker is known to
 hold none only if it never started, if its scheduler does not know it, or if there is no scheduler left that could give
-the data to anybody. Candidates are always the group's own.
+the data to anybody. While the scheduler lists workers that belong to no Pod, any Pod that has started may be one of
+them. Candidates are always the group's own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from dask_operator import names
 from dask_operator.model import Pod, Registration, Survey
 
 REFUSAL_LASTS = 30.0
@@ -54,8 +56,10 @@ def choose(
     `everyone`: all of the cluster's Pods, where others than the candidates may be the ones the scheduler knows.
     """
     known = registered(everyone or pods, survey)
+    doubtful = bool(unmatched(everyone or pods, survey))
     strangers = [pod for pod in pods if pod.uid not in known]
-    empty = sorted((pod for pod in strangers if not _starting(pod, now)), key=_pending_then_newest)[:surplus]
+    settled = [pod for pod in strangers if not _starting(pod, now)]
+    empty = sorted((pod for pod in settled if _pending(pod) or not doubtful), key=_pending_then_newest)[:surplus]
     surplus -= len(empty)
     soon = [pod for pod in strangers if _starting(pod, now)][:surplus]
     willing = [pod for pod in pods if pod.uid in known and now >= refused.get(pod.uid, 0.0) + REFUSAL_LASTS]
@@ -64,6 +68,7 @@ def choose(
     again = [now + 1.0] if soon else []
     if len(retire) + len(soon) < surplus:
         again += [at + REFUSAL_LASTS for uid, at in refused.items() if uid in known and at + REFUSAL_LASTS > now]
+        again += [now + REFUSAL_LASTS] if doubtful else []
     return Victims(
         delete=tuple(empty),
         retire=tuple((pod, worker.address) for pod in retire for worker in known[pod.uid]),
@@ -81,15 +86,31 @@ def registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registrati
 
     By name; and where the user named workers otherwise by address, if only one Pod has it: with hostNetwork many do.
     """
-    by_name = {pod.name: pod for pod in pods}
-    hosts = Counter(pod.ip for pod in pods if pod.ip)
-    by_host = {pod.ip: pod for pod in pods if hosts[pod.ip] == 1}
     found: dict[str, list[Registration]] = {}
-    for worker in survey.workers:
-        pod = by_name.get(_base_name(worker.name, by_name)) or by_host.get(_host(worker.address))
+    for pod, worker in _matched(pods, survey):
         if pod:
             found.setdefault(pod.uid, []).append(worker)
     return found
+
+
+def unmatched(pods: Sequence[Pod], survey: Survey) -> list[Registration]:
+    """The registrations that may be of any Pod: neither name nor address says of which.
+
+    One with the name of a Pod that is no longer there is not among them: a scheduler notices late that a worker died.
+    """
+    return [worker for pod, worker in _matched(pods, survey) if not pod and not _has_name_of_pod(worker)]
+
+
+def _matched(pods: Sequence[Pod], survey: Survey) -> Iterator[tuple[Pod | None, Registration]]:
+    by_name = {pod.name: pod for pod in pods}
+    hosts = Counter(pod.ip for pod in pods if pod.ip)
+    by_host = {pod.ip: pod for pod in pods if hosts[pod.ip] == 1}
+    for worker in survey.workers:
+        yield by_name.get(_base_name(worker.name, by_name)) or by_host.get(_host(worker.address)), worker
+
+
+def _has_name_of_pod(worker: Registration) -> bool:
+    return names.is_worker(worker.name) or names.is_worker(_base_name(worker.name, ()))
 
 
 def _base_name(name: str, known: Container[str]) -> str:

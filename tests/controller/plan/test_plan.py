@@ -31,7 +31,7 @@ from tests.support.world import KEY, World, Write
 
 from dask_operator import parse
 from dask_operator.actions import Create, Delete, Emit, Patch, Retire, SetStatus, Wake
-from dask_operator.model import Object, Pod, Problem, Subject
+from dask_operator.model import Object, Pod, Problem, Registration, Subject, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.store import Store
 
@@ -903,3 +903,24 @@ def test_an_hour_of_doing_nothing_is_no_write() -> None:
     world.settle(HOUR / 12)
     assert world.writes() == before
     assert not [action for action in world.plan() if not isinstance(action, Wake)]
+
+
+def test_workers_that_nothing_tells_apart_stay_and_the_condition_says_how_to_name_them() -> None:
+    pods = [a_pod(number, ip="192.168.0.5") for number in range(3)]
+    addresses = [f"tcp://192.168.0.5:4000{number}" for number in range(3)]
+    survey = Survey(NOON - 1.0, tuple(Registration(each, each, nbytes=10**9, tasks=5) for each in addresses))
+    group = a_group(workers=1, last_ordinal=2)
+    actions = plan(a_cluster(workers=1), seen(pods, groups=[group], survey=survey), NOON)
+    assert [action for action in actions if isinstance(action, Delete | Retire)] == []
+    statuses = [action.status for action in actions if isinstance(action, SetStatus)]
+    assert "WorkerNotNamed" in {condition(status, "Degraded")["reason"] for status in statuses}
+    assert any(isinstance(action, Wake) for action in actions), "the scheduler is asked again"
+
+
+def test_an_edit_takes_away_no_worker_that_nothing_tells_apart() -> None:
+    pods = [a_pod(number, template="older", ip="192.168.0.5") for number in range(3)]
+    addresses = [f"tcp://192.168.0.5:4000{number}" for number in range(3)]
+    survey = Survey(NOON - 1.0, tuple(Registration(each, each, nbytes=10**9) for each in addresses))
+    group = a_group(workers=3, last_ordinal=2)
+    actions = plan(a_cluster(), seen(pods, groups=[group], survey=survey), NOON)
+    assert [action for action in actions if isinstance(action, Delete | Retire)] == []

@@ -15,7 +15,7 @@ from tests.support.builders import (
     seen,
 )
 
-from dask_operator.model import Problem, Subject
+from dask_operator.model import Problem, Registration, Subject
 from dask_operator.plan.problems import cluster_problem, group_problem
 
 BROKEN = Problem("ImagePullBackOff", 'container "scheduler": no such image')
@@ -53,6 +53,21 @@ def test_what_keeps_a_group_from_shrinking_is_said_only_while_it_is_to_shrink() 
     assert found.reason == "RetirementRefused"
     assert a_pod(0).name in found.message
     assert group_problem(a_group(workers=1), refused, NOON + 60.0) is None
+
+
+def test_workers_without_the_names_of_their_pods_keep_a_group_from_shrinking() -> None:
+    addresses = [f"tcp://172.30.0.{number}:40000" for number in range(5)]
+    survey = replace(a_survey(), workers=tuple(Registration(each, each, nbytes=5) for each in addresses))
+    found = group_problem(a_group(workers=1), seen(5, survey=survey), NOON)
+    assert found
+    assert found.reason == "WorkerNotNamed"
+    assert f'"{addresses[0]}" at {addresses[0]}, ' in found.message
+    assert "and 2 more" in found.message
+    assert "--name $(DASK_WORKER_NAME)" in found.message
+    assert group_problem(a_group(workers=5), seen(5, survey=survey), NOON) is None, "nobody is to leave"
+    all_known = replace(survey, workers=(*a_survey([a_pod(n) for n in range(5)]).workers, *survey.workers))
+    assert group_problem(a_group(workers=1), seen(5, survey=all_known), NOON) is None, "a stranger is in nobody's way"
+    assert group_problem(a_group(workers=1), seen([a_pending_pod(n) for n in range(5)], survey=survey), NOON) is None
 
 
 def test_a_worker_on_its_way_out_is_no_problem() -> None:

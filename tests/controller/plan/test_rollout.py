@@ -4,13 +4,23 @@ import random
 from collections.abc import Callable
 
 import pytest
-from tests.support.builders import WORKER_TEMPLATE, a_cluster, a_group, a_pending_pod, a_pod, raw_cluster, raw_group
+from tests.support.builders import (
+    WORKER_TEMPLATE,
+    a_cluster,
+    a_group,
+    a_pending_pod,
+    a_pod,
+    condition,
+    raw_cluster,
+    raw_group,
+)
 from tests.support.world import World
 
 from dask_operator import build, parse
 from dask_operator.actions import Ask, Patch
 from dask_operator.model import Metadata, Pod, Problem
 from dask_operator.plan.rollout import Step, split, step
+from dask_operator.plan.room import Room
 
 NEW = {"containers": [{"name": "worker", "image": "dask:2"}]}
 HOUR = 3600.0
@@ -54,17 +64,24 @@ def test_workers_are_of_the_current_template_or_of_an_older_one() -> None:
     ],
 )
 def test_steps(wanted: int, new: int, old: int, expected: Step) -> None:
-    assert step(wanted, _pods(new), _pods(old), no_room=False) == expected
+    assert step(wanted, _pods(new), _pods(old), room=Room.ENOUGH) == expected
 
 
 def test_old_ones_that_do_not_work_go_at_once_and_those_that_do_stay() -> None:
-    assert step(4, [], _pods(1, 3), no_room=False) == Step(1, 3, 0)
-    assert step(4, _pods(0, 1), _pods(4), no_room=False).old_leave == 0
+    assert step(4, [], _pods(1, 3), room=Room.ENOUGH) == Step(1, 3, 0)
+    assert step(4, _pods(0, 1), _pods(4), room=Room.ENOUGH).old_leave == 0
 
 
 def test_without_room_one_leaves_first() -> None:
-    assert step(4, [], _pods(4), no_room=True).old_leave == 1
-    assert step(4, _pods(0, 1), _pods(3), no_room=True).old_leave == 0
+    assert step(4, [], _pods(4), room=Room.ONE_OF_SEVERAL).old_leave == 1
+    assert step(4, _pods(0, 1), _pods(3), room=Room.ONE_OF_SEVERAL).old_leave == 0
+
+
+def test_the_last_one_that_works_leaves_only_where_that_surely_makes_room() -> None:
+    for pending in (0, 1):
+        assert step(1, _pods(0, pending), _pods(1), room=Room.ONE_OF_SEVERAL).old_leave == 0
+        assert step(1, _pods(0, pending), _pods(1), room=Room.ANY).old_leave == 1
+    assert step(0, [], _pods(1), room=Room.ONE_OF_SEVERAL).old_leave == 1, "as none is wanted"
 
 
 # Stories
@@ -281,6 +298,40 @@ def test_workers_that_fit_on_no_node_cost_one_old_worker_and_no_more() -> None:
     _edited(world)
     world.run(900.0, 5.0)
     assert len(before & set(world.running())) >= 5
+
+
+@pytest.mark.parametrize("workers", [1, 6])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Problem("Invalid", "spec.containers[0].imagePullPolicy: Unsupported value"),
+        Problem("Forbidden", "admission webhook policy.example denied the request: no tag"),
+        Problem("InternalError", "failed calling webhook"),
+        Problem("QuotaExceeded", "exceeded quota: q, requested: cpu=9, used: cpu=1, limited: cpu=8; raise the quota"),
+    ],
+    ids=lambda problem: problem.reason,
+)
+def test_an_edit_that_is_refused_takes_no_worker_away(workers: int, reason: Problem) -> None:
+    world = _world(workers)
+    before = set(world.running())
+    world.refuses = lambda raw: reason if raw["kind"] == "Pod" else None
+    _edited(world)
+    world.run(900.0, 5.0)
+    assert set(world.running()) == before
+    degraded = condition(world.status("DaskCluster"), "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", reason.reason)
+
+
+@pytest.mark.parametrize("workers", [1, 6])
+def test_an_edit_whose_workers_no_node_matches_takes_none_away(workers: int) -> None:
+    world = _world(workers)
+    before = set(world.running())
+    world.starts = lambda pod: pod.name in before or pod.component != "worker"
+    world.unschedulable = lambda pod: not world.starts(pod)
+    world.unschedulable_because = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    _edited(world)
+    world.run(900.0, 5.0)
+    assert before <= set(world.running())
 
 
 @pytest.mark.parametrize(

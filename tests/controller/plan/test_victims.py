@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 from tests.support.builders import NOON, a_pending_pod, a_pod, a_survey, registered
 
-from dask_operator.model import Problem, Registration, Survey
-from dask_operator.plan.victims import REFUSAL_LASTS, Victims, choose, without_scheduler
+from dask_operator import names
+from dask_operator.model import Pod, Problem, Registration, Survey
+from dask_operator.plan.victims import REFUSAL_LASTS, Victims, choose, unmatched, without_scheduler
 
 
 def test_who_holds_nothing_is_deleted_before_anyone_is_retired() -> None:
@@ -89,6 +93,43 @@ def test_a_worker_on_the_same_host_is_not_mistaken_for_another() -> None:
     for workers in ((registered(known), of_another_group), (of_another_group, registered(known))):
         chosen = choose(2, [unregistered, known], Survey(NOON, workers), {}, NOON)
         assert chosen.retire == ((known, registered(known).address),)
+
+
+def _of_strangers(pods: Sequence[Pod], address: str) -> Survey:
+    """A scheduler's answer in which each of these workers has its address for a name, with data."""
+    addresses = [address.format(number) for number, _ in enumerate(pods)]
+    return Survey(NOON, tuple(Registration(each, each, nbytes=10**9, tasks=5) for each in addresses))
+
+
+@pytest.mark.parametrize(
+    ("ip", "address"),
+    [
+        pytest.param("192.168.0.5", "tcp://192.168.0.5:4000{}", id="hostNetwork"),
+        pytest.param("", "tcp://172.30.0.{}:40000", id="another network"),
+        pytest.param("", "ucx://[fd00::{}]:40000", id="dual stack"),
+        pytest.param("", "inproc://{}", id="no host"),
+    ],
+)
+def test_while_the_scheduler_has_workers_of_no_pod_none_that_has_run_counts_as_empty(ip: str, address: str) -> None:
+    pods = [a_pod(number, **({"ip": ip} if ip else {})) for number in range(3)]
+    survey = _of_strangers(pods, address)
+    assert unmatched(pods, survey) == list(survey.workers)
+    assert choose(2, pods, survey, {}, NOON) == Victims(wait_until=NOON + REFUSAL_LASTS)
+    pending = a_pending_pod(3)
+    assert choose(2, [*pods, pending], survey, {}, NOON).delete == (pending,), "it has never run"
+    known = a_pod(4, ip="10.9.9.9")
+    partly = Survey(NOON, (*survey.workers, registered(known)))
+    assert choose(1, [*pods, known], partly, {}, NOON) == Victims(retire=((known, "tcp://10.9.9.9:40000"),))
+
+
+def test_a_worker_whose_pod_is_gone_leaves_no_doubt() -> None:
+    # Its scheduler takes minutes to notice that it died with its node.
+    gone = names.worker("simple-default", "uid-of-simple-default", 7)
+    stranger, known = a_pod(0), a_pod(1)
+    for name in (gone, f"{gone}-1"):
+        survey = Survey(NOON, (registered(known), Registration(name, "tcp://10.0.0.99:40000", nbytes=10**9)))
+        assert unmatched([stranger, known], survey) == []
+        assert choose(1, [stranger, known], survey, {}, NOON).delete == (stranger,)
 
 
 def test_a_worker_that_is_just_starting_is_waited_for() -> None:

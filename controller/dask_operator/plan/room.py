@@ -1,0 +1,91 @@
+"""Whether a new worker that has no room gets it once an old one leaves.
+
+A new worker that is refused for another reason, or that fits nowhere, is refused again when an old one has left: then
+an edit has taken a worker away and brought none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import IntEnum
+
+from dask_operator.model import Problem
+
+# A ResourceQuota: "exceeded quota: NAME, requested: pods=1,cpu=2, used: pods=3,cpu=9, limited: pods=3,cpu=10"
+_QUOTA = re.compile(r"requested: (?P<requested>\S*), used: \S*, limited: (?P<limited>[^\s;]*)")
+_COUNTS = ("pods", "count/pods")
+# What the scheduler of Kubernetes says of nodes where only another Pod is in the way.
+_TAKEN_BY_PODS = (
+    "Insufficient ",
+    "Too many pods",
+    "free ports",
+    "anti-affinity rules",
+    "topology spread constraints",
+    "max volume count",
+)
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]+)|([numkKMGTPE]?i?))")
+_SUFFIXES = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "": 1.0,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+    "E": 1e18,
+} | {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}
+
+
+class Room(IntEnum):
+    """What it takes to have room for a new worker.
+
+    ENOUGH: nothing, or nothing that workers could do about it; ONE_OF_SEVERAL: an old one may have to leave, but not
+    the last that works, as it may be for nothing; ANY: an old one has to leave, and that is enough.
+    """
+
+    ENOUGH = 0
+    ONE_OF_SEVERAL = 1
+    ANY = 2
+
+
+def needed(problems: Iterable[Problem]) -> Room:
+    """What it takes to get over what is said of new workers of a group."""
+    return max(map(_needed, problems), default=Room.ENOUGH)
+
+
+def _needed(problem: Problem) -> Room:
+    if problem.reason == "QuotaExceeded":
+        return _needed_in_quota(problem.message)
+    if problem.reason == "Unschedulable" and any(text in problem.message for text in _TAKEN_BY_PODS):
+        return Room.ONE_OF_SEVERAL
+    return Room.ENOUGH
+
+
+def _needed_in_quota(message: str) -> Room:
+    found = _QUOTA.search(message)
+    if not found:
+        return Room.ONE_OF_SEVERAL
+    requested, limited = _amounts(found["requested"]), _amounts(found["limited"])
+    if any(amount > limited.get(resource, amount) for resource, amount in requested.items()):
+        return Room.ENOUGH
+    return Room.ANY if requested.keys() <= set(_COUNTS) else Room.ONE_OF_SEVERAL
+
+
+def _amounts(listed: str) -> dict[str, float]:
+    """Resources and amounts as a quota lists them: `cpu=500m,memory=1Gi`."""
+    pairs = (pair.partition("=") for pair in listed.split(",") if pair)
+    return {resource: _quantity(amount) for resource, _, amount in pairs}
+
+
+def _quantity(text: str) -> float:
+    """A Kubernetes quantity such as `500m`, `1Gi` or `2e3` as a number, 0.0 if it is none."""
+    found = _QUANTITY.fullmatch(text)
+    if not found:
+        return 0.0
+    number, exponent, suffix = found.groups()
+    if exponent is not None:
+        return float(f"{number}e{exponent}")
+    return float(number) * _SUFFIXES.get(suffix, 0.0)
