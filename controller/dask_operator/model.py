@@ -162,15 +162,18 @@ class Autoscaler(Declared):
 class Pod(Object):
     """A scheduler, worker or runner Pod. Times are seconds since the epoch, 0.0 for never.
 
-    `restarted`: when a container that had crashed again and again was started the last time. `failures`: how often its
-    containers have ended with an error; `ending`: how a runner's did the last time. `deployment`: the Deployment that
-    made it; `template`: what it was made from, if this controller made it.
+    It is what its program is, the container that runs the scheduler, the worker or the job: `phase` is `Succeeded` or
+    `Failed` once that has ended for good, and `lingering` while other containers go on all the same; `started` and
+    `finished` are its times. `failures`: how often it, or an init container, has ended with an error; `ending`: how it
+    did the last time, of a runner. `restarted`: when a container that had crashed again and again was started the last
+    time. `deployment`: the Deployment that made the Pod; `template`: what it was made from, if this controller made it.
     """
 
     cluster: str = ""
     component: str = ""
     group: str = ""
     phase: str = ""
+    lingering: bool = False
     ready: bool = False
     ip: str = ""
     started: float = 0.0

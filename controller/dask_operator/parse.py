@@ -6,7 +6,7 @@ read is taken as absent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,8 @@ from dask_operator.model import (
 
 _LONGEST_NUMBER = 18
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
+_OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.HTTP_ROUTES_ENV)
+_OVER = ("Succeeded", "Failed")
 # Why a container waits that will not get better by itself, and what it is called here. The image reasons alternate.
 _STUCK = {
     "ErrImagePull": "ImagePullBackOff",
@@ -114,27 +116,35 @@ def autoscaler(raw: Json) -> Autoscaler:
 
 
 def pod(raw: Json) -> Pod:
-    meta, status = _metadata(_meta(raw)), _mapping(raw.get("status"))
+    meta, spec, status = _metadata(_meta(raw)), _mapping(raw.get("spec")), _mapping(raw.get("status"))
     conditions = {_text(c.get("type")): c for c in _mappings(status.get("conditions"))}
-    containers = _mappings(status.get("containerStatuses"))
+    component, containers = meta.labels.get(names.COMPONENT_LABEL, ""), _mappings(status.get("containerStatuses"))
+    program = _program(spec)
+    own = _status_of(program, containers)
+    ended = _ending_phase(program, own, spec, component)
+    seen_phase = _text(status.get("phase"))
+    # Whoever evicts a Pod, or rejects it, says so for the whole of it.
+    phase = seen_phase if status.get("reason") else ended or seen_phase
+    counted = (own, *_initial(spec, status))
     return Pod(
         **_object(raw),
         cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
-        component=meta.labels.get(names.COMPONENT_LABEL, ""),
+        component=component,
         group=meta.labels.get(names.GROUP_LABEL, ""),
-        phase=_text(status.get("phase")),
+        phase=phase,
+        lingering=phase != seen_phase and seen_phase not in _OVER,
         ready=_mapping(conditions.get("Ready")).get("status") == "True",
         ip=_text(status.get("podIP")),
-        started=max((_started(c) for c in containers), default=0.0) or _seconds(status.get("startTime")),
-        finished=max((_finished(c) for c in containers), default=0.0),
+        started=_started(own) or _seconds(status.get("startTime")),
+        finished=_finished(own),
         ordinal=_integer(_number(meta.annotations.get(names.ORDINAL_ANNOTATION)), -1),
         attempt=_integer(_number(meta.annotations.get(names.ATTEMPT_ANNOTATION))),
-        failures=_failures(containers),
-        ending=_last_ending(containers) if meta.labels.get(names.COMPONENT_LABEL) == names.JOB_RUNNER else "",
+        failures=_failures(counted),
+        ending=_last_ending(counted) if component == names.JOB_RUNNER else "",
         deployment=_deployment(raw),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
         restarted=max((_started(c) for c in containers if _crashed_again(c)), default=0.0),
-        problem=_pod_problem(status, conditions, containers),
+        problem=_pod_problem(status, conditions, own, failed=phase == "Failed"),
     )
 
 
@@ -220,14 +230,55 @@ def _registration(address: str, worker: Json) -> Registration:
     )
 
 
-def _pod_problem(status: Json, conditions: Mapping[str, Json], containers: Iterable[Json]) -> Problem | None:
+def _program(spec: Json) -> Json:
+    """The container of a Pod that is the worker, the scheduler or the job's program.
+
+    It is the first that its user wrote. Those have a variable of ours, and what webhooks put before them has not.
+    """
+    containers = _mappings(spec.get("containers"))
+    return next(filter(_has_our_env, containers), containers[0] if containers else {})
+
+
+def _has_our_env(container: Json) -> bool:
+    return any(variable.get("name") in _OUR_ENV for variable in _mappings(container.get("env")))
+
+
+def _status_of(container: Json, statuses: Sequence[Json]) -> Json:
+    """A container's status; they are listed in an order of their own."""
+    first = statuses[0] if statuses else {}
+    return next((status for status in statuses if status.get("name") == container.get("name")), first)
+
+
+def _ending_phase(program: Json, own: Json, spec: Json, component: str) -> str:
+    """`Succeeded` or `Failed` once a Pod's program has ended for good, whatever runs beside it; else empty."""
+    if program.get("restartPolicyRules"):
+        return ""  # which exit codes restart it is for the kubelet to say
+    policy = program.get("restartPolicy") or spec.get("restartPolicy")
+    states = (_mapping(own.get("state")), _mapping(own.get("lastState")))
+    now, last = (_mapping(state.get("terminated")).get("exitCode") for state in states)
+    if policy == "Always":
+        # It is started again whenever it ends, and a program has no reason to be.
+        return "Succeeded" if component == names.JOB_RUNNER and 0 in (now, last) else ""
+    if now == 0 and policy in ("OnFailure", "Never"):
+        return "Succeeded"
+    return "Failed" if now and policy == "Never" else ""
+
+
+def _initial(spec: Json, status: Json) -> Iterator[Json]:
+    """The statuses of the init containers that run before the others, and not beside them."""
+    beside = {_text(c.get("name")) for c in _mappings(spec.get("initContainers")) if c.get("restartPolicy") == "Always"}
+    return (c for c in _mappings(status.get("initContainerStatuses")) if _text(c.get("name")) not in beside)
+
+
+def _pod_problem(status: Json, conditions: Mapping[str, Json], own: Json, *, failed: bool) -> Problem | None:
+    """What is wrong with a Pod: with its program if anything, else with an init container or with another."""
     if status.get("phase") == "Failed" and status.get("reason"):
         return Problem(_text(status.get("reason")), _text(status.get("message")))
     scheduled = _mapping(conditions.get("PodScheduled"))
     if scheduled.get("status") == "False":
         return Problem(_text(scheduled.get("reason")), _text(scheduled.get("message")))
-    every = (*_mappings(status.get("initContainerStatuses")), *containers)
-    failed = status.get("phase") == "Failed"
+    others = (status.get("initContainerStatuses"), status.get("containerStatuses"))
+    every = (own, *(container for listed in others for container in _mappings(listed)))
     return next(filter(None, (_container_problem(container, failed) for container in every)), None)
 
 

@@ -421,6 +421,9 @@ def test_an_autoscaler_that_says_little() -> None:
     assert parse.autoscaler(raw_autoscaler(behavior=zero)).down.window == 0.0
 
 
+FAILED = {"terminated": {"exitCode": 1}}
+
+
 def _runner(*statuses: dict[str, Any], phase: str = "Running") -> int:
     return parse.pod(raw_pod(status={"phase": phase, "containerStatuses": list(statuses)})).failures
 
@@ -434,6 +437,80 @@ def test_how_often_a_runner_has_failed() -> None:
     assert _runner({"restartCount": 1, "state": {"running": {"startedAt": NOON_TEXT}}, "lastState": ended}) == 1
     assert _runner({"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}) == 2
     assert _runner({"restartCount": 2, "state": {"terminated": {"exitCode": 0}}}, phase="Succeeded") == 2
+
+
+def test_init_containers_count_as_in_a_kubernetes_job_and_what_runs_beside_the_program_does_not() -> None:
+    failing = {"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": FAILED}
+    program = {"name": "worker", "restartCount": 0, "state": {"running": {"startedAt": NOON_TEXT}}}
+    native = {"name": "native", "restartPolicy": "Always"}
+    spec = {**WORKER_SPEC, "initContainers": [{"name": "fetch"}, native]}
+
+    def failures(*, init: str = "", beside: str = "") -> int:
+        status: dict[str, Any] = {"phase": "Running", "containerStatuses": [program]}
+        status |= {"initContainerStatuses": [{"name": init, **failing}]} if init else {}
+        status["containerStatuses"] += [{"name": beside, **failing}] if beside else []
+        return parse.pod(raw_pod(spec=spec, status=status)).failures
+
+    assert failures(init="fetch") == 4
+    assert failures(init="native") == 0
+    assert failures(beside="proxy") == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "expected"),
+    [
+        ("OnFailure", 0, "Succeeded"),
+        ("OnFailure", 1, "Running"),
+        ("Never", 0, "Succeeded"),
+        ("Never", 1, "Failed"),
+        ("Always", 0, "Running"),
+        ("Always", 1, "Running"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_worker_is_its_dask_container_whatever_runs_beside_it(
+    policy: str, code: int, expected: str, first: bool
+) -> None:
+    ended = {"exitCode": code, "startedAt": NOON_TEXT, "finishedAt": "2026-01-01T13:00:00Z"}
+    own = {"name": "worker", "restartCount": 0, "state": {"terminated": ended}}
+    other = {"name": "a-proxy", "restartCount": 0, "state": {"running": {"startedAt": "2026-01-01T13:30:00Z"}}}
+    dask = {"name": "worker", "env": [{"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://a:8786"}]}
+    containers = [dask, {"name": "a-proxy"}] if first else [{"name": "a-proxy"}, dask]
+    spec = {"restartPolicy": policy, "containers": containers}
+    status = {"phase": "Running", "startTime": NOON_TEXT, "containerStatuses": [other, own]}
+    pod = parse.pod(raw_pod(spec=spec, status=status))
+    assert (pod.phase, pod.lingering) == (expected, expected != "Running")
+    assert (pod.started, pod.finished) == (NOON, NOON + 3600.0)
+    # What runs beside it has failed, and so Kubernetes says that the Pod has.
+    failed = {"name": "a-proxy", "restartCount": 0, "state": {"terminated": {"exitCode": 137}}}
+    over = parse.pod(raw_pod(spec=spec, status={"phase": "Failed", "containerStatuses": [failed, own]}))
+    assert (over.phase, over.lingering) == ("Failed" if expected == "Running" else expected, False)
+
+
+def test_a_pod_that_is_evicted_has_failed_however_its_program_ended() -> None:
+    own = {"name": "worker", "state": {"terminated": {"exitCode": 0}}}
+    spec = {**WORKER_SPEC, "restartPolicy": "OnFailure"}
+    status = {"phase": "Failed", "reason": "Evicted", "message": "disk", "containerStatuses": [own]}
+    pod = parse.pod(raw_pod(spec=spec, status=status))
+    assert (pod.phase, pod.problem) == ("Failed", Problem("Evicted", "disk"))
+
+
+def test_a_container_with_rules_of_its_own_for_restarts_has_ended_when_the_kubelet_says_so() -> None:
+    own = {"name": "worker", "state": {"terminated": {"exitCode": 42}}}
+    program = {"name": "worker", "restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart"}]}
+    spec = {"restartPolicy": "Never", "containers": [program]}
+    assert parse.pod(raw_pod(spec=spec, status={"phase": "Running", "containerStatuses": [own]})).phase == "Running"
+    own_policy = {"restartPolicy": "OnFailure", "containers": [{"name": "worker", "restartPolicy": "Never"}]}
+    assert (
+        parse.pod(raw_pod(spec=own_policy, status={"phase": "Running", "containerStatuses": [own]})).phase == "Failed"
+    )
+
+
+def test_what_is_wrong_with_the_program_is_said_before_what_is_with_the_others() -> None:
+    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    status = {"phase": "Pending", "containerStatuses": [{"name": "a-proxy", **waiting}, {"name": "worker", **waiting}]}
+    problem = parse.pod(raw_pod(status=status)).problem
+    assert problem == Problem("ImagePullBackOff", 'container "worker": no such image')
 
 
 def test_the_deployment_by_which_a_pod_was_made() -> None:

@@ -224,8 +224,11 @@ class World:
         else:
             self.remove(kind, name)
 
-    def end(self, pod: str, phase: str, *, reason: str = "") -> None:
-        """A Pod ends: `Failed` or `Succeeded`. With a reason it is the kubelet's doing: no container says when."""
+    def end(self, pod: str, phase: str, *, reason: str = "", beside: str = "") -> None:
+        """A Pod ends: `Failed` or `Succeeded`. With a reason it is the kubelet's doing: no container says when.
+
+        `beside`: a container that goes on, and with it the Pod.
+        """
         status = self._objects["Pod", pod].setdefault("status", {})
         code = 0 if phase == "Succeeded" else 1
         ended = {"exitCode": code, "reason": "Completed" if not code else "Error", "finishedAt": rfc3339(self.now)}
@@ -235,7 +238,11 @@ class World:
         else:
             (before,) = status.get("containerStatuses") or [{}]
             count = before.get("restartCount", 0)
-            status["containerStatuses"] = [{"name": "main", "restartCount": count, "state": {"terminated": ended}}]
+            name = self._objects["Pod", pod].get("spec", {"containers": [{"name": "main"}]})["containers"][0]["name"]
+            status["containerStatuses"] = [{"name": name, "restartCount": count, "state": {"terminated": ended}}]
+        if beside:
+            going_on = {"name": beside, "restartCount": 0, "state": {"running": {"startedAt": rfc3339(self.now)}}}
+            status |= {"phase": "Running", "containerStatuses": [going_on, *status["containerStatuses"]]}
         self._changed(self._objects["Pod", pod])
         self.held.pop(pod, None)
 

@@ -1,7 +1,8 @@
 """A DaskJob: its cluster, its program in a runner Pod, and what becomes of both.
 
 What has been decided stands in the status before anything is deleted because of it; a job that has ended is never
-started again. A runner fails when its containers end with an error, when its Pod does, or when its Pod is lost.
+started again. A job's program is its runner's first container: what runs beside it neither keeps the job nor fails it.
+A runner fails when the program or an init container ends with an error, when its Pod does, or when its Pod is lost.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from dask_operator.parse import timestamp
 from dask_operator.plan.conditions import DEGRADED, Condition, by_type, degraded, rendered, rfc3339, write
 from dask_operator.plan.problems import cluster_problem
 from dask_operator.plan.status import JOB_INTERVAL
-from dask_operator.plan.view import owned, problem, scheduler_pod, status, unless_blocked
+from dask_operator.plan.view import ENDED, owned, problem, scheduler_pod, status, unless_blocked
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
 SUCCESSFUL, FAILED = "Successful", "Failed"
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 360.0
 _ENDING = 30.0
-"""Seconds in which the Pod of a program that has failed becomes Failed, if nothing else runs in it."""
+"""Seconds in which the Pod of a program that has ended is to end, with what else runs in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
         yield unless_blocked(
             Delete(at.cluster.name, at.cluster.uid, subject, because="its job has ended"), at.observed, at.now
         )
-    if at.runner and at.runner.phase not in ("Succeeded", "Failed"):
+    if at.runner and (at.runner.lingering or at.runner.phase not in ENDED):
         yield _stop(at, at.runner)
     if at.job.ttl is None:
         return
@@ -213,10 +214,11 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
 def _stop(at: _Situation, runner: Pod) -> Action:
     """Deletes a runner that goes on; one that ends by itself is left, so that its log can be read."""
     ended = runner.finished + _ENDING
-    if at.job.runner_spec.get("restartPolicy") == "Never" and runner.failures and at.now < ended:
-        return Wake(ended, because="the runner has failed, and its Pod is to say so")
-    delete = Delete(runner.name, runner.uid, _runner(at.job), because="its job has ended")
-    return unless_blocked(delete, at.observed, at.now)
+    ending = runner.lingering or (at.job.runner_spec.get("restartPolicy") == "Never" and runner.failures)
+    if ending and at.now < ended:
+        return Wake(ended, because="the program has ended, and its Pod is to end as well")
+    because = "its job has ended" + (", and other containers of its Pod have not" if runner.lingering else "")
+    return unless_blocked(Delete(runner.name, runner.uid, _runner(at.job), because), at.observed, at.now)
 
 
 def _write_status(at: _Situation, end: _End | None) -> Iterator[Action]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dask_operator import names
 from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject, Survey
-from dask_operator.plan import rollout, victims
+from dask_operator.plan import replacement, rollout, victims
 from dask_operator.plan.view import leaving, live, problem, removed_groups, scheduler_pod, workers
 
 _SAID_FOR = 2 * victims.REFUSAL_LASTS
@@ -44,8 +44,16 @@ def group_problem(group: Group, observed: Observed, now: float) -> Problem | Non
     _, old = rollout.split(group, staying)
     if (old or len(staying) > group.replicas) and (stuck := _cannot_shrink(staying, observed, now)):
         return stuck
-    failing = ((pod.name, problem(pod, now)) for pod in pods)
+    failing = ((pod.name, problem(pod, now) or _waits(pod, now)) for pod in pods)
     return next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
+
+
+def _waits(pod: Pod, now: float) -> Problem | None:
+    """That a worker has ended well, too soon to be replaced at once."""
+    if pod.deleting or pod.phase != "Succeeded" or now >= replacement.due(pod):
+        return None
+    why = "look at its log, at --lifetime and --death-timeout; it is replaced after a pause"
+    return Problem("WorkerEndedEarly", f"ended without an error soon after its start, as those before it: {why}")
 
 
 def _cannot_shrink(staying: Sequence[Pod], observed: Observed, now: float) -> Problem | None:

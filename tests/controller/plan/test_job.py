@@ -8,6 +8,7 @@ import pytest
 from tests.support.builders import (
     NOON,
     NOON_TEXT,
+    RUNNER_SPEC,
     a_cluster,
     a_failed_runner,
     a_failure,
@@ -26,6 +27,7 @@ from tests.support.world import World
 from dask_operator import build
 from dask_operator.actions import Action, Create, Delete, Emit, SetStatus, Wake
 from dask_operator.model import Cluster, Job, Observed, Pod, Problem, Subject
+from dask_operator.plan.conditions import rfc3339
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.status import JOB_INTERVAL as INTERVAL
 
@@ -585,13 +587,55 @@ def test_a_runner_that_is_lost_again_and_again_is_not_made_without_pause() -> No
     assert world.names["simple-runner"] <= 20, "in ten minutes"
 
 
-def test_a_runner_that_is_always_restarted_has_not_failed_by_ending_well() -> None:
+def test_a_runner_that_is_always_restarted_has_succeeded_once_it_has_ended_well() -> None:
     world = _job(backoffLimit=0, runner={"restartPolicy": "Always"})
     raw = world.raw("Pod", "simple-runner")
-    ended = {"exitCode": 0, "reason": "Completed"}
+    ended = {"exitCode": 0, "reason": "Completed", "finishedAt": rfc3339(world.now)}
     running = {"startedAt": "2026-01-01T12:00:00Z"}
-    status = {"name": "main", "restartCount": 1, "state": {"running": running}, "lastState": {"terminated": ended}}
+    status = {"name": "job", "restartCount": 1, "state": {"running": running}, "lastState": {"terminated": ended}}
     raw["status"]["containerStatuses"] = [status]
     world.put(raw)
     world.settle()
-    assert world.status("DaskJob")["failed"] == 0
+    assert (world.status("DaskJob")["jobStatus"], world.status("DaskJob")["failed"]) == ("Successful", 0)
+
+
+@pytest.mark.parametrize(("code", "phase"), [("Succeeded", "Successful"), ("Failed", "Failed")])
+def test_a_job_ends_with_its_program_and_what_runs_beside_it_is_stopped(code: str, phase: str) -> None:
+    proxy = {"name": "a-proxy", "image": "proxy"}
+    world = _job(runner={"restartPolicy": "Never", "containers": [*RUNNER_SPEC["containers"], proxy]})
+    world.now += 100.0
+    world.end("simple-runner", code, beside="a-proxy")
+    world.settle(1.0)
+    assert world.status("DaskJob")["jobStatus"] == phase
+    assert not world.has("DaskCluster", "simple")
+    assert world.has("Pod", "simple-runner"), "the other containers may notice, and end as well"
+    world.run(60.0)
+    assert not world.has("Pod", "simple-runner")
+    assert world.plan() == ()
+
+
+def test_a_program_that_fails_beside_another_container_is_tried_again() -> None:
+    proxy = {"name": "a-proxy", "image": "proxy"}
+    runner = {"restartPolicy": "Never", "containers": [*RUNNER_SPEC["containers"], proxy]}
+    world = _job(backoffLimit=1, runner=runner)
+    first = world.raw("Pod", "simple-runner")["metadata"]["uid"]
+    world.end("simple-runner", "Failed", beside="a-proxy")
+    world.run(120.0)
+    assert world.raw("Pod", "simple-runner")["metadata"]["uid"] != first
+    assert (world.status("DaskJob")["jobStatus"], world.status("DaskJob")["failed"]) == ("Running", 1)
+
+
+def test_an_init_container_that_fails_again_and_again_ends_the_job() -> None:
+    world = _job(backoffLimit=3, runner={"initContainers": [{"name": "fetch", "image": "git"}]})
+    raw = world.raw("Pod", "simple-runner")
+    ended = {"exitCode": 128, "reason": "Error"}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    init = {"name": "fetch", "restartCount": 57, "state": waiting, "lastState": {"terminated": ended}}
+    program = {"name": "job", "restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}}
+    raw["status"] = {"phase": "Pending", "initContainerStatuses": [init], "containerStatuses": [program]}
+    world.put(raw)
+    world.settle()
+    status = world.status("DaskJob")
+    failed = condition(status, "Failed")
+    assert (status["jobStatus"], failed["reason"]) == ("Failed", "BackoffLimitExceeded")
+    assert 'container "fetch" keeps ending: exit code 128' in failed["message"]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.support.builders import (
     NOON,
+    WORKER_SPEC,
     a_cluster,
     a_failed_pod,
     a_group,
@@ -924,3 +925,22 @@ def test_an_edit_takes_away_no_worker_that_nothing_tells_apart() -> None:
     group = a_group(workers=3, last_ordinal=2)
     actions = plan(a_cluster(), seen(pods, groups=[group], survey=survey), NOON)
     assert [action for action in actions if isinstance(action, Delete | Retire)] == []
+
+
+@pytest.mark.parametrize("how", ["Succeeded", "Failed"])
+def test_a_worker_that_has_ended_beside_another_container_is_replaced(how: str) -> None:
+    policy = "Never" if how == "Failed" else "OnFailure"
+    shipper = {"name": "a-log-shipper", "image": "shipper"}
+    cluster = raw_cluster(workers=2)
+    cluster["spec"]["worker"]["spec"] = {"restartPolicy": policy, "containers": [*WORKER_SPEC["containers"], shipper]}
+    world = World(None)
+    world.put(cluster)
+    world.settle()
+    before = set(world.running())
+    world.now += HOUR
+    for name in before:
+        world.end(name, how, beside="a-log-shipper")
+    world.settle()
+    assert len(world.running()) == 2
+    assert not before & set(world.running())
+    assert not any(world.has("Pod", name) for name in before)

@@ -70,6 +70,15 @@ def test_workers_without_the_names_of_their_pods_keep_a_group_from_shrinking() -
     assert group_problem(a_group(workers=1), seen([a_pending_pod(n) for n in range(5)], survey=survey), NOON) is None
 
 
+def test_a_worker_that_ends_well_again_and_again_is_a_problem_while_it_waits() -> None:
+    ended = a_failed_pod(0, phase="Succeeded", problem=None, attempt=1, lived=5.0)
+    found = group_problem(a_group(workers=1), seen([ended]), NOON)
+    assert found
+    assert (found.reason, ended.name in found.message) == ("WorkerEndedEarly", True)
+    assert group_problem(a_group(workers=1), seen([ended]), NOON + 60.0) is None, "it is replaced now"
+    assert group_problem(a_group(workers=1), seen([replace(ended, attempt=0)]), NOON) is None
+
+
 def test_a_worker_on_its_way_out_is_no_problem() -> None:
     going = replace(a_failed_pod(0), deleting=True)
     assert group_problem(a_group(workers=1), seen([going, a_pod(1)]), NOON) is None
