@@ -17,12 +17,14 @@
 {{- with $own.image -}}
   {{- $_ := set $values "image" (include "dask-cluster.imageOver" (dict "under" $worker.image "over" .) | fromJson) -}}
 {{- end -}}
+{{- /* A variable is replaced as a whole, as it has one source. */ -}}
+{{- range $name, $value := default dict $own.env -}}
+  {{- $_ := set $values.env $name $value -}}
+{{- end -}}
 {{- /* What all Pods have is not in `worker`: a null has to reach as far as that. */ -}}
-{{- range $key := list "env" "volumes" -}}
-  {{- range $name, $value := default dict (get $own $key) -}}
-    {{- if kindIs "invalid" $value -}}
-      {{- $_ := set (get $values $key) $name nil -}}
-    {{- end -}}
+{{- range $name, $value := default dict $own.volumes -}}
+  {{- if kindIs "invalid" $value -}}
+    {{- $_ := set $values.volumes $name nil -}}
   {{- end -}}
 {{- end -}}
 {{- toJson $values -}}
@@ -55,9 +57,9 @@ metadata:
   {{- $labels := dict "dask.org/cluster-name" (include "dask-cluster.fullname" .root) }}
   {{- include "dask-cluster.metadata" (dict "root" .root "name" .name "labels" $labels) | nindent 2 }}
 spec:
-  cluster: {{ include "dask-cluster.fullname" .root }}
+  cluster: {{ include "dask-cluster.fullname" .root | quote }}
   {{- with .group }}
-  workerGroup: {{ . }}
+  workerGroup: {{ . | quote }}
   {{- end }}
   minimum: {{ $autoscaler.minimum | int }}
   {{- if not $unlimited }}

@@ -1,6 +1,7 @@
 {{/*
 One value over another, as {"value": ...}: maps by key, where null removes the key; lists whose items all have a name by
-name; everything else replaced. Takes a dict of `under` and `over`, changes neither.
+name, but for environment variables, of which each has one source; everything else replaced. Takes a dict of `under` and
+`over`, changes neither.
 */}}
 {{- define "dask-cluster.merge" -}}
 {{- $value := .over -}}
@@ -20,7 +21,9 @@ name; everything else replaced. Takes a dict of `under` and `over`, changes neit
   {{- range $under := .under -}}
     {{- $item := $under -}}
     {{- range $.over -}}
-      {{- if eq .name $under.name -}}
+      {{- if and (eq .name $under.name) (or (hasKey . "value") (hasKey . "valueFrom")) -}}
+        {{- $item = . -}}
+      {{- else if eq .name $under.name -}}
         {{- $item = (include "dask-cluster.merge" (dict "under" $under "over" .) | fromJson).value -}}
       {{- end -}}
     {{- end -}}
