@@ -9,7 +9,7 @@ scheduler:
   service:
     type: {{ .Values.scheduler.service.type }}
     selector:
-      dask.org/cluster-name: {{ include "dask-cluster.fullname" . }}
+      dask.org/cluster-name: {{ include "dask-cluster.fullname" . | quote }}
       dask.org/component: scheduler
     ports:
       - name: tcp-comm

@@ -34,7 +34,7 @@
 - python
 # What it prints is in the log at once.
 - -u
-- {{ printf "/job/%s" .values.script }}
+- {{ printf "/job/%s" .values.script | quote }}
 {{- end }}
 
 {{- define "dask-cluster.jobPorts" }}{{ end }}

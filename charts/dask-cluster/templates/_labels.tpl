@@ -3,8 +3,8 @@ The operator passes labels on to Pods, so none of them may change when the chart
 replace every worker.
 */}}
 {{- define "dask-cluster.labels" -}}
-app.kubernetes.io/name: {{ include "dask-cluster.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dask-cluster.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: dask
 {{- with .Values.labels }}

@@ -5,8 +5,8 @@ The metadata of an object of the release. Takes a dict of `root`, `name`, and wh
 {{- define "dask-cluster.metadata" -}}
 {{- $labels := dict "under" (include "dask-cluster.labels" .root | fromYaml) "over" (default dict .labels) -}}
 {{- $annotations := dict "under" .root.Values.annotations "over" (default dict .annotations) -}}
-name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- (include "dask-cluster.merge" $labels | fromJson).value | toYaml | nindent 2 }}
 {{- with (include "dask-cluster.merge" $annotations | fromJson).value }}

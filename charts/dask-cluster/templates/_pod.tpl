@@ -25,7 +25,7 @@ The metadata and the spec of a Pod, for the scheduler and for every group of wor
 {{- $volumes := include "dask-cluster.volumes" . | fromJson -}}
 automountServiceAccountToken: {{ $root.Values.serviceAccount.automount }}
 {{- with include "dask-cluster.serviceAccountName" $root }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- end }}
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
@@ -37,7 +37,7 @@ securityContext:
 {{- end }}
 containers:
   - name: {{ .name }}
-    image: {{ include "dask-cluster.image" (dict "root" $root "image" $image) }}
+    image: {{ include "dask-cluster.image" (dict "root" $root "image" $image) | quote }}
     imagePullPolicy: {{ $image.pullPolicy }}
     args:
       {{- include (printf "dask-cluster.%sArgs" .name) . | nindent 6 }}
@@ -96,7 +96,7 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -111,10 +111,10 @@ priorityClassName: {{ . }}
 {{- end -}}
 {{- range $name, $value := $env }}
 {{- if kindIs "map" $value }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   {{- toYaml $value | nindent 2 }}
 {{- else if not (kindIs "invalid" $value) }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ include "dask-cluster.plain" $value | quote }}
 {{- end }}
 {{- end }}
@@ -196,9 +196,9 @@ readinessProbe: {{ include "dask-cluster.health" . }}
 
 {{/* The labels by which the operator tells the Pods of a part. Takes what `dask-cluster.podTemplate` takes. */}}
 {{- define "dask-cluster.podLabels" -}}
-dask.org/cluster-name: {{ include "dask-cluster.fullname" .root }}
+dask.org/cluster-name: {{ include "dask-cluster.fullname" .root | quote }}
 {{- if .group }}
-dask.org/workergroup-name: {{ .group }}
+dask.org/workergroup-name: {{ .group | quote }}
 {{- else }}
 dask.org/component: {{ .name }}
 {{- end }}

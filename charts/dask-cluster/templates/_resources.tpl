@@ -1,7 +1,9 @@
-{{/* A string or number as it was written: Helm alone would print 4294967296 as 4.294967296e+09. */}}
+{{/* A string, number or boolean as it was written: Helm alone would print 4294967296 as 4.294967296e+09. */}}
 {{- define "dask-cluster.plain" -}}
-{{- if not (kindIs "invalid" .) -}}
-  {{- toJson . | trimAll "\"" -}}
+{{- if kindIs "string" . -}}
+  {{- . -}}
+{{- else if not (kindIs "invalid" .) -}}
+  {{- toJson . -}}
 {{- end -}}
 {{- end }}
 

@@ -16,7 +16,7 @@ readOnly: true
 
 {{- define "dask-cluster.tlsVolume" -}}
 secret:
-  secretName: {{ include "dask-cluster.tlsSecretName" . }}
+  secretName: {{ include "dask-cluster.tlsSecretName" . | quote }}
   # The key is read by the Pod's group, which is its fsGroup.
   defaultMode: 0440
 {{- end }}

@@ -1,7 +1,7 @@
 {{/* What Pods are found by, which can never change. */}}
 {{- define "dask-kubernetes-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* What the controller's Pods are found by, and nothing else. */}}

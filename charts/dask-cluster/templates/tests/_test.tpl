@@ -4,7 +4,7 @@ cluster goes with it, and that it ends well says as much.
 */}}
 {{- define "dask-cluster.testMetadata" -}}
 name: {{ include "dask-cluster.testName" . }}
-namespace: {{ .Release.Namespace }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "dask-cluster.labels" . | nindent 2 }}
   app.kubernetes.io/component: test
@@ -16,7 +16,7 @@ annotations:
 
 {{/* What the Pod of `helm test` is known by. */}}
 {{- define "dask-cluster.testLabels" -}}
-app.kubernetes.io/name: {{ include "dask-cluster.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dask-cluster.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end }}

@@ -1,7 +1,7 @@
 {{/* The controller's environment: its own configuration, then the user's variables. */}}
 {{- define "dask-kubernetes-operator.env" -}}
 - name: DASK_KUBERNETES__CONTROLLER__LEASE__NAME
-  value: {{ include "dask-kubernetes-operator.fullname" . }}
+  value: {{ include "dask-kubernetes-operator.fullname" . | quote }}
 - name: DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE
   valueFrom:
     fieldRef:

@@ -3,8 +3,8 @@ The metadata of what a monitoring system reads, down to its labels. Takes a dict
 `at`, a value with `namespace`.
 */}}
 {{- define "dask-kubernetes-operator.monitoringMetadata" -}}
-name: {{ include "dask-kubernetes-operator.fullname" .root | trunc (sub 63 (len .suffix) | int) | trimSuffix "-" }}{{ .suffix }}
-namespace: {{ .at.namespace | default .root.Release.Namespace }}
+name: {{ printf "%s%s" (include "dask-kubernetes-operator.fullname" .root | trunc (sub 63 (len .suffix) | int) | trimSuffix "-") .suffix | quote }}
+namespace: {{ .at.namespace | default .root.Release.Namespace | quote }}
 labels:
   {{- include "dask-kubernetes-operator.labels" .root | nindent 2 }}
   {{- with .at.additionalLabels }}
@@ -15,7 +15,7 @@ labels:
 {{/* Where the metrics are. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
 {{- define "dask-kubernetes-operator.endpoints" -}}
 - port: {{ .port }}
-  interval: {{ .monitor.interval }}
+  interval: {{ .monitor.interval | quote }}
   {{- with .monitor.metricRelabelings }}
   metricRelabelings:
     {{- toYaml . | nindent 4 }}
@@ -79,7 +79,7 @@ matchNames:
 {{/* The alerts on what is scraped from one kind of thing, as a group. Takes a dict of `root` and `of`, a folder of files/rules. */}}
 {{- define "dask-kubernetes-operator.ruleGroup" -}}
 {{- $root := .root -}}
-- name: {{ printf "%s.%s" (include "dask-kubernetes-operator.fullname" $root) .of }}
+- name: {{ printf "%s.%s" (include "dask-kubernetes-operator.fullname" $root) .of | quote }}
   rules:
     {{- range $path, $text := $root.Files.Glob (printf "files/rules/%s/*.yaml" .of) }}
     {{- $rule := $text | toString | replace "RELEASE_NAMESPACE" $root.Release.Namespace | replace "RELEASE_FULLNAME" (include "dask-kubernetes-operator.fullname" $root) | fromYaml }}

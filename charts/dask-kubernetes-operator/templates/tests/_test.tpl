@@ -1,7 +1,7 @@
 {{/* What every object of `helm test` has. They are made for it and go with it; a Pod that failed is kept. */}}
 {{- define "dask-kubernetes-operator.testMetadata" -}}
-name: {{ include "dask-kubernetes-operator.testName" . }}
-namespace: {{ include "dask-kubernetes-operator.testNamespace" . }}
+name: {{ include "dask-kubernetes-operator.testName" . | quote }}
+namespace: {{ include "dask-kubernetes-operator.testNamespace" . | quote }}
 labels:
   {{- include "dask-kubernetes-operator.labels" . | nindent 2 }}
   app.kubernetes.io/component: test
@@ -37,7 +37,7 @@ imagePullSecrets:
 automountServiceAccountToken: false
 containers:
   - name: {{ .name }}
-    image: {{ include "dask-kubernetes-operator.image" (dict "root" .root "image" .root.Values.test.image) }}
+    image: {{ include "dask-kubernetes-operator.image" (dict "root" .root "image" .root.Values.test.image) | quote }}
     imagePullPolicy: {{ .root.Values.test.image.pullPolicy }}
     args:
       {{- toYaml .args | nindent 6 }}
@@ -46,7 +46,7 @@ containers:
         value: /tmp
     ports:
       {{- range $name, $port := .ports }}
-      - name: {{ $name }}
+      - name: {{ $name | quote }}
         containerPort: {{ $port }}
       {{- end }}
     {{- if eq .name "scheduler" }}
@@ -75,8 +75,8 @@ volumes:
 apiVersion: kubernetes.dask.org/v1
 kind: DaskCluster
 metadata:
-  name: {{ $name }}
-  namespace: {{ include "dask-kubernetes-operator.testNamespace" . }}
+  name: {{ $name | quote }}
+  namespace: {{ include "dask-kubernetes-operator.testNamespace" . | quote }}
 spec:
   # Nothing is left of a test whose Pod was lost.
   idleTimeout: 600

@@ -1,0 +1,222 @@
+"""
+Text arrives as it was written: whatever stands in a value that is text, it is the same in what is rendered.
+
+For every place of a chart's schema at which any text may stand there is a mark in one rendering, which shows where the
+text goes, and a difficult text in another. The second has to be the first with that text in the place of the marks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.charts.conftest import ROOT, Render
+from tests.charts.texts import Places, Values, leaves, marks, replaced
+
+# What may be a name, and what YAML takes for something else unless it is quoted.
+NAMES = ("123", "on", "null", "true", "1e3", "0x10", "2024-01-01")
+TEXTS = (
+    *NAMES,
+    *("<", ">", "&a", '"', "\\", "'", "$(A) ${B}", "~"),
+    '"<>&\\\'$%s{{ .Values.c }}"',
+    "# a: b",
+    "- a",
+    "first\n\tsecond\n\n",
+    "\n\n  first\n",
+    "\tled",
+    "  blanks at both ends  ",
+    "\u00e9 \u2603 \U0001f600 \u2028 \u00a0 \x07",
+)
+# The names of the release and of its namespace, as marks.
+RELEASE, NAMESPACE = "zz9998zz", "zz9999zz"
+CLUSTER, OPERATOR = "dask-cluster", "dask-kubernetes-operator"
+# What templates take, where that is less than the schema does.
+SHAPES = {
+    CLUSTER: {"fullnameOverride": r"[-a-z0-9]+"},
+    OPERATOR: {
+        "scope.namespaces.0": r"[-a-z0-9]+",
+        # A tag may stand there.
+        "image.name": r"[^:]+",
+        "test.image.name": r"[^:]+",
+    },
+}
+# What cannot be tried so.
+UNTRIED: dict[str, set[str]] = {
+    CLUSTER: set(),
+    OPERATOR: {
+        # A word that says which namespaces; any other is refused.
+        "scope",
+        # Manifests: another test has texts in one.
+        *("extraObjects.0", "extraObjects.0.apiVersion", "extraObjects.0.kind", "extraObjects.0.metadata"),
+        # The other spelling of `podMonitor`, which is tried. The alerts need the labels that are there by default.
+        "metrics.worker.serviceMonitor.podTargetLabels.0",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """As much of a chart's text as goes together: what is left out, and what is switched off."""
+
+    name: str
+    chart: str
+    without: frozenset[str]
+    off: tuple[str, ...]
+
+    def places(self) -> Places:
+        return Places(schema(self.chart), self.without)
+
+    def values(self, places: Places) -> Values:
+        values = places.values()
+        for path in self.off:
+            *above, name = path.split(".")
+            at = values
+            for step in above:
+                at = at.setdefault(step, {})
+            at[name] = False
+        return values
+
+
+RENDERINGS = (
+    Rendering(
+        "a cluster",
+        CLUSTER,
+        frozenset({"global", "fullnameOverride", "job"}),
+        ("job.enabled", "jupyter.enabled"),
+    ),
+    Rendering("a job", CLUSTER, frozenset({"nameOverride", "job.configMap"}), ("jupyter.enabled",)),
+    Rendering(
+        "a job of a ConfigMap",
+        CLUSTER,
+        frozenset({"nameOverride", "job.script"}),
+        ("jupyter.enabled",),
+    ),
+    Rendering(
+        "all namespaces",
+        OPERATOR,
+        frozenset({"scope", "nameOverride", "fullnameOverride", "metrics.worker.serviceMonitor", "extraObjects"}),
+        ("crds.install", "metrics.prometheusRule.enabled", "metrics.dashboards.enabled"),
+    ),
+    Rendering(
+        "one namespace",
+        OPERATOR,
+        frozenset(
+            {
+                "metrics.worker.podMonitor",
+                # The alerts need those that are there by default.
+                "metrics.scheduler.serviceMonitor.targetLabels",
+                "metrics.worker.serviceMonitor.podTargetLabels",
+                "extraObjects",
+            }
+        ),
+        ("crds.install",),
+    ),
+)
+Template = Callable[[str, Values, str, str], list[Any]]
+
+
+@cache
+def schema(chart: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "charts" / chart / "values.schema.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def template(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """Everything that a chart makes with a file of values for a release and its namespace."""
+    path = tmp_path_factory.mktemp("values") / "values.json"
+
+    def _template(chart: str, values: Values, release: str, namespace: str) -> list[Any]:
+        path.write_text(json.dumps(values))
+        command = [str(helm), "template", release, str(ROOT / "charts" / chart), "--namespace", namespace]
+        command += ["--kube-version", "1.33.0", "--values", str(path)]
+        made = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        return [_opened(manifest) for manifest in yaml.load_all(made.stdout, yaml.CSafeLoader)]
+
+    return _template
+
+
+@pytest.fixture(scope="module")
+def marked(template: Template) -> Callable[[Rendering], list[Any]]:
+    @cache
+    def _marked(rendering: Rendering) -> list[Any]:
+        return template(rendering.chart, rendering.values(rendering.places()), RELEASE, NAMESPACE)
+
+    return _marked
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=repr)
+@pytest.mark.parametrize("rendering", RENDERINGS, ids=lambda rendering: rendering.name)
+def test_text_arrives_as_it_was_written(
+    template: Template, marked: Callable[[Rendering], list[Any]], rendering: Rendering, text: str
+) -> None:
+    places = rendering.places()
+    shapes = SHAPES[rendering.chart]
+    texts = {
+        mark: text
+        for path, mark in places.marks.items()
+        if places.takes(path, text) and re.fullmatch(shapes.get(path, r"(?s).*"), text)
+    }
+    values = replaced(rendering.values(places), texts)
+    if text in NAMES:
+        texts |= {RELEASE: text, NAMESPACE: text}
+    found = template(rendering.chart, values, texts.get(RELEASE, RELEASE), texts.get(NAMESPACE, NAMESPACE))
+    wanted = dict(leaves(replaced(marked(rendering), texts)))
+    assert differences(wanted, dict(leaves(found))) == {}
+
+
+@pytest.mark.parametrize("chart", [CLUSTER, OPERATOR])
+def test_every_text_is_tried(marked: Callable[[Rendering], list[Any]], chart: str) -> None:
+    every = Places(schema(chart))
+    every.values()
+    tried: set[str] = set()
+    for rendering in (rendering for rendering in RENDERINGS if rendering.chart == chart):
+        places = rendering.places()
+        places.values()
+        shown = marks(marked(rendering))
+        tried |= {path for path, mark in places.marks.items() if mark in shown}
+    assert {*every.marks, *every.hidden} - tried == UNTRIED[chart]
+
+
+def test_environment_is_as_it_was_written(render: Render) -> None:
+    """Texts of any kind; numbers and truth values as people write them; by any name."""
+    texts = {"EMPTY": "", "ON": "1", "123": "2", **{f"T{number}": text for number, text in enumerate(TEXTS)}}
+    others = {"INTEGER": 5, "LARGE": 4294967296, "FRACTION": 0.25, "TRUE": True, "FALSE": False}
+    manifests = render(CLUSTER, {"env": {**texts, **others}})
+    (cluster,) = (manifest for manifest in manifests if manifest["kind"] == "DaskCluster")
+    (test,) = (manifest for manifest in manifests if manifest["kind"] == "Pod")
+    plain = {"INTEGER": "5", "LARGE": "4294967296", "FRACTION": "0.25", "TRUE": "true", "FALSE": "false"}
+    for pod in (cluster["spec"]["scheduler"]["spec"], cluster["spec"]["worker"]["spec"], test["spec"]):
+        found = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+        assert {**texts, **plain}.items() <= found.items()
+
+
+def test_texts_of_extra_objects_are_as_they_were_written(render: Render) -> None:
+    data = {f"t{number}": text for number, text in enumerate(TEXTS) if "{{" not in text}
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": data}
+    assert manifest in render(OPERATOR, {"extraObjects": [manifest]})
+
+
+def differences(wanted: dict[str, Any], found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    paths = [path for path in {**wanted, **found} if wanted.get(path) != found.get(path)]
+    return {path: (wanted.get(path), found.get(path)) for path in paths if "checksum/" not in path}
+
+
+def _opened(manifest: Any) -> Any:
+    """A manifest with YAML and JSON that are texts in it opened."""
+    if not isinstance(manifest, dict) or manifest["kind"] != "ConfigMap":
+        return manifest
+    return manifest | {"data": {name: _read(name, text) for name, text in manifest["data"].items()}}
+
+
+def _read(name: str, text: str) -> Any:
+    return yaml.load(text, yaml.CSafeLoader) if Path(name).suffix in (".yaml", ".json") else text

@@ -1,0 +1,121 @@
+"""Where a chart takes text: every place of its schema at which any text may stand, and values that have one at each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Path = tuple[str, ...]
+Values = dict[str, Any]
+
+# What is switched on in `Places.values`, so that whatever takes text is rendered.
+_SWITCHES: Final = ("enabled", "create")
+_MARK: Final = re.compile(r"zz\d{4}zz")
+_NOTHING: Final = object()
+
+
+@dataclass
+class Places:
+    """
+    The places of one schema, each with a mark of its own by its path.
+
+    `without` are paths that are left out, with all that is below them: what another value excludes.
+    """
+
+    schema: Mapping[str, Any]
+    without: frozenset[str] = frozenset()
+    marks: dict[str, str] = field(default_factory=dict)
+    # Places that have no mark, as an object stands there.
+    hidden: set[str] = field(default_factory=set)
+    # What stands before the mark, and the pattern of the whole.
+    _shapes: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def values(self) -> Values:
+        """Values with a mark at each place, and with all switches on."""
+        values: Values = self._value(self.schema, ())
+        return values
+
+    def takes(self, path: str, text: str) -> bool:
+        """Tells whether the schema takes a text at one of the places."""
+        prefix, pattern = self._shapes[path]
+        return bool(re.search(pattern, prefix + text))
+
+    def _value(self, node: Mapping[str, Any], path: Path) -> Any:
+        node = self._resolved(node)
+        if "enum" in node or ".".join(path) in self.without:
+            return _NOTHING
+        kinds = node.get("type", "object")
+        if "object" in kinds or "properties" in node:
+            if "string" in kinds:
+                self.hidden.add(".".join(path))
+            return dict(self._entries(node, path)) or _NOTHING
+        if kinds == "array" or "array" in kinds:
+            item = self._value(node["items"], (*path, "0"))
+            return _NOTHING if item is _NOTHING else [item]
+        if "string" in kinds:
+            return self._text(node, path)
+        return True if kinds == "boolean" and path[-1] in _SWITCHES else _NOTHING
+
+    def _entries(self, node: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
+        properties = node.get("properties", {})
+        parts = {**{name: {"type": "string"} for name in node.get("required", ())}, **properties}
+        more = node.get("additionalProperties", True)
+        if isinstance(more, Mapping):
+            # Names that no other map has, as maps are merged.
+            name = "-".join((*path, "x")).lower()
+            parts |= {f"{name}{number}": part for number, part in enumerate(more.get("anyOf", [more]))}
+        elif more and not parts:
+            parts["any"] = {"type": "string"}
+        for name, part in parts.items():
+            value = self._value(part, (*path, name))
+            if value is not _NOTHING:
+                yield name, value
+
+    def _text(self, node: Mapping[str, Any], path: Path) -> Any:
+        """A mark, perhaps as a path from the root, where the schema takes it."""
+        place, pattern = ".".join(path), node.get("pattern", "")
+        for prefix in ("", "/"):
+            if re.search(pattern, f"{prefix}zz0000zz"):
+                self._shapes[place] = (prefix, pattern)
+                return prefix + self.marks.setdefault(place, f"zz{len(self.marks):04}zz")
+        return _NOTHING
+
+    def _resolved(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
+        while "$ref" in node or "else" in node:
+            node = node["else"] if "else" in node else self._definition(node["$ref"])
+        return node
+
+    def _definition(self, reference: str) -> Mapping[str, Any]:
+        target: Any = self.schema
+        for name in reference.removeprefix("#/").split("/"):
+            target = target[name]
+        found: Mapping[str, Any] = target
+        return found
+
+
+def replaced(value: Any, texts: Mapping[str, str]) -> Any:
+    """A value with texts in the place of marks, at any depth."""
+    if isinstance(value, dict):
+        return {replaced(key, texts): replaced(item, texts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [replaced(item, texts) for item in value]
+    if isinstance(value, str):
+        return _MARK.sub(lambda found: texts.get(found[0], found[0]), value)
+    return value
+
+
+def marks(value: Any) -> set[str]:
+    """The marks in a value, at any depth."""
+    return set(_MARK.findall(json.dumps(value)))
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[str, Any]]:
+    """What is in a value, by path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not items:
+        yield ".".join(path), value
+    for key, item in items:
+        yield from leaves(item, (*path, str(key)))
