@@ -120,8 +120,8 @@ def test_the_quickstart_in_a_pod_with_the_role_that_users_know(kube: Kube, pod: 
     assert seen["sum with 10"] == 499500
     # What Dask keeps itself, as that role does not permit Pods' logs.
     assert "Scheduler" in seen["logs"]
-    assert seen["scheduler"] == f"tcp://my-dask-cluster-scheduler.{kube.namespace}"
-    assert seen["dashboard"] == f"http://my-dask-cluster-scheduler.{kube.namespace}"
+    assert seen["scheduler"] == f"tcp://my-dask-cluster-scheduler.{kube.namespace}.svc"
+    assert seen["dashboard"] == f"http://my-dask-cluster-scheduler.{kube.namespace}.svc"
     nothing_is_left(kube)
 
 

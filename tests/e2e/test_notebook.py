@@ -112,7 +112,7 @@ def test_a_notebook_shows_a_cluster_that_starts_and_runs(
 ) -> None:
     cells = [cell.format(image=dask_image) for cell in CELLS]
     started, waited, itself, computed, scaled, closed = shown(notebook, *cells)
-    dashboard = f"http://notebook-scheduler.{kube.namespace}:8787/status"
+    dashboard = f"http://notebook-scheduler.{kube.namespace}.svc:8787/status"
     # One line in the place of what was shown meanwhile, and nothing else.
     (ready,) = started
     assert "Cluster notebook is ready" in "".join(texts(started))

@@ -53,8 +53,8 @@ class KubeCluster(Cluster):
     worker_command: list[str] | str, optional
         The command that starts a worker. By default ``dask worker``.
     port_forward_cluster_ip: bool, optional
-        Whether to reach the scheduler through the Kubernetes API server. By default only where its own address does not
-        answer.
+        Whether to reach the scheduler through the Kubernetes API server. By default where it has no address that
+        answers and is certain to be its own.
     create_mode: CreateMode, optional
         What to do about a cluster of this name: ``CREATE_OR_CONNECT`` (the default), ``CREATE_ONLY``, ``CONNECT_ONLY``.
     shutdown_on_close: bool, optional

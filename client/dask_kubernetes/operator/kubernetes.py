@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import SSLContext
+from ssl import CERT_REQUIRED, SSLContext
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from httpx_ws import AsyncWebSocketSession, HTTPXWSException, WebSocketUpgradeError, aconnect_ws
@@ -34,7 +36,10 @@ from dask_kubernetes.operator.names import API_VERSION
 Json = Mapping[str, Any]
 Object = dict[str, Any]
 
-SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# What Pods call the API server of their own Kubernetes, besides its address. A domain may follow the last.
+_OWN_SERVER = ("kubernetes.default", "kubernetes.default.svc")
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 REQUEST_TIMEOUT = 30.0
 _SHORTEST_TIMEOUT = 5.0
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
@@ -70,7 +75,10 @@ class AlreadyExistsError(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """How requests are made: what kr8s has found in a kubeconfig or in a Pod."""
+    """How requests are made: what kr8s has found in a kubeconfig or in a Pod.
+
+    `inside`: whether this is a Pod of the very Kubernetes that is asked.
+    """
 
     server: str
     token: str | None
@@ -78,6 +86,7 @@ class Access:
     proxy: str | None
     server_name: str | None
     namespace: str
+    inside: bool
 
     @classmethod
     async def read(cls) -> Access:
@@ -89,7 +98,8 @@ class Access:
         try:
             await auth.reauthenticate()
             context = await auth.ssl_context()
-            return cls(auth.server, auth.token, context, auth.proxy, auth.tls_server_name, _namespace(api))
+            name, namespace, inside = auth.tls_server_name, _namespace(api), _is_inside(api, context)
+            return cls(auth.server, auth.token, context, auth.proxy, name, namespace, inside)
         except Exception as error:  # kubeconfigs and credential plugins fail in any way
             raise _no_credentials(error) from error
         finally:
@@ -157,6 +167,11 @@ class Kubernetes:
     def server(self) -> str:
         """The address of the API server."""
         return self._access.server
+
+    @property
+    def inside(self) -> bool:
+        """Whether this is a Pod of the very Kubernetes that is asked, so that names of Services there are its own."""
+        return self._access.inside
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """An object, None if there is none."""
@@ -342,9 +357,43 @@ def _cause(error: Exception) -> Exception:
 
 def _namespace(api: Api) -> str:
     """That of the context of the kubeconfig, or of this Pod."""
-    if not api.auth.active_context and SERVICE_ACCOUNT_NAMESPACE.exists():
-        return SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+    namespace = SERVICE_ACCOUNT / "namespace"
+    if not api.auth.active_context and namespace.exists():
+        return namespace.read_text().strip()
     return str(api.auth.namespace)
+
+
+def _is_inside(api: Api, context: SSLContext | bool) -> bool:
+    """Whether this is a Pod of the Kubernetes that is asked. No where it cannot be told."""
+    auth = api.auth
+    if auth.proxy or not auth.server_ca_file or not _is_verified(context) or not _is_own_address(auth.server):
+        return False
+    # By the address alone it could be another one: many have their API server at 10.96.0.1, and a proxy of the
+    # environment or a tunnel may lead there. So it could by the authority alone, which several may have in common.
+    try:
+        trusted = _certificates(Path(auth.server_ca_file))
+        return bool(trusted) and trusted <= _certificates(SERVICE_ACCOUNT / "ca.crt")
+    except OSError:
+        return False
+
+
+def _is_verified(context: SSLContext | bool) -> bool:
+    return isinstance(context, SSLContext) and context.verify_mode == CERT_REQUIRED
+
+
+def _is_own_address(server: str) -> bool:
+    """Whether the API server is asked where Pods find that of their own Kubernetes."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+    url = urlsplit(server)
+    if not host or not url.hostname or url.scheme != "https" or str(url.port or 443) != port:
+        return False
+    known = (host.lower(), *_OWN_SERVER)
+    return url.hostname in known or url.hostname.startswith(f"{_OWN_SERVER[-1]}.")
+
+
+def _certificates(file: Path) -> frozenset[bytes]:
+    """The certificates of a file, whatever stands between them and however their lines are broken."""
+    return frozenset(b"".join(found.split()) for found in _CERTIFICATE.findall(file.read_bytes()))
 
 
 def _remove_copies(api: Api) -> None:

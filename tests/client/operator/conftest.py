@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import pytest
 from tests.support.clock import Run, run_in_virtual_time
 from tests.support.fake_api import FakeApi, serve
 
-from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.kubernetes import Access, Kubernetes
+
+_OF_THIS_MACHINE = ("127.0.0.1", "0.0.0.0", "::1", "::", "localhost", "", None)
 
 
 @dataclass
@@ -61,25 +63,39 @@ def fake(kubeconfig: Kubeconfig) -> Iterator[FakeApi]:
 
 
 @pytest.fixture(autouse=True)
-def outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As this machine is in no cluster, names of Services lead nowhere; and no name server is asked."""
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names that are looked up, none of which leads anywhere; and this machine is no Pod.
+
+    Whatever a test is about, no name of a Service is among them that public DNS may know.
+    """
+    names: list[str] = []
+    known = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
-        if str(host).endswith(".default"):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return known(host, *arguments, **options)
+        if host in _OF_THIS_MACHINE:
+            return known(host, *arguments, **options)
+        names.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    known = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_PORT", raising=False)
+    yield names
+    assert not [name for name in names if "-scheduler." in name and not name.endswith(".svc")]
 
 
 @asynccontextmanager
-async def connected(kubeconfig: Kubeconfig, patience: float = 0.0) -> AsyncIterator[tuple[FakeApi, Kubernetes]]:
-    """An API server in the event loop that runs, and the client's connection with it."""
+async def connected(
+    kubeconfig: Kubeconfig, patience: float = 0.0, *, inside: bool | None = None
+) -> AsyncIterator[tuple[FakeApi, Kubernetes]]:
+    """An API server in the event loop that runs, and the client's connection with it.
+
+    `inside`: whether this counts as a Pod of its Kubernetes; by default what the client makes of it.
+    """
     async with serve() as fake:
         kubeconfig.write(fake.url)
-        kubernetes = await Kubernetes.connect(patience)
+        access = await Access.read()
+        kubernetes = Kubernetes(access if inside is None else replace(access, inside=inside), patience)
         try:
             yield fake, kubernetes
         finally:

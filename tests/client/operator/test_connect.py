@@ -1,8 +1,11 @@
-"""A scheduler is reached at its own address where that answers, and through the API server elsewhere."""
+"""A scheduler is reached at an address that is its own and answers, and else through the API server."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from dask_kubernetes.operator.forward import HOST
 from dask_kubernetes.operator.kubernetes import Kubernetes
 from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
 
-OWN = ("mine-scheduler.default", 8786)
+OWN = ("mine-scheduler.default.svc", 8786)
 
 
 def with_node_port(number: int | None) -> dict[str, Any]:
@@ -33,27 +36,46 @@ def with_load_balancer(port: int = 8786, **point: str) -> dict[str, Any]:
     return service
 
 
+def headless() -> dict[str, Any]:
+    service = a_service()
+    service["spec"]["clusterIP"] = "None"
+    return service
+
+
+def external_name() -> dict[str, Any]:
+    service = a_service("ExternalName")
+    service["spec"] |= {"externalName": "elsewhere.example.com", "clusterIP": ""}
+    return service
+
+
 @pytest.mark.parametrize(
     ("service", "nodes", "expected"),
     [
-        (a_service(), ["10.0.0.1"], [OWN]),
-        (a_service("LoadBalancer"), [], [OWN]),
-        (a_service("LoadBalancer", loadBalancer={"ingress": None}), [], [OWN]),
-        (with_load_balancer(ip="1.2.3.4"), [], [("1.2.3.4", 8786), OWN]),
-        (with_load_balancer(hostname="lb.example.com", ip="1.2.3.4"), [], [("lb.example.com", 8786), OWN]),
-        (with_node_port(30001), ["10.0.0.1", "10.0.0.2"], [("10.0.0.1", 30001), ("10.0.0.2", 30001), OWN]),
-        (with_node_port(30001), [], [OWN]),
-        (with_node_port(None), ["10.0.0.1"], [OWN]),
+        (a_service(), ["10.0.0.1"], []),
+        (headless(), ["10.0.0.1"], []),
+        (a_service("LoadBalancer"), [], []),
+        (a_service("LoadBalancer", loadBalancer={"ingress": None}), [], []),
+        (with_load_balancer(ip="1.2.3.4"), [], [("1.2.3.4", 8786)]),
+        (with_load_balancer(hostname="lb.example.com", ip="1.2.3.4"), [], [("lb.example.com", 8786)]),
+        (with_node_port(30001), ["10.0.0.1", "10.0.0.2"], [("10.0.0.1", 30001), ("10.0.0.2", 30001)]),
+        (with_node_port(30001), [], []),
+        (with_node_port(None), ["10.0.0.1"], []),
     ],
 )
 def test_where_a_port_may_answer(service: dict[str, Any], nodes: list[str], expected: list[tuple[str, int]]) -> None:
-    assert list(addresses(service, COMM_PORT, nodes)) == expected
+    assert list(addresses(service, COMM_PORT, nodes, inside=False)) == expected
+    assert list(addresses(service, COMM_PORT, nodes, inside=True)) == [*expected, OWN]
+
+
+def test_an_external_name_is_followed_nowhere() -> None:
+    for inside in (True, False):
+        assert list(addresses(external_name(), COMM_PORT, ["10.0.0.1"], inside=inside)) == []
 
 
 def test_a_port_may_have_the_name_of_its_service() -> None:
     service = a_service()
     service["spec"]["ports"] = [{"name": "mine-scheduler", "port": 1}]
-    assert list(addresses(service, COMM_PORT, [])) == [("mine-scheduler.default", 1)]
+    assert list(addresses(service, COMM_PORT, [], inside=True)) == [("mine-scheduler.default.svc", 1)]
 
 
 @pytest.mark.parametrize("ports", [[], None, [{"port": 8786}]])
@@ -61,7 +83,7 @@ def test_a_service_without_the_port(ports: Any) -> None:
     service = a_service()
     service["spec"]["ports"] = ports
     with pytest.raises(SchedulerUnreachableError, match="Service mine-scheduler has no port named tcp-comm: give it"):
-        list(addresses(service, COMM_PORT, []))
+        list(addresses(service, COMM_PORT, [], inside=True))
 
 
 def test_addresses_of_nodes() -> None:
@@ -70,11 +92,46 @@ def test_addresses_of_nodes() -> None:
 
     first = node(("InternalIP", "10.0.0.1"), ("Hostname", "a"), ("ExternalIP", "1.1.1.1"))
     nodes = [first, node(("InternalIP", "10.0.0.2")), {}, {"status": {"addresses": None}}]
-    assert node_addresses(nodes) == ["1.1.1.1", "10.0.0.1", "10.0.0.2"]
+    assert node_addresses(nodes, internal=True) == ["1.1.1.1", "10.0.0.1", "10.0.0.2"]
+    assert node_addresses(nodes, internal=False) == ["1.1.1.1"]
 
 
-def connection(kubernetes: Kubernetes, forward: bool | None = None) -> Connection:
-    return Connection(kubernetes, "default", SCHEDULER, forward)
+def connection(kubernetes: Kubernetes, forward: bool | None = None, namespace: str = "default") -> Connection:
+    return Connection(kubernetes, namespace, SCHEDULER, forward)
+
+
+def within(namespace: str, about: dict[str, Any]) -> dict[str, Any]:
+    return about | {"metadata": about["metadata"] | {"namespace": namespace}}
+
+
+def nodes_are_at(fake: FakeApi, type_: str, address: str) -> None:
+    addresses_of_one = [{"type": type_, "address": address}]
+    fake.put({"kind": "Node", "metadata": {"name": "n"}, "status": {"addresses": addresses_of_one}})
+
+
+@dataclass
+class Network:
+    """What is connected to beyond this machine, and of that what answers."""
+
+    answers: set[str] = field(default_factory=set)
+    tried: list[tuple[str, int]] = field(default_factory=list)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """One in which nothing answers that a test does not name. Names lead nowhere by themselves."""
+    network, known = Network(), asyncio.open_connection
+
+    async def open_connection(host: str, port: int) -> Any:
+        if host == HOST:
+            return await known(host, port)
+        network.tried.append((host, port))
+        if host in network.answers:
+            return None, SimpleNamespace(close=bool)
+        raise ConnectionRefusedError(host)
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    return network
 
 
 async def hear(address: tuple[str, int]) -> bytes:
@@ -84,7 +141,7 @@ async def hear(address: tuple[str, int]) -> bytes:
     return said
 
 
-async def a_scheduler(fake: FakeApi) -> tuple[asyncio.Server, int]:
+async def a_scheduler(fake: FakeApi, namespace: str = "default") -> tuple[asyncio.Server, int]:
     """A Pod that says hello at its ports, and the port of this machine where it does."""
 
     async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +150,7 @@ async def a_scheduler(fake: FakeApi) -> tuple[asyncio.Server, int]:
 
     server = await asyncio.start_server(hello, HOST)
     number = int(server.sockets[0].getsockname()[1])
-    fake.put(a_pod("mine-scheduler-0"))
+    fake.put(within(namespace, a_pod("mine-scheduler-0")))
     fake.ports |= {("mine-scheduler-0", port): number for port in PORTS.values()}
     return server, number
 
@@ -102,8 +159,7 @@ def test_what_answers_is_taken(kubeconfig: Kubeconfig) -> None:
     async def scenario() -> None:
         async with connected(kubeconfig) as (fake, kubernetes):
             server, port = await a_scheduler(fake)
-            node = {"status": {"addresses": [{"type": "InternalIP", "address": HOST}]}}
-            fake.put({"kind": "Node", "metadata": {"name": "n"}, **node})
+            nodes_are_at(fake, "ExternalIP", HOST)
             for service in (with_node_port(port), with_load_balancer(port, ip=HOST)):
                 for forward in (None, False):
                     assert await connection(kubernetes, forward).address(service, COMM_PORT) == (HOST, port)
@@ -111,6 +167,108 @@ def test_what_answers_is_taken(kubeconfig: Kubeconfig) -> None:
             server.close()
 
     asyncio.run(scenario())
+
+
+SERVICES: dict[str, Callable[[], dict[str, Any]]] = {
+    "ClusterIP": a_service,
+    "headless": headless,
+    "ExternalName": external_name,
+    "NodePort": lambda: with_node_port(30001),
+    "LoadBalancer without an address": lambda: a_service("LoadBalancer"),
+    "LoadBalancer": lambda: with_load_balancer(hostname="lb.example.com"),
+}
+TOLD = {"NodePort": [("192.0.2.1", 30001)], "LoadBalancer": [("lb.example.com", 8786)]}
+"""What the API server tells of itself as leading to a Service from outside."""
+PLACES = {
+    "no Pod": {},
+    "a Pod of another Kubernetes": {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("namespace", ["dev", "app", "science"])
+@pytest.mark.parametrize("kind", SERVICES)
+def test_outside_of_its_kubernetes_no_name_of_a_service_is_tried(
+    kubeconfig: Kubeconfig,
+    monkeypatch: pytest.MonkeyPatch,
+    network: Network,
+    looked_up: list[str],
+    kind: str,
+    namespace: str,
+    place: str,
+) -> None:
+    """`mine-scheduler.dev` is anybody's in public DNS, and of another Kubernetes in a Pod there."""
+    for name, value in PLACES[place].items():
+        monkeypatch.setenv(name, value)
+
+    async def scenario() -> None:
+        async with connected(kubeconfig) as (fake, kubernetes):
+            nodes_are_at(fake, "ExternalIP", "192.0.2.1")
+            server, _ = await a_scheduler(fake, namespace)
+            through = connection(kubernetes, namespace=namespace)
+            address = await through.address(within(namespace, SERVICES[kind]()), COMM_PORT)
+            assert address[0] == HOST
+            assert await hear(address) == b"hello", "through the API server"
+            await through.close()
+            server.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10.0))
+    assert network.tried == TOLD.get(kind, [])
+    assert looked_up == []
+
+
+@pytest.mark.parametrize("namespace", ["dev", "app", "science"])
+@pytest.mark.parametrize("kind", ["ClusterIP", "headless"])
+def test_in_a_pod_of_its_kubernetes_a_service_is_tried_by_a_name_that_public_dns_has_not(
+    kubeconfig: Kubeconfig, network: Network, kind: str, namespace: str
+) -> None:
+    host = f"mine-scheduler.{namespace}.svc"
+    network.answers = {host}
+
+    async def scenario() -> None:
+        async with connected(kubeconfig, inside=True) as (fake, kubernetes):
+            through = connection(kubernetes, namespace=namespace)
+            service = within(namespace, SERVICES[kind]())
+            assert await through.address(service, COMM_PORT) == (host, 8786)
+            assert await through.address(service, DASHBOARD_PORT) == (host, 8787)
+            assert not fake.asked("GET"), "and nothing is asked for that"
+
+    asyncio.run(scenario())
+    assert network.tried == [(host, 8786), (host, 8787)]
+
+
+def test_an_external_name_is_forwarded_also_in_a_pod(kubeconfig: Kubeconfig, network: Network) -> None:
+    async def scenario() -> None:
+        async with connected(kubeconfig, inside=True) as (fake, kubernetes):
+            server, _ = await a_scheduler(fake)
+            through = connection(kubernetes)
+            assert await hear(await through.address(external_name(), COMM_PORT)) == b"hello"
+            await through.close()
+            server.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10.0))
+    assert network.tried == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "forward", "tried"), [(True, None, True), (False, None, False), (False, False, True)]
+)
+def test_a_nodes_address_for_the_inside_may_be_another_machines_outside(
+    kubeconfig: Kubeconfig, network: Network, inside: bool, forward: bool | None, tried: bool
+) -> None:
+    """It is tried there only where who uses it wants nothing to be forwarded."""
+    network.answers = {"10.0.0.1"}
+
+    async def scenario() -> None:
+        async with connected(kubeconfig, inside=inside) as (fake, kubernetes):
+            nodes_are_at(fake, "InternalIP", "10.0.0.1")
+            through = connection(kubernetes, forward)
+            host, _ = await through.address(with_node_port(30001), COMM_PORT)
+            assert host == ("10.0.0.1" if tried else HOST)
+            await through.close()
+
+    asyncio.run(scenario())
+    assert network.tried == ([("10.0.0.1", 30001)] if tried else [])
 
 
 @pytest.mark.parametrize("forward", [None, True])
@@ -166,17 +324,18 @@ def test_without_forwarding_what_was_tried_is_said(kubeconfig: Kubeconfig) -> No
         async with connected(kubeconfig) as (_, kubernetes):
             with pytest.raises(SchedulerUnreachableError, match="leave out port_forward_cluster_ip=False") as raised:
                 await connection(kubernetes, forward=False).address(with_load_balancer(closed, ip=HOST), COMM_PORT)
-            assert f"none of {HOST}:{closed}, mine-scheduler.default:{closed}:" in str(raised.value)
+            assert f"none of {HOST}:{closed}:" in str(raised.value)
+            with pytest.raises(SchedulerUnreachableError, match="no address that leads to it from here: leave out"):
+                await connection(kubernetes, forward=False).address(a_service(), COMM_PORT)
 
     asyncio.run(scenario())
 
 
-def test_in_a_pod_a_service_has_a_moment_to_answer(kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+def test_in_a_pod_a_service_has_a_moment_to_answer(kubeconfig: Kubeconfig) -> None:
     port = free_port()
 
     async def scenario() -> None:
-        async with connected(kubeconfig) as (_, kubernetes):
+        async with connected(kubeconfig, inside=True) as (_, kubernetes):
             found = asyncio.ensure_future(
                 connection(kubernetes, forward=False).address(with_load_balancer(port, ip=HOST), COMM_PORT)
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kr8s._auth import KubeAuth
 from tests.client.operator.conftest import Kubeconfig, connected
 from tests.client.operator.served import a_pod
 from tests.support.clock import Run
@@ -407,13 +408,163 @@ def test_in_a_pod_the_namespace_is_the_pods_own(
     async def no_file(auth: Any) -> None:
         auth.server = "https://10.0.0.1:443"
 
-    namespace = tmp_path / "namespace"
-    namespace.write_text("pods\n")
-    monkeypatch.setattr(module, "SERVICE_ACCOUNT_NAMESPACE", namespace)
+    (tmp_path / "namespace").write_text("pods\n")
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setattr("kr8s._auth.KubeAuth._load_service_account", no_file)
     assert run(namespace_and_server()) == ("pods", "https://10.0.0.1:443")
     kubeconfig.write("http://server:1", namespace="mine")
     assert run(namespace_and_server())[0] == "mine", "a kubeconfig comes first, as for kubectl"
+
+
+OWN_SERVER = "https://10.96.0.1:443"
+OWN, OTHER = "own.pem", "other.pem"
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The certificates of that of this Pod's Kubernetes, and of another one's."""
+    certificates = {}
+    for name in (OWN, OTHER):
+        folder = tmp_path_factory.mktemp(name)
+        make_certificates(folder)
+        certificates[name] = (folder / "ca.pem").read_text()
+    return certificates
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authorities: dict[str, str]) -> Path:
+    """What a Pod has of its Kubernetes: variables, and this folder of its ServiceAccount."""
+    account = tmp_path / "serviceaccount"
+    account.mkdir()
+    for name, content in {"ca.crt": authorities[OWN], "token": "valid", "namespace": "pods"}.items():
+        (account / name).write_text(content)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT", account)
+    return account
+
+
+async def is_inside() -> bool:
+    kubernetes = await Kubernetes.connect()
+    await kubernetes.close()
+    return kubernetes.inside
+
+
+def trusting(*certificates: str) -> dict[str, str]:
+    return {"certificate-authority-data": b64encode("\n".join(certificates).encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("server", "inside"),
+    [
+        (OWN_SERVER, True),
+        ("https://10.96.0.1", True),
+        ("https://kubernetes.default", True),
+        ("https://Kubernetes.default.svc", True),
+        ("https://kubernetes.default.svc.cluster.local:443", True),
+        ("https://10.96.0.1:6443", False),
+        ("https://10.96.0.2", False),
+        ("https://kubernetes.default.svc:6443", False),
+        ("https://kubernetes.default.svcs", False),
+        ("https://kubernetes.docker.internal", False),
+        ("https://api.example.com", False),
+        ("https://[fd00::1]", False),
+        ("http://10.96.0.1:443", False),
+    ],
+)
+def test_an_authority_that_several_have_proves_nothing_at_another_address(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], server: str, inside: bool
+) -> None:
+    kubeconfig.write(server, cluster=trusting(authorities[OWN]))
+    assert run(is_inside()) == inside
+
+
+def test_the_pods_own_api_server_may_have_any_address(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    for host, server in (("fd00::1", "https://[fd00::1]:6443"), ("API.example.com", "https://API.example.com:6443")):
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        kubeconfig.write(server, cluster=trusting(authorities[OWN]))
+        assert run(is_inside()), server
+
+
+def test_a_service_account_is_that_of_this_pods_kubernetes(
+    run: Run, kubeconfig: Kubeconfig, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no kubeconfig, as in most Pods."""
+    known = KubeAuth._load_service_account
+
+    async def of_folder(auth: Any) -> None:
+        auth._serviceaccount = str(own)
+        await known(auth)
+
+    monkeypatch.setattr(KubeAuth, "_load_service_account", of_folder)
+    assert run(namespace_and_server()) == ("pods", OWN_SERVER)
+    assert run(is_inside())
+
+
+@pytest.mark.parametrize(
+    ("has", "trusts", "inside"),
+    [
+        ((OWN,), (OWN,), True),
+        ((OWN, OTHER), (OWN,), True),
+        ((OWN,), (OTHER,), False),
+        ((OWN,), (OWN, OTHER), False),
+        ((OWN,), (), False),
+    ],
+)
+def test_an_address_that_many_have_proves_nothing_without_the_authority(
+    run: Run,
+    kubeconfig: Kubeconfig,
+    own: Path,
+    authorities: dict[str, str],
+    has: tuple[str, ...],
+    trusts: tuple[str, ...],
+    inside: bool,
+) -> None:
+    (own / "ca.crt").write_text("\n".join(authorities[name] for name in has))
+    kubeconfig.write(OWN_SERVER, cluster=trusting(*(authorities[name] for name in trusts)) if trusts else None)
+    assert run(is_inside()) == inside
+
+
+def test_an_authority_is_the_same_however_its_file_is_written(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str]
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting("# ours", authorities[OWN].replace("\n", "\r\n")))
+    assert run(is_inside())
+
+
+def test_an_authority_that_is_not_read_proves_nothing(
+    run: Run, kubeconfig: Kubeconfig, own: Path, tmp_path: Path, authorities: dict[str, str]
+) -> None:
+    """In a form that TLS knows beside the usual one; and there is none, but a certificate of the user's."""
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OTHER].replace("CERTIFICATE", "X509 CERTIFICATE")))
+    assert not run(is_inside())
+    make_certificates(tmp_path)
+    files = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
+    kubeconfig.write(OWN_SERVER, **files)
+    assert not run(is_inside())
+
+
+@pytest.mark.parametrize("cluster", [{"proxy-url": "http://127.0.0.1:1"}, {"insecure-skip-tls-verify": True}])
+def test_who_answers_by_a_proxy_or_unverified_may_be_another(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], cluster: dict[str, Any]
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OWN]) | cluster)
+    assert not run(is_inside())
+
+
+def test_without_a_service_account_or_in_no_pod_it_cannot_be_told(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OWN]))
+    (own / "ca.crt").unlink()
+    assert not run(is_inside())
+    (own / "ca.crt").write_text(authorities[OWN])
+    assert run(is_inside())
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert not run(is_inside())
 
 
 def test_a_certificate_is_used_and_no_copy_of_it_stays(
