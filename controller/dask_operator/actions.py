@@ -35,7 +35,7 @@ CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("get", "list", "w
 GROUP = Resource("DaskWorkerGroup", DASK, "v1", "daskworkergroups", ("get", "list", "watch", "create", "patch"))
 JOB = Resource("DaskJob", DASK, "v1", "daskjobs", ("get", "list", "watch", "patch", "delete"))
 AUTOSCALER = Resource("DaskAutoscaler", DASK, "v1", "daskautoscalers", ("list", "watch", "patch"))
-POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "delete"), CLUSTER_LABEL)
+POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "patch", "delete"), CLUSTER_LABEL)
 SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create", "patch"), CLUSTER_LABEL)
 DEPLOYMENT = Resource(
     "Deployment", "apps", "v1", "deployments", ("get", "list", "watch", "create", "patch", "delete"), CLUSTER_LABEL

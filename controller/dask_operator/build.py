@@ -184,6 +184,11 @@ def owned_by(cluster: Cluster | None, others: Sequence[Json] = ()) -> Manifest:
     return {"metadata": {"ownerReferences": [*own, *others]}}
 
 
+def owned_by_group(cluster: Cluster, group: Group) -> Manifest:
+    """The patch by which a worker goes with its group, and with its cluster should that be removed later."""
+    return {"metadata": {"ownerReferences": _worker_owners(cluster, group)}}
+
+
 def replicas_note(cluster: Cluster) -> str:
     """What the default group notes of the replicas that its cluster says."""
     return _UNSAID if cluster.replicas is None else str(cluster.replicas)
@@ -320,9 +325,13 @@ def _worker(
     notes |= {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
     env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}
     meta = _object_meta(name, group, GROUP, metadata, Metadata(annotations=notes))
-    # So that a worker outlives a group that is removed for as long as it takes to move its data.
-    meta["ownerReferences"].append(_owner_reference(cluster, CLUSTER) | {"controller": False})
+    meta["ownerReferences"] = _worker_owners(cluster, group)
     return _manifest(POD, meta, _with_env(spec, env))
+
+
+def _worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:
+    # So that a worker outlives a group that is removed for as long as it takes to move its data.
+    return [_owner_reference(group, GROUP), _owner_reference(cluster, CLUSTER) | {"controller": False}]
 
 
 def _scheduler_metadata(cluster: Cluster) -> Metadata:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from dask_operator import build, metrics
 from dask_operator.actions import (
     EVENT,
     IDLE,
+    POD,
     RESOURCES,
     TARGET,
     Action,
@@ -30,12 +32,12 @@ from dask_operator.actions import (
     Wake,
 )
 from dask_operator.api import Api, ApiError, Reply
-from dask_operator.model import Key, Problem, Sample, Subject, Survey
-from dask_operator.names import CLUSTER_LABEL
+from dask_operator.model import Json, Key, Problem, Sample, Subject, Survey
+from dask_operator.names import RESERVED_LABELS
 from dask_operator.parse import PARSERS
 from dask_operator.plan.conditions import rfc3339
 from dask_operator.scheduler import SchedulerError, Schedulers
-from dask_operator.store import Store, cluster_of
+from dask_operator.store import TERMINATING, Deed, Store, cluster_of
 from dask_operator.workqueue import WorkQueue
 
 IN_FLIGHT = 32
@@ -43,6 +45,7 @@ IN_FLIGHT = 32
 _FEWER, _MANY = 20, 400
 """Writes at a time of a plan that has many: thousands of workers take their time anyway, and others do not wait."""
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Write = Create | Patch | Delete | SetStatus
 logger = logging.getLogger(__name__)
 
@@ -89,35 +92,42 @@ class Executor:
     async def _write(self, key: Key, writes: Sequence[Write]) -> None:
         refusals: dict[Subject, ApiError] = {}
         pending = iter(writes)
-        done: set[Subject] = set()
+        done: dict[Subject, set[Deed]] = defaultdict(set)
 
         async def work() -> None:
             for write in pending:
                 if write.subject in refusals:
                     continue
                 try:
-                    await self._one(key, write)
-                    done.add(write.subject)
+                    deed = await self._one(key, write)
                 except ApiError as error:
                     refusals.setdefault(write.subject, error)
+                else:
+                    done[write.subject].update([deed] if deed else ())
 
         await asyncio.gather(*(work() for _ in range(in_flight(len(writes)))))
-        for subject in done:
-            self._store.succeeded(key, subject)
+        for subject, deeds in done.items():
+            self._store.succeeded(key, subject, frozenset(deeds), self._clock())
         for subject, error in refusals.items():
             self._refused(key, subject, error)
 
-    async def _one(self, key: Key, write: Write) -> None:
+    async def _one(self, key: Key, write: Write) -> Deed | None:
+        """Returns what was done, unless it can only be done once."""
         kind, name = write.subject
         match write:
             case Create():
-                await self._create(key, write)
+                created = await self._create(key, write)
+                # No worker is given the name of another, so one that is new was none before.
+                return None if created and kind == POD.kind else Deed(write.manifest["metadata"]["name"], write.because)
             case Patch():
                 await self._learn(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
+                return Deed(name, write.because, _content(write.body))
             case SetStatus():
                 await self._set_status(key, write)
+                return Deed(name, write.because, _content(write.status), "status")
             case Delete():
                 await self._delete(key, write)
+                return None
 
     async def _set_status(self, key: Key, write: SetStatus) -> None:
         resource, name = RESOURCES[write.subject.kind], write.subject.name
@@ -140,8 +150,9 @@ class Executor:
         self._store.learn(resource.kind, PARSERS[resource.kind](reply.body))
         self._store.status_written(key, write.subject, write.status, self._clock(), inline=inline)
 
-    async def _create(self, key: Key, write: Create) -> None:
-        resource, meta = RESOURCES[write.manifest["kind"]], write.manifest["metadata"]
+    async def _create(self, key: Key, write: Create) -> bool:
+        """Returns whether it is new: not if it exists already."""
+        created, resource, meta = True, RESOURCES[write.manifest["kind"]], write.manifest["metadata"]
         try:
             reply = await self._api.create(resource, write.manifest)
         except ApiError as error:
@@ -149,13 +160,15 @@ class Executor:
                 raise
             # An earlier attempt whose reply was lost, unless it is somebody else's.
             reply = await self._api.get(resource, key.namespace, meta["name"])
-            _require_ours(reply, key, meta["ownerReferences"][0]["uid"])
+            _require_ours(reply, key, meta)
+            created = False
         self._store.learn(resource.kind, PARSERS[resource.kind](reply.body))
         for warning in reply.warnings:
             if warning.startswith("metadata.name:"):
                 continue  # long names of Pods are no good hostnames, and nobody needs them to be
             text = f"{resource.kind} {write.subject.name}: {warning} (Kubernetes accepted it and ignores this)"
             self._store.warned(key, text)
+        return created
 
     async def _learn(self, kind: str, request: Coroutine[Any, Any, Reply]) -> None:
         try:
@@ -270,14 +283,38 @@ class Executor:
         self._queue.add(key)
 
 
-def _require_ours(reply: Reply, key: Key, uid: str) -> None:
-    """Raises ApiError unless an object is its owner's, and has the label by which it is watched."""
-    found = PARSERS[reply.body["kind"]](reply.body)
+def _content(body: Json | Sequence[Json]) -> int:
+    """A hash of what is written, without the times that are in it."""
+    return hash(_TIME.sub("", repr(body)))
+
+
+def _require_ours(reply: Reply, key: Key, wanted: Json) -> None:
+    """Raises ApiError unless an object is its owner's, stays, and has the labels by which it is watched.
+
+    `wanted`: the metadata with which it was to be created.
+    """
+    found, meta = PARSERS[reply.body["kind"]](reply.body), reply.body["metadata"]
     what = f"{reply.body['kind']} {found.name} exists"
-    if uid not in found.owners:
+    if wanted["ownerReferences"][0]["uid"] not in found.owners:
         raise ApiError(409, "NameTaken", f"{what} and belongs to something else: delete or rename it, or the cluster")
+    if found.deleting:
+        raise ApiError(
+            409, TERMINATING, f"{what} and is being deleted; it is made anew when it is gone{_held_by(meta)}"
+        )
+    labels = meta.get("labels") or {}
+    if lost := next((f"{k}={wanted['labels'][k]}" for k in _lost(wanted["labels"], labels)), ""):
+        raise ApiError(409, "NameTaken", f"{what} and has lost its label {lost}: put it back, or delete {found.name}")
     if cluster_of(found) != key:
-        raise ApiError(409, "NameTaken", f"{what} and has lost its label {CLUSTER_LABEL}: delete it")
+        raise ApiError(409, "NameTaken", f"{what} and is of the cluster {cluster_of(found).name}: delete it")
+
+
+def _lost(wanted: Json, labels: Json) -> Iterator[str]:
+    return (key for key in RESERVED_LABELS if key in wanted and labels.get(key) != wanted[key])
+
+
+def _held_by(meta: Json) -> str:
+    finalizers = ", ".join(map(str, meta.get("finalizers") or ()))
+    return f", for which its finalizers have to go: {finalizers}" if finalizers else ""
 
 
 def _problem(error: ApiError) -> Problem:

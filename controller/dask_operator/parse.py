@@ -29,6 +29,7 @@ from dask_operator.model import (
 )
 
 _LONGEST_NUMBER = 18
+_LARGEST_ORDINAL = 10**12  # with room for those after it, which have to be read again
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
 _OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.HTTP_ROUTES_ENV)
 _OVER = ("Succeeded", "Failed")
@@ -66,7 +67,6 @@ def group(raw: Json) -> Group:
     spec, declared = _mapping(raw.get("spec")), _declared(raw)
     worker, notes = _mapping(spec.get("worker")), declared["metadata"].annotations
     replicas = _replicas(worker)
-    noted_ordinal = _number(notes.get(names.LAST_ORDINAL_ANNOTATION))
     return Group(
         **declared,
         cluster=_text(spec.get("cluster")),
@@ -76,7 +76,7 @@ def group(raw: Json) -> Group:
         worker_metadata=_metadata(_mapping(worker.get("metadata"))),
         worker_spec=_mapping(worker.get("spec")),
         last_ordinal=max(
-            _integer(declared["status"].get("lastOrdinal"), -1), -1 if noted_ordinal is None else noted_ordinal
+            ordinal(declared["status"].get("lastOrdinal")), ordinal(_number(notes.get(names.LAST_ORDINAL_ANNOTATION)))
         ),
         template=notes.get(names.TEMPLATE_ANNOTATION, ""),
         given=notes.get(names.GIVEN_ANNOTATION, ""),
@@ -216,6 +216,11 @@ def timestamp(value: str) -> float:
         return datetime.fromisoformat(value).timestamp()
     except ValueError:
         return 0.0
+
+
+def ordinal(noted: object) -> int:
+    """The last ordinal that a group has given, -1 for none. One that no group reaches was not written by this code."""
+    return noted if _is_number(noted) and isinstance(noted, int) and 0 <= noted <= _LARGEST_ORDINAL else -1
 
 
 def _registration(address: str, worker: Json) -> Registration:

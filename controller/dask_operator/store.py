@@ -10,7 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dask_operator import names
 from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
@@ -39,7 +39,33 @@ from dask_operator.model import (
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 60.0
+_SOON = 10.0
+"""Seconds within which a write that is made again had no effect, rather than another cause."""
+TERMINATING = "Terminating"
+"""The reason of a failure that lasts until an object of the same name is gone."""
 _T = TypeVar("_T", bound=Object)
+
+
+class Deed(NamedTuple):
+    """A write that has succeeded: to which object and which part of it, why, and a hash of what was written."""
+
+    name: str
+    because: str
+    content: int = 0
+    part: str = ""
+
+
+class _Done(NamedTuple):
+    """What was done at once about a subject, when, and how many times before that in a row."""
+
+    deeds: set[Deed]
+    at: float
+    times: int
+
+    @property
+    def lasts(self) -> float:
+        """Until when the same again is taken for a sign that it had no effect."""
+        return self.at + _SOON + (2 * _LONGEST_BACKOFF if self.times else 0.0)
 
 
 @dataclass(slots=True)
@@ -57,6 +83,8 @@ class _Facts:
     warnings: list[str] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
     written: dict[Subject, Written] = field(default_factory=dict)
+    done: dict[tuple[Subject, str], _Done] = field(default_factory=dict)
+    """What was done the last time, by what it was about and which part of that."""
 
 
 class Store:
@@ -112,9 +140,21 @@ class Store:
             self._deleted.add(uid)
             self._put(kind, replace(known, deleting=True))
 
-    def succeeded(self, key: Key, subject: Subject) -> None:
-        if facts := self._facts.get(key):
-            facts.failures.pop(subject, None)
+    def succeeded(self, key: Key, subject: Subject, deeds: frozenset[Deed] = frozenset(), now: float = 0.0) -> None:
+        """Forgets that something was refused. What is done again right after it was done had no effect:
+
+        something undoes it, and what it was about is left alone for a while, longer each time.
+        """
+        facts = self._facts[key]
+        facts.failures.pop(subject, None)
+        for part in {deed.part for deed in deeds}:
+            done, before = {deed for deed in deeds if deed.part == part}, facts.done.get((subject, part))
+            again = done & before.deeds if before and before.at <= now < before.lasts else set()
+            times = before.times + 1 if before and again else 0
+            facts.done[subject, part] = _Done(done, now, times)
+            if times:
+                problem = _undone(subject, min(again), times)
+                facts.failures[subject] = Failure(problem, times, now + _pause(times))
 
     def failed(self, key: Key, subject: Subject, problem: Problem, now: float, at_least: float = 0.0) -> Failure:
         """Remembers a failure, and when it should be tried again: later each time, and not everybody at once.
@@ -123,15 +163,14 @@ class Store:
         """
         before = self._facts[key].failures.get(subject)
         attempts = before.attempts + 1 if before else 1
-        pause = doubling(_FIRST_BACKOFF, attempts, _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
-        failure = Failure(problem, attempts, now + max(pause, at_least))
+        failure = Failure(problem, attempts, now + max(_pause(attempts), at_least))
         self._facts[key].failures[subject] = failure
         return failure
 
     def void(self, key: Key, subjects: Iterable[Subject]) -> None:
         """What was refused about these is no longer wanted."""
         for subject in subjects:
-            self.succeeded(key, subject)
+            self._facts[key].failures.pop(subject, None)
 
     def warned(self, key: Key, text: str) -> None:
         """The API server's warning about an object it accepted; each is planned with once."""
@@ -274,11 +313,19 @@ class Store:
         key = cluster_of(known)
         del self._objects[kind][known.namespace, known.name]
         self._forget_uid(known)
+        self._no_longer_in_the_way(key, Subject(kind, known.name))
         if isinstance(known, Cluster):
             self._facts.pop(key, None)
             return (key,)
         self._drop_child(kind, key, known.name)
         return (key,)
+
+    def _no_longer_in_the_way(self, key: Key, subject: Subject) -> None:
+        """What had to wait until an object is gone need not wait any longer."""
+        facts = self._facts.get(key)
+        failure = facts.failures.get(subject) if facts else None
+        if facts and failure and failure.problem.reason == TERMINATING:
+            del facts.failures[subject]
 
     def _drop_child(self, kind: str, key: Key, name: str) -> None:
         children = self._children[kind, key]
@@ -297,6 +344,16 @@ class Store:
 
     def _reached(self, kind: str, namespace: str) -> int:
         return self._watched.get((kind, namespace), self._watched.get((kind, ""), 0))
+
+
+def _undone(subject: Subject, deed: Deed, times: int) -> Problem:
+    what = f"{subject.kind} {deed.name} was written {times + 1} times ({deed.because}), each time without effect"
+    hint = "an admission webhook, a policy or another program undoes it; it is tried again, less and less often"
+    return Problem("WriteUndone", f"{what}: {hint}")
+
+
+def _pause(attempts: int) -> float:
+    return doubling(_FIRST_BACKOFF, attempts, _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
 
 
 def cluster_of(about: Object) -> Key:

@@ -213,6 +213,20 @@ def test_what_is_ours_but_lost_its_label_is_a_failure_and_not_tried_again_at_onc
     run(done())
 
 
+def test_what_has_lost_the_label_that_says_what_it_is_says_which(run: Run) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            labels = {"dask.org/cluster-name": "simple", "dask.org/component": "worker"}
+            metadata = {"labels": labels, "ownerReferences": [{"uid": a_cluster().uid}]}
+            bench.fake.put(raw_service(metadata=metadata))
+            observed = await bench.execute(_create_service())
+            problem = observed.failures[THE_SERVICE].problem
+            assert problem.reason == "NameTaken"
+            assert "has lost its label dask.org/component=scheduler: put it back" in problem.message
+
+    run(done())
+
+
 def test_a_refusal_is_remembered_and_stops_the_rest_about_its_subject_alone(run: Run) -> None:
     async def done() -> None:
         async with _bench() as bench:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,6 +229,137 @@ def test_writes_that_stay_refused_are_tried_now_and_then(run: Run, method: str, 
             assert not often, "sixty requests within two minutes"
 
     run(operated())
+
+
+async def _writes_of_a_while(fake: FakeApi) -> int:
+    before = len(fake.writes)
+    await asyncio.sleep(600.0)
+    return len(fake.writes) - before
+
+
+# In ten minutes: with pauses that double up to a minute, and each attempt with a status or two.
+FEW = 3 * 16
+
+
+def test_what_is_being_deleted_is_waited_for_and_made_as_soon_as_it_is_gone(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=2))
+            await _has_workers(fake, 2)
+            group = fake.find(GROUP, "simple-default") or {}
+            held = {**group["metadata"], "deletionTimestamp": "2026-01-01T12:00:00Z", "finalizers": ["acme.io/audit"]}
+            fake.put({**group, "metadata": held})
+            assert await _writes_of_a_while(fake) <= FEW
+            degraded = condition(_status(fake), "Degraded")
+            assert (degraded["status"], degraded["reason"]) == ("True", "Terminating")
+            assert "DaskWorkerGroup simple-default exists and is being deleted" in degraded["message"]
+            assert "acme.io/audit" in degraded["message"]
+            before = asyncio.get_running_loop().time()
+            fake.drop(GROUP, "simple-default")
+            await until(lambda: bool(fake.find(GROUP, "simple-default")), "a new group", WAIT)
+            assert asyncio.get_running_loop().time() < before + 5.0, "though the next attempt was a minute off"
+            await until(lambda: condition(_status(fake), "Degraded")["status"] == "False", "the condition goes", WAIT)
+
+    run(operated())
+
+
+def test_what_somebody_takes_away_at_once_is_not_made_again_without_pause(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            made = fake.made
+
+            def pruned(raw: dict[str, Any]) -> None:
+                if raw["kind"] == "Service":
+                    fake.drop(SERVICE, raw["metadata"]["name"])
+                else:
+                    made(raw)
+
+            fake.made = pruned
+            fake.put(raw_cluster(workers=1))
+            await until(lambda: len(fake.asked("POST", "services")) > 1, "a second attempt", WAIT)
+            assert await _writes_of_a_while(fake) <= FEW
+            degraded = condition(_status(fake), "Degraded")
+            assert (degraded["status"], degraded["reason"]) == ("True", "WriteUndone")
+            assert "Service simple-scheduler was written" in degraded["message"]
+            fake.made = made
+            await until(lambda: condition(_status(fake), "Degraded")["status"] == "False", "it is well again", WAIT)
+            assert fake.find(SERVICE, "simple-scheduler")
+
+    run(operated())
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"), [(GROUP, "simple-default"), (SERVICE, "simple-scheduler"), (DEPLOYMENT, "simple-scheduler")]
+)
+def test_an_edit_that_is_undone_is_not_made_again_without_pause(run: Run, resource: Any, name: str) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            cluster = fake.put(raw_cluster(workers=1))
+            await _has_workers(fake, 1)
+            await until(lambda: "phase" in _status(fake), "its status", WAIT)
+            same = json.dumps(fake.find(resource, name))
+            fake.fail("PATCH", resource, 200, text=same, times=10**6, matches=lambda seen: not seen.subresource)
+            for part in (cluster["spec"]["worker"], cluster["spec"]["scheduler"]):
+                part["metadata"] = {"labels": {"team": "b"}}
+            cluster["spec"]["scheduler"]["service"]["sessionAffinity"] = "ClientIP"
+            fake.put(cluster)
+            await until(lambda: len(fake.asked("PATCH", resource.plural)) > 1, "a second attempt", WAIT)
+            assert await _writes_of_a_while(fake) <= FEW
+            degraded = condition(_status(fake), "Degraded")
+            assert (degraded["status"], degraded["reason"]) == ("True", "WriteUndone")
+            assert f"{resource.kind} {name} was written" in degraded["message"]
+
+    run(operated())
+
+
+def test_a_status_that_somebody_alters_is_not_written_again_without_pause(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=1))
+            await _has_workers(fake, 1)
+            altered = {**(fake.find(CLUSTER, "simple") or {}), "status": {"phase": "Altered"}}
+            fake.fail("PATCH", CLUSTER, 200, text=json.dumps(altered), times=10**6)
+            _run_pods(fake)
+            assert await _writes_of_a_while(fake) <= FEW
+
+    run(operated())
+
+
+@pytest.mark.parametrize("number", ["999999999999999999", "9" * 30, "-1", "all"])
+def test_an_ordinal_that_no_group_reaches_is_none(run: Run, number: str) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=2))
+            await _has_workers(fake, 2)
+            _run_pods(fake)
+            group = fake.find(GROUP, "simple-default") or {}
+            notes = {**group["metadata"]["annotations"], "kubernetes.dask.org/last-ordinal": number}
+            status = {**group.get("status", {}), **({"lastOrdinal": int(number)} if number.isdecimal() else {})}
+            fake.put({**group, "metadata": {**group["metadata"], "annotations": notes}, "status": status})
+            gone = fake.workers()[0]["metadata"]["name"]
+            fake.drop(POD, gone)
+            await until(lambda: len(fake.workers()) == 2, "another worker", WAIT)
+            assert await _writes_of_a_while(fake) <= FEW
+
+    run(operated())
+
+
+def test_quick_edits_of_a_user_are_no_edits_that_are_undone(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            cluster = fake.put(raw_cluster(workers=1))
+            await _has_workers(fake, 1)
+            for number in (3, 1, 3, 1, 3):
+                cluster["spec"]["worker"]["replicas"] = number
+                fake.put(cluster)
+                await until(partial(_is_scaled, fake, number), f"a group of {number}", WAIT)
+            assert not any("WriteUndone" in json.dumps(seen.body) for seen in fake.writes)
+
+    run(operated())
+
+
+def _is_scaled(fake: FakeApi, number: int) -> bool:
+    return bool((fake.find(GROUP, "simple-default") or {})["spec"]["worker"]["replicas"] == number)
 
 
 def test_the_time_the_api_server_names_is_kept(run: Run) -> None:

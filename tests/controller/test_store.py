@@ -19,7 +19,7 @@ from tests.support.builders import (
 
 from dask_operator.actions import IDLE, WORKERS
 from dask_operator.model import Demand, Idleness, Key, Object, Pod, Problem, Sample, Subject, Survey, Written
-from dask_operator.store import Store
+from dask_operator.store import TERMINATING, Deed, Store
 
 KEY = Key("default", "simple")
 PODS = Subject("Pod", "simple-default")
@@ -415,3 +415,49 @@ def test_a_question_that_ends_after_its_cluster_leaves_nothing_behind() -> None:
     store.answered(KEY, WORKERS)
     store.snapshot(KEY)
     assert store.snapshot(KEY)[1].survey is None, "it is forgotten with the next plan"
+
+
+def test_what_is_done_again_right_after_it_was_done_waits_longer_each_time() -> None:
+    store, deed = Store(), frozenset([Deed("simple-scheduler", "the cluster has none")])
+    service, now, pauses = Subject("Service", "simple-scheduler"), NOON, []
+    store.observe("DaskCluster", a_cluster())
+    store.succeeded(KEY, service, deed, now)
+    assert store.snapshot(KEY)[1].failures == {}, "once is no repetition"
+    for _ in range(9):
+        store.succeeded(KEY, service, deed, now)
+        failure = store.snapshot(KEY)[1].failures[service]
+        assert failure.problem.reason == "WriteUndone"
+        pauses.append(failure.until - now)
+        now = failure.until
+    assert pauses == [pytest.approx(wanted, rel=0.21) for wanted in (1, 2, 4, 8, 16, 32, 60, 60, 60)]
+    store.succeeded(KEY, service, deed, now + 1000.0)
+    assert store.snapshot(KEY)[1].failures == {}, "so much later it has another cause"
+
+
+def test_what_is_done_in_between_ends_a_repetition() -> None:
+    store, group = Store(), Subject("DaskWorkerGroup", "simple-default")
+    store.observe("DaskCluster", a_cluster())
+    three, five = (frozenset([Deed("simple-default", "edited", content)]) for content in (3, 5))
+    status = frozenset([Deed("simple-default", "3 workers", 1, "status")])
+    for deeds in (three, five, three, status, five, three):
+        store.succeeded(KEY, group, deeds, NOON)
+        assert store.snapshot(KEY)[1].failures == {}
+    store.succeeded(KEY, group, status, NOON)
+    assert group in store.snapshot(KEY)[1].failures, "the same of its part"
+    before = three | five
+    store.succeeded(KEY, group, before, NOON)
+    store.succeeded(KEY, group, before, NOON)
+    assert group in store.snapshot(KEY)[1].failures
+
+
+def test_what_had_to_wait_until_an_object_is_gone_waits_no_longer() -> None:
+    store, group = Store(), a_group(deleting=True)
+    store.observe("DaskCluster", a_cluster())
+    store.observe("DaskWorkerGroup", group)
+    subject = Subject("DaskWorkerGroup", group.name)
+    for reason, remaining in (("Forbidden", [subject]), (TERMINATING, [])):
+        store.observe("DaskWorkerGroup", group)
+        store.succeeded(KEY, subject)
+        store.failed(KEY, subject, Problem(reason, "no"), NOON)
+        store.forget("DaskWorkerGroup", group)
+        assert list(store.snapshot(KEY)[1].failures) == remaining

@@ -134,7 +134,7 @@ def a_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> P
         "uid": f"uid-of-{group}-worker-{number}",
         "resource_version": 100 + number,
         "created": NOON - 600.0,
-        "owners": (f"uid-of-{group}",),
+        "owners": (f"uid-of-{group}", CLUSTER_UID),
         "cluster": "simple",
         "component": "worker",
         "phase": "Running",

@@ -1,22 +1,57 @@
-"""Groups and autoscalers belong to the cluster that they name: they go with it, and no longer with one named before."""
+"""What belongs to a cluster goes with it.
+
+Groups and autoscalers go with the one that they name, and no longer with one that they named before. What was made for
+a cluster and has lost its owner, as by `kubectl delete --cascade=orphan`, gets it back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from dask_operator import build
-from dask_operator.actions import AUTOSCALER, GROUP, Action, Patch
-from dask_operator.model import Autoscaler, Cluster, Group, Observed, Subject
-from dask_operator.plan.view import unless_blocked
+from dask_operator.actions import AUTOSCALER, DEPLOYMENT, GROUP, POD, SERVICE, Action, Patch
+from dask_operator.model import Autoscaler, Cluster, Deployment, Group, Observed, Service, Subject
+from dask_operator.plan.view import owned, unless_blocked
 
 
 def plan_owners(cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
     """`cluster`: the one that they name; None if there is none such, or not yet."""
+    patches = [*_of_declared(cluster, observed)]
+    if cluster:
+        patches += [*_of_made(cluster, observed), *_of_workers(cluster, observed)]
+    for patch in patches:
+        yield unless_blocked(patch, observed, now)
+
+
+def _of_declared(cluster: Cluster | None, observed: Observed) -> Iterator[Patch]:
     children: list[tuple[str, Group | Autoscaler]] = [(GROUP.kind, group) for group in observed.groups]
     children += [(AUTOSCALER.kind, autoscaler) for autoscaler in observed.autoscalers]
     for kind, child in children:
         if child.deleting or not (child.moved or (cluster and not child.owners)):
             continue
         because = "names another cluster now" if child.moved else "goes with its cluster"
-        patch = Patch(Subject(kind, child.name), build.owned_by(cluster, child.other_owners), because)
-        yield unless_blocked(patch, observed, now)
+        yield Patch(Subject(kind, child.name), build.owned_by(cluster, child.other_owners), because)
+
+
+def _of_made(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
+    """The scheduler's Deployment and Service."""
+    made: tuple[tuple[str, Deployment | Service | None], ...] = (
+        (DEPLOYMENT.kind, observed.deployment),
+        (SERVICE.kind, observed.service),
+    )
+    for kind, child in made:
+        if child and not child.owners and not child.deleting:
+            yield Patch(Subject(kind, child.name), build.owned_by(cluster), because="goes with its cluster")
+
+
+def _of_workers(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
+    """A worker is its group's and its cluster's."""
+    groups = {group.name: group for group in observed.groups if not group.deleting and owned(group, cluster)}
+    for pod in observed.pods:
+        group = groups.get(pod.group)
+        if not group or cluster.uid in pod.owners or pod.deleting or not set(pod.owners) <= {group.uid}:
+            continue
+        if pod.deployment and pod.owners:
+            continue  # by another operator, which gives it one owner
+        subject = Subject(DEPLOYMENT.kind, pod.deployment) if pod.deployment else Subject(POD.kind, pod.name)
+        yield Patch(subject, build.owned_by_group(cluster, group), because="goes with its group")

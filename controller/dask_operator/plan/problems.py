@@ -19,8 +19,9 @@ def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observe
     """The most fundamental thing that is wrong: no scheduler comes before no workers."""
     scheduler = scheduler_pod(observed)
     kinds = ((SERVICE, names.scheduler), (DEPLOYMENT, names.scheduler), (GROUP, names.default_group))
-    failures = (observed.failures.get(Subject(kind.kind, name(cluster.name))) for kind, name in kinds)
-    problems = [failure.problem for failure in failures if failure]
+    own = [Subject(kind.kind, name(cluster.name)) for kind, name in kinds]
+    own += [Subject(GROUP.kind, group.name) for group in groups]
+    problems = [observed.failures[subject].problem for subject in own if subject in observed.failures]
     # A Deployment keeps its last failure for a while after its Pod has come.
     if observed.deployment and observed.deployment.problem and not scheduler:
         problems.append(observed.deployment.problem)
@@ -37,9 +38,11 @@ def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observe
 
 def group_problem(group: Group, observed: Observed, now: float) -> Problem | None:
     """Why a group has not the workers it wants, or cannot let go of those it has too many."""
-    if failure := observed.failures.get(Subject(POD.kind, group.name)):
-        return failure.problem
     pods = workers(group, observed)
+    # About its Pods as a whole, or about one of them.
+    for name in (group.name, *(pod.name for pod in pods)):
+        if failure := observed.failures.get(Subject(POD.kind, name)):
+            return failure.problem
     staying = [pod for pod in live(pods) if not leaving(pod, observed)]
     _, old = rollout.split(group, staying)
     if (old or len(staying) > group.replicas) and (stuck := _cannot_shrink(staying, observed, now)):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dask_operator import build, names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, SERVICE, Action, Emit, SetStatus, Wake
 from dask_operator.model import Cluster, Group, Json, Observed, Pod, Problem, Subject
-from dask_operator.parse import timestamp
+from dask_operator.parse import ordinal, timestamp
 from dask_operator.plan import rollout
 from dask_operator.plan.conditions import DEGRADED, Condition, by_type, degraded, is_true, rendered, write
 from dask_operator.plan.problems import cluster_problem, group_problem
@@ -86,9 +86,7 @@ def with_ordinals(cluster: Cluster, observed: Observed) -> Observed:
     if not isinstance(noted, Mapping):
         return observed
     groups = (
-        replace(group, last_ordinal=max(group.last_ordinal, ordinal))
-        if isinstance(ordinal := noted.get(group.name), int)
-        else group
+        replace(group, last_ordinal=max(group.last_ordinal, ordinal(noted.get(group.name))))
         for group in observed.groups
     )
     return replace(observed, groups=tuple(groups))

@@ -3,13 +3,20 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.builders import (
+    GROUP_UID,
     NOON,
     a_cluster,
+    a_deployment,
     a_failure,
     a_group,
+    a_pod,
+    a_scheduler_pod,
+    a_service,
+    a_worker_deployment,
     an_autoscaler,
     condition,
     raw_autoscaler,
+    raw_cluster,
     raw_group,
     seen,
 )
@@ -18,6 +25,7 @@ from tests.support.world import World
 from dask_operator import build, parse
 from dask_operator.actions import Patch, Wake
 from dask_operator.model import Cluster, Observed, Subject
+from dask_operator.plan.adoption import folded
 from dask_operator.plan.owners import plan_owners
 
 GPU = Subject("DaskWorkerGroup", "simple-gpu")
@@ -92,3 +100,71 @@ def test_the_workers_of_a_group_that_moves_away_leave_and_it_says_what_it_waits_
     world.remove("DaskCluster", "simple")
     assert world.has(*GPU), "it does not go with the cluster that it was of"
     assert world.has("DaskAutoscaler", "simple")
+
+
+def test_what_has_no_owner_gets_it_back() -> None:
+    lost = a_pod(0, owners=())
+    of_the_group_alone = a_pod(1, owners=(GROUP_UID,))
+    observed = seen(
+        [lost, of_the_group_alone, a_pod(2)],
+        deployment=a_deployment(owners=()),
+        service=a_service(owners=()),
+    )
+    patches = _patches(observed)
+    scheduler = build.owned_by(a_cluster())
+    assert patches == {
+        Subject("Deployment", "simple-scheduler"): scheduler,
+        Subject("Service", "simple-scheduler"): scheduler,
+        Subject("Pod", lost.name): build.owned_by_group(a_cluster(), a_group()),
+        Subject("Pod", of_the_group_alone.name): build.owned_by_group(a_cluster(), a_group()),
+    }
+    ((made,), owners) = build.workers(a_cluster(), a_group(), [0], 0), patches[Subject("Pod", lost.name)]
+    assert owners["metadata"]["ownerReferences"] == made["metadata"]["ownerReferences"]
+
+
+def test_what_is_somebody_elses_or_goes_keeps_its_owners() -> None:
+    pods = [
+        a_pod(0, owners=("uid-of-another-group",)),
+        a_pod(1, owners=(), deleting=True),
+        a_pod(2, owners=(), group="another"),
+        a_pod(3, owners=(GROUP_UID, "uid-of-a-workflow")),
+        a_scheduler_pod(owners=()),
+    ]
+    deployment, service = a_deployment(owners=("x",)), a_service(owners=(), deleting=True)
+    assert _patches(seen(pods, deployment=deployment, service=service)) == {}
+    assert _patches(seen([a_pod(0, owners=())], groups=[a_group(deleting=True)])) == {}
+
+
+def test_a_worker_of_another_operator_gets_one_owner_where_it_has_none() -> None:
+    lost, whole = a_worker_deployment(0, owners=()), a_worker_deployment(1)
+    observed = folded(seen(0, worker_deployments=(lost, whole)))
+    assert list(_patches(observed)) == [Subject("Deployment", lost.name)]
+
+
+def test_a_cluster_takes_over_what_was_orphaned_and_takes_it_along() -> None:
+    world = World(3)
+    world.settle()
+    before = {name: world.raw("Pod", name)["metadata"]["uid"] for name in world.running()}
+    cluster = world.raw("DaskCluster", "simple")
+    uid = cluster["metadata"]["uid"]
+    orphans = [
+        ("Deployment", "simple-scheduler"),
+        ("Service", "simple-scheduler"),
+        ("DaskWorkerGroup", "simple-default"),
+    ]
+    orphans += [("Pod", name) for name in before]
+    for kind, name in orphans:
+        raw = world.raw(kind, name)
+        owners = raw["metadata"]["ownerReferences"]
+        raw["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
+        world.put(raw)
+    world.remove("DaskCluster", "simple")
+    anew = raw_cluster(workers=3)
+    anew["metadata"]["uid"] = "uid-of-simple-anew"
+    world.put(anew)
+    world.settle()
+    assert {name: world.raw("Pod", name)["metadata"]["uid"] for name in world.running()} == before, "nothing restarts"
+    for kind, name in orphans:
+        owners = world.raw(kind, name)["metadata"]["ownerReferences"]
+        assert "uid-of-simple-anew" in [owner["uid"] for owner in owners], (kind, name)
+    assert world.plan() == ()
