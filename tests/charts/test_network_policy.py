@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
-from tests.charts.conftest import Render
+from tests.charts.conftest import ROOT, Render
+from tests.charts.texts import Places
 
 from dask_operator import build, parse
 
 Manifest = dict[str, Any]
 HERE, OPERATOR, MONITORING, GATEWAYS = "data", "dask-operator", "monitoring", "gateways"
+CLOSED: dict[str, Any] = {"networkPolicy.enabled": True, "networkPolicy.controller.namespace": OPERATOR}
 PEERS: dict[str, Any] = {
-    "networkPolicy.enabled": True,
+    **CLOSED,
     "networkPolicy.clients": [{"podSelector": {"matchLabels": {"dask-client": "true"}}}],
     "networkPolicy.monitoring": [
         {
@@ -83,6 +86,9 @@ KEPT_OUT = (
     Flow("another release's helm test", "scheduler", 8786),
     Flow("another chart's test", "scheduler", 8786),
     Flow("another controller", "scheduler", 8786),
+    # Anybody may label a Pod of his own.
+    *(Flow("the controller's double", "scheduler", port) for port in (8786, 8787)),
+    *(Flow("the controller's double elsewhere", "scheduler", port) for port in (8786, 8787)),
     Flow("the operator's helm test", "scheduler", 8786),
     Flow("Prometheus", "scheduler", 8786),
     Flow("Prometheus", "scheduler", 8788),
@@ -99,6 +105,14 @@ KEPT_OUT = (
 Flows = Callable[[list[Manifest]], set[Flow]]
 
 
+def labels_of_pods() -> set[str]:
+    """The values of the chart that are labels of Pods."""
+    places = Places(json.loads((ROOT / "charts/dask-cluster/values.schema.json").read_text()))
+    places.values()
+    found = {path.rpartition(".")[0] for path in places.marks}
+    return {path for path in found if path.split(".")[-1] == "labels" and "Monitor" not in path}
+
+
 @pytest.fixture(scope="module")
 def pods(render: Render) -> dict[str, Pod]:
     """Those of the charts as they, and the controller, make them."""
@@ -107,6 +121,7 @@ def pods(render: Render) -> dict[str, Pod]:
     elsewhere = render("dask-cluster", {}, "elsewhere")
     operator = render("dask-kubernetes-operator", namespace=OPERATOR)
     (deployment,) = _of_kind("Deployment", operator)
+    controller = deployment["spec"]["template"]["metadata"]["labels"]
     test, client = _test_pod(release), {"dask-client": "true"}
     return {
         **_dask_pods(release),
@@ -116,7 +131,9 @@ def pods(render: Render) -> dict[str, Pod]:
         "helm test elsewhere": _test_pod(elsewhere),
         "another release's helm test": Pod(HERE, {**test.labels, "app.kubernetes.io/instance": "another"}),
         "another chart's test": Pod(HERE, {**test.labels, "app.kubernetes.io/name": "another"}),
-        "controller": Pod(OPERATOR, deployment["spec"]["template"]["metadata"]["labels"]),
+        "controller": Pod(OPERATOR, controller),
+        "the controller's double": Pod(HERE, controller),
+        "the controller's double elsewhere": Pod("elsewhere", controller),
         "another controller": Pod(OPERATOR, {"app.kubernetes.io/component": "controller"}),
         "the operator's helm test": _test_pod(operator),
         "client": Pod(HERE, client),
@@ -157,7 +174,7 @@ def test_nobody_is_kept_out_without_policies(passing: Flows) -> None:
 
 
 def test_nobody_is_a_peer_unless_named(render: Render, passing: Flows) -> None:
-    unnamed = _of_kind("NetworkPolicy", render("dask-cluster", {"networkPolicy.enabled": True}, HERE))
+    unnamed = _of_kind("NetworkPolicy", render("dask-cluster", CLOSED, HERE))
     assert passing(unnamed) == {flow for flow in LET_IN if flow.source not in ("client", "Prometheus", "gateway")}
 
 
@@ -166,6 +183,14 @@ def test_every_part_of_the_policies_is_needed(policies: list[Manifest], passing:
     assert len(parts) > 20
     for removed, rest in parts:
         assert passing(rest) != set(LET_IN), f"nothing changes without {removed}"
+
+
+@pytest.mark.parametrize("path", sorted(labels_of_pods()))
+def test_no_labels_make_a_pod_the_operator_s(render: Render, pods: dict[str, Pod], path: str) -> None:
+    """As where a cluster is in the operator's own namespace."""
+    job = JOB if path.startswith("job.") else {}
+    with pytest.raises(AssertionError, match="is how NetworkPolicies know the operator: leave it out"):
+        render("dask-cluster", {**GROUP, **job, path: dict(pods["controller"].labels)}, HERE)
 
 
 def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:

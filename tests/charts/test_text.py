@@ -85,18 +85,30 @@ class Rendering:
         return values
 
 
+def _but(where: str) -> set[str]:
+    """What says where the operator is, but for one of it."""
+    return {
+        f"networkPolicy.controller.{name}" for name in ("namespace", "namespaceSelector", "ipBlock") if name != where
+    }
+
+
 RENDERINGS = (
     Rendering(
         "a cluster",
         CLUSTER,
-        frozenset({"global", "fullnameOverride", "job"}),
+        frozenset({"global", "fullnameOverride", "job", *_but("namespace")}),
         ("job.enabled", "jupyter.enabled"),
     ),
-    Rendering("a job", CLUSTER, frozenset({"nameOverride", "job.configMap"}), ("jupyter.enabled",)),
+    Rendering(
+        "a job",
+        CLUSTER,
+        frozenset({"nameOverride", "job.configMap", *_but("namespaceSelector")}),
+        ("jupyter.enabled",),
+    ),
     Rendering(
         "a job of a ConfigMap",
         CLUSTER,
-        frozenset({"nameOverride", "job.script"}),
+        frozenset({"nameOverride", "job.script", *_but("ipBlock")}),
         ("jupyter.enabled",),
     ),
     Rendering(

@@ -101,7 +101,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "podDisruptionBudget.minAvailable": 0,
         "podDisruptionBudget.maxUnavailable": "50%",
         "networkPolicy.enabled": True,
-        "networkPolicy.metricsFrom": [],
+        "networkPolicy.metricsFrom": [{"podSelector": {}}],
         "networkPolicy.apiServerPorts": [7],
         "networkPolicy.extraEgress": [{"ports": [{"port": 7}]}],
         **{f"{probe}Probe.{name}": 17 for probe in ("startup", "readiness", "liveness") for name in PROBE},
@@ -185,7 +185,10 @@ OTHERS: dict[str, dict[str, Any]] = {
         "workerGroups": {"a": {}},
         "networkPolicy.enabled": True,
         **{f"networkPolicy.{name}": [{"podSelector": {}}] for name in ("clients", "monitoring", "dashboard")},
-        "networkPolicy.controller": {"ipBlock": {"cidr": "10.0.0.0/8"}},
+        "networkPolicy.controller.namespace": "other",
+        "networkPolicy.controller.namespaceSelector": {"matchLabels": ENV},
+        "networkPolicy.controller.podSelector": {"matchLabels": ENV},
+        "networkPolicy.controller.ipBlock": {"cidr": "10.0.0.0/8"},
         **{f"{kind}Monitor.enabled": True for kind in ("service", "pod")},
         **{f"{kind}Monitor.labels": ENV for kind in ("service", "pod")},
         **{f"{kind}Monitor.interval": "7s" for kind in ("service", "pod")},
@@ -208,6 +211,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 GIVEN: dict[str, dict[str, Any]] = {
     "rbac.clientRole.": {"rbac.clientRole.create": True},
     "podDisruptionBudget.": {"podDisruptionBudget.enabled": True},
+    "networkPolicy.controller.namespaceSelector": {"networkPolicy.enabled": True},
+    "networkPolicy.controller.ipBlock": {"networkPolicy.enabled": True},
     "networkPolicy.": {"networkPolicy.enabled": True},
     "metrics.scheduler.enabled": {"metrics.scheduler.serviceMonitor.enabled": True},
     "metrics.scheduler.serviceMonitor.": {
@@ -234,9 +239,18 @@ GIVEN: dict[str, dict[str, Any]] = {
     "worker.autoscaler.": {"worker.autoscaler.enabled": True},
 }
 
+# The same where charts differ.
+GIVEN_OF: dict[str, dict[str, dict[str, Any]]] = {
+    "dask-kubernetes-operator": {},
+    "dask-cluster": {
+        "networkPolicy.": {"networkPolicy.enabled": True, "networkPolicy.controller.namespace": "operator"},
+    },
+}
 
-def given(path: str) -> dict[str, Any]:
-    values = next((values for prefix, values in GIVEN.items() if path.startswith(prefix)), {})
+
+def given(chart: str, path: str) -> dict[str, Any]:
+    every = GIVEN | GIVEN_OF[chart]
+    values = next((values for prefix, values in every.items() if path.startswith(prefix)), {})
     return {name: value for name, value in values.items() if name != path}
 
 
@@ -251,7 +265,8 @@ def test_every_value_is_tried() -> None:
 
 @pytest.mark.parametrize(("chart", "path"), [(chart, path) for chart, others in OTHERS.items() for path in others])
 def test_value_changes_what_is_rendered(render: Render, chart: str, path: str) -> None:
-    assert outcome(render, chart, {**given(path), path: OTHERS[chart][path]}) != outcome(render, chart, given(path))
+    before = given(chart, path)
+    assert outcome(render, chart, {**before, path: OTHERS[chart][path]}) != outcome(render, chart, before)
 
 
 def outcome(render: Render, chart: str, values: dict[str, Any]) -> object:

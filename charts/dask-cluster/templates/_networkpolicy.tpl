@@ -1,3 +1,31 @@
+{{/*
+The operator as a peer of a NetworkPolicy. Its labels are no proof, as anybody may put them on a Pod: where it is has to be
+said as well.
+*/}}
+{{- define "dask-cluster.controllerPeer" -}}
+{{- $controller := .Values.networkPolicy.controller -}}
+{{- $selector := default dict $controller.namespaceSelector -}}
+{{- /* One without labels selects all namespaces. */ -}}
+{{- $selects := or $selector.matchLabels $selector.matchExpressions -}}
+{{- $given := list $controller.namespace $selects $controller.ipBlock | compact | len -}}
+{{- if not $given -}}
+  {{- fail "networkPolicy.enabled keeps all out who are not named, and the operator is not: set networkPolicy.controller.namespace to its namespace, as in dask-operator" -}}
+{{- else if gt $given 1 -}}
+  {{- fail "networkPolicy.controller has more than one of namespace, namespaceSelector and ipBlock, of which each says where the operator is: leave one of them" -}}
+{{- end -}}
+{{- $peer := dict "namespaceSelector" $selector -}}
+{{- with $controller.namespace -}}
+  {{- $peer = dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .)) -}}
+{{- end -}}
+{{- with $controller.podSelector -}}
+  {{- $_ := set $peer "podSelector" . -}}
+{{- end -}}
+{{- with $controller.ipBlock -}}
+  {{- $peer = dict "ipBlock" . -}}
+{{- end -}}
+{{- toYaml $peer -}}
+{{- end }}
+
 {{/* Refuses a policy that keeps out what the release itself is to let in. */}}
 {{- define "dask-cluster.checkNetworkPolicy" -}}
 {{- $policy := .Values.networkPolicy -}}

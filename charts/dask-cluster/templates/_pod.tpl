@@ -15,7 +15,10 @@ The metadata and the spec of a Pod, for the scheduler and for every group of wor
 {{- with $annotations -}}
   {{- $_ := set $pod "metadata" (merge (dict "annotations" .) (default dict $pod.metadata)) -}}
 {{- end -}}
-{{- (include "dask-cluster.merge" (dict "under" $pod "over" .values.podTemplate) | fromJson).value | toYaml -}}
+{{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" .values.podTemplate) | fromJson).value -}}
+{{- $labels := dig "metadata" "labels" dict $pod -}}
+{{- include "dask-cluster.refuseOperatorLabels" (dict "labels" $labels "where" (printf "labels of the %s" (default .name .group))) -}}
+{{- toYaml $pod -}}
 {{- end }}
 
 {{- define "dask-cluster.podSpec" -}}
