@@ -104,6 +104,43 @@ def test_a_default_group_that_is_deleted_comes_back_and_nobody_goes_who_may_hold
     assert (kube.get("daskworkergroup", "healed-default") or {})["spec"]["worker"]["replicas"] == 2
 
 
+@pytest.mark.usefixtures("controller")
+def test_a_default_group_that_somebodys_finalizer_holds_is_waited_for(kube: Kube) -> None:
+    created(kube, "held", 1)
+    kube.run("patch", "daskworkergroup", "held-default", "--type=merge", "--patch", FINALIZER)
+    kube.run("delete", "daskworkergroup", "held-default", "--wait=false")
+    message = kube.wait_for_condition("daskcluster", "held", "Degraded", "Terminating")
+    assert "acme.io/audit" in message
+    kube.run("patch", "daskworkergroup", "held-default", "--type=json", "--patch", NO_FINALIZERS)
+    kube.wait_for_condition("daskcluster", "held", "Degraded", "AsExpected")
+    assert "deletionTimestamp" not in (kube.get("daskworkergroup", "held-default") or {})["metadata"]
+
+
+FINALIZER = '{"metadata":{"finalizers":["acme.io/audit"]}}'
+NO_FINALIZERS = '[{"op":"remove","path":"/metadata/finalizers"}]'
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_was_orphaned_goes_with_the_next_cluster_of_the_name(kube: Kube) -> None:
+    created(kube, "orphaned", 2)
+    made = ("deployments", "services", "daskworkergroups", "pods")
+    before = {kind: {each["metadata"]["uid"] for each in kube.objects(kind)} for kind in made}
+    kube.run("delete", "daskcluster", "orphaned", "--cascade=orphan")
+    kube.apply(dask_cluster("orphaned", 2, pods=ON_FAKE_NODES))
+    uid = (kube.get("daskcluster", "orphaned") or {})["metadata"]["uid"]
+
+    def owned() -> bool:
+        children = [each for kind in made[:3] for each in kube.objects(kind)] + kube.workers("orphaned-default")
+        return all(uid in [owner["uid"] for owner in each["metadata"].get("ownerReferences", [])] for each in children)
+
+    eventually(owned, "the new cluster owns what the one before it left")
+    assert {kind: {each["metadata"]["uid"] for each in kube.objects(kind)} for kind in made} == before, (
+        "none was made anew"
+    )
+    kube.run("delete", "daskcluster", "orphaned")
+    eventually(lambda: not any(kube.names(kind) for kind in made), "all goes with the cluster")
+
+
 def _delete_and_see_back(kube: Kube, kind: str, name: str) -> None:
     before = kube.get(kind, name)
     assert before

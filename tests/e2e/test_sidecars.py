@@ -1,0 +1,56 @@
+"""Pods with other containers beside Dask's, as log shippers, proxies and the webhooks of meshes put them there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e.conftest import Image
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import WORKER, dask_cluster, dask_job
+
+AT_ONCE = {"terminationGracePeriodSeconds": 0}
+
+
+def _sidecar(image: Image) -> dict[str, Any]:
+    """One of the old kind, whose name comes before that of the container that it is beside, and which never ends."""
+    return {"name": "a-proxy", "image": str(image), "command": ["sleep", "infinity"]}
+
+
+def test_a_worker_that_has_ended_beside_another_container_is_replaced(kube: Kube, dask_image: Image) -> None:
+    cluster = dask_cluster("shipped", 2, image=str(dask_image), pods=AT_ONCE)
+    containers = cluster["spec"]["worker"]["spec"]["containers"]
+    containers[0]["args"] = [*WORKER, "--lifetime", "20 seconds"]
+    containers.append(_sidecar(dask_image))
+    kube.apply(cluster)
+    kube.wait_for_workers("shipped", 2)
+    before = {pod["metadata"]["name"] for pod in kube.workers("shipped-default")}
+    eventually(lambda: not before & kube.names("pods"), "the workers whose lifetime is over are gone")
+    kube.wait_for_workers("shipped", 2)
+
+
+def test_a_job_ends_with_its_program_whatever_runs_beside_it(kube: Kube, dask_image: Image) -> None:
+    for name, program, phase in (("well", "pass", "Successful"), ("badly", "raise SystemExit(7)", "Failed")):
+        job = dask_job(name, 0, program=program, image=str(dask_image), pods=AT_ONCE, backoffLimit=0)
+        job["spec"]["job"]["spec"]["containers"].append(_sidecar(dask_image))
+        kube.apply(job)
+        ended = _ended(kube, name)
+        assert ended["jobStatus"] == phase
+        eventually(lambda: not kube.names("pods"), "the sidecar is stopped")
+
+
+def test_an_init_container_that_keeps_failing_fails_the_job(kube: Kube, dask_image: Image) -> None:
+    job = dask_job("unready", 0, image=str(dask_image), pods=AT_ONCE, backoffLimit=1)
+    failing = {"name": "fetch", "image": str(dask_image), "command": ["sh", "-c", "exit 7"]}
+    job["spec"]["job"]["spec"]["initContainers"] = [failing]
+    kube.apply(job)
+    assert _ended(kube, "unready")["jobStatus"] == "Failed"
+    message = kube.wait_for_condition("daskjob", "unready", "Failed", "BackoffLimitExceeded")
+    assert 'container "fetch"' in message
+
+
+def _ended(kube: Kube, job: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        status: dict[str, Any] = (kube.get("daskjob", job) or {}).get("status", {})
+        return status if status.get("endTime") else None
+
+    return eventually(look, f"DaskJob {job} has ended") or {}
