@@ -78,11 +78,16 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Merges `body` into an object (RFC 7386), or does what it lists to it (RFC 6902)."""
+    """Merges `body` into an object (RFC 7386), or does what it lists to it (RFC 6902).
+
+    `pod`: one that the API server has to accept first, of which nothing is made: what the patch replaces by such a one
+    works, and would be gone.
+    """
 
     subject: Subject
     body: Json | Sequence[Json]
     because: str
+    pod: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

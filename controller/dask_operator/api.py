@@ -147,8 +147,9 @@ class Api:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _unreachable(error) from error
 
-    async def create(self, resource: Resource, manifest: Json) -> Reply:
-        params = {"fieldValidation": "Warn"}
+    async def create(self, resource: Resource, manifest: Json, *, dry_run: bool = False) -> Reply:
+        """Creates an object, or says of a `dry_run` whether it would be created."""
+        params = {"fieldValidation": "Warn", "dryRun": "All" if dry_run else ""}
         return await self.request("POST", path(resource, manifest["metadata"]["namespace"]), manifest, params=params)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Reply:

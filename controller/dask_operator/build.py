@@ -238,6 +238,13 @@ def edited_scheduler(cluster: Cluster, before: Deployment) -> list[Manifest]:
     return [*spec, *_put_metadata(wanted, cluster.scheduler_metadata, before.given)]
 
 
+def scheduler_pod(cluster: Cluster) -> Manifest:
+    """A Pod as the scheduler's Deployment makes it, for the API server to say whether it would have it."""
+    template = _scheduler_pod(cluster)
+    meta = _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, _scheduler_metadata(cluster))
+    return _manifest(POD, meta, template["spec"])
+
+
 def edited_service(cluster: Cluster, before: Service) -> list[Manifest]:
     """The patch that makes the Service what its user wants now. Its address and node ports stay."""
     wanted = scheduler_service(cluster)

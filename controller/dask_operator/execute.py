@@ -120,6 +120,8 @@ class Executor:
                 # No worker is given the name of another, so one that is new was none before.
                 return None if created and kind == POD.kind else Deed(write.manifest["metadata"]["name"], write.because)
             case Patch():
+                if write.pod:
+                    await self._require_acceptable(write.pod)
                 await self._learn(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
                 return Deed(name, write.because, _content(write.body))
             case SetStatus():
@@ -128,6 +130,15 @@ class Executor:
             case Delete():
                 await self._delete(key, write)
                 return None
+
+    async def _require_acceptable(self, pod: Json) -> None:
+        """Raises ApiError if the API server would not have a Pod."""
+        try:
+            await self._api.create(RESOURCES[pod["kind"]], pod, dry_run=True)
+        except ApiError as error:
+            # Its predecessor's place in a quota is free by then; and not every webhook can be asked without a deed.
+            if "exceeded quota" not in error.message and "dry run" not in error.message:
+                raise
 
     async def _set_status(self, key: Key, write: SetStatus) -> None:
         resource, name = RESOURCES[write.subject.kind], write.subject.name

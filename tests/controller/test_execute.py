@@ -227,6 +227,34 @@ def test_what_has_lost_the_label_that_says_what_it_is_says_which(run: Run) -> No
     run(done())
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "message", "patched"),
+    [
+        (403, "Forbidden", "violates PodSecurity", False),
+        (422, "Invalid", "spec.containers: Required value", False),
+        (500, "InternalError", "failed calling webhook", False),
+        (403, "Forbidden", "exceeded quota: small, requested: pods=1", True),
+        (400, "BadRequest", 'admission webhook "a.b" does not support dry run', True),
+        (0, "", "", True),
+    ],
+)
+def test_a_patch_is_made_once_the_pod_that_it_brings_is_accepted(
+    run: Run, code: int, reason: str, message: str, patched: bool
+) -> None:
+    async def done() -> None:
+        async with _bench() as bench:
+            bench.fake.put(raw_service())
+            if code:
+                bench.fake.fail("POST", POD, code, reason=reason, message=message)
+            body = {"metadata": {"labels": {"a": "b"}}}
+            observed = await bench.execute(Patch(THE_SERVICE, body, "edited", build.scheduler_pod(a_cluster())))
+            assert bool(bench.fake.asked("PATCH", "services")) == patched
+            assert bench.fake.objects(POD) == []
+            assert (THE_SERVICE in observed.failures) == (not patched)
+
+    run(done())
+
+
 def test_a_refusal_is_remembered_and_stops_the_rest_about_its_subject_alone(run: Run) -> None:
     async def done() -> None:
         async with _bench() as bench:

@@ -35,6 +35,13 @@ async def a_second_create_is_refused(api: Api, namespace: str) -> None:
     await _cleared(api, namespace)
 
 
+async def a_dry_run_makes_nothing(api: Api, namespace: str) -> None:
+    pod = {"metadata": {"name": "tried", "namespace": namespace}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    manifest = {"apiVersion": "v1", "kind": "Pod", **pod}
+    assert (await api.create(POD, manifest, dry_run=True)).body["metadata"]["name"] == "tried"
+    assert (await _refused(api.get(POD, namespace, "tried"))).code == 404
+
+
 async def what_is_not_there_is_not_found(api: Api, namespace: str) -> None:
     for request in (
         api.get(GROUP, namespace, "absent"),
@@ -189,6 +196,7 @@ async def a_deployment_gets_a_pod(api: Api, namespace: str) -> None:
 
 CHECKS: tuple[Check, ...] = (
     a_second_create_is_refused,
+    a_dry_run_makes_nothing,
     what_is_not_there_is_not_found,
     patches_merge,
     the_status_is_a_subresource,

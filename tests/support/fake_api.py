@@ -152,7 +152,8 @@ class FakeApi:
 
     @property
     def writes(self) -> list[Seen]:
-        return [seen for seen in self.requests if seen.method != "GET" and seen.plural not in ("events", "leases")]
+        asked = [seen for seen in self.requests if seen.method != "GET" and "dryRun" not in seen.query]
+        return [seen for seen in asked if seen.plural not in ("events", "leases")]
 
     def watching(self, resource: Resource) -> int:
         """How many watches are open."""
@@ -362,6 +363,8 @@ class FakeApi:
         if seen.query.get("fieldValidation") == "Warn":
             warnings = [*warnings, *_unknown_fields(raw)]
         raw.pop("status", None)
+        if seen.query.get("dryRun") == "All":
+            return web.json_response(raw, status=201)
         writer = {"manager": seen.query.get("fieldManager", "unknown"), "operation": "Update"}
         made = self.put({**raw, "metadata": {**raw["metadata"], "namespace": namespace, "managedFields": [writer]}})
         self.made(made)

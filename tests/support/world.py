@@ -572,6 +572,8 @@ class World:
         raw = self._objects.get((action.subject.kind, action.subject.name))
         if not raw:
             return None
+        if action.pod and (problem := self.refuses(dict(action.pod))):
+            return problem
         if isinstance(action.body, Mapping):
             version = (action.body.get("metadata") or {}).get("resourceVersion")
             return (

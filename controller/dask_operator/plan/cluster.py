@@ -68,7 +68,9 @@ def _wanted(cluster: Cluster, child: _Child) -> Create | Patch | None:
     # What another operator made has no template until it is adopted.
     if child.seen.template in ("", child.template) or child.seen.deleting:
         return None
-    return Patch(subject, child.edit(cluster, child.seen), because="its template was edited")
+    # A scheduler is stopped before its successor is made, and forgets all results: so not for one that is refused.
+    pod = build.scheduler_pod(cluster) if child.kind == DEPLOYMENT.kind else None
+    return Patch(subject, child.edit(cluster, child.seen), "its template was edited", pod)
 
 
 def _copy_replicas(cluster: Cluster, group: Group) -> Patch:

@@ -3,11 +3,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.builders import NOON, a_cluster, a_deployment, a_failure, a_group, a_service, seen
+from tests.support.builders import (
+    NOON,
+    SCHEDULER_SPEC,
+    SERVICE_SPEC,
+    a_cluster,
+    a_deployment,
+    a_failure,
+    a_group,
+    a_service,
+    condition,
+    seen,
+)
+from tests.support.world import World
 
 from dask_operator import build
 from dask_operator.actions import Create, Patch, Wake
-from dask_operator.model import Observed, Subject
+from dask_operator.model import Metadata, Observed, Problem, Subject
 from dask_operator.plan.cluster import plan_cluster
 
 SERVICE = Subject("Service", "simple-scheduler")
@@ -118,7 +130,35 @@ def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject
 def test_what_was_made_from_an_older_template_is_edited(
     observed: Observed, subject: Subject, body: list[dict[str, object]]
 ) -> None:
-    assert _planned(observed) == [Patch(subject, body, "its template was edited")]
+    pod = build.scheduler_pod(a_cluster()) if subject == DEPLOYMENT else None
+    assert _planned(observed) == [Patch(subject, body, "its template was edited", pod)]
+
+
+def test_a_scheduler_is_not_stopped_for_one_that_is_refused() -> None:
+    world = World(2)
+    world.settle()
+    (scheduler,) = (pod.uid for pod in world.observed().pods if pod.component == "scheduler")
+    policy = Problem("Forbidden", "violates PodSecurity: privileged")
+    world.refuses = lambda raw: policy if raw["kind"] == "Pod" and "scheduler" in raw["metadata"]["name"] else None
+    pod = {**SCHEDULER_SPEC, "hostNetwork": True}
+    world.edit("DaskCluster", "simple", scheduler={"spec": pod, "service": SERVICE_SPEC})
+    world.run(120.0)
+    assert [pod.uid for pod in world.observed().pods if pod.component == "scheduler"] == [scheduler]
+    degraded = condition(world.status("DaskCluster"), "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "Forbidden")
+    world.refuses = lambda _: None
+    world.run(120.0)
+    (after,) = (pod.uid for pod in world.observed().pods if pod.component == "scheduler")
+    assert after != scheduler
+    assert condition(world.status("DaskCluster"), "Degraded")["status"] == "False"
+
+
+def test_the_pod_that_is_tried_is_what_the_deployment_makes() -> None:
+    cluster = a_cluster(metadata=Metadata(labels={"team": "a"}), scheduler_metadata=Metadata(annotations={"b": "c"}))
+    tried, template = build.scheduler_pod(cluster), build.scheduler_deployment(cluster)["spec"]["template"]
+    assert tried["spec"] == template["spec"]
+    for field in ("labels", "annotations"):
+        assert tried["metadata"][field] == template["metadata"][field]
 
 
 @pytest.mark.parametrize(
