@@ -325,6 +325,34 @@ BEFORE: dict[str, Any] = {
 }
 
 
+def sections(chart: str) -> set[str]:
+    """The maps of values.yaml whose parts are documented one by one."""
+    paths = [value.path.split(".") for value in documented(text_of(f"charts/{chart}/values.yaml"))]
+    return {".".join(path[:length]) for path in paths for length in range(1, len(path))}
+
+
+# Values that nothing can be made without.
+NEEDED = {
+    "dask-kubernetes-operator": {"image.name", "test.image.name", "serviceAccount.create"},
+    "dask-cluster": {"image.repository", "serviceAccount.create", "tls.enabled"},
+}
+
+
+@pytest.mark.parametrize(
+    ("chart", "path"), [(chart, path) for chart, needed in NEEDED.items() for path in sorted(needed | sections(chart))]
+)
+def test_what_is_null_is_missed_by_its_name_where_it_is_needed(render: Render, chart: str, path: str) -> None:
+    found = outcome(render, chart, {path: None})
+    said = isinstance(found, str)
+    assert said or path not in NEEDED[chart]
+    assert not said or f"missing property '{path.rpartition('.')[2]}'" in str(found)
+
+
+def test_template_of_a_pod_that_is_null_adds_nothing(render: Render) -> None:
+    nothing = {f"{part}.podTemplate": None for part in ("scheduler", "worker", "job")}
+    assert render("dask-cluster", nothing | JOB) == render("dask-cluster", JOB)
+
+
 def test_values_of_the_operator_before_are_accepted(render: Render) -> None:
     manifests = render("dask-kubernetes-operator", BEFORE)
     (deployment,) = (manifest for manifest in manifests if manifest["kind"] == "Deployment")

@@ -1,10 +1,10 @@
 {{/*
 One value over another, as {"value": ...}: maps by key, where null removes the key; lists whose items all have a name by
 name, but for environment variables, of which each has one source; everything else replaced. Takes a dict of `under` and
-`over`, changes neither.
+`over`, which may be null, and changes neither.
 */}}
 {{- define "dask-cluster.merge" -}}
-{{- $value := .over -}}
+{{- $value := ternary .under .over (kindIs "invalid" .over) -}}
 {{- if and (kindIs "map" .under) (kindIs "map" .over) -}}
   {{- $value = deepCopy .under -}}
   {{- range $key, $over := .over -}}
