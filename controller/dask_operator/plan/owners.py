@@ -48,8 +48,10 @@ def _of_workers(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
     """A worker is its group's and its cluster's."""
     groups = {group.name: group for group in observed.groups if not group.deleting and owned(group, cluster)}
     for pod in observed.pods:
-        group = groups.get(pod.group)
-        if not group or cluster.uid in pod.owners or pod.deleting or not set(pod.owners) <= {group.uid}:
+        # First what tells of nearly all, as there may be ten thousand.
+        if cluster.uid in pod.owners or not (group := groups.get(pod.group)):
+            continue
+        if pod.deleting or not set(pod.owners) <= {group.uid}:
             continue
         if pod.deployment and pod.owners:
             continue  # by another operator, which gives it one owner
