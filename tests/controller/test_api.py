@@ -22,7 +22,7 @@ from tests.support.server import serving
 from tests.support.wait import happens, until
 
 from dask_operator import api as api_module
-from dask_operator import metrics
+from dask_operator import metrics, parse
 from dask_operator.actions import DEPLOYMENT, GROUP, LEASE, POD
 from dask_operator.api import PAGE, REQUEST_TIMEOUT, TLS_BUFFER, Api, ApiError, path
 
@@ -40,7 +40,7 @@ def test_a_list_asks_for_a_page_of_what_is_ours_as_of_now(run: Run) -> None:
             fake.put(raw_pod(0))
             fake.put(raw_pod(1, metadata={"labels": {"app": "other"}}))
             page = await api.list_page(POD, "default", "")
-            assert [item["metadata"]["name"] for item in page["items"]] == ["simple-default-worker-0"]
+            assert [item["metadata"]["name"] for item in page.items] == ["simple-default-worker-0"]
             (request,) = fake.requests
             assert request.query == {"limit": str(PAGE), "labelSelector": "dask.org/cluster-name"}
 
@@ -178,10 +178,11 @@ async def _watched(fake: FakeApi, api: Api, number: int, silence: float = 100.0)
 def test_a_watch_gives_events_of_any_size(run: Run) -> None:
     async def watched() -> None:
         async with connected() as (fake, api):
-            for number, size in enumerate([1, 70_000, 1_500_000]):
-                fake.put(raw_pod(number, spec={"text": "é" * size}))
+            for number, size in enumerate([1, 20_000, 1_000_000]):
+                fake.put(raw_pod(number, spec={"restartPolicy": "Never", "text": "é" * size}))
             events = await _watched(fake, api, 3)
-            assert [len(event["object"]["spec"]["text"]) for event in events] == [1, 70_000, 1_500_000]
+            assert [parse.pod(event["object"]).ordinal for event in events] == [0, 1, 2]
+            assert [len(event["object"]["spec"].get("text", "")) for event in events] == [1, 20_000, 0]
             (request,) = fake.requests
             assert request.query == {
                 "watch": "true",

@@ -41,9 +41,9 @@ def test_a_cluster() -> None:
     assert (cluster.uid, cluster.resource_version, cluster.generation) == ("uid-of-simple", 7, 4)
     assert (cluster.replicas, cluster.created, cluster.deleting) == (2, NOON, False)
     assert cluster.metadata == Metadata({"a": "b"}, {"c": "d"})
-    assert cluster.worker_metadata == Metadata({"e": "f"})
-    assert cluster.scheduler_metadata == Metadata(annotations={"g": "h"})
-    assert (cluster.worker_spec, cluster.service_spec) == (WORKER_SPEC, SERVICE_SPEC)
+    assert cluster.worker.metadata == Metadata({"e": "f"})
+    assert cluster.scheduler.metadata == Metadata(annotations={"g": "h"})
+    assert (cluster.worker.spec, cluster.service.spec) == (WORKER_SPEC, SERVICE_SPEC)
     assert cluster.status == {"phase": "Running"}
 
 
@@ -58,7 +58,7 @@ def test_a_group() -> None:
     group = parse.group(raw)
     assert (group.cluster, group.replicas, group.copied, group.last_ordinal) == ("simple", 0, "3", 11)
     assert (group.deleting, group.owners) == (True, ("one", "two"))
-    assert group.worker_metadata == Metadata({"e": "f"})
+    assert group.worker.metadata == Metadata({"e": "f"})
 
 
 def test_replicas_that_were_never_copied() -> None:
@@ -379,9 +379,9 @@ def test_a_job() -> None:
     job = parse.job(raw | {"status": {"jobStatus": "Running"}})
     assert job.key == ("default", "simple")
     assert (job.backoff_limit, job.deadline, job.ttl) == (2, 600.0, 0.0)
-    assert (job.runner_metadata, job.cluster_metadata) == (Metadata({"a": "b"}), Metadata(annotations={"c": "d"}))
-    assert job.runner_spec["containers"][0]["name"] == "job"
-    assert job.cluster_spec["worker"]["replicas"] == 3
+    assert (job.runner.metadata, job.cluster.metadata) == (Metadata({"a": "b"}), Metadata(annotations={"c": "d"}))
+    assert job.runner.spec["containers"][0]["name"] == "job"
+    assert job.cluster.spec["worker"]["replicas"] == 3
     assert job.status == {"jobStatus": "Running"}
 
 

@@ -109,7 +109,7 @@ def _end(at: _Situation) -> _End | None:
 def _failures_borne(job: Job) -> float:
     if job.backoff_limit is not None:
         return job.backoff_limit
-    return 0 if job.runner_spec.get("restartPolicy") == "Never" else float("inf")
+    return 0 if job.restart_policy == "Never" else float("inf")
 
 
 def _last(at: _Situation) -> str:
@@ -213,7 +213,7 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
 def _stop(at: _Situation, runner: Pod) -> Action:
     """Deletes a runner that goes on; one that ends by itself is left, so that its log can be read."""
     ended = runner.finished + _ENDING
-    if at.job.runner_spec.get("restartPolicy") == "Never" and runner.failures and at.now < ended:
+    if at.job.restart_policy == "Never" and runner.failures and at.now < ended:
         return Wake(ended, because="the runner has failed, and its Pod is to say so")
     delete = Delete(runner.name, runner.uid, _runner(at.job), because="its job has ended")
     return unless_blocked(delete, at.observed, at.now)
