@@ -18,6 +18,7 @@ from dask_operator.parse import timestamp
 from dask_operator.plan.conditions import DEGRADED, Condition, by_type, degraded, rendered, rfc3339, write
 from dask_operator.plan.problems import cluster_problem
 from dask_operator.plan.status import JOB_INTERVAL
+from dask_operator.plan.unread import plan_unread
 from dask_operator.plan.view import owned, problem, scheduler_pod, status, unless_blocked
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
@@ -56,6 +57,9 @@ class _End:
 
 def plan_job(job: Job, cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
     if job.deleting:
+        return
+    if job.unread:
+        yield from plan_unread(JOB.kind, job, observed, now)
         return
     at = _situation(job, cluster, observed, now)
     if at.status.get("jobStatus") in (SUCCESSFUL, FAILED):
@@ -137,6 +141,8 @@ def _deadline(job: Job) -> float | None:
 def _run(at: _Situation) -> Iterator[Action]:
     if (deadline := _deadline(at.job)) is not None:
         yield Wake(deadline, because="activeDeadlineSeconds")
+    if at.cluster and at.cluster.unread:
+        return
     if not at.cluster:
         if at.namesake:
             return

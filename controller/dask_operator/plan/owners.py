@@ -15,7 +15,7 @@ def plan_owners(cluster: Cluster | None, observed: Observed, now: float) -> Iter
     children: list[tuple[str, Group | Autoscaler]] = [(GROUP.kind, group) for group in observed.groups]
     children += [(AUTOSCALER.kind, autoscaler) for autoscaler in observed.autoscalers]
     for kind, child in children:
-        if child.deleting or not (child.moved or (cluster and not child.owners)):
+        if child.deleting or child.unread or not (child.moved or (cluster and not child.owners)):
             continue
         because = "names another cluster now" if child.moved else "goes with its cluster"
         patch = Patch(Subject(kind, child.name), build.owned_by(cluster, child.other_owners), because)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dask_operator import names
-from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject
 from dask_operator.plan import rollout
+from dask_operator.plan.unread import too_large
 from dask_operator.plan.victims import REFUSAL_LASTS
 from dask_operator.plan.view import leaving, live, problem, removed_groups, scheduler_pod, workers
 
@@ -16,6 +17,8 @@ _SAID_FOR = 2 * REFUSAL_LASTS
 
 def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
     """The most fundamental thing that is wrong: no scheduler comes before no workers."""
+    if large := too_large(CLUSTER.kind, cluster):
+        return large
     scheduler = scheduler_pod(observed)
     kinds = ((SERVICE, names.scheduler), (DEPLOYMENT, names.scheduler), (GROUP, names.default_group))
     failures = (observed.failures.get(Subject(kind.kind, name(cluster.name))) for kind, name in kinds)
@@ -36,6 +39,8 @@ def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observe
 
 def group_problem(group: Group, observed: Observed, now: float) -> Problem | None:
     """Why a group has not the workers it wants, or cannot let go of those it has too many."""
+    if large := too_large(GROUP.kind, group):
+        return large
     if failure := observed.failures.get(Subject(POD.kind, group.name)):
         return failure.problem
     pods = workers(group, observed)
