@@ -60,7 +60,7 @@ async def _peer(messages: Iterable[bytes], silent: bool = False) -> AsyncIterato
 def _says(*messages: bytes, silent: bool = False) -> Callable[[], Coroutine[Any, Any, Any]]:
     async def asked() -> Any:
         async with _peer(messages, silent) as address:
-            return await rpc.call(address, "identity", 10.0, LARGEST)
+            return rpc.value(await rpc.call(address, "identity", 10.0, LARGEST))
 
     return asked
 

@@ -197,7 +197,7 @@ def test_ended_workers_of_which_there_are_enough_go() -> None:
 
 def test_a_scale_down_asks_the_scheduler_first() -> None:
     planned = _planned(a_group(workers=1), seen(3))
-    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go", pods=4)]
+    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go", pods=3)]
 
 
 def test_it_asks_once_and_anew_when_the_answer_is_old() -> None:
