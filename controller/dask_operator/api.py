@@ -25,14 +25,18 @@ import aiohttp
 import kopf
 import orjson
 
-from dask_operator import metrics
+from dask_operator import decode, metrics
 from dask_operator.actions import Resource
 from dask_operator.model import Json
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 PAGE = 500
-"""How many objects one page of a list has."""
+"""How many objects one page of a list has, at most."""
+LARGEST_ANSWER = 8 * 2**20
+"""In bytes, of a page, an event or an object. Of pages that have more a part is asked for; objects have fewer."""
+_LONGEST_MESSAGE = 8 * 2**10
+_PAGES = 8  # at a time, of all lists together
 CONNECTIONS = 40
 """At a time, besides watches: enough to keep an API server busy, and each costs memory and a handshake of 2 ms."""
 TLS_BUFFER = 32 * 1024
@@ -75,6 +79,23 @@ class ApiError(Exception):
         return f"{what}: {said}" if said else what
 
 
+class _LargeAnswerError(ApiError):
+    """What was asked for has too many bytes; it was not read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list. `items` are built up one by one; `continued`: where the next page begins, if there is one.
+
+    `limit`: how many objects that one should have.
+    """
+
+    items: Iterator[dict[str, Any]]
+    version: str
+    continued: str
+    limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer's object and the API server's warnings about the request."""
@@ -97,6 +118,7 @@ class Api:
         self._server = ""
         self._headers: dict[str, str] = {}
         self._used: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        self._pages = asyncio.Semaphore(_PAGES)
         self.answered = time.monotonic()
         """When a request ended the last time, well or not."""
 
@@ -115,10 +137,31 @@ class Api:
         for session in self._sessions or ():
             await session.close()
 
-    async def list_page(self, resource: Resource, namespace: str, continued: str) -> Json:
-        """A page of a list, as of now and not of a cache; the next one has its `metadata.continue`."""
-        params = {"limit": str(PAGE), "labelSelector": resource.selector, "continue": continued}
-        return (await self.request("GET", path(resource, namespace), params=params)).body
+    async def list_page(self, resource: Resource, namespace: str, continued: str, limit: int = 0) -> Page:
+        """A page of a list, as of now and not of a cache, with `limit` objects at most, or fewer if they are large."""
+        limit = limit or PAGE
+        while True:
+            try:
+                return await self._page(resource, namespace, continued, limit)
+            except _LargeAnswerError:
+                if limit == 1:
+                    raise
+                limit = max(limit // 4, 1)
+
+    async def _page(self, resource: Resource, namespace: str, continued: str, limit: int) -> Page:
+        where = path(resource, namespace)
+        params = {"limit": str(limit), "labelSelector": resource.selector, "continue": continued}
+        async with self._pages:
+            text, _ = await self._answer("GET", where, params=params)
+            try:
+                page = decode.page(text, resource.kind)
+            except decode.TooDeepError as error:
+                raise _too_large(f"a page of {resource.plural} {error}") from error
+            except ValueError as error:
+                raise _unreachable(error) from error
+        # After large objects there may be ten thousand small ones.
+        next_limit = min(limit * 4, PAGE) if len(text) < LARGEST_ANSWER // 8 else limit
+        return Page(page.items, page.version, page.continued, next_limit)
 
     async def watch(
         self, resource: Resource, namespace: str, version: str, seconds: float, silence: float
@@ -141,7 +184,7 @@ class Api:
                 _count("watch", resource.plural, response.status)
                 await _raise_for(response)
                 async for line in _lines(response.content):
-                    yield orjson.loads(line)
+                    yield decode.event(line, resource.kind)
         except aiohttp.SocketTimeoutError:
             return
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -181,7 +224,23 @@ class Api:
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Reply:
-        """Raises ApiError. Credentials that have expired are renewed once."""
+        """Raises ApiError."""
+        text, warnings = await self._answer(method, where, body, params=params, content_type=content_type)
+        try:
+            return Reply(decode.read(text), warnings)
+        except ValueError as error:
+            raise _unreachable(error) from error
+
+    async def _answer(
+        self,
+        method: str,
+        where: str,
+        body: Json | Sequence[Json] | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """An answer's bytes and its warnings. Credentials that have expired are renewed once."""
         for renewed in (False, True):
             try:
                 return await self._once(method, where, params, body, content_type)
@@ -198,14 +257,14 @@ class Api:
         params: Mapping[str, str] | None,
         body: Json | Sequence[Json] | None,
         content_type: str,
-    ) -> Reply:
+    ) -> tuple[bytes, tuple[str, ...]]:
         began, code = time.monotonic(), 0
         verb, plural = _named(method, where)
         try:
             async with self._request(method, where, params, body, content_type, _TIMEOUT) as response:
                 code = response.status
                 await _raise_for(response)
-                return Reply(orjson.loads(await response.read()), _warnings(response))
+                return await _bounded(response), _warnings(response)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             if method != "GET" and not self._permitted():
                 raise asyncio.CancelledError from error
@@ -262,7 +321,8 @@ class Api:
 
     def _use(self, info: kopf.ConnectionInfo) -> None:
         self._server = info.server.rstrip("/")
-        self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json"}
+        # Compressed, a small answer could become one that fills the memory.
+        self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
         if info.token:
             self._headers["Authorization"] = f"{info.scheme or 'Bearer'} {info.token}"
         elif info.username and info.password:
@@ -298,30 +358,42 @@ def _make_forgetful(transport: asyncio.Transport) -> None:
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: an object may be larger than the stream's own limit for a line."""
-    rest = b""
+    """Lines, which may be longer than the stream's own limit for one."""
+    parts: list[bytes] = []
     async for chunk in content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            line = b"".join((*parts, end))
+            parts.clear()
             if line:
                 yield line
+        parts.append(rest)
+        if sum(map(len, parts)) > LARGEST_ANSWER:
+            raise _too_large(f"an event has more than {LARGEST_ANSWER} bytes")
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    text = bytearray()
+    async for part in response.content.iter_any():
+        text += part
+        if len(text) > LARGEST_ANSWER:
+            raise _too_large(f"{response.url.path}: more than {LARGEST_ANSWER} bytes")
+    return bytes(text)
 
 
 async def _raise_for(response: aiohttp.ClientResponse) -> None:
     if response.status < 400:
         return
-    text = await response.text()
+    text = await _bounded(response)
     try:
-        status = orjson.loads(text)
+        status = decode.status(text)
     except ValueError:
-        status = {}
-    if not isinstance(status, dict):
         status = {}
     retry_after = response.headers.get("Retry-After", "")
     raise ApiError(
         response.status,
         str(status.get("reason") or response.reason or ""),
-        str(status.get("message") or text[:500]),
+        str(status.get("message") or text[:500].decode(errors="replace"))[:_LONGEST_MESSAGE],
         float(retry_after) if retry_after.isdecimal() else 0.0,
         tuple(_fields(status)),
     )
@@ -338,6 +410,10 @@ def _fields(status: Json) -> Iterator[str]:
 def _unreachable(error: Exception) -> ApiError:
     what = str(error) or type(error).__name__
     return ApiError(0, "Unreachable", f"the API server did not answer as it should: {what}")
+
+
+def _too_large(what: str) -> _LargeAnswerError:
+    return _LargeAnswerError(0, "TooLarge", f"{what}, and so is not read")
 
 
 def _warnings(response: aiohttp.ClientResponse) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ winning. Names and labels are in `names`.
 
 from __future__ import annotations
 
-import copy
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +23,7 @@ from dask_operator.model import (
     Object,
     Pod,
     Service,
+    Template,
 )
 
 Manifest = dict[str, Any]
@@ -63,37 +62,25 @@ _RESET_IN_SERVICES = (
 _STRATEGY = {"type": "Recreate"}
 # A sidecar would break Dask's own protocol, and keep a runner from ending, unless the user has made it fit.
 _ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
-_TEMPLATES: dict[str, str] = {}
-_TEMPLATES_KEPT = 1000
 _UNSAID = "unsaid"
-_TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 
 
-def template(*parts: Json | Metadata) -> str:
-    """A short hash of what a user wrote: it changes when they edit it, and with nothing else.
-
-    It is taken of their input, not of what is made from it here, so that a newer controller restarts nothing.
-    """
-    # Every plan asks for it, and specs seldom change: their text is made faster than their hash.
-    written = repr(parts)
-    if written not in _TEMPLATES:
-        if len(_TEMPLATES) >= _TEMPLATES_KEPT:
-            _TEMPLATES.clear()
-        _TEMPLATES[written] = hashlib.sha256(_canonical(parts).encode()).hexdigest()[:10]
-    return _TEMPLATES[written]
+def template(spec: Json, metadata: Metadata) -> str:
+    """The hash of what a user wrote (`model.Template`)."""
+    return Template.of(spec, metadata).hash
 
 
 def scheduler_template(cluster: Cluster) -> str:
-    return template(cluster.scheduler_spec, cluster.scheduler_metadata)
+    return cluster.scheduler.hash
 
 
 def service_template(cluster: Cluster) -> str:
-    return template(cluster.service_spec, cluster.scheduler_metadata)
+    return cluster.service.hash
 
 
 def group_template(cluster: Cluster) -> str:
     """Of what a cluster's default group is made from, but for its replicas."""
-    return template(cluster.worker_spec, cluster.worker_metadata)
+    return cluster.worker.hash
 
 
 def given(metadata: Metadata) -> str:
@@ -103,7 +90,7 @@ def given(metadata: Metadata) -> str:
 
 
 def worker_template(group: Group) -> str:
-    return template(group.worker_spec, group.worker_metadata)
+    return group.worker.hash
 
 
 def scheduler_deployment(cluster: Cluster) -> Manifest:
@@ -116,7 +103,7 @@ def scheduler_deployment(cluster: Cluster) -> Manifest:
             cluster,
             CLUSTER,
             metadata,
-            _notes(scheduler_template(cluster), cluster.scheduler_metadata),
+            _notes(scheduler_template(cluster), cluster.scheduler.metadata),
         ),
         {
             "replicas": 1,
@@ -128,16 +115,16 @@ def scheduler_deployment(cluster: Cluster) -> Manifest:
 
 
 def scheduler_service(cluster: Cluster) -> Manifest:
-    metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler_metadata)
+    metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler.metadata)
     return _manifest(
         SERVICE,
         _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, notes),
-        copy.deepcopy(dict(cluster.service_spec)),
+        cluster.service.spec,
     )
 
 
 def default_group(cluster: Cluster) -> Manifest:
-    metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker_metadata)
+    metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker.metadata)
     notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
     replicas = 1 if cluster.replicas is None else cluster.replicas
     return _manifest(
@@ -154,25 +141,27 @@ def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: in
         names.COMPONENT_LABEL: names.WORKER,
         names.GROUP_LABEL: group.name,
     }
-    metadata = _merged(_ISTIO_OFF, group.metadata, group.worker_metadata, reserved)
+    metadata = _merged(_ISTIO_OFF, group.metadata, group.worker.metadata, reserved)
     # A worker that has been retired ends with success, and must then not come back.
-    spec = {**group.worker_spec, "restartPolicy": group.worker_spec.get("restartPolicy") or "OnFailure"}
+    spec = group.worker.spec
+    spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     made_from = worker_template(group)
     return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
 
 
 def job_cluster(job: Job) -> Manifest:
     """The DaskCluster of a DaskJob."""
-    metadata = _merged(job.metadata, job.cluster_metadata, {names.CLUSTER_LABEL: job.name})
-    return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), copy.deepcopy(dict(job.cluster_spec)))
+    metadata = _merged(job.metadata, job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
+    return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
 
 
 def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     """The Pod that runs a DaskJob's program. `attempt`: how many before it have failed."""
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
-    metadata = _merged(_ISTIO_OFF, job.metadata, job.runner_metadata, reserved)
+    metadata = _merged(_ISTIO_OFF, job.metadata, job.runner.metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
-    spec = {**job.runner_spec, "restartPolicy": job.runner_spec.get("restartPolicy") or "OnFailure"}
+    spec = job.runner.spec
+    spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
     return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
 
@@ -235,7 +224,7 @@ def edited_scheduler(cluster: Cluster, before: Deployment) -> list[Manifest]:
     """The patch that makes the scheduler's Deployment what its user wants now; its Pod is made anew by it."""
     wanted = scheduler_deployment(cluster)
     spec = (_put(f"/spec/{key}", wanted["spec"][key]) for key in ("strategy", "template"))
-    return [*spec, *_put_metadata(wanted, cluster.scheduler_metadata, before.given)]
+    return [*spec, *_put_metadata(wanted, cluster.scheduler.metadata, before.given)]
 
 
 def scheduler_pod(cluster: Cluster) -> Manifest:
@@ -249,7 +238,7 @@ def edited_service(cluster: Cluster, before: Service) -> list[Manifest]:
     """The patch that makes the Service what its user wants now. Its address and node ports stay."""
     wanted = scheduler_service(cluster)
     spec = dict.fromkeys(_RESET_IN_SERVICES) | wanted["spec"]
-    metadata = _put_metadata(wanted, cluster.scheduler_metadata, before.given)
+    metadata = _put_metadata(wanted, cluster.scheduler.metadata, before.given)
     return [*(_put(f"/spec/{key}", value) for key, value in spec.items()), *metadata]
 
 
@@ -258,7 +247,7 @@ def edited_group(cluster: Cluster, before: Group) -> list[Manifest]:
     worker: Manifest = {"metadata": {}} | _group_worker(cluster)
     # Somebody may have taken all labels off it, and then there is nothing to add to.
     labels = [] if before.metadata.labels else [_put("/metadata/labels", {})]
-    metadata = _put_metadata(default_group(cluster), cluster.worker_metadata, before.given)
+    metadata = _put_metadata(default_group(cluster), cluster.worker.metadata, before.given)
     return [*(_put(f"/spec/worker/{key}", value) for key, value in worker.items()), *labels, *metadata]
 
 
@@ -289,8 +278,7 @@ def worker_selector(cluster: str, group: str) -> str:
 
 def scheduler_address(cluster: Cluster) -> str:
     """Where workers and clients find the scheduler. Whether by TLS is read from how the scheduler is started."""
-    scheme = "tls" if _has_tls(cluster.scheduler_spec) else "tcp"
-    return f"{scheme}://{scheduler_host(cluster)}:{_service_port(cluster, names.COMM_PORT, _COMM_PORT)}"
+    return f"{_scheme(cluster)}://{scheduler_host(cluster)}:{cluster.comm_port}"
 
 
 def scheduler_host(cluster: Cluster) -> str:
@@ -307,21 +295,21 @@ def scheduler_endpoint(cluster: Cluster, service: Service | None, pod: Pod) -> E
     host = service.cluster_ip if service and has_address else pod.ip
     host = f"[{host}]" if ":" in host else host
     ports = service.ports if service else {}
-    scheme = scheduler_address(cluster).partition("://")[0]
     return Endpoint(
         f"http://{host}:{ports.get(names.DASHBOARD_PORT, _DASHBOARD_PORT)}",
-        f"{scheme}://{host}:{ports.get(names.COMM_PORT, _COMM_PORT)}",
+        f"{_scheme(cluster)}://{host}:{ports.get(names.COMM_PORT, _COMM_PORT)}",
     )
 
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
-    spec = _with_env(cluster.scheduler_spec, {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    spec = _with_env(cluster.scheduler.spec, {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
     return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
 
 
 def _group_worker(cluster: Cluster) -> Manifest:
-    metadata = {"metadata": _rendered(cluster.worker_metadata)} if cluster.worker_metadata != Metadata() else {}
-    return {"spec": dict(cluster.worker_spec), **metadata}
+    metadata = cluster.worker.metadata
+    named = {"metadata": _rendered(metadata)} if metadata != Metadata() else {}
+    return {"spec": cluster.worker.spec, **named}
 
 
 def _worker(
@@ -343,12 +331,12 @@ def _worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:
 
 def _scheduler_metadata(cluster: Cluster) -> Metadata:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
-    return _merged(_ISTIO_OFF, cluster.metadata, cluster.scheduler_metadata, reserved)
+    return _merged(_ISTIO_OFF, cluster.metadata, cluster.scheduler.metadata, reserved)
 
 
 def _group_metadata(cluster: Cluster) -> Metadata:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.WORKER_GROUP}
-    return _merged(cluster.metadata, cluster.worker_metadata, reserved)
+    return _merged(cluster.metadata, cluster.worker.metadata, reserved)
 
 
 def _own(metadata: Metadata) -> Metadata:
@@ -421,18 +409,8 @@ def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
     return {**container, "env": [*added, *own]}
 
 
-def _service_port(cluster: Cluster, name: str, default: int) -> int:
-    ports = (port for port in _mappings(cluster.service_spec.get("ports")) if port.get("name") == name)
-    return next((port["port"] for port in ports if port.get("port")), default)
-
-
-def _has_tls(spec: Json) -> bool:
-    """Whether a scheduler is told to speak TLS: `--protocol tls`, or by its certificates."""
-    for container in _mappings(spec.get("containers")):
-        text = f"{container.get('command')} {container.get('args')}".replace("=", " ").replace("', '", " ")
-        if "--protocol tls" in text or any(option in text for option in _TLS_OPTIONS):
-            return True
-    return False
+def _scheme(cluster: Cluster) -> str:
+    return "tls" if cluster.tls else "tcp"
 
 
 def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
@@ -466,16 +444,3 @@ def _put_metadata(wanted: Manifest, named: Metadata, given_before: str) -> Itera
 
 def _put(path: str, value: object) -> Manifest:
     return {"op": "add", "path": path, "value": value}
-
-
-def _canonical(value: object) -> str:
-    """The same text for the same JSON, whatever the order of its keys; nulls are as absent."""
-    match value:
-        case Metadata():
-            return _canonical({"labels": value.labels, "annotations": value.annotations})
-        case Mapping():
-            pairs = (f"{key!r}:{_canonical(value[key])}" for key in sorted(value) if value[key] is not None)
-            return "{" + ",".join(pairs) + "}"
-        case list() | tuple():
-            return "[" + ",".join(map(_canonical, value)) + "]"
-    return repr(value)

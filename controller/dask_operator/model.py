@@ -6,11 +6,18 @@ what it was given does not change under it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+import msgspec
 
 Json = Mapping[str, Any]
+LARGEST_DEPTH = 100
+"""Of what users write: the levels of lists and objects in one another. A Pod has a dozen."""
+_HASHES: dict[bytes, str] = {}
+_HASHES_KEPT = 4096
 
 
 class Key(NamedTuple):
@@ -35,6 +42,78 @@ class Metadata:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
+class PackedMetadata(Metadata):
+    """Many labels and annotations, as text: in dictionaries they take ten times as much."""
+
+    __slots__ = ("_text",)
+    _text: bytes
+
+    def __init__(self, metadata: Metadata) -> None:
+        object.__setattr__(self, "_text", msgspec.json.encode((metadata.labels, metadata.annotations)))
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self._read()[0]
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        return self._read()[1]
+
+    def _read(self) -> tuple[dict[str, str], dict[str, str]]:
+        return msgspec.json.decode(self._text, type=tuple[dict[str, str], dict[str, str]])
+
+
+class TooLargeError(ValueError):
+    """Why most of an object is not read, as the rest of a sentence that begins with the object."""
+
+
+class Cut(dict[str, Any]):
+    """The little that is read of an object which is too large; `why` is how."""
+
+    def __init__(self, raw: Json, why: str) -> None:
+        super().__init__(raw)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a user writes of something that is made for them: its spec and its metadata, as text.
+
+    Specs have any size and are seldom looked at, and as objects they take twenty times as much. `hash` is a short one
+    of what they say: it changes when they are edited, and with nothing else. It is taken of the user's input, not of
+    what is made from it here, so that a newer controller restarts nothing.
+    """
+
+    text: bytes = b"[{},{},{}]"
+    hash: str = "ad734d578b"
+
+    @classmethod
+    def of(cls, spec: Json, metadata: Metadata = Metadata()) -> Self:
+        """Raises TooLargeError."""
+        try:
+            text = msgspec.json.encode((spec, metadata.labels, metadata.annotations))
+        except RecursionError as error:
+            raise _too_deep() from error
+        # Of each object there are many events, and few in which it was edited: a text is hashed faster than it is read.
+        digest = hashlib.sha256(text).digest()
+        if digest not in _HASHES:
+            if len(_HASHES) >= _HASHES_KEPT:
+                _HASHES.clear()
+            _HASHES[digest] = hashlib.sha256(_canonical((spec, metadata)).encode()).hexdigest()[:10]
+        return cls(text, _HASHES[digest])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """A new one each time."""
+        spec: dict[str, Any] = msgspec.json.decode(self.text, type=tuple[dict[str, Any], msgspec.Raw, msgspec.Raw])[0]
+        return spec
+
+    @property
+    def metadata(self) -> Metadata:
+        parts = msgspec.json.decode(self.text, type=tuple[msgspec.Raw, dict[str, str], dict[str, str]])
+        return Metadata(*parts[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """What all objects have. `created` is in seconds since the epoch."""
@@ -54,9 +133,11 @@ class Declared(Object):
     """What users declare: any of the Dask resources. Specs are as the user wrote them.
 
     `cluster_uid`: the uid of the DaskCluster that it names, if that is among its owners; `moved`: another one is, which
-    it named before; `other_owners`: the owners that are no DaskClusters.
+    it named before; `other_owners`: the owners that are no DaskClusters. `unread`: why it is not known what it wants,
+    as it is too large; empty if it is known.
     """
 
+    unread: str = ""
     generation: int = 0
     cluster_uid: str = ""
     moved: bool = False
@@ -70,17 +151,18 @@ class Declared(Object):
 class Cluster(Declared):
     """A DaskCluster. `replicas` None: it does not say how many workers the default group has.
 
-    `idle_timeout` in seconds, 0.0 for never; `job`: the DaskJob that it was made for.
+    `idle_timeout` in seconds, 0.0 for never; `job`: the DaskJob that it was made for. `tls`: its scheduler is told to
+    speak TLS; `comm_port`: the port of its Service for Dask's own protocol.
     """
 
     replicas: int | None = 0
     idle_timeout: float = 0.0
     job: str = ""
-    worker_metadata: Metadata = Metadata()
-    worker_spec: Json = field(default_factory=dict)
-    scheduler_metadata: Metadata = Metadata()
-    scheduler_spec: Json = field(default_factory=dict)
-    service_spec: Json = field(default_factory=dict)
+    worker: Template = Template()
+    scheduler: Template = Template()
+    service: Template = Template()
+    tls: bool = False
+    comm_port: int = 8786
 
     @property
     def key(self) -> Key:
@@ -96,8 +178,7 @@ class Group(Declared):
     unsaid: bool = False
     copied: str = ""
     """What was last copied from the DaskCluster (`build.replicas_note`); empty if nothing ever was."""
-    worker_metadata: Metadata = Metadata()
-    worker_spec: Json = field(default_factory=dict)
+    worker: Template = Template()
     last_ordinal: int = -1
     template: str = ""
     """What the default group was made from (`build.template`); empty if this controller did not make it."""
@@ -111,12 +192,14 @@ class Group(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Job(Declared):
-    """A DaskJob. `backoff_limit`: failures of the runner that are borne; `deadline`, `ttl`: seconds; None: no limit."""
+    """A DaskJob. `backoff_limit`: failures of the runner that are borne; `deadline`, `ttl`: seconds; None: no limit.
 
-    cluster_metadata: Metadata = Metadata()
-    cluster_spec: Json = field(default_factory=dict)
-    runner_metadata: Metadata = Metadata()
-    runner_spec: Json = field(default_factory=dict)
+    `restart_policy`: of its runner, if it says one.
+    """
+
+    cluster: Template = Template()
+    runner: Template = Template()
+    restart_policy: str = ""
     backoff_limit: int | None = None
     deadline: float | None = None
     ttl: float | None = None
@@ -330,3 +413,23 @@ class Observed:
     """What the API server warned about when it accepted an object."""
     written: Mapping[Subject, Written] = field(default_factory=dict)
     """The statuses that this process wrote last."""
+
+
+def _canonical(value: object, depth: int = 0) -> str:
+    """The same text for the same JSON, whatever the order of its keys; nulls are as absent. Raises TooLargeError."""
+    if isinstance(value, str):
+        return repr(value)
+    if depth > LARGEST_DEPTH:
+        raise _too_deep()
+    if isinstance(value, dict):
+        pairs = [f"{key!r}:{_canonical(value[key], depth + 1)}" for key in sorted(value) if value[key] is not None]
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join([_canonical(each, depth + 1) for each in value])}]" if value else "[]"
+    if isinstance(value, Metadata):
+        return _canonical({"labels": value.labels, "annotations": value.annotations}, depth)
+    return repr(value)
+
+
+def _too_deep() -> TooLargeError:
+    return TooLargeError(f"has lists and objects in one another on more than {LARGEST_DEPTH} levels")

@@ -6,30 +6,46 @@ read is taken as absent.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from dask_operator import names
 from dask_operator.model import (
     Autoscaler,
     Cluster,
+    Cut,
+    Declared,
     Deployment,
     Group,
     Job,
     Json,
     Metadata,
     Object,
+    PackedMetadata,
     Pod,
     Problem,
     Registration,
     Scaling,
     ScalingPolicy,
     Service,
+    Template,
+    TooLargeError,
 )
 
+_D = TypeVar("_D", bound=Declared)
 _LONGEST_NUMBER = 18
 _LARGEST_ORDINAL = 10**12  # with room for those after it, which have to be read again
+_FEW = 100
+_MOST_ENTRIES = 1000
+_MOST_POLICIES = 100
+_MOST_CONTAINERS = 100
+_MOST_OWNERS = 100
+_COMM_PORT = 8786
+_TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
+# What is known of an object that is too large.
+_OUTLINE = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
 _OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.HTTP_ROUTES_ENV)
 _OVER = ("Succeeded", "Failed")
@@ -46,6 +62,20 @@ _STUCK = {
 }
 
 
+def _or_cut(parse: Callable[[Json], _D]) -> Callable[[Json], _D]:
+    """What has too many or too deep parts for its size is known as what is too large."""
+
+    @functools.wraps(parse)
+    def parsed(raw: Json) -> _D:
+        try:
+            return parse(raw)
+        except TooLargeError as error:
+            return parse(Cut(_outline(raw), str(error)))
+
+    return parsed
+
+
+@_or_cut
 def cluster(raw: Json) -> Cluster:
     spec = _mapping(raw.get("spec"))
     worker, scheduler = _mapping(spec.get("worker")), _mapping(spec.get("scheduler"))
@@ -55,17 +85,18 @@ def cluster(raw: Json) -> Cluster:
         replicas=_replicas(worker),
         idle_timeout=_positive(spec.get("idleTimeout")) or 0.0,
         job=next((_text(job.get("name")) for job in jobs), ""),
-        worker_metadata=_metadata(_mapping(worker.get("metadata"))),
-        worker_spec=_mapping(worker.get("spec")),
-        scheduler_metadata=_metadata(_mapping(scheduler.get("metadata"))),
-        scheduler_spec=_mapping(scheduler.get("spec")),
-        service_spec=_mapping(scheduler.get("service")),
+        worker=_template(worker),
+        scheduler=_template(scheduler),
+        service=_template(scheduler, "service"),
+        tls=speaks_tls(_mapping(scheduler.get("spec"))),
+        comm_port=comm_port(_mapping(scheduler.get("service"))),
     )
 
 
+@_or_cut
 def group(raw: Json) -> Group:
     spec, declared = _mapping(raw.get("spec")), _declared(raw)
-    worker, notes = _mapping(spec.get("worker")), declared["metadata"].annotations
+    worker, notes = _mapping(spec.get("worker")), _metadata(_meta(raw)).annotations
     replicas = _replicas(worker)
     return Group(
         **declared,
@@ -73,8 +104,7 @@ def group(raw: Json) -> Group:
         replicas=1 if replicas is None else replicas,
         unsaid=replicas is None,
         copied=notes.get(names.REPLICAS_ANNOTATION, ""),
-        worker_metadata=_metadata(_mapping(worker.get("metadata"))),
-        worker_spec=_mapping(worker.get("spec")),
+        worker=_template(worker),
         last_ordinal=max(
             ordinal(declared["status"].get("lastOrdinal")), ordinal(_number(notes.get(names.LAST_ORDINAL_ANNOTATION)))
         ),
@@ -85,22 +115,23 @@ def group(raw: Json) -> Group:
     )
 
 
+@_or_cut
 def job(raw: Json) -> Job:
     spec = _mapping(raw.get("spec"))
     runner, made = _mapping(spec.get("job")), _mapping(spec.get("cluster"))
     limit = spec.get("backoffLimit")
     return Job(
         **_declared(raw),
-        cluster_metadata=_metadata(_mapping(made.get("metadata"))),
-        cluster_spec=_mapping(made.get("spec")),
-        runner_metadata=_metadata(_mapping(runner.get("metadata"))),
-        runner_spec=_mapping(runner.get("spec")),
+        cluster=_template(made),
+        runner=_template(runner),
+        restart_policy=_text(_mapping(runner.get("spec")).get("restartPolicy")),
         backoff_limit=max(_integer(limit), 0) if _is_number(limit) else None,
         deadline=_positive(spec.get("activeDeadlineSeconds")),
         ttl=_positive(spec.get("ttlSecondsAfterFinished")),
     )
 
 
+@_or_cut
 def autoscaler(raw: Json) -> Autoscaler:
     spec = _mapping(raw.get("spec"))
     behavior, maximum, of = _mapping(spec.get("behavior")), spec.get("maximum"), _text(spec.get("cluster"))
@@ -208,6 +239,21 @@ def listed_workers(reply: Json) -> tuple[Registration, ...]:
 def retired(reply: Json) -> frozenset[str]:
     """The addresses of the workers in the reply to `/api/v1/retire_workers` (distributed.http.scheduler.api)."""
     return frozenset(str(address) for address in reply)
+
+
+def speaks_tls(spec: Json) -> bool:
+    """Whether a scheduler is told to speak TLS: `--protocol tls`, or by its certificates."""
+    for container in _mappings(spec.get("containers"))[:_MOST_CONTAINERS]:
+        text = f"{container.get('command')} {container.get('args')}".replace("=", " ").replace("', '", " ")
+        if "--protocol tls" in text or any(option in text for option in _TLS_OPTIONS):
+            return True
+    return False
+
+
+def comm_port(service: Json) -> int:
+    """The port for Dask's own protocol of a Service as its user writes it."""
+    ports = [port for port in _mappings(service.get("ports")) if port.get("name") == names.COMM_PORT]
+    return next(filter(None, (_integer(port.get("port")) for port in ports)), _COMM_PORT)
 
 
 def timestamp(value: str) -> float:
@@ -364,6 +410,8 @@ def _deployment(raw: Json) -> str:
 def _scaling(raw: Json, window: float) -> Scaling:
     given = raw.get("stabilizationWindowSeconds")
     policies = _mappings(raw.get("policies"))
+    if len(policies) > _MOST_POLICIES:
+        raise TooLargeError(f"has {len(policies)} scaling policies, and at most {_MOST_POLICIES} are read")
     return Scaling(
         window=max(float(_integer(given)), 0.0) if _is_number(given) else window,
         policies=tuple(
@@ -374,18 +422,43 @@ def _scaling(raw: Json, window: float) -> Scaling:
     )
 
 
+def _template(part: Json, key: str = "spec") -> Template:
+    return Template.of(_mapping(part.get(key)), _metadata(_mapping(part.get("metadata"))))
+
+
+def _outline(raw: Json) -> Json:
+    meta, spec, status = _meta(raw), _mapping(raw.get("spec")), _mapping(raw.get("status"))
+    owners = _mappings(meta.get("ownerReferences"))
+    return {
+        "kind": raw.get("kind"),
+        "metadata": {key: meta.get(key) for key in _OUTLINE} | {"ownerReferences": owners[:_MOST_OWNERS]},
+        "spec": {key: spec.get(key) for key in ("cluster", "workerGroup")},
+        "status": {"conditions": status.get("conditions")},
+    }
+
+
+def _require_few(meta: Json, key: str) -> None:
+    """Raises TooLargeError: each is a few bytes of text, and takes hundreds in memory."""
+    entries = meta.get(key)
+    if isinstance(entries, list) and len(entries) > _MOST_ENTRIES:
+        raise TooLargeError(f"has {len(entries)} {key}, and at most {_MOST_ENTRIES} are read")
+
+
 def _declared(raw: Json) -> dict[str, Any]:
+    _require_few(_meta(raw), "finalizers")
+    _require_few(_meta(raw), "ownerReferences")
     finalizers = _meta(raw).get("finalizers")
     owners = _mappings(_meta(raw).get("ownerReferences"))
     clusters = [owner for owner in owners if owner.get("kind") == "DaskCluster"]
     named = [owner for owner in clusters if owner.get("name") == _mapping(raw.get("spec")).get("cluster")]
     return {
         **_object(raw),
+        "unread": raw.why if isinstance(raw, Cut) else "",
         "cluster_uid": next((_text(owner.get("uid")) for owner in named), ""),
         "moved": len(clusters) > len(named),
         "other_owners": tuple(owner for owner in owners if owner.get("kind") != "DaskCluster"),
         "generation": _integer(_meta(raw).get("generation")),
-        "metadata": _metadata(_meta(raw)),
+        "metadata": _packed(_metadata(_meta(raw))),
         "finalizers": tuple(map(_text, finalizers)) if isinstance(finalizers, list) else (),
         "status": _mapping(raw.get("status")),
     }
@@ -406,7 +479,11 @@ def _object(raw: Json) -> dict[str, Any]:
 
 def resource_version(raw: Json) -> int:
     """An object's or a list's resource version; they grow, so that the newer of two states of an object is known."""
-    return _integer(_number(_text(_meta(raw).get("resourceVersion"))))
+    return version_number(_text(_meta(raw).get("resourceVersion")))
+
+
+def version_number(version: str) -> int:
+    return _integer(_number(version))
 
 
 def _meta(raw: Json) -> Json:
@@ -415,6 +492,11 @@ def _meta(raw: Json) -> Json:
 
 def _metadata(raw: Json) -> Metadata:
     return Metadata(_texts(raw.get("labels")), _texts(raw.get("annotations")))
+
+
+def _packed(metadata: Metadata) -> Metadata:
+    few = len(metadata.labels) + len(metadata.annotations) <= _FEW
+    return metadata if few else PackedMetadata(metadata)
 
 
 def _texts(value: object) -> Mapping[str, str]:

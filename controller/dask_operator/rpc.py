@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+import msgspec
 from distributed.comm.tcp import TCPConnector, TLSConnector
-from distributed.protocol.utils import unpack_frames
 from distributed.security import Security
 
 _CONNECT_TIMEOUT = 10.0
 _QUOTED = 200
+_LARGEST_GREETING = 64 * 2**10
 _LENGTH = struct.Struct("Q")
 _NO_CERTIFICATES = (
     "it uses TLS, and this operator has no certificates for it: mount them, and set "
@@ -32,13 +33,18 @@ class RpcError(OSError):
     """Why a scheduler gave no answer, for a person."""
 
 
-async def call(address: str, operation: str, timeout: float, largest: int, **arguments: Any) -> Any:
+class _Failure(msgspec.Struct):
+    status: str = ""
+    exception_text: str = ""
+
+
+async def call(address: str, operation: str, timeout: float, largest: int, **arguments: Any) -> bytes:
     """What the scheduler at a Dask address answers to an operation, within `timeout` seconds and `largest` bytes.
 
-    Raises RpcError. What is neither a tuple, a mapping, a number nor a text comes as what stands for it in the message.
+    As it was sent, for `value` or `answers` to read. Raises RpcError.
     """
     try:
-        async with _connection(address, largest) as comm, asyncio.timeout(timeout):
+        async with _connection(address) as comm, asyncio.timeout(timeout):
             await comm.write({"op": operation, "reply": True, "close": True, **arguments})
             answer = await _read(comm, largest)
     except RpcError:
@@ -47,14 +53,26 @@ async def call(address: str, operation: str, timeout: float, largest: int, **arg
         raise RpcError("no answer in time") from error
     except Exception as error:  # a scheduler may send anything, and each part of it fails in a way of its own
         raise RpcError(str(error)[:_QUOTED] or type(error).__name__) from error
-    if isinstance(answer, Mapping) and answer.get("status") in ("error", "uncaught-error"):
-        text = str(answer.get("exception_text"))[:_QUOTED]
+    if (failure := _failure(answer)).status in ("error", "uncaught-error"):
+        text = failure.exception_text[:_QUOTED]
         raise RpcError(f"{operation} failed: {text}; the scheduler's log says why")
     return answer
 
 
+def value(answer: bytes) -> Any:
+    """A small answer. What is neither a tuple, a mapping, a number nor a text comes as what stands for it in it."""
+    return msgpack.loads(answer, strict_map_key=False, use_list=False)
+
+
+def _failure(answer: bytes) -> _Failure:
+    try:
+        return msgspec.msgpack.decode(answer, type=_Failure)
+    except (ValueError, RecursionError):
+        return _Failure()
+
+
 @asynccontextmanager
-async def _connection(address: str, largest: int) -> AsyncIterator[Any]:
+async def _connection(address: str) -> AsyncIterator[Any]:
     """A connection on which both sides have introduced themselves."""
     scheme, _, host = address.partition("://")
     connector: Any = TLSConnector() if scheme == "tls" else TCPConnector()
@@ -63,7 +81,7 @@ async def _connection(address: str, largest: int) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             await comm.write(comm.handshake_info() | {"compression": None})
-            await _read(comm, largest)
+            await _read(comm, _LARGEST_GREETING)
         yield comm
     finally:
         comm.abort()
@@ -81,10 +99,15 @@ def _security(scheme: str) -> dict[str, Any]:
     return arguments
 
 
-async def _read(comm: Any, largest: int) -> Any:
+async def _read(comm: Any, largest: int) -> bytes:
     """The next message. It is the first of the frames, whose lengths come before them; others are what it pickled."""
     (size,) = _LENGTH.unpack(await comm.stream.read_bytes(_LENGTH.size))
     if size > largest:
         raise RpcError(f"its answer has {size} bytes, and at most {largest} are read")
-    frames, _ = unpack_frames(await comm.stream.read_bytes(size), partial=True)
-    return msgpack.loads(frames[0], strict_map_key=False, use_list=False)
+    message: bytes = await comm.stream.read_bytes(size)
+    (frames,) = _LENGTH.unpack_from(message)
+    (length,) = _LENGTH.unpack_from(message, _LENGTH.size)
+    begin = _LENGTH.size * (1 + frames)
+    if begin + length > size:
+        raise RpcError("its answer is shorter than it says")
+    return message[begin : begin + length]

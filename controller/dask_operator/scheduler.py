@@ -15,21 +15,24 @@ import logging
 import math
 import reprlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from dask_operator import answers
+from dask_operator.answers import JSON, MESSAGE
 from dask_operator.model import Endpoint, Problem, Registration
-from dask_operator.parse import listed_workers, registrations, retired
 
 logger = logging.getLogger(__name__)
 LARGEST_ANSWER = 16 * 2**20
 """In bytes: what ten thousand workers take. Of more of them only names and addresses are asked for."""
-# Read, an answer may take eighty times its size. So who has few Pods may not send much, whatever his scheduler says.
+_LARGEST_VALUE = 64 * 2**10
+# Who has few Pods may not send much, whatever his scheduler says.
 _ANSWER_OF_NONE = 256 * 2**10
 _ANSWER_PER_POD = 16 * 2**10
 _ANSWER_TIMEOUT = 10.0
@@ -38,6 +41,7 @@ _ANSWER_TIMEOUT = 10.0
 _RETIRE_TIMEOUT = 3600.0
 _CONNECT_TIMEOUT = 3.0
 _PAUSES = (0.2, 0.8)
+_T = TypeVar("_T")
 _LARGEST_TARGET = 2**31 - 1  # of what has replicas
 # What stands between the controller and the scheduler, such as a mesh, says that it could not reach it.
 _FROM_GATEWAYS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
@@ -84,21 +88,22 @@ class Schedulers:
 
     async def workers(self, endpoint: Endpoint, pods: int = 0) -> tuple[Registration, ...]:
         """The scheduler's workers, which are in so many Pods, with what they hold if it says so."""
-        url, largest = f"{endpoint.url}/json/identity.json", _largest(pods)
+        url = f"{endpoint.url}/json/identity.json"
         try:
-            return _registrations(url, _object(url, await self._get(url, largest)))
+            text = await self._get(url, _largest(pods))
         except _NoAnswerError as error:
-            return _registrations(endpoint.address, await _by_rpc(endpoint, error, "identity", largest))
+            return await _workers_by_rpc(endpoint, error, pods)
         except _FailedError as error:
-            return await self._workers_of_busy(endpoint, error, largest)
+            return await self._workers_of_busy(endpoint, error, pods)
+        return _understood(url, text, lambda text: answers.workers(text, JSON, pods))
 
     async def target(self, endpoint: Endpoint) -> int:
         """How many workers the scheduler wants, for what it has to do."""
         try:
             url = f"{endpoint.url}/api/v1/adaptive_target"
-            return _target(url, _object(url, await self._get(url, _largest())).get("workers"))
+            return _target(url, _object(url, await self._get(url)).get("workers"))
         except _NoAnswerError as error:
-            return _target(endpoint.address, await _by_rpc(endpoint, error, "adaptive_target", _largest()))
+            return _target(endpoint.address, await _value_by_rpc(endpoint, error, "adaptive_target"))
 
     async def idle_since(self, endpoint: Endpoint) -> float | None:
         """Since when the scheduler has had nothing to do, in seconds since the epoch by its clock; None if it has.
@@ -107,57 +112,56 @@ class Schedulers:
         """
         try:
             url = f"{endpoint.url}/api/v1/check_idle"
-            answer = _object(url, await self._get(url, _largest()))
+            answer = _object(url, await self._get(url))
             return _time(url, answer.get("idle_since", math.nan))
         except _NoAnswerError as error:
-            return _time(endpoint.address, await _by_rpc(endpoint, error, "check_idle", _largest()))
+            return _time(endpoint.address, await _value_by_rpc(endpoint, error, "check_idle"))
 
     async def retire(self, endpoint: Endpoint, addresses: Sequence[str]) -> frozenset[str]:
         """Moves the data of these workers to others and ends them; returns the addresses for which that was done.
 
         A worker whose data no other can take stays. After an error some may have been retired, or may yet be.
         """
-        largest = _largest(len(addresses))
+        number, asked = len(addresses), {"workers": list(addresses)}
         try:
-            reply = await self._retire(endpoint.url, addresses, largest)
+            found = await self._retire(endpoint.url, addresses)
         except _NoAnswerError as error:
-            answer = await _by_rpc(endpoint, error, "retire_workers", largest, _RETIRE_TIMEOUT, workers=list(addresses))
-            reply = _mapping(endpoint.address, answer)
-        return retired(reply) & frozenset(addresses)
+            answer = await _by_rpc(endpoint, error, "retire_workers", _largest(number), _RETIRE_TIMEOUT, **asked)
+            found = _understood(endpoint.address, answer, lambda answer: answers.retired(answer, MESSAGE, number))
+        return found & frozenset(addresses)
 
     async def _workers_of_busy(
-        self, endpoint: Endpoint, failure: SchedulerError, largest: int
+        self, endpoint: Endpoint, failure: SchedulerError, pods: int
     ) -> tuple[Registration, ...]:
         """A busy scheduler of 2026.8 cannot write its workers' metrics as JSON, whose keys are tuples then.
 
         So these are had by RPC; and if they are not, HTTP still says which workers there are.
         """
         try:
-            return _registrations(endpoint.address, await _by_rpc(endpoint, failure, "identity", largest))
+            return await _workers_by_rpc(endpoint, failure, pods)
         except SchedulerError as error:
             reason = error.problem.reason
             logger.info("%s: its workers leave in any order, as what they hold is not known: %s", endpoint.url, reason)
         url = f"{endpoint.url}/api/v1/get_workers"
-        return _listed(url, _object(url, await self._get(url, largest)))
+        return _understood(url, await self._get(url, _largest(pods)), lambda text: answers.listed(text, pods))
 
-    async def _retire(self, url: str, addresses: Sequence[str], largest: int) -> Mapping[str, Any]:
+    async def _retire(self, url: str, addresses: Sequence[str]) -> frozenset[str]:
         """Raises _NoAnswerError only if the scheduler was not told.
 
         If a connection breaks later it may be at work, and must not be told the same in another way at the same time:
         of two retirements of a worker that both fail, the later leaves it unable to work for ever.
         """
-        await self._get(f"{url}/api/v1", _largest())
-        route = f"{url}/api/v1/retire_workers"
+        await self._get(f"{url}/api/v1")
+        route, number = f"{url}/api/v1/retire_workers", len(addresses)
         try:
-            return _object(
-                route, await self._answer("POST", route, largest, _RETIRE_TIMEOUT, {"workers": list(addresses)})
-            )
+            text = await self._answer("POST", route, _largest(number), _RETIRE_TIMEOUT, {"workers": list(addresses)})
         except _ApiOffError:
             raise
         except _NoAnswerError as error:
             raise SchedulerError(error.problem) from error
+        return _understood(route, text, lambda text: answers.retired(text, JSON, number))
 
-    async def _get(self, url: str, largest: int) -> str:
+    async def _get(self, url: str, largest: int = _LARGEST_VALUE) -> bytes:
         """An answer's text. While there is none it is asked for again, a few times."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + _ANSWER_TIMEOUT
@@ -172,7 +176,7 @@ class Schedulers:
                 await asyncio.sleep(pause)
         return await self._answer("GET", url, largest, deadline - clock())
 
-    async def _answer(self, method: str, url: str, largest: int, seconds: float, body: Any = None) -> str:
+    async def _answer(self, method: str, url: str, largest: int, seconds: float, body: Any = None) -> bytes:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with self._session.request(
@@ -180,11 +184,9 @@ class Schedulers:
             ) as response:
                 if response.status != HTTPStatus.OK:
                     raise _refusal(response.status, url)
-                return (await _bounded(response, url, largest)).decode()
+                return await _bounded(response, url, min(largest, LARGEST_ANSWER))
         except (aiohttp.ClientError, OSError) as error:
             raise _NoAnswerError(_unreachable(f"{url}: {str(error) or type(error).__name__}")) from error
-        except ValueError as error:
-            raise SchedulerError(_wrong(url, f"no text: {error}")) from error
 
 
 def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -213,6 +215,16 @@ async def _bounded(response: aiohttp.ClientResponse, url: str, largest: int) -> 
     return b"".join(parts)
 
 
+async def _workers_by_rpc(endpoint: Endpoint, failure: SchedulerError, pods: int) -> tuple[Registration, ...]:
+    answer = await _by_rpc(endpoint, failure, "identity", _largest(pods))
+    return _understood(endpoint.address, answer, lambda answer: answers.workers(answer, MESSAGE, pods))
+
+
+async def _value_by_rpc(endpoint: Endpoint, failure: SchedulerError, operation: str) -> Any:
+    answer = await _by_rpc(endpoint, failure, operation, _LARGEST_VALUE)
+    return _understood(endpoint.address, answer, importlib.import_module("dask_operator.rpc").value)
+
+
 async def _by_rpc(
     endpoint: Endpoint,
     failure: SchedulerError,
@@ -220,13 +232,14 @@ async def _by_rpc(
     largest: int,
     timeout: float = _ANSWER_TIMEOUT,
     **arguments: Any,
-) -> Any:
+) -> bytes:
     """The answer to an operation that HTTP could not be used for because of `failure`."""
     try:
         await _knock(endpoint.address)
         # In a thread: it takes half a second of computing, the first time.
         rpc = await asyncio.to_thread(importlib.import_module, "dask_operator.rpc")
-        return await rpc.call(endpoint.address, operation, timeout, largest, **arguments)
+        answer: bytes = await rpc.call(endpoint.address, operation, timeout, largest, **arguments)
+        return answer
     except (OSError, ImportError) as error:
         reason, message = failure.problem
         raise SchedulerError(Problem(reason, f"{message}; and {endpoint.address}: {error}")) from error
@@ -246,32 +259,28 @@ async def _knock(address: str) -> None:
     await writer.wait_closed()
 
 
-def _object(url: str, text: str) -> Mapping[str, Any]:
-    try:
-        return _mapping(url, json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise SchedulerError(_wrong(url, f"not JSON: {text[:100]!r}")) from error
-
-
-def _mapping(source: str, answer: Any) -> Mapping[str, Any]:
-    if not isinstance(answer, Mapping):
-        raise SchedulerError(_unexpected(source, answer))
-    return answer
-
-
-def _registrations(source: str, answer: Any) -> tuple[Registration, ...]:
+def _understood(source: str, answer: bytes, read: Callable[[bytes], _T]) -> _T:
     """Strict, because a worker that its scheduler does not know counts as one without data."""
-    workers = _mapping(source, answer).get("workers")
-    if not isinstance(workers, Mapping) or not all(isinstance(worker, Mapping) for worker in workers.values()):
-        raise SchedulerError(_unexpected(source, answer))
-    return registrations(answer)
+    try:
+        return read(answer)
+    except answers.TooManyError as error:
+        raise SchedulerError(_wrong(source, str(error))) from error
+    except Exception as error:  # a scheduler may send anything, and each part of it fails in a way of its own
+        raise SchedulerError(_not_understood(source, answer)) from error
 
 
-def _listed(source: str, answer: Mapping[str, Any]) -> tuple[Registration, ...]:
-    found = listed_workers(answer)
-    if answer.get("num_workers") != len(found) or not all(worker.address for worker in found):
-        raise SchedulerError(_unexpected(source, answer))
-    return found
+def _not_understood(source: str, answer: bytes) -> Problem:
+    if len(answer) <= _LARGEST_VALUE:
+        with suppress(ValueError, RecursionError):
+            return _unexpected(source, json.loads(answer))
+    return _wrong(source, f"not understood: {answer[:100].decode(errors='replace')!r}")
+
+
+def _object(url: str, text: bytes) -> Mapping[str, Any]:
+    answer = _understood(url, text, json.loads)
+    if not isinstance(answer, Mapping):
+        raise SchedulerError(_unexpected(url, answer))
+    return answer
 
 
 def _target(source: str, answer: Any) -> int:

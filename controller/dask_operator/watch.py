@@ -19,7 +19,7 @@ from dask_operator.actions import Resource
 from dask_operator.api import Api, ApiError
 from dask_operator.backoff import doubling
 from dask_operator.model import Json, Key, Object
-from dask_operator.parse import PARSERS, resource_version
+from dask_operator.parse import PARSERS, resource_version, version_number
 
 SILENCE = 100.0
 """Seconds without even a bookmark, which come every minute if ever, after which a connection is taken for dead."""
@@ -27,6 +27,8 @@ _DURATION = (240.0, 360.0)
 _RENEWALS = 6
 """Watches in a row, about half an hour, after which all is listed anew: what was never told is not missed for ever."""
 _SHORTEST = 1.0
+_LONGEST_STEP = 0.05
+"""Seconds for which objects are read before others get their turn."""
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 30.0
 _LONGEST_PAUSE = 120.0
@@ -105,7 +107,7 @@ class Watch:
                     version = await self._watch(version)
             except ApiError as error:
                 await self._pause(error)
-            except (LookupError, TypeError) as error:
+            except (LookupError, TypeError, ValueError) as error:
                 await self._pause(ApiError(0, "Malformed", f"an answer without {error}"))
 
     def retry(self) -> None:
@@ -114,18 +116,23 @@ class Watch:
 
     async def _list(self) -> str:
         objects: list[Object] = []
-        continued = ""
+        continued, limit = "", 0
         while True:
-            page = await self._api.list_page(self.resource, self._namespace, continued)
-            self.last_message = _now()
-            objects += map(self._parse, page["items"])
-            continued = page["metadata"].get("continue", "")
+            page = await self._api.list_page(self.resource, self._namespace, continued, limit)
+            self.last_message = began = _now()
+            for raw in page.items:
+                objects.append(self._parse(raw))
+                # A large object takes its time, and a page may have hundreds.
+                if _now() > began + _LONGEST_STEP:
+                    await asyncio.sleep(0)
+                    began = _now()
+            continued, limit = page.continued, page.limit
             if not continued:
                 break
-        changed = self._memory.replace(self.resource.kind, self._namespace, objects, resource_version(page))
+        changed = self._memory.replace(self.resource.kind, self._namespace, objects, version_number(page.version))
         self._doubt(False)
         self._changed(changed)
-        return str(page["metadata"]["resourceVersion"])
+        return page.version
 
     async def _watch(self, version: str) -> str:
         """The resource version at which the watch ended of its own accord."""

@@ -22,7 +22,7 @@ from tests.support.server import serving
 from tests.support.wait import happens, until
 
 from dask_operator import api as api_module
-from dask_operator import metrics
+from dask_operator import decode, metrics, parse
 from dask_operator.actions import DEPLOYMENT, GROUP, LEASE, POD
 from dask_operator.api import PAGE, REQUEST_TIMEOUT, TLS_BUFFER, Api, ApiError, path
 
@@ -40,11 +40,131 @@ def test_a_list_asks_for_a_page_of_what_is_ours_as_of_now(run: Run) -> None:
             fake.put(raw_pod(0))
             fake.put(raw_pod(1, metadata={"labels": {"app": "other"}}))
             page = await api.list_page(POD, "default", "")
-            assert [item["metadata"]["name"] for item in page["items"]] == ["simple-default-worker-0"]
+            assert [item["metadata"]["name"] for item in page.items] == ["simple-default-worker-0"]
             (request,) = fake.requests
             assert request.query == {"limit": str(PAGE), "labelSelector": "dask.org/cluster-name"}
 
     run(listed())
+
+
+def _limits(fake: FakeApi) -> list[str]:
+    return [seen.query["limit"] for seen in fake.asked("GET")]
+
+
+def test_pages_of_large_objects_have_fewer_of_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "LARGEST_ANSWER", 50_000)
+    monkeypatch.setattr(api_module, "PAGE", 8)
+
+    async def listed() -> None:
+        async with connected() as (fake, api):
+            for number in range(10, 50):
+                size = 15_000 if number < 16 else 10
+                fake.put(raw_pod(number, metadata={**raw_pod(number)["metadata"], "annotations": {"a": "x" * size}}))
+            found, continued, limit = [], "", 0
+            while True:
+                page = await api.list_page(POD, "default", continued, limit)
+                found += [item["metadata"]["name"] for item in page.items]
+                continued, limit = page.continued, page.limit
+                if not continued:
+                    break
+            assert found == [f"simple-default-worker-{number}" for number in range(10, 50)]
+            assert _limits(fake)[:4] == ["8", "2", "2", "2"], "what is too large is asked for in parts"
+            assert _limits(fake)[-1] == "8", "and small ones are asked for by the page again"
+            tokens = [seen.query.get("continue", "") for seen in fake.asked("GET")]
+            assert tokens[:2] == ["", ""]
+
+    run(listed())
+
+
+def test_one_object_that_is_larger_than_any_answer_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "LARGEST_ANSWER", 10_000)
+
+    async def asked() -> None:
+        async with connected() as (fake, api):
+            fake.put(raw_pod(0, metadata={**raw_pod(0)["metadata"], "annotations": {"a": "x" * 20_000}}))
+            for question in (api.list_page(POD, "default", ""), api.get(POD, "default", "simple-default-worker-0")):
+                with pytest.raises(ApiError, match="more than 10000 bytes, and so is not read") as caught:
+                    await question
+                assert (caught.value.code, caught.value.reason) == (0, "TooLarge")
+            limits = [seen.query["limit"] for seen in fake.asked("GET") if "limit" in seen.query]
+            assert limits == ["500", "125", "31", "7", "1"]
+
+    run(asked())
+
+
+def test_a_page_too_deep_to_be_looked_through_is_asked_for_in_parts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "LARGEST_LEVELLED", 20_000)
+    monkeypatch.setattr(api_module, "PAGE", 4)
+    item = b'{"metadata":{"name":"%d"},"spec":{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}}"
+
+    async def answer(request: web.Request) -> web.Response:
+        items = b",".join(item % number for number in range(int(request.query["limit"])))
+        return web.Response(body=b'{"metadata":{"resourceVersion":"1"},"items":[%s]}' % items)
+
+    async def listed() -> None:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            page = await api.list_page(GROUP, "default", "")
+            assert [each["metadata"]["name"] for each in page.items] == ["0"]
+
+    run(listed())
+
+
+def test_what_is_large_in_a_reply_is_not_built_up(run: Run) -> None:
+    async def written() -> None:
+        async with connected() as (fake, api):
+            raw = raw_group(spec={"cluster": "simple", "worker": {"spec": {"x": [[]] * 340_000}}})
+            fake.put(raw)
+            name = raw["metadata"]["name"]
+            reply = await api.patch(GROUP, "default", name, {"status": {"conditions": []}}, "status")
+            group = parse.group(reply.body)
+            assert (group.name, group.cluster, group.unread.startswith("has 1,")) == (name, "simple", True)
+
+    run(written())
+
+
+def test_a_long_refusal_is_read_in_part(run: Run) -> None:
+    status = {"code": 422, "reason": "Invalid", "message": "m" * 2_000_000, "details": {"causes": [{"field": "a"}]}}
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(status, status=422)
+
+    async def refused() -> None:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            with pytest.raises(ApiError) as caught:
+                await api.get(POD, "default", "x")
+            assert (caught.value.code, caught.value.reason, caught.value.fields) == (422, "Invalid", ("a",))
+            assert len(caught.value.message) < 10_000
+
+    run(refused())
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_not_read_to_its_end(run: Run, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "LARGEST_ANSWER", 100_000)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 10_000)
+
+    async def asked() -> None:
+        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+            with pytest.raises(ApiError, match="more than 100000 bytes"):
+                await api.get(POD, "default", "x")
+            with pytest.raises(ApiError, match="more than 100000 bytes"):
+                await anext(api.watch(POD, "", "1", 60.0, 60.0))
+
+    run(asked())
+
+
+def test_answers_come_as_they_are(run: Run) -> None:
+    async def asked() -> None:
+        async with connected() as (fake, api):
+            await api.list_page(POD, "default", "")
+            assert fake.requests[0].headers["Accept-Encoding"] == "identity", "a few bytes could become many"
+
+    run(asked())
 
 
 def test_creates_ask_for_warnings_about_unknown_fields(run: Run) -> None:
@@ -178,10 +298,11 @@ async def _watched(fake: FakeApi, api: Api, number: int, silence: float = 100.0)
 def test_a_watch_gives_events_of_any_size(run: Run) -> None:
     async def watched() -> None:
         async with connected() as (fake, api):
-            for number, size in enumerate([1, 70_000, 1_500_000]):
-                fake.put(raw_pod(number, spec={"text": "é" * size}))
+            for number, size in enumerate([1, 20_000, 1_000_000]):
+                fake.put(raw_pod(number, spec={"restartPolicy": "Never", "text": "é" * size}))
             events = await _watched(fake, api, 3)
-            assert [len(event["object"]["spec"]["text"]) for event in events] == [1, 70_000, 1_500_000]
+            assert [parse.pod(event["object"]).ordinal for event in events] == [0, 1, 2]
+            assert [len(event["object"]["spec"].get("text", "")) for event in events] == [1, 20_000, 0]
             (request,) = fake.requests
             assert request.query == {
                 "watch": "true",

@@ -358,7 +358,7 @@ def test_a_half_valid_pod_spec_is_left_to_the_api_server_to_refuse(spec: dict[st
 def test_manifests_do_not_share_what_the_cluster_has() -> None:
     cluster = a_cluster(service_spec={"ports": [{"name": "tcp-comm", "port": 1}]})
     build.scheduler_service(cluster)["spec"]["ports"][0]["port"] = 2
-    assert cluster.service_spec["ports"][0]["port"] == 1
+    assert cluster.service.spec["ports"][0]["port"] == 1
     build.scheduler_deployment(cluster)
     assert "env" not in SCHEDULER_SPEC["containers"][0]
 
@@ -406,7 +406,7 @@ def test_a_jobs_cluster() -> None:
     assert (made["apiVersion"], made["kind"], made["spec"]) == (
         "kubernetes.dask.org/v1",
         "DaskCluster",
-        job.cluster_spec,
+        job.cluster.spec,
     )
     metadata = made["metadata"]
     assert (metadata["name"], metadata["namespace"]) == ("simple", "default")

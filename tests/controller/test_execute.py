@@ -377,7 +377,7 @@ def test_a_list_of_changes_is_done_to_an_object(run: Run) -> None:
             body = [{"op": "add", "path": "/spec/worker/spec", "value": {"a": "b"}}]
             (group,) = (await bench.execute(Patch(THE_GROUP, body, "its template was edited"))).groups
             assert bench.fake.find(GROUP, "simple-default")["spec"]["worker"]["spec"] == {"a": "b"}  # type: ignore[index]
-            assert group.worker_spec == {"a": "b"}, "what was written is known at once"
+            assert group.worker.spec == {"a": "b"}, "what was written is known at once"
 
     run(done())
 

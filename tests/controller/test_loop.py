@@ -104,6 +104,68 @@ def test_a_cluster_is_made_and_says_so(run: Run) -> None:
     run(operated())
 
 
+def _large(name: str, **others: Any) -> dict[str, Any]:
+    """A cluster of 1.35 MB."""
+    raw = raw_cluster(name, **others)
+    raw["spec"]["worker"]["spec"] = {**raw["spec"]["worker"]["spec"], "x": [[]] * 340_000}
+    return raw
+
+
+def _degraded(fake: FakeApi, name: str) -> str:
+    status = (fake.find(CLUSTER, name) or {}).get("status") or {}
+    return condition(status, "Degraded")["reason"] if status.get("conditions") else ""
+
+
+def test_clusters_that_are_too_large_say_so_once_and_hold_up_no_other(run: Run) -> None:
+    names = [f"large-{n}" for n in range(10)]
+
+    async def operated() -> None:
+        async with serve() as fake:
+            for name in names:
+                fake.put(_large(name))
+            async with _operating(fake):
+                fake.put(raw_cluster(workers=2))
+                await _has_workers(fake, 2)
+                await until(lambda: all(_degraded(fake, name) == "ObjectTooLarge" for name in names), "it said", WAIT)
+                _run_pods(fake)
+                await until(lambda: _status(fake).get("readyReplicas") == 2, "the status", WAIT)
+                await asyncio.sleep(60.0)
+                about = [seen for seen in fake.writes if "large" in seen.name]
+                assert [seen.subresource for seen in about] == ["status"] * 10
+                events = fake.objects(EVENT)
+                assert sum(event["reason"] == "ObjectTooLarge" for event in events) == 10
+                written = len(fake.writes)
+                await asyncio.sleep(1200.0)
+                assert len(fake.writes) == written
+            async with _operating(fake):
+                await asyncio.sleep(60.0)
+                assert len(fake.writes) == written, "nor does another process write it again"
+
+    run(operated())
+
+
+def test_a_running_cluster_that_becomes_too_large_stays_as_it_is_until_it_is_smaller(run: Run) -> None:
+    async def operated() -> None:
+        async with serve() as fake, _operating(fake):
+            fake.put(raw_cluster(workers=3))
+            await _has_workers(fake, 3)
+            _run_pods(fake)
+            await until(lambda: _status(fake).get("readyReplicas") == 3, "the status", WAIT)
+            before = len(fake.writes)
+            status = _status(fake)
+            fake.put(_large("simple", workers=1, status=status))
+            await until(lambda: _degraded(fake, "simple") == "ObjectTooLarge", "it said", WAIT)
+            assert _status(fake)["readyReplicas"] == 3
+            await asyncio.sleep(600.0)
+            assert [(seen.plural, seen.subresource) for seen in fake.writes[before:]] == [("daskclusters", "status")]
+            fake.put(raw_cluster(workers=4, status=_status(fake)))
+            await _has_workers(fake, 4)
+            _run_pods(fake)
+            await until(lambda: _degraded(fake, "simple") == "AsExpected", "it is sound again", WAIT)
+
+    run(operated())
+
+
 def test_a_cluster_costs_its_workers_and_five_writes(run: Run) -> None:
     async def operated() -> int:
         async with serve() as fake, _operating(fake):

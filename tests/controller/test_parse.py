@@ -28,7 +28,7 @@ from tests.support.builders import (
 from tests.support.dask import a_dask_cluster, http_port
 
 from dask_operator import parse
-from dask_operator.model import Metadata, Problem, Registration, Scaling, ScalingPolicy
+from dask_operator.model import LARGEST_DEPTH, Metadata, Problem, Registration, Scaling, ScalingPolicy
 
 
 def test_a_cluster() -> None:
@@ -41,10 +41,51 @@ def test_a_cluster() -> None:
     assert (cluster.uid, cluster.resource_version, cluster.generation) == ("uid-of-simple", 7, 4)
     assert (cluster.replicas, cluster.created, cluster.deleting) == (2, NOON, False)
     assert cluster.metadata == Metadata({"a": "b"}, {"c": "d"})
-    assert cluster.worker_metadata == Metadata({"e": "f"})
-    assert cluster.scheduler_metadata == Metadata(annotations={"g": "h"})
-    assert (cluster.worker_spec, cluster.service_spec) == (WORKER_SPEC, SERVICE_SPEC)
+    assert cluster.worker.metadata == Metadata({"e": "f"})
+    assert cluster.scheduler.metadata == Metadata(annotations={"g": "h"})
+    assert (cluster.worker.spec, cluster.service.spec) == (WORKER_SPEC, SERVICE_SPEC)
     assert cluster.status == {"phase": "Running"}
+
+
+def test_what_users_write_is_read_anew_each_time() -> None:
+    cluster = parse.cluster(raw_cluster())
+    cluster.worker.spec["containers"].clear()
+    assert cluster.worker.spec == WORKER_SPEC
+
+
+@pytest.mark.parametrize("depth", [90, 110, 500, 5_000])
+def test_what_is_too_deep_is_not_read(depth: int) -> None:
+    deep: list[Any] = []
+    for _ in range(depth):
+        deep = [deep]
+    for part in ("worker", "scheduler"):
+        raw = raw_cluster(status={"conditions": [{"type": "Degraded"}], "phase": "Running"})
+        raw["spec"][part]["spec"] = {"x": deep}
+        cluster = parse.cluster(raw)
+        assert (cluster.name, bool(cluster.unread)) == ("simple", depth > LARGEST_DEPTH)
+        if depth > LARGEST_DEPTH:
+            assert cluster.unread == "has lists and objects in one another on more than 100 levels"
+            assert cluster.status == {"conditions": [{"type": "Degraded"}]}
+
+
+@pytest.mark.parametrize("field", ["finalizers", "ownerReferences"])
+@pytest.mark.parametrize("kind", ["DaskCluster", "DaskWorkerGroup", "DaskJob", "DaskAutoscaler"])
+def test_what_has_too_many_owners_or_finalizers_is_not_read(kind: str, field: str) -> None:
+    spec = {"cluster": "simple"}
+    raw = raw_object(kind, "it", metadata={field: [{"kind": "A"}] * 1001, "labels": {"a": "b"}}, spec=spec)
+    known: Any = parse.PARSERS[kind](raw)
+    assert (known.name, known.unread) == ("it", f"has 1001 {field}, and at most 1000 are read")
+    assert (known.metadata, known.finalizers) == (Metadata(), ())
+    raw["metadata"][field].pop()
+    sound: Any = parse.PARSERS[kind](raw)
+    assert sound.unread == ""
+
+
+def test_an_autoscaler_with_too_many_policies_is_not_read() -> None:
+    behavior = {"scaleUp": {"policies": [{}] * 101}}
+    autoscaler = parse.autoscaler(raw_autoscaler(behavior=behavior, workerGroup="g"))
+    assert autoscaler.unread == "has 101 scaling policies, and at most 100 are read"
+    assert (autoscaler.cluster, autoscaler.group) == ("simple", "g")
 
 
 def test_a_group() -> None:
@@ -58,7 +99,7 @@ def test_a_group() -> None:
     group = parse.group(raw)
     assert (group.cluster, group.replicas, group.copied, group.last_ordinal) == ("simple", 0, "3", 11)
     assert (group.deleting, group.owners) == (True, ("one", "two"))
-    assert group.worker_metadata == Metadata({"e": "f"})
+    assert group.worker.metadata == Metadata({"e": "f"})
 
 
 def test_replicas_that_were_never_copied() -> None:
@@ -379,9 +420,9 @@ def test_a_job() -> None:
     job = parse.job(raw | {"status": {"jobStatus": "Running"}})
     assert job.key == ("default", "simple")
     assert (job.backoff_limit, job.deadline, job.ttl) == (2, 600.0, 0.0)
-    assert (job.runner_metadata, job.cluster_metadata) == (Metadata({"a": "b"}), Metadata(annotations={"c": "d"}))
-    assert job.runner_spec["containers"][0]["name"] == "job"
-    assert job.cluster_spec["worker"]["replicas"] == 3
+    assert (job.runner.metadata, job.cluster.metadata) == (Metadata({"a": "b"}), Metadata(annotations={"c": "d"}))
+    assert job.runner.spec["containers"][0]["name"] == "job"
+    assert job.cluster.spec["worker"]["replicas"] == 3
     assert job.status == {"jobStatus": "Running"}
 
 

@@ -60,7 +60,7 @@ async def _peer(messages: Iterable[bytes], silent: bool = False) -> AsyncIterato
 def _says(*messages: bytes, silent: bool = False) -> Callable[[], Coroutine[Any, Any, Any]]:
     async def asked() -> Any:
         async with _peer(messages, silent) as address:
-            return await rpc.call(address, "identity", 10.0, LARGEST)
+            return rpc.value(await rpc.call(address, "identity", 10.0, LARGEST))
 
     return asked
 
@@ -68,6 +68,29 @@ def _says(*messages: bytes, silent: bool = False) -> Callable[[], Coroutine[Any,
 def test_an_answer(run: Run) -> None:
     answer = {"workers": {("a", 1): [None, 1.5, "text"]}}
     assert run(_says(_message(HELLO), _message(answer))()) == {"workers": {("a", 1): (None, 1.5, "text")}}
+
+
+def test_an_answer_is_given_as_it_was_sent(run: Run) -> None:
+    async def asked() -> bytes:
+        async with _peer([_message(HELLO), _message({"workers": {}})], silent=True) as address:
+            return await rpc.call(address, "identity", 10.0, LARGEST)
+
+    assert run(asked()) == b"\x81\xa7workers\x80"
+
+
+@pytest.mark.parametrize("frame", [b"\xdf\x00\x01\x86\xa0" + b"\xa0\x80" * 40_000, b"\x91" * 90_000])
+def test_what_comes_is_not_built_up(run: Run, frame: bytes) -> None:
+    async def asked() -> bytes:
+        packed = struct.pack("QQ", 1, len(frame)) + frame
+        async with _peer([_message(HELLO), struct.pack("Q", len(packed)) + packed], silent=True) as address:
+            return await rpc.call(address, "identity", 10.0, LARGEST)
+
+    assert run(asked()) == frame
+
+
+def test_who_greets_at_length_is_not_heard(run: Run) -> None:
+    with pytest.raises(rpc.RpcError, match="has 65537 bytes, and at most 65536 are read"):
+        run(_says(struct.pack("Q", 65_537))())
 
 
 def test_a_failure_is_told(run: Run) -> None:
@@ -88,6 +111,8 @@ def test_a_failure_is_told(run: Run) -> None:
         [_message(HELLO), struct.pack("Q", 2**63)],
         [_message(HELLO), struct.pack("Q", LARGEST + 1)],
         [_message(HELLO), struct.pack("Q", 0)],
+        [_message(HELLO), struct.pack("QQQ", 16, 2**60, 1)],
+        [_message(HELLO), struct.pack("QQQ", 16, 1, 2**60)],
     ],
 )
 def test_garbage_is_an_error(run: Run, said: list[bytes]) -> None:

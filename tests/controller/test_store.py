@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
+import orjson
 import pytest
 from tests.support.builders import (
     NOON,
@@ -15,9 +17,12 @@ from tests.support.builders import (
     a_survey,
     a_worker_deployment,
     an_autoscaler,
+    raw_cluster,
 )
 
+from dask_operator import decode, parse
 from dask_operator.actions import IDLE, WORKERS
+from dask_operator.decode import LARGEST_OBJECT
 from dask_operator.model import Demand, Idleness, Key, Object, Pod, Problem, Sample, Subject, Survey, Written
 from dask_operator.store import TERMINATING, Deed, Store
 
@@ -51,6 +56,25 @@ def test_a_snapshot_has_all_of_a_cluster() -> None:
     assert cluster == a_cluster()
     assert (observed.service, observed.deployment) == (a_service(), a_deployment())
     assert (observed.groups, observed.pods) == ((a_group(),), (a_pod(), a_scheduler_pod()))
+
+
+def test_many_clusters_of_a_size_that_is_read_take_little_more_than_their_bytes() -> None:
+    raw = raw_cluster()
+    raw["spec"]["worker"]["spec"] = {"x": [[]] * 80_000}
+    text = orjson.dumps(raw)
+    assert 230_000 < len(text) < LARGEST_OBJECT
+    store = Store()
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            seen = decode.read(text.replace(b'"name":"simple"', b'"name":"simple-%d"' % number))
+            store.observe("DaskCluster", parse.cluster(seen))
+            del seen
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(store.keys()) == 20
+    assert kept < 2 * 20 * len(text)
 
 
 def test_a_snapshot_of_nothing() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -13,9 +14,10 @@ from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, connected
 from tests.support.wait import happens, until
 
-from dask_operator import api
+from dask_operator import api, parse
+from dask_operator import watch as watch_module
 from dask_operator.actions import GROUP, POD
-from dask_operator.model import Key
+from dask_operator.model import Json, Key, Object
 from dask_operator.store import Store
 from dask_operator.watch import SILENCE, Watch
 
@@ -328,6 +330,57 @@ def test_a_watch_that_ends_at_once_is_not_opened_without_end(run: Run) -> None:
             assert len(watching.watches()) < 20, "within five seconds"
 
     run(watched())
+
+
+@pytest.mark.parametrize("field", ["[" * 5_000 + "]" * 5_000, "[" + "[]," * 450_000 + "[]]"], ids=["deep", "large"])
+def test_an_object_that_is_too_deep_or_too_large_stops_no_watch(run: Run, field: str) -> None:
+    async def watched() -> None:
+        async with connected() as (fake, connection):
+            store = Store()
+            fake.put(raw_group("simple-odd"))
+            watch = Watch(connection, store, GROUP, "", lambda _: None)
+            task = asyncio.create_task(watch.run())
+            await until(lambda: fake.watching(GROUP), "the watch to be open", 100.0)
+            event = json.dumps({"type": "MODIFIED", "object": raw_group("simple-odd", spec={"cluster": "simple"})})
+            worker = f'"worker":{{"spec":{{"x":{field}}}}}'
+            line = event.replace('"cluster": "simple"', f'"cluster":"simple",{worker}')
+            fake.send(GROUP, line.replace('"resourceVersion": "7"', '"resourceVersion": "1000"').encode() + b"\n")
+            fake.put(raw_group("simple-sound"))
+
+            def unread() -> dict[str, bool]:
+                return {group.name: bool(group.unread) for group in store.snapshot(KEY)[1].groups}
+
+            expected = {"simple-odd": True, "simple-sound": False}
+            await until(lambda: unread() == expected, "both to be known", 100.0)
+            assert len(fake.asked("GET", "daskworkergroups")) == 1, "without another list"
+            task.cancel()
+
+    run(watched())
+
+
+def test_others_have_their_turn_while_a_long_list_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_LONGEST_STEP", -1.0)
+    turns: list[int] = []
+
+    async def watched() -> None:
+        async with connected() as (fake, connection):
+            for number in range(50):
+                fake.put(raw_pod(number))
+            parsed: list[Object] = []
+
+            def parse_one(raw: Json) -> Object:
+                parsed.append(parse.pod(raw))
+                return parsed[-1]
+
+            watch = Watch(connection, Store(), POD, "", lambda _: None, parse=parse_one)
+            task = asyncio.create_task(watch.run())
+            while not watch.synced.is_set():
+                await asyncio.sleep(0)
+                turns.append(len(parsed))
+            task.cancel()
+
+    run(watched())
+    assert len(set(turns)) > 40
 
 
 def test_an_object_that_is_half_valid_stops_no_watch(run: Run) -> None:

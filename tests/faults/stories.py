@@ -215,13 +215,13 @@ async def _prepare(slot: Slot, scenario: Scenario) -> None:
 
 
 async def _settled(slot: Slot) -> bool:
-    items = (await slot.api.list_page(CLUSTER, slot.namespace, ""))["items"]
+    items = (await slot.api.list_page(CLUSTER, slot.namespace, "")).items
     conditions = {c["type"]: c["reason"] for item in items for c in item.get("status", {}).get("conditions", ())}
     return conditions.get("Progressing") == "Settled"
 
 
 async def _workers(slot: Slot) -> list[str]:
-    pods = (await slot.api.list_page(POD, slot.namespace, ""))["items"]
+    pods = (await slot.api.list_page(POD, slot.namespace, "")).items
     return [pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"][COMPONENT_LABEL] == WORKER]
 
 
@@ -238,7 +238,7 @@ async def _ending_runners(slot: Slot, phase: str) -> AsyncIterator[None]:
 
 
 async def _end_runners(slot: Slot, phase: str) -> None:
-    version = (await slot.api.list_page(POD, slot.namespace, ""))["metadata"]["resourceVersion"]
+    version = (await slot.api.list_page(POD, slot.namespace, "")).version
     at = "2026-01-01T00:00:00Z"
     code = 0 if phase == "Succeeded" else 1
     ended = {"exitCode": code, "reason": "Completed", "startedAt": at, "finishedAt": at}

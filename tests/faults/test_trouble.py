@@ -122,7 +122,7 @@ async def _course(slot: Slot, trouble: Trouble, expected: State | None) -> Cours
 async def _go_on(place: Place) -> None:
     """What users do meanwhile: scale, lose a worker and the Service, and make another cluster."""
     await place.scale(5)
-    pods = (await place.api.list_page(POD, place.namespace, ""))["items"]
+    pods = (await place.api.list_page(POD, place.namespace, "")).items
     worker = next(pod for pod in pods if pod["metadata"]["annotations"].get(names.ORDINAL_ANNOTATION) == "0")
     await place.api.delete(POD, place.namespace, worker["metadata"]["name"], {"uid": worker["metadata"]["uid"]})
     service = (await place.api.get(SERVICE, place.namespace, names.scheduler(NAME))).body["metadata"]
@@ -131,7 +131,7 @@ async def _go_on(place: Place) -> None:
 
 
 async def _running(slot: Slot) -> bool:
-    items = (await slot.api.list_page(CLUSTER, slot.namespace, ""))["items"]
+    items = (await slot.api.list_page(CLUSTER, slot.namespace, "")).items
     return [item.get("status", {}).get("readyReplicas") for item in items] == [3]
 
 

@@ -138,7 +138,7 @@ async def many_clusters(bench: Bench, process: Process) -> tuple[float, float, f
 
     async def all_run() -> bool:
         nonlocal stuck
-        stuck = number - sum(map(_runs, (await api.list_page(CLUSTER, NAMESPACE, ""))["items"]))
+        stuck = number - sum(map(_runs, (await api.list_page(CLUSTER, NAMESPACE, "")).items))
         return stuck == 0
 
     try:

@@ -76,7 +76,7 @@ async def _settled(api: Api, number: int) -> bool:
     """Whether so many clusters have all they want."""
     found = 0
     async for page in pages(api, CLUSTER, NAMESPACE):
-        conditions = [c for item in page["items"] for c in item.get("status", {}).get("conditions", [])]
+        conditions = [c for item in page.items for c in item.get("status", {}).get("conditions", [])]
         found += len([c for c in conditions if c["type"] == "Progressing" and c["status"] == "False"])
     return found == number
 
@@ -101,8 +101,9 @@ async def lists(api: Api) -> float:
 
 
 async def _listed(api: Api, resource: Resource) -> None:
-    async for _ in pages(api, resource, ""):
-        pass
+    async for page in pages(api, resource, ""):
+        for _ in page.items:
+            pass
 
 
 async def stand(bench: Bench) -> AsyncIterator[Measured]:

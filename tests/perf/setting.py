@@ -18,8 +18,7 @@ from tests.perf.process import Process, program, running, sampled
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
-from dask_operator.api import CONNECTIONS, Api, ApiError, path
-from dask_operator.model import Json
+from dask_operator.api import CONNECTIONS, Api, ApiError, Page, path
 
 NAMESPACE = "bench"
 RAW_GROUP = "raw-default"
@@ -121,12 +120,12 @@ async def count(api: Api, resource: Resource, namespace: str = NAMESPACE) -> int
     return len(page.body["items"]) + int(page.body["metadata"].get("remainingItemCount", 0))
 
 
-async def pages(api: Api, resource: Resource, namespace: str) -> AsyncIterator[Json]:
+async def pages(api: Api, resource: Resource, namespace: str) -> AsyncIterator[Page]:
     """A whole list, page by page."""
     page = await api.list_page(resource, namespace, "")
     yield page
-    while continued := page["metadata"].get("continue"):
-        page = await api.list_page(resource, namespace, continued)
+    while page.continued:
+        page = await api.list_page(resource, namespace, page.continued, page.limit)
         yield page
 
 
@@ -135,7 +134,7 @@ async def seen(
     api: Api, namespace: str = NAMESPACE, resource: Resource = WORKERS
 ) -> AsyncIterator[AsyncIterator[tuple[str, dict[str, Any]]]]:
     """What becomes of worker Pods, or of others, from now on: ADDED, MODIFIED or DELETED, and an object's metadata."""
-    version = (await api.list_page(resource, namespace, ""))["metadata"]["resourceVersion"]
+    version = (await api.list_page(resource, namespace, "")).version
 
     async def events() -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         nonlocal version

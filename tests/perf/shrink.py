@@ -93,7 +93,7 @@ async def run(bench: Bench) -> None:
     """Returns once all workers run, and their operator has had the time to see it."""
 
     async def all_run() -> bool:
-        pods = (await bench.api.list_page(WORKERS, NAMESPACE, ""))["items"]
+        pods = (await bench.api.list_page(WORKERS, NAMESPACE, "")).items
         return [pod["status"].get("phase") for pod in pods] == ["Running"] * bench.sizes.workers
 
     await eventually(all_run, "all workers run")
@@ -101,7 +101,7 @@ async def run(bench: Bench) -> None:
 
 async def worker_names(bench: Bench) -> list[str]:
     """As the workers register: what their environment calls them."""
-    pods = (await bench.api.list_page(WORKERS, NAMESPACE, ""))["items"]
+    pods = (await bench.api.list_page(WORKERS, NAMESPACE, "")).items
     return [_env(pod)[names.WORKER_NAME_ENV] for pod in pods]
 
 

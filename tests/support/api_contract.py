@@ -113,7 +113,7 @@ async def lists_come_in_pages(api: Api, namespace: str) -> None:
 
 
 async def watches_tell_in_order(api: Api, namespace: str) -> None:
-    before = (await api.list_page(GROUP, namespace, ""))["metadata"]["resourceVersion"]
+    before = (await api.list_page(GROUP, namespace, "")).version
     made = await _made(api, namespace, "watched")
     await api.patch(GROUP, namespace, "watched", {"metadata": {"labels": {"a": "b"}}})
     await api.delete(GROUP, namespace, "watched", {"uid": made["metadata"]["uid"]})
@@ -126,7 +126,7 @@ async def watches_tell_in_order(api: Api, namespace: str) -> None:
 
 
 async def watches_are_bookmarked(api: Api, namespace: str) -> None:
-    start = (await api.list_page(GROUP, namespace, ""))["metadata"]["resourceVersion"]
+    start = (await api.list_page(GROUP, namespace, "")).version
     # Where nothing has happened at all the server may have nothing to say.
     made = await _made(api, namespace, "seen")
     bookmarks = await _events(api, namespace, start, 1, "BOOKMARK")
@@ -175,7 +175,7 @@ async def a_lease_is_replaced_only_as_it_was_seen(api: Api, namespace: str) -> N
 
 async def a_deployment_gets_a_pod(api: Api, namespace: str) -> None:
     labels = {"dask.org/cluster-name": "absent", "dask.org/component": "scheduler"}
-    before = (await api.list_page(POD, namespace, ""))["metadata"]["resourceVersion"]
+    before = (await api.list_page(POD, namespace, "")).version
     manifest = {
         "apiVersion": DEPLOYMENT.api_version,
         "kind": DEPLOYMENT.kind,
@@ -229,7 +229,7 @@ async def _made(api: Api, namespace: str, name: str, **metadata: Any) -> Json:
 
 
 async def _cleared(api: Api, namespace: str) -> None:
-    for item in (await api.list_page(GROUP, namespace, ""))["items"]:
+    for item in (await api.list_page(GROUP, namespace, "")).items:
         await api.delete(GROUP, namespace, item["metadata"]["name"], {"uid": item["metadata"]["uid"]})
 
 

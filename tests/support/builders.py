@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dask_operator import build
+from dask_operator import build, parse
 from dask_operator.actions import Action, Create, Delete, Patch, SetStatus
 from dask_operator.model import (
     Autoscaler,
@@ -27,6 +27,7 @@ from dask_operator.model import (
     Service,
     Subject,
     Survey,
+    Template,
 )
 
 NOON = 1_767_268_800.0
@@ -63,7 +64,11 @@ def a_cluster(name: str = "simple", *, workers: int | None = 3, **others: Any) -
         "scheduler_spec": SCHEDULER_SPEC,
         "service_spec": SERVICE_SPEC,
     }
-    return Cluster(name=name, replicas=workers, **defaults | others)
+    given = defaults | others
+    scheduler, service = given["scheduler_spec"], given["service_spec"]
+    templates = _templates(given, {"worker": "worker", "scheduler": "scheduler", "service": "scheduler"})
+    told = {"tls": parse.speaks_tls(scheduler), "comm_port": parse.comm_port(service)}
+    return Cluster(name=name, replicas=workers, **told | templates | given)
 
 
 def a_group(name: str = "simple-default", *, workers: int = 3, owner: str | None = CLUSTER_UID, **others: Any) -> Group:
@@ -80,7 +85,8 @@ def a_group(name: str = "simple-default", *, workers: int = 3, owner: str | None
         "template": WORKER_TEMPLATE if name.endswith("-default") else "",
         "worker_spec": WORKER_SPEC,
     }
-    return Group(name=name, replicas=workers, **defaults | others)
+    given = defaults | others
+    return Group(name=name, replicas=workers, **_templates(given, {"worker": "worker"}) | given)
 
 
 def a_job(name: str = "simple", **others: Any) -> Job:
@@ -94,7 +100,16 @@ def a_job(name: str = "simple", **others: Any) -> Job:
         "cluster_spec": raw_cluster()["spec"],
         "runner_spec": RUNNER_SPEC,
     }
-    return Job(name=name, **defaults | others)
+    given = defaults | others
+    policy = given["runner_spec"].get("restartPolicy") or ""
+    templates = _templates(given, {"cluster": "cluster", "runner": "runner"})
+    return Job(name=name, restart_policy=policy, **templates | given)
+
+
+def _templates(given: dict[str, Any], parts: Mapping[str, str]) -> dict[str, Template]:
+    """What users write of these parts, each with the metadata of another; takes both out of what is given."""
+    metadata = {of: given.pop(f"{of}_metadata", Metadata()) for of in set(parts.values())}
+    return {part: Template.of(given.pop(f"{part}_spec"), metadata[of]) for part, of in parts.items()}
 
 
 def an_autoscaler(name: str = "simple", *, minimum: int = 1, maximum: int | None = 10, **others: Any) -> Autoscaler:

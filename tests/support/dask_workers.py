@@ -40,9 +40,9 @@ class DaskWorkers:
 
     async def run(self) -> None:
         page = await self.api.list_page(POD, self.namespace, "")
-        for pod in page["items"]:
+        for pod in page.items:
             self._take("ADDED", pod)
-        version = page["metadata"]["resourceVersion"]
+        version = page.version
         while True:
             async for event in self.api.watch(POD, self.namespace, version, 3600.0, 3600.0):
                 version = event["object"]["metadata"]["resourceVersion"]

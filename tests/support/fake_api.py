@@ -305,7 +305,7 @@ class FakeApi:
         if token := seen.query.get("continue"):
             if token not in self._pages:
                 return _refusal(410, "Expired", "the provided continue parameter is too old")
-            version, found = self._pages.pop(token)
+            version, found = self._pages[token]
         else:
             wants = _wanted(namespace, seen.query.get("labelSelector", ""))
             version = str(self._version)

@@ -52,7 +52,7 @@ class Mirror:
 
     async def _follow(self, resource: Resource) -> None:
         page = await self._api.list_page(resource, self._namespace, "")
-        version = page["metadata"]["resourceVersion"]
+        version = page.version
         while True:
             async for event in self._api.watch(resource, self._namespace, version, 600.0, 600.0):
                 raw = event["object"]

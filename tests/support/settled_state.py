@@ -32,7 +32,7 @@ _GIVEN_NAMES = (*GIVEN_NAMES, (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),
 async def settled_state(api: Api, namespace: str, ports: Sequence[int] = ()) -> State:
     """The Dask resources of a namespace and what was made for them, by kind. `ports` are another time others."""
     pages = await asyncio.gather(*(api.list_page(resource, namespace, "") for resource in WATCHED))
-    raw = {resource.kind: page["items"] for resource, page in zip(WATCHED, pages, strict=True)}
+    raw = {resource.kind: page.items for resource, page in zip(WATCHED, pages, strict=True)}
     chance = [(re.compile(re.escape(namespace)), "namespace"), *((re.compile(rf"\b{port}\b"), "0") for port in ports)]
     return {
         kind: sorted((_plain(kind, item, (*chance, *_GIVEN_NAMES)) for item in items), key=_order)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from dask_operator.actions import (
     CLUSTER,
     DEPLOYMENT,
+    GROUP,
     POD,
     WORKERS,
     Action,
@@ -25,7 +26,7 @@ from dask_operator.actions import (
 )
 from dask_operator.model import Cluster, Observed, Subject
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
-from dask_operator.plan.autoscaler import plan_autoscalers, plan_without_cluster
+from dask_operator.plan.autoscaler import plan_autoscalers, plan_idle_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.group import plan_group, plan_removed_groups
 from dask_operator.plan.idle import plan_idle
@@ -34,6 +35,7 @@ from dask_operator.plan.owners import plan_owners
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.replicas import plan_replicas, with_replicas
 from dask_operator.plan.status import plan_orphan, plan_status, with_ordinals
+from dask_operator.plan.unread import plan_unread
 from dask_operator.plan.view import owned
 
 __all__ = ["Policy", "plan"]
@@ -90,6 +92,8 @@ def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Polic
         yield from plan_job(observed.job, cluster, observed, now)
     if cluster is None:
         yield from _plan_orphans(observed, now)
+    elif cluster.unread and not cluster.deleting:
+        yield from _plan_unread(cluster, observed, now)
     elif not cluster.deleting:
         yield from _plan_cluster(cluster, observed, now, policy)
 
@@ -101,12 +105,21 @@ def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Poli
     yield from plan_cluster(cluster, observed, now)
     yield from plan_replicas(cluster, observed, now)
     for group in observed.groups:
-        if not group.deleting and owned(group, cluster):
+        if not group.deleting and not group.unread and owned(group, cluster):
             yield from plan_group(cluster, group, observed, now, policy)
     yield from plan_removed_groups(cluster, observed, now, policy)
     yield from plan_autoscalers(cluster, observed, now)
     yield from plan_idle(cluster, observed, now)
     yield from plan_status(cluster, observed, now)
+
+
+def _plan_unread(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
+    """Nothing but what it and its parts say of themselves, as its user may want anything."""
+    yield from plan_unread(CLUSTER.kind, cluster, observed, now)
+    for group in observed.groups:
+        if group.unread:
+            yield from plan_unread(GROUP.kind, group, observed, now)
+    yield from plan_idle_autoscalers(cluster, observed, now)
 
 
 def _plan_orphans(observed: Observed, now: float) -> Iterator[Action]:

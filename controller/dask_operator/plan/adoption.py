@@ -73,6 +73,7 @@ def _worker(deployment: Deployment, observed: Observed) -> Pod:
 
 def _notes(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
     scheduler, group = names.scheduler(cluster.name), default_group(cluster, observed)
+    group = None if group and group.unread else group
     made: tuple[tuple[Subject, Deployment | Service | Group | None, Callable[[Cluster], Json]], ...] = (
         (Subject(DEPLOYMENT.kind, scheduler), observed.deployment, build.adopted_scheduler),
         (Subject(SERVICE.kind, scheduler), observed.service, build.adopted_service),
@@ -85,7 +86,7 @@ def _notes(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
             )
     with_deployments = {deployment.group for deployment in observed.worker_deployments}
     for each in observed.groups:
-        if each.name in with_deployments and not each.adopted_template and not each.deleting:
+        if each.name in with_deployments and not each.adopted_template and not (each.deleting or each.unread):
             note = build.adopted_workers(each)
             yield Patch(Subject(GROUP.kind, each.name), note, because="its workers were made by another operator")
 

@@ -10,10 +10,11 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_operator import build
-from dask_operator.actions import AUTOSCALER, GROUP, TARGET, Action, Ask, Emit, Patch, SetStatus, Wake
+from dask_operator.actions import AUTOSCALER, CLUSTER, GROUP, TARGET, Action, Ask, Emit, Patch, SetStatus, Wake
 from dask_operator.model import Autoscaler, Cluster, Group, Observed, Problem, Subject
 from dask_operator.plan import scaling
 from dask_operator.plan.conditions import Condition, by_type, rendered, rfc3339, write
+from dask_operator.plan.unread import say, too_large
 from dask_operator.plan.view import live, owned, scheduler_pod, status, unless_blocked, workers
 
 INTERVAL = 2.0
@@ -27,17 +28,28 @@ _USUAL = ("SchedulerNotReady", "NotAsked")
 
 def plan_autoscalers(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
     groups = {group.name: group for group in observed.groups if not group.deleting and owned(group, cluster)}
-    active = _active(cluster, groups, observed)
+    chosen = _chosen(cluster, groups, observed)
+    # Who is not read scales nothing, and nobody else does in its place.
+    active = [each for each in chosen if not each.unread and not groups[each.group].unread]
     for autoscaler in observed.autoscalers:
         if autoscaler.deleting or not owned(autoscaler, cluster):
             continue
         if autoscaler in active:
             yield from _scale(autoscaler, groups, active, observed, now)
         else:
-            problem = _out_of_work(autoscaler, cluster, groups, active)
+            problem = _out_of_work(autoscaler, cluster, groups, chosen)
             yield from _report(autoscaler, groups.get(autoscaler.group), observed, now, problem=problem)
     if active:
         yield from _ask(cluster, active, groups, observed, now)
+
+
+def plan_idle_autoscalers(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
+    """Autoscalers of a cluster that is too large to be read say so, and wait."""
+    groups = {group.name: group for group in observed.groups}
+    for autoscaler in observed.autoscalers:
+        if not autoscaler.deleting and owned(autoscaler, cluster):
+            problem = too_large(CLUSTER.kind, cluster)
+            yield from _report(autoscaler, groups.get(autoscaler.group), observed, now, problem=problem)
 
 
 def plan_without_cluster(autoscaler: Autoscaler, observed: Observed, now: float) -> Iterator[Action]:
@@ -47,7 +59,7 @@ def plan_without_cluster(autoscaler: Autoscaler, observed: Observed, now: float)
         yield from _report(autoscaler, None, observed, now, problem=Problem("ClusterNotFound", message))
 
 
-def _active(cluster: Cluster, groups: dict[str, Group], observed: Observed) -> list[Autoscaler]:
+def _chosen(cluster: Cluster, groups: dict[str, Group], observed: Observed) -> list[Autoscaler]:
     """The autoscalers that count, the oldest first: one for each group."""
     chosen: dict[str, Autoscaler] = {}
     for autoscaler in sorted(observed.autoscalers, key=lambda each: (each.created, each.name)):
@@ -57,12 +69,14 @@ def _active(cluster: Cluster, groups: dict[str, Group], observed: Observed) -> l
 
 
 def _out_of_work(
-    autoscaler: Autoscaler, cluster: Cluster, groups: dict[str, Group], active: Sequence[Autoscaler]
+    autoscaler: Autoscaler, cluster: Cluster, groups: dict[str, Group], chosen: Sequence[Autoscaler]
 ) -> Problem:
+    if large := too_large(GROUP.kind, groups.get(autoscaler.group)):
+        return large
     if autoscaler.group not in groups:
         message = f'DaskCluster {cluster.name} has no DaskWorkerGroup "{autoscaler.group}"'
         return Problem("GroupNotFound", f"{message}; it has: {', '.join(sorted(groups)) or 'none'}")
-    other = next(each.name for each in active if each.group == autoscaler.group)
+    other = next(each.name for each in chosen if each.group == autoscaler.group)
     message = f"DaskAutoscaler {other} scales DaskWorkerGroup {autoscaler.group} already: delete one of them"
     return Problem("AnotherAutoscaler", message)
 
@@ -152,6 +166,11 @@ def _report(
     desired: int = 0,
     asked: int | None = None,
 ) -> Iterator[Action]:
+    if large := too_large(AUTOSCALER.kind, autoscaler):
+        yield from say(
+            AUTOSCALER.kind, autoscaler, [Condition(type_, False, *large) for type_ in (ACTIVE, LIMITED)], observed, now
+        )
+        return
     old, subject = status(autoscaler, AUTOSCALER.kind, observed), Subject(AUTOSCALER.kind, autoscaler.name)
     # What was done is read from the group: a decision that was refused was none.
     when, decision = _last_scaled(autoscaler, group)

@@ -23,6 +23,7 @@ from dask_operator.actions import (
     Wake,
 )
 from dask_operator.model import Cluster, Endpoint, Group, Observed, Pod, Problem, Subject, Survey
+from dask_operator.names import WORKER
 from dask_operator.plan import replacement, rollout, room, victims
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.room import Room
@@ -191,7 +192,14 @@ def _is_proven(at: _Situation, pod: Pod, old: Sequence[Pod]) -> bool:
 
 
 def _ask(at: _Situation, endpoint: Endpoint, because: str) -> Ask:
-    return Ask(WORKERS, endpoint, because, pods=len(live(at.observed.pods)))
+    return Ask(WORKERS, endpoint, because, pods=_running_workers(at))
+
+
+def _running_workers(at: _Situation) -> int:
+    """How many Pods an answer may be about: those that anyone makes by their labels alone are none of the cluster's."""
+    owners = {at.cluster.uid, *(group.uid for group in at.observed.groups)}
+    workers = (pod for pod in at.observed.pods if pod.component == WORKER and pod.phase == "Running")
+    return sum(not owners.isdisjoint(pod.owners) for pod in workers)
 
 
 def _shrink_without_scheduler(at: _Situation, leavers: Sequence[tuple[Sequence[Pod], int]]) -> Iterator[Action]:

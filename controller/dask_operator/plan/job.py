@@ -19,6 +19,7 @@ from dask_operator.parse import timestamp
 from dask_operator.plan.conditions import DEGRADED, Condition, by_type, degraded, rendered, rfc3339, write
 from dask_operator.plan.problems import cluster_problem
 from dask_operator.plan.status import JOB_INTERVAL
+from dask_operator.plan.unread import plan_unread
 from dask_operator.plan.view import ENDED, owned, problem, scheduler_pod, status, unless_blocked
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
@@ -57,6 +58,9 @@ class _End:
 
 def plan_job(job: Job, cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
     if job.deleting:
+        return
+    if job.unread:
+        yield from plan_unread(JOB.kind, job, observed, now)
         return
     at = _situation(job, cluster, observed, now)
     if at.status.get("jobStatus") in (SUCCESSFUL, FAILED):
@@ -110,7 +114,7 @@ def _end(at: _Situation) -> _End | None:
 def _failures_borne(job: Job) -> float:
     if job.backoff_limit is not None:
         return job.backoff_limit
-    return 0 if job.runner_spec.get("restartPolicy") == "Never" else float("inf")
+    return 0 if job.restart_policy == "Never" else float("inf")
 
 
 def _last(at: _Situation) -> str:
@@ -138,6 +142,8 @@ def _deadline(job: Job) -> float | None:
 def _run(at: _Situation) -> Iterator[Action]:
     if (deadline := _deadline(at.job)) is not None:
         yield Wake(deadline, because="activeDeadlineSeconds")
+    if at.cluster and at.cluster.unread:
+        return
     if not at.cluster:
         if at.namesake:
             return
@@ -214,7 +220,7 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
 def _stop(at: _Situation, runner: Pod) -> Action:
     """Deletes a runner that goes on; one that ends by itself is left, so that its log can be read."""
     ended = runner.finished + _ENDING
-    ending = runner.lingering or (at.job.runner_spec.get("restartPolicy") == "Never" and runner.failures)
+    ending = runner.lingering or (at.job.restart_policy == "Never" and runner.failures)
     if ending and at.now < ended:
         return Wake(ended, because="the program has ended, and its Pod is to end as well")
     because = "its job has ended" + (", and other containers of its Pod have not" if runner.lingering else "")

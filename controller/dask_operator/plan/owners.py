@@ -27,7 +27,7 @@ def _of_declared(cluster: Cluster | None, observed: Observed) -> Iterator[Patch]
     children: list[tuple[str, Group | Autoscaler]] = [(GROUP.kind, group) for group in observed.groups]
     children += [(AUTOSCALER.kind, autoscaler) for autoscaler in observed.autoscalers]
     for kind, child in children:
-        if child.deleting or not (child.moved or (cluster and not child.owners)):
+        if child.deleting or child.unread or not (child.moved or (cluster and not child.owners)):
             continue
         because = "names another cluster now" if child.moved else "goes with its cluster"
         yield Patch(Subject(kind, child.name), build.owned_by(cluster, child.other_owners), because)
@@ -51,7 +51,7 @@ def _of_workers(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
         # First what tells of nearly all, as there may be ten thousand.
         if cluster.uid in pod.owners or not (group := groups.get(pod.group)):
             continue
-        if pod.deleting or not set(pod.owners) <= {group.uid}:
+        if pod.deleting or group.unread or not set(pod.owners) <= {group.uid}:
             continue
         if pod.deployment and pod.owners:
             continue  # by another operator, which gives it one owner

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dask_operator import names
-from dask_operator.actions import DEPLOYMENT, GROUP, POD, SERVICE
+from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Cluster, Group, Observed, Pod, Problem, Subject, Survey
 from dask_operator.plan import replacement, rollout, victims
+from dask_operator.plan.unread import too_large
 from dask_operator.plan.view import leaving, live, problem, removed_groups, scheduler_pod, workers
 
 _SAID_FOR = 2 * victims.REFUSAL_LASTS
@@ -17,6 +18,8 @@ _NAMED = 3
 
 def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> Problem | None:
     """The most fundamental thing that is wrong: no scheduler comes before no workers."""
+    if large := too_large(CLUSTER.kind, cluster):
+        return large
     scheduler = scheduler_pod(observed)
     kinds = ((SERVICE, names.scheduler), (DEPLOYMENT, names.scheduler), (GROUP, names.default_group))
     own = [Subject(kind.kind, name(cluster.name)) for kind, name in kinds]
@@ -38,6 +41,8 @@ def cluster_problem(cluster: Cluster, groups: Sequence[Group], observed: Observe
 
 def group_problem(group: Group, observed: Observed, now: float) -> Problem | None:
     """Why a group has not the workers it wants, or cannot let go of those it has too many."""
+    if large := too_large(GROUP.kind, group):
+        return large
     pods = workers(group, observed)
     # About its Pods as a whole, or about one of them.
     for name in (group.name, *(pod.name for pod in pods)):

@@ -25,7 +25,7 @@ def with_replicas(observed: Observed) -> Observed:
 
 def plan_replicas(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
     for group in observed.groups:
-        if group.unsaid and not group.deleting and owned(group, cluster):
+        if group.unsaid and not (group.deleting or group.unread) and owned(group, cluster):
             because = f"nobody says how many workers {group.name} has, so they stay {group.replicas}"
             patch = Patch(Subject(GROUP.kind, group.name), build.with_replicas(group.replicas), because)
             yield unless_blocked(patch, observed, now)

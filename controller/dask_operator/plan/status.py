@@ -14,6 +14,7 @@ from dask_operator.parse import ordinal, timestamp
 from dask_operator.plan import rollout
 from dask_operator.plan.conditions import DEGRADED, Condition, by_type, degraded, is_true, rendered, write
 from dask_operator.plan.problems import cluster_problem, group_problem
+from dask_operator.plan.unread import plan_unread
 from dask_operator.plan.view import (
     ENDED,
     RECOVERED_AFTER,
@@ -54,6 +55,9 @@ class _Count(NamedTuple):
 def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
     groups = [group for group in observed.groups if not group.deleting and owned(group, cluster)]
     for group in groups:
+        if group.unread:
+            yield from plan_unread(GROUP.kind, group, observed, now)
+            continue
         yield from _plan_group_status(cluster, group, observed, now)
     wanted = _cluster_status(cluster, groups, observed, now)
     write_ = SetStatus(Subject(CLUSTER.kind, cluster.name), wanted, _summary(wanted))
@@ -68,6 +72,9 @@ def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Ac
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:
     """A group whose cluster does not exist says so."""
+    if group.unread:
+        yield from plan_unread(GROUP.kind, group, observed, now)
+        return
     if group.deleting or group.cluster_uid:
         return
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
@@ -182,6 +189,8 @@ def _must_be_noted(group: Group, observed: Observed) -> bool:
 
 def _count(group: Group, observed: Observed) -> _Count:
     pods = [pod for pod in live(workers(group, observed)) if not leaving(pod, observed)]
+    if group.unread:
+        return _Count(len(pods), len(pods), sum(pod.ready for pod in pods), len(pods))
     new, _ = rollout.split(group, pods)
     return _Count(group.replicas, len(pods), sum(pod.ready for pod in pods), len(new))
 

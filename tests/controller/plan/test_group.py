@@ -195,9 +195,18 @@ def test_ended_workers_of_which_there_are_enough_go() -> None:
 # Shrinking
 
 
+def test_an_answer_may_be_about_the_pods_that_run_as_the_clusters_workers() -> None:
+    others = [a_pending_pod(8), a_pod(9, owners=("uid-of-somebody",)), a_pod(10, component="x"), a_failed_pod(11)]
+    (ask,) = _planned(a_group(workers=1, last_ordinal=11), seen([a_pod(0), a_pod(1), *others, a_pod(12, owners=())]))[
+        -1:
+    ]
+    assert isinstance(ask, Ask)
+    assert ask.pods == 2
+
+
 def test_a_scale_down_asks_the_scheduler_first() -> None:
     planned = _planned(a_group(workers=1), seen(3))
-    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go", pods=4)]
+    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go", pods=3)]
 
 
 def test_it_asks_once_and_anew_when_the_answer_is_old() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.support.builders import (
@@ -18,7 +19,7 @@ from tests.support.world import World
 
 from dask_operator import build, parse
 from dask_operator.actions import Ask, Patch
-from dask_operator.model import Metadata, Pod, Problem
+from dask_operator.model import Metadata, Pod, Problem, Template
 from dask_operator.plan.rollout import Step, split, step
 from dask_operator.plan.room import Room
 
@@ -442,6 +443,34 @@ def test_a_template_is_the_same_for_every_version_of_the_controller() -> None:
     assert build.worker_template(a_group()) == "c663314871"
     assert build.scheduler_template(a_cluster()) == "d112148a1a"
     assert build.service_template(a_cluster()) == "84d6298bb0"
+
+
+@pytest.mark.parametrize(
+    ("spec", "metadata", "expected"),
+    [
+        ({}, Metadata(), "ad734d578b"),
+        ({"a": None}, Metadata({"x": "y"}, {}), "d281303519"),
+        (
+            {"b": [1, 2.5, True, None, "é'\""], "a": {"z": None, "y": -1}},
+            Metadata({"k": "v", "a": "b"}, {"n": "1"}),
+            "9d043cb092",
+        ),
+        (
+            {"a": {"y": -1}, "b": [1, 2.5, True, None, "é'\""]},
+            Metadata({"a": "b", "k": "v"}, {"n": "1"}),
+            "9d043cb092",
+        ),
+        ({"containers": [{"name": "w", "args": []}]}, Metadata({}, {"a/b": "c"}), "16307d0afd"),
+    ],
+)
+def test_templates_of_earlier_versions(spec: dict[str, Any], metadata: Metadata, expected: str) -> None:
+    assert build.template(spec, metadata) == expected
+    raw = {"spec": spec, "metadata": {"labels": metadata.labels, "annotations": metadata.annotations}}
+    assert parse.group(raw_group(spec={"worker": raw})).worker.hash == expected
+
+
+def test_the_template_of_nothing() -> None:
+    assert Template.of({}) == Template()
 
 
 def test_the_default_groups_template_is_the_one_its_cluster_gives() -> None:

@@ -49,7 +49,7 @@ class Seen:
 async def look(api: Api, namespace: str) -> Seen:
     objects: dict[str, dict[str, _Raw]] = {}
     for resource in (*WATCHED, _REPLICA_SET):
-        listed = [raw async for page in pages(api, resource, namespace) for raw in page["items"]]
+        listed = [raw async for page in pages(api, resource, namespace) for raw in page.items]
         objects[resource.kind] = {raw["metadata"]["name"]: raw for raw in listed}
     return Seen(objects)
 

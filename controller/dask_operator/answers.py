@@ -1,0 +1,166 @@
+"""What schedulers say of their workers, read from the bytes in which it comes: JSON, or the first frame of a message.
+
+Whoever runs a scheduler writes what he likes, and `{},{},…` takes a hundred times its bytes once it is built up. So it
+is counted before, and of each worker only what is asked is built. All of it is read, or it is an error: a worker that
+its scheduler does not know counts as one without data.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from dask_operator import parse
+from dask_operator.model import Registration
+
+_WORKERS_PER_POD = 64
+_WORKERS_OF_NONE = 1000
+_LEAST_PER_OBJECT = 32
+"""In bytes of JSON: half of what a real scheduler's have."""
+_LONGEST_FIELD = 2**10
+# Python writes them, and they are no JSON.
+_NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
+_NONE = msgspec.Raw()
+_T = TypeVar("_T")
+
+
+class TooManyError(ValueError):
+    """The answer is about more than there can be."""
+
+
+class _Spilled(msgspec.Struct):
+    memory: msgspec.Raw = _NONE
+
+
+class _Counts(msgspec.Struct):
+    executing: msgspec.Raw = _NONE
+    ready: msgspec.Raw = _NONE
+    constrained: msgspec.Raw = _NONE
+    long_running: msgspec.Raw = msgspec.field(name="long-running", default=_NONE)
+    flight: msgspec.Raw = _NONE
+    fetch: msgspec.Raw = _NONE
+    waiting: msgspec.Raw = _NONE
+
+
+class _Metrics(msgspec.Struct):
+    managed_bytes: msgspec.Raw = _NONE
+    spilled_bytes: _Spilled | None = None
+    task_counts: _Counts | None = None
+
+
+class _Worker(msgspec.Struct):
+    name: msgspec.Raw = _NONE
+    address: msgspec.Raw = _NONE
+    metrics: _Metrics | None = None
+
+
+class _Identity(msgspec.Struct):
+    workers: msgspec.Raw
+
+
+class _List(msgspec.Struct):
+    num_workers: int
+    workers: msgspec.Raw
+
+
+class Wire(Protocol):
+    """A way of writing answers. Raises ValueError, TypeError or RecursionError where one is not so written."""
+
+    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T: ...
+
+    def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
+        """Raises TooManyError if an object has more than so many entries, or too many to be counted."""
+
+
+class Json:
+    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(text, type=type_)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return msgspec.json.decode(_NO_NUMBERS.sub(b"null", bytes(text)), type=type_)
+
+    def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
+        whole = bytes(text)
+        if whole.count(b"{") > len(whole) // _LEAST_PER_OBJECT + 100:
+            raise TooManyError("it has more objects than its workers could have")
+
+
+class Message:
+    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
+        return msgspec.msgpack.decode(text, type=type_)
+
+    def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
+        number = _entries(bytes(memoryview(text)[:5]))
+        if number > most:
+            raise TooManyError(f"it is about {number} workers, and at most {most} are read")
+
+
+JSON, MESSAGE = Json(), Message()
+
+
+def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:
+    """The workers in a scheduler's identity, which are in so many Pods.
+
+    Raises ValueError, TypeError or RecursionError.
+    """
+    found = _entries_of(wire.decoded(text, _Identity).workers, wire, _most(pods))
+    registrations: list[Registration] = []
+    for address, worker in found.items():
+        outline = _built(wire.decoded(worker, _Worker), wire)
+        registrations += parse.registrations({"workers": {address: outline}})
+    return tuple(registrations)
+
+
+def listed(text: bytes, pods: int) -> tuple[Registration, ...]:
+    """The same in the reply to `/api/v1/get_workers`, without what they hold."""
+    JSON.require_few(text, _most(pods))
+    reply = JSON.decoded(text, _List)
+    found = JSON.decoded(reply.workers, list[_Worker])
+    workers_ = parse.listed_workers({"workers": [_built(each, JSON) for each in found]})
+    if reply.num_workers != len(workers_) or not all(worker.address for worker in workers_):
+        raise ValueError("not all of its workers have an address")
+    return workers_
+
+
+def retired(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
+    """The addresses in the reply to a retirement of so many workers. Raises as `workers` does."""
+    return parse.retired(_entries_of(text, wire, _most(asked)))
+
+
+def _most(pods: int) -> int:
+    return _WORKERS_OF_NONE + _WORKERS_PER_POD * pods
+
+
+def _entries_of(text: bytes | msgspec.Raw, wire: Wire, most: int) -> dict[str, msgspec.Raw]:
+    wire.require_few(text, most)
+    found = wire.decoded(text, dict[str, msgspec.Raw])
+    if len(found) > most:
+        raise TooManyError(f"it is about {len(found)} workers, and at most {most} are read")
+    return found
+
+
+def _entries(head: bytes) -> int:
+    """How many entries a map of msgpack has, by its head; 0 for what is none."""
+    match head[:1]:
+        case b"\xde":
+            return int.from_bytes(head[1:3])
+        case b"\xdf":
+            return int.from_bytes(head[1:5])
+    return head[0] & 0x0F if head and head[0] & 0xF0 == 0x80 else 0
+
+
+def _built(seen: msgspec.Struct, wire: Wire) -> dict[str, Any]:
+    fields = zip(seen.__struct_encode_fields__, seen.__struct_fields__, strict=True)
+    built = ((name, _value(getattr(seen, field), wire)) for name, field in fields)
+    return {name: value for name, value in built if value is not None}
+
+
+def _value(value: Any, wire: Wire) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return _built(value, wire)
+    short = value is not None and 0 < len(memoryview(value)) <= _LONGEST_FIELD
+    return wire.decoded(value, object) if short else None
