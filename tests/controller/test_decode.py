@@ -163,11 +163,13 @@ def test_a_large_pod_is_read_as_a_small_one() -> None:
     spec = {"containers": [{"name": "worker"}, {"name": "other"}], "restartPolicy": "OnFailure"}
     raw = raw_pod(4, status=status, spec=spec, metadata={"annotations": annotations, "ownerReferences": [owner]})
     large = json.loads(json.dumps(raw))
+    # The program is told from another by its variables, of which only the names are read.
     large["spec"]["containers"][1]["env"] = [{"name": f"A_{n}", "value": "x" * 50} for n in range(10_000)]
     large["metadata"]["managedFields"] = [{"fieldsV1": {"f:metadata": {}}}] * 1000
     found = decode.read(orjson.dumps(large), "Pod")
     assert parse.pod(found) == parse.pod(raw)
-    assert found["spec"] == spec
+    assert found["spec"]["containers"][0] == {"name": "worker"}
+    assert found["spec"]["containers"][1]["env"][:2] == [{"name": "A_0"}, {"name": "A_1"}], "no more of any"
     for field in ("podIPs", "initContainerStatuses"):
         assert found["status"][field] == status[field]
 
