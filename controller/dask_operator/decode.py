@@ -213,11 +213,17 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _with_short_status(whole: dict[str, Any]) -> dict[str, Any]:
     """Statuses are kept as they are built up, unlike specs."""
     status = whole.get("status")
-    if not isinstance(status, dict) or len(orjson.dumps(status, option=orjson.OPT_NON_STR_KEYS)) <= ORDINARY:
+    if not isinstance(status, dict) or _is_short(status):
         return whole
-    conditions = status.get("conditions")
-    short = len(orjson.dumps(conditions)) <= ORDINARY
-    return {**whole, "status": {"conditions": conditions} if short else {}}
+    conditions = {"conditions": status.get("conditions")}
+    return {**whole, "status": conditions if _is_short(conditions) else {}}
+
+
+def _is_short(value: object) -> bool:
+    try:
+        return len(orjson.dumps(value)) <= ORDINARY
+    except orjson.JSONEncodeError:
+        return False  # it reads what is deeper than what it writes
 
 
 def _outline(text: memoryview, kind: str) -> dict[str, Any]:

@@ -108,7 +108,8 @@ def test_what_is_not_all_understood_is_an_error(wire: str, answer: Any) -> None:
 @BY_EITHER
 def test_odd_fields_of_a_worker_are_as_absent(wire: str) -> None:
     by, written = WIRES[wire]
-    for odd in (None, "x", 1.5, [], {}, [[]], "x" * 5_000):
+    oddities: list[Any] = [None, "x", 1.5, [], {}, [[]], "x" * 5_000]
+    for odd in oddities:
         metrics = {"managed_bytes": odd, "spilled_bytes": {"memory": odd}, "task_counts": {"ready": odd}}
         (found,) = answers.workers(written(_identity({"tcp://10.0.0.1:1": _worker(odd, metrics=metrics)})), by, 1)
         assert (found.address, found.nbytes, found.tasks) == ("tcp://10.0.0.1:1", 0, 0)
@@ -212,7 +213,8 @@ def test_what_was_retired(wire: str) -> None:
     by, written = WIRES[wire]
     assert answers.retired(written({"tcp://10.0.0.1:1": _worker()}), by, 1) == {"tcp://10.0.0.1:1"}
     assert answers.retired(written({}), by, 1) == frozenset()
-    for wrong in ([], None, "x"):
+    wrongs: list[Any] = [[], None, "x"]
+    for wrong in wrongs:
         with pytest.raises(FAILURES):
             answers.retired(written(wrong), by, 1)
 

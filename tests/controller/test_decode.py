@@ -200,6 +200,9 @@ def test_a_long_status_is_none_but_for_its_conditions() -> None:
     assert decode.read(orjson.dumps(raw))["status"] == {"conditions": CONDITIONS}
     raw["status"]["conditions"] = [{"type": "x" * ORDINARY}]
     assert decode.read(orjson.dumps(raw))["status"] == {}
+    deep = orjson.dumps(raw_group(status={"x": 0}, metadata={"annotations": {"a": "x" * ORDINARY}}))
+    deep = deep.replace(b'"x":0', b'"x":' + b"[" * 900 + b"]" * 900 + b',"conditions":[]')
+    assert decode.read(deep)["status"] == {"conditions": []}
     shorter = raw_group(status={"lastOrdinal": 3}, metadata={"annotations": {"a": "x" * ORDINARY}})
     assert decode.read(orjson.dumps(shorter))["status"] == {"lastOrdinal": 3}
 

@@ -82,7 +82,7 @@ def test_what_has_too_many_owners_or_finalizers_is_not_read(kind: str, field: st
 
 
 def test_an_autoscaler_with_too_many_policies_is_not_read() -> None:
-    behavior = {"scaleUp": {"policies": [{}] * 101}}
+    behavior: dict[str, Any] = {"scaleUp": {"policies": [{}] * 101}}
     autoscaler = parse.autoscaler(raw_autoscaler(behavior=behavior, workerGroup="g"))
     assert autoscaler.unread == "has 101 scaling policies, and at most 100 are read"
     assert (autoscaler.cluster, autoscaler.group) == ("simple", "g")
