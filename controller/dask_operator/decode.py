@@ -22,6 +22,9 @@ LARGEST_OBJECT = 256 * 2**10
 """In bytes, of an object that is read as a whole. Those of ordinary clusters have some thousands."""
 ORDINARY = 64 * 2**10
 """In bytes, of what is built up whatever it is: small objects, and single fields of large ones."""
+_SMALL = 16 * 2**10
+_MOST_PARTS = 20_000
+"""Of an object that users declare: lists, objects and what is in them. Of real ones each has a dozen bytes or more."""
 _DECLARED = frozenset(resource.kind for resource in (CLUSTER, GROUP, JOB, AUTOSCALER))
 _TOO_DEEP = "has too many lists and objects in one another"
 _DEEPEST = 200
@@ -171,7 +174,8 @@ def read(text: bytes | msgspec.Raw, kind: str = "") -> dict[str, Any]:
     One that users declare comes as a `Cut` if it is too large.
     """
     seen = memoryview(text)
-    if len(seen) <= LARGEST_OBJECT:
+    parts = _parts(bytes(seen)) if _SMALL < len(seen) <= LARGEST_OBJECT else 0
+    if len(seen) <= LARGEST_OBJECT and parts <= _MOST_PARTS:
         # What is deeper than it reads is none to it.
         with suppress(orjson.JSONDecodeError):
             whole = _mapping(orjson.loads(seen))
@@ -180,12 +184,19 @@ def read(text: bytes | msgspec.Raw, kind: str = "") -> dict[str, Any]:
     outline = _outline(seen, kind)
     if outline.get("kind") not in _DECLARED:
         return outline
+    if parts:
+        return Cut(outline, f"has {parts:,} parts, and at most {_MOST_PARTS:,} are read")
     return Cut(outline, f"has {len(seen):,} bytes, and at most {LARGEST_OBJECT:,} are read")
+
+
+def _parts(text: bytes) -> int:
+    """How many lists, objects and members of them there are, at most: each takes as much as a hundred bytes of text."""
+    return sum(map(text.count, (b"[", b"{", b",")))
 
 
 def event(line: bytes, kind: str) -> Json:
     """A watch's event: its `type` and its `object`. Raises ValueError."""
-    if len(line) <= ORDINARY:
+    if len(line) <= _SMALL:
         with suppress(orjson.JSONDecodeError):
             return _mapping(orjson.loads(line))
     seen = _decoded(line, _Event)

@@ -276,3 +276,19 @@ def test_what_is_refused() -> None:
     )
     assert decode.status(text) == {"reason": "Invalid", "message": "m", "details": {"causes": [{"field": "a"}]}}
     assert "details" not in decode.status(text.replace(b'"a"', b'"' + b"a" * ORDINARY + b'"'))
+
+
+@pytest.mark.parametrize("dense", [b"[],", b"{},", b"0,", b"[[],[]],"])
+def test_what_has_many_parts_for_its_size_takes_nothing(dense: bytes) -> None:
+    whole = orjson.dumps(raw_group())
+    for times, read in ((19_000 // (dense.count(b"[") + dense.count(b"{") + dense.count(b",")), True), (20_000, False)):
+        text = whole.replace(b'"containers":', b'"x":[' + dense * times + b'0],"containers":')
+        assert len(text) < LARGEST_OBJECT
+        for found in (
+            decode.read(text),
+            decode.event(b'{"type":"ADDED","object":' + text + b"}", "DaskWorkerGroup")["object"],
+        ):
+            group = parse.group(found)
+            assert (group.unread == "") == read
+            assert read or "parts, and at most 20,000 are read" in group.unread
+            assert group.name == "simple-default"

@@ -60,16 +60,18 @@ def test_a_snapshot_has_all_of_a_cluster() -> None:
 
 def test_many_clusters_of_a_size_that_is_read_take_little_more_than_their_bytes() -> None:
     raw = raw_cluster()
-    raw["spec"]["worker"]["spec"] = {"x": [[]] * 80_000}
+    raw["spec"]["worker"]["spec"] = {"x": [["x" * 18]] * 9_900}
     text = orjson.dumps(raw)
-    assert 230_000 < len(text) < LARGEST_OBJECT
+    assert 220_000 < len(text) < LARGEST_OBJECT
     store = Store()
     tracemalloc.start()
     try:
         for number in range(20):
             seen = decode.read(text.replace(b'"name":"simple"', b'"name":"simple-%d"' % number))
-            store.observe("DaskCluster", parse.cluster(seen))
-            del seen
+            cluster = parse.cluster(seen)
+            assert not cluster.unread
+            store.observe("DaskCluster", cluster)
+            del seen, cluster
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
