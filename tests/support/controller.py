@@ -76,6 +76,12 @@ class Controller:
             return ""
         return text
 
+    def memory(self) -> int:
+        """The bytes of memory that it has taken at most since its start."""
+        assert self._process
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
     def does(self, what: str) -> bool:
         """Whether it says that it is well, and that it LEADS or STANDS_BY."""
         return self.get("/readyz").startswith(f"ok: {what}")
