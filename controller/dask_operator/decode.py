@@ -18,12 +18,12 @@ from dask_operator import names
 from dask_operator.actions import AUTOSCALER, CLUSTER, GROUP, JOB
 from dask_operator.model import Cut, Json
 
-LARGEST_OBJECT = 256 * 2**10
-"""In bytes, of an object that is read as a whole. Those of ordinary clusters have some thousands."""
+LARGEST_OBJECT = 384 * 2**10
+"""In bytes, of an object that is read as a whole. Ordinary clusters have some thousands; annotations alone may be 256 KiB."""
 ORDINARY = 64 * 2**10
 """In bytes, of what is built up whatever it is: small objects, and single fields of large ones."""
 _SMALL = 16 * 2**10
-_MOST_PARTS = 20_000
+_MOST_PARTS = 50_000
 """Of an object that users declare: lists, objects and what is in them. Of real ones each has a dozen bytes or more."""
 _DECLARED = frozenset(resource.kind for resource in (CLUSTER, GROUP, JOB, AUTOSCALER))
 _TOO_DEEP = "has too many lists and objects in one another"

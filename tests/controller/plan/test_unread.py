@@ -31,7 +31,7 @@ from dask_operator.actions import Action, Ask, Create, Delete, Emit, Patch, Reti
 from dask_operator.model import Cluster, Group, Observed, Subject, Template, Written
 from dask_operator.plan import plan
 
-WHY = "has 1,350,668 bytes, and at most 262,144 are read"
+WHY = "has 1,350,668 bytes, and at most 393,216 are read"
 EMPTY: dict[str, Any] = {"unread": WHY, "worker": Template(), "generation": 2, "status": {}}
 """What is not known of a thing that is too large."""
 OTHER = {
