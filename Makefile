@@ -14,7 +14,7 @@ demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
 test: ## everything below but pictures, the matrix, bench, sbom and docs; of test-faults a tenth
-	@$(TEST) lint unit charts api sample e2e monitoring migration upgrade install versions
+	@$(TEST) charts api sample e2e monitoring install beside lint unit migration upgrade versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint

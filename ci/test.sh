@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# test.sh [--kubernetes VERSION] [--helm TOOL] TIER...: runs tiers of the tests, as `make help` lists them, and makes what
-# each needs: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for the tier `install`.
+# test.sh [--kubernetes VERSION] [--helm TOOL] TIER... [beside TIER...]: runs tiers of the tests, as `make help` lists
+# them, and makes what each needs: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for
+# the tier `install`. Tiers after `beside` run at the same time as those before it, as most of either is waiting: no two
+# of them may use the same cluster. What they print comes once they have ended.
 # The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -13,11 +15,17 @@ UPGRADE="test-upgrade"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
+BESIDE=
 # Tests of tests/e2e that are tiers of their own
 OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name
+  if [ -n "$BESIDE" ]; then
+    # With what it has started; its clusters it ends itself.
+    kill -TERM -- "-$BESIDE" 2>/dev/null || true
+    join_beside || true
+  fi
   for name in "${STARTED[@]}"; do ci/cluster/cluster down "$name" || true; done
   git update-ref -d $PREVIOUS_BRANCH || true
 }
@@ -242,20 +250,61 @@ tier_versions() {
   pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e/test_users.py -k "release or helm_test or example"
 }
 
+# start_beside TIER...: runs tiers in another process of this script, in a process group of its own
+start_beside() {
+  mkdir -p "$CACHE/logs"
+  BESIDE_LOG=$CACHE/logs/beside-$$.log
+  echo "beside: $* (their progress: $BESIDE_LOG)"
+  set -m
+  "${BASH_SOURCE[0]}" "${OPTIONS[@]}" "$@" > "$BESIDE_LOG" 2>&1 < /dev/null &
+  BESIDE=$!
+  set +m
+}
+
+# join_beside: waits for them, shows what they printed, and fails if they have failed
+join_beside() {
+  local status=0
+  wait "$BESIDE" || status=$?
+  BESIDE=
+  echo "beside"
+  cat "$BESIDE_LOG"
+  rm -f "$BESIDE_LOG"
+  return "$status"
+}
+
+run_tiers() {
+  local tier
+  for tier in "$@"; do
+    echo "$tier"
+    "tier_$tier"
+    # One that has failed is not waited for.
+    [ -z "$BESIDE" ] || kill -0 "$BESIDE" 2>/dev/null || join_beside
+  done
+}
+
 CHOSEN=
 HELM_TOOL="helm-4"
+OPTIONS=()
 while [[ ${1:-} = --* ]]; do
   case $1 in
     --kubernetes) CHOSEN=yes KUBERNETES_VERSION=${2:?which version?} ;;
     --helm) HELM_TOOL=${2:?helm or helm-4?} ;;
     *) die "there is no option '$1': --kubernetes VERSION, --helm helm or --helm helm-4" ;;
   esac
+  OPTIONS+=("$1" "$2")
   shift 2
+done
+for tier in "$@"; do
+  [ "$tier" = beside ] || [ "$(type -t "tier_$tier")" = function ] ||
+    die "there is no tier '$tier', but: $(compgen -A function tier_ | cut -d _ -f 2 | xargs)"
 done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
-for tier in "$@"; do
-  [ "$(type -t "tier_$tier")" = function ] || die "there is no tier '$tier', but: $(compgen -A function tier_ | cut -d _ -f 2 | xargs)"
-  echo "$tier"
-  "tier_$tier"
+TIERS=()
+while [ $# -gt 0 ] && [ "$1" != beside ]; do
+  TIERS+=("$1")
+  shift
 done
+[ $# = 0 ] || start_beside "${@:2}"
+run_tiers "${TIERS[@]}"
+[ -z "$BESIDE" ] || join_beside

@@ -19,7 +19,7 @@ from dask_operator.actions import AUTOSCALER, CLUSTER, GROUP, JOB
 from dask_operator.model import Cut, Json
 
 LARGEST_OBJECT = 384 * 2**10
-"""In bytes, of an object that is read as a whole. Ordinary clusters have some thousands; annotations alone may be 256 KiB."""
+"""In bytes, of an object that is read whole. Ordinary ones have some thousands, and annotations at most 256 KiB."""
 ORDINARY = 64 * 2**10
 """In bytes, of what is built up whatever it is: small objects, and single fields of large ones."""
 _SMALL = 16 * 2**10
