@@ -23,7 +23,6 @@ from dask_operator.model import (
     Object,
     Pod,
     Service,
-    Template,
 )
 
 Manifest = dict[str, Any]
@@ -60,14 +59,9 @@ _RESET_IN_SERVICES = (
 )
 # Two schedulers at once would split the workers, and clients look for exactly one.
 _STRATEGY = {"type": "Recreate"}
-# A sidecar would break Dask's own protocol, and keep a runner from ending, unless the user has made it fit.
+# A mesh's sidecar would break Dask's own protocol, unless the user has made it fit.
 _ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
 _UNSAID = "unsaid"
-
-
-def template(spec: Json, metadata: Metadata) -> str:
-    """The hash of what a user wrote (`model.Template`)."""
-    return Template.of(spec, metadata).hash
 
 
 def scheduler_template(cluster: Cluster) -> str:

@@ -181,7 +181,7 @@ class Group(Declared):
     worker: Template = Template()
     last_ordinal: int = -1
     template: str = ""
-    """What the default group was made from (`build.template`); empty if this controller did not make it."""
+    """What the default group was made from (`model.Template`); empty if this controller did not make it."""
     given: str = ""
     """Which labels and annotations its cluster's user had named for it (`build.given`)."""
     adopted_template: str = ""

@@ -22,7 +22,7 @@ from tests.support.builders import (
 )
 
 from dask_operator import build
-from dask_operator.model import Cluster, Endpoint, Metadata, Service
+from dask_operator.model import Cluster, Endpoint, Metadata, Service, Template
 
 TEMPLATE, GIVEN = "kubernetes.dask.org/template", "kubernetes.dask.org/given"
 OWNED_BY_CLUSTER = [
@@ -52,7 +52,7 @@ def test_the_scheduler_deployment() -> None:
             "name": "simple-scheduler",
             "namespace": "default",
             "labels": SCHEDULER_LABELS,
-            "annotations": {TEMPLATE: build.template(SCHEDULER_SPEC, Metadata())},
+            "annotations": {TEMPLATE: Template.of(SCHEDULER_SPEC, Metadata()).hash},
             "ownerReferences": OWNED_BY_CLUSTER,
         },
         "spec": {
@@ -79,7 +79,7 @@ def test_the_scheduler_service() -> None:
             "name": "simple-scheduler",
             "namespace": "default",
             "labels": SCHEDULER_LABELS,
-            "annotations": {TEMPLATE: build.template(SERVICE_SPEC, Metadata())},
+            "annotations": {TEMPLATE: Template.of(SERVICE_SPEC, Metadata()).hash},
             "ownerReferences": OWNED_BY_CLUSTER,
         },
         "spec": SERVICE_SPEC,

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dask_operator import build, parse
+from dask_operator import parse
 from dask_operator.actions import Action, Create, Delete, Patch, SetStatus
 from dask_operator.model import (
     Autoscaler,
@@ -48,7 +48,7 @@ SERVICE_SPEC: dict[str, Any] = {
     ],
 }
 RUNNER_SPEC: dict[str, Any] = {"containers": [{"name": "job", "image": "dask", "args": ["python", "job.py"]}]}
-WORKER_TEMPLATE = build.template(WORKER_SPEC, Metadata())
+WORKER_TEMPLATE = Template.of(WORKER_SPEC, Metadata()).hash
 """What the workers of groups without further metadata are made from."""
 ENDPOINT = Endpoint("http://10.96.0.7:8787", "tcp://10.96.0.7:8786")
 
@@ -203,7 +203,7 @@ def a_service(**others: Any) -> Service:
         "cluster": "simple",
         "cluster_ip": "10.96.0.7",
         "ports": {"tcp-comm": 8786, "http-dashboard": 8787},
-        "template": build.template(SERVICE_SPEC, Metadata()),
+        "template": Template.of(SERVICE_SPEC, Metadata()).hash,
     }
     return Service(**defaults | others)
 
@@ -217,7 +217,7 @@ def a_deployment(**others: Any) -> Deployment:
         "owners": (CLUSTER_UID,),
         "cluster": "simple",
         "component": "scheduler",
-        "template": build.template(SCHEDULER_SPEC, Metadata()),
+        "template": Template.of(SCHEDULER_SPEC, Metadata()).hash,
     }
     return Deployment(**defaults | others)
 

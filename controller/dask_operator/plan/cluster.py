@@ -12,7 +12,7 @@ from dask_operator.plan.view import default_group, owned, unless_blocked
 
 
 class _Child(NamedTuple):
-    """One object of a cluster: what there is of it, how it is made and edited, and from what (`build.template`)."""
+    """One object of a cluster: what there is of it, how it is made and edited, and from what (`model.Template`)."""
 
     kind: str
     name: str

@@ -427,13 +427,13 @@ def test_what_is_no_edit_restarts_nothing() -> None:
 
 
 def test_a_template_does_not_depend_on_the_order_of_keys_nor_on_nulls() -> None:
-    first = build.template({"a": 1, "b": {"c": [1, {"d": None, "e": "x"}]}}, Metadata({"l": "1"}, {}))
-    assert first == build.template({"b": {"c": [1, {"e": "x"}]}, "a": 1, "z": None}, Metadata({"l": "1"}, {}))
+    first = Template.of({"a": 1, "b": {"c": [1, {"d": None, "e": "x"}]}}, Metadata({"l": "1"}, {})).hash
+    assert first == Template.of({"b": {"c": [1, {"e": "x"}]}, "a": 1, "z": None}, Metadata({"l": "1"}, {})).hash
     for other in (
-        build.template({"a": "1", "b": {"c": [1, {"e": "x"}]}}, Metadata({"l": "1"}, {})),
-        build.template({"a": 1, "b": {"c": [{"e": "x"}, 1]}}, Metadata({"l": "1"}, {})),
-        build.template({"a": 1, "b": {"c": [1, {"e": "x"}]}}, Metadata({}, {"l": "1"})),
-        build.template({"a": True, "b": {"c": [1, {"e": "x"}]}}, Metadata({"l": "1"}, {})),
+        Template.of({"a": "1", "b": {"c": [1, {"e": "x"}]}}, Metadata({"l": "1"}, {})).hash,
+        Template.of({"a": 1, "b": {"c": [{"e": "x"}, 1]}}, Metadata({"l": "1"}, {})).hash,
+        Template.of({"a": 1, "b": {"c": [1, {"e": "x"}]}}, Metadata({}, {"l": "1"})).hash,
+        Template.of({"a": True, "b": {"c": [1, {"e": "x"}]}}, Metadata({"l": "1"}, {})).hash,
     ):
         assert other != first
 
@@ -464,7 +464,7 @@ def test_a_template_is_the_same_for_every_version_of_the_controller() -> None:
     ],
 )
 def test_templates_of_earlier_versions(spec: dict[str, Any], metadata: Metadata, expected: str) -> None:
-    assert build.template(spec, metadata) == expected
+    assert Template.of(spec, metadata).hash == expected
     raw = {"spec": spec, "metadata": {"labels": metadata.labels, "annotations": metadata.annotations}}
     assert parse.group(raw_group(spec={"worker": raw})).worker.hash == expected
 
