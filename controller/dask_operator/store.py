@@ -169,8 +169,9 @@ class Store:
 
     def void(self, key: Key, subjects: Iterable[Subject]) -> None:
         """What was refused about these is no longer wanted."""
-        for subject in subjects:
-            self._facts[key].failures.pop(subject, None)
+        if facts := self._facts.get(key):
+            for subject in subjects:
+                facts.failures.pop(subject, None)
 
     def warned(self, key: Key, text: str) -> None:
         """The API server's warning about an object it accepted; each is planned with once."""
