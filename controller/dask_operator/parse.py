@@ -152,10 +152,11 @@ def pod(raw: Json) -> Pod:
     component, containers = meta.labels.get(names.COMPONENT_LABEL, ""), _mappings(status.get("containerStatuses"))
     program = _program(spec)
     own = _status_of(program, containers)
-    ended = _ending_phase(program, own, spec, component)
     seen_phase = _text(status.get("phase"))
-    # Whoever evicts a Pod, or rejects it, says so for the whole of it.
-    phase = seen_phase if status.get("reason") else ended or seen_phase
+    ended = _ending_phase(program, own, spec, component)
+    # Where nothing goes on, the Pod is about to say the same. Whoever evicts or rejects it says so for the whole of it.
+    waits = seen_phase not in _OVER and not _goes_on(spec, containers)
+    phase = seen_phase if waits or status.get("reason") else ended or seen_phase
     counted = (own, *_initial(spec, status))
     return Pod(
         **_object(raw),
@@ -313,6 +314,19 @@ def _ending_phase(program: Json, own: Json, spec: Json, component: str) -> str:
     if now == 0 and policy in ("OnFailure", "Never"):
         return "Succeeded"
     return "Failed" if now and policy == "Never" else ""
+
+
+def _goes_on(spec: Json, statuses: Iterable[Json]) -> bool:
+    """Whether a container runs, or will again."""
+    policies = {_text(c.get("name")): c.get("restartPolicy") for c in _mappings(spec.get("containers"))}
+    return any(
+        not _is_over(each, policies.get(_text(each.get("name"))) or spec.get("restartPolicy")) for each in statuses
+    )
+
+
+def _is_over(status: Json, policy: object) -> bool:
+    code = _mapping(_mapping(status.get("state")).get("terminated")).get("exitCode")
+    return policy != "Always" and code is not None and (policy == "Never" or code == 0)
 
 
 def _initial(spec: Json, status: Json) -> Iterator[Json]:

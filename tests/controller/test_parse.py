@@ -528,6 +528,21 @@ def test_a_worker_is_its_dask_container_whatever_runs_beside_it(
     assert (over.phase, over.lingering) == ("Failed" if expected == "Running" else expected, False)
 
 
+@pytest.mark.parametrize(("policy", "code"), [("OnFailure", 0), ("Never", 0), ("Never", 1)])
+def test_a_pod_in_which_nothing_goes_on_is_about_to_say_how_it_ended(policy: str, code: int) -> None:
+    def phase(other: dict[str, Any]) -> str:
+        own = {"name": "worker", "state": {"terminated": {"exitCode": code}}}
+        spec = {"restartPolicy": policy, "containers": [{"name": "worker"}, {"name": "a-proxy"}]}
+        status = {"phase": "Running", "containerStatuses": [{"name": "a-proxy", "state": other}, own]}
+        return parse.pod(raw_pod(spec=spec, status=status)).phase
+
+    ended = "Failed" if code else "Succeeded"
+    assert phase({"terminated": {"exitCode": 0}}) == "Running", "the kubelet says so later than of its containers"
+    assert phase({"running": {"startedAt": NOON_TEXT}}) == ended
+    assert phase({"waiting": {"reason": "CrashLoopBackOff"}}) == ended
+    assert phase({"terminated": {"exitCode": 1}}) == ("Running" if policy == "Never" else ended)
+
+
 def test_a_pod_that_is_evicted_has_failed_however_its_program_ended() -> None:
     own = {"name": "worker", "state": {"terminated": {"exitCode": 0}}}
     spec = {**WORKER_SPEC, "restartPolicy": "OnFailure"}
@@ -542,8 +557,9 @@ def test_a_container_with_rules_of_its_own_for_restarts_has_ended_when_the_kubel
     spec = {"restartPolicy": "Never", "containers": [program]}
     assert parse.pod(raw_pod(spec=spec, status={"phase": "Running", "containerStatuses": [own]})).phase == "Running"
     own_policy = {"restartPolicy": "OnFailure", "containers": [{"name": "worker", "restartPolicy": "Never"}]}
+    beside = [{"name": "a-proxy", "state": {"running": {"startedAt": NOON_TEXT}}}, own]
     assert (
-        parse.pod(raw_pod(spec=own_policy, status={"phase": "Running", "containerStatuses": [own]})).phase == "Failed"
+        parse.pod(raw_pod(spec=own_policy, status={"phase": "Running", "containerStatuses": beside})).phase == "Failed"
     )
 
 
