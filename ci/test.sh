@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # test.sh [--kubernetes VERSION] [--helm TOOL] TIER... [beside TIER...]: runs tiers of the tests, as `make help` lists
 # them, and makes what each needs: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for
-# the tier `install`. Tiers after `beside` run at the same time as those before it, as most of either is waiting: no two
-# of them may use the same cluster. What they print comes once they have ended.
+# the tier `install`. Tiers after `beside` run while those before it do: no two of them may use a cluster at once. What they
+# print comes once they have ended.
 # The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
