@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -293,3 +294,10 @@ def test_what_has_many_parts_for_its_size_takes_nothing(dense: bytes) -> None:
             assert (group.unread == "") == read
             assert read or "parts, and at most 50,000 are read" in group.unread
             assert group.name == "simple-default"
+
+
+@pytest.mark.parametrize("page", ["security.md", "troubleshooting.md"])
+def test_the_documents_tell_the_bounds(page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    assert f"more than {LARGEST_OBJECT // 2**10} KiB" in text
+    assert f"{decode._MOST_PARTS:,} " in text

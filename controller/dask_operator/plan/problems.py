@@ -44,8 +44,8 @@ def group_problem(group: Group, observed: Observed, now: float) -> Problem | Non
     if large := too_large(GROUP.kind, group):
         return large
     pods = workers(group, observed)
-    # About its Pods as a whole, or about one of them.
-    for name in (group.name, *(pod.name for pod in pods)):
+    # About its Pods as a whole, or about one of them, of which there may be ten thousand.
+    for name in (group.name, *(pod.name for pod in pods)) if observed.failures else ():
         if failure := observed.failures.get(Subject(POD.kind, name)):
             return failure.problem
     staying = [pod for pod in live(pods) if not leaving(pod, observed)]
