@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions bench sbom docs lock
+.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times bench sbom docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -54,6 +54,9 @@ test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…,
 
 test-versions: ## both charts, and what is accepted and refused, on the oldest supported Kubernetes
 	@$(TEST) versions
+
+times: ## where the time of the last run of tests went, by tier and by test, and what the slowest tests waited for
+	@python3 -m ci.times "$${XDG_CACHE_HOME:-$$HOME/.cache}/dask-kubernetes/times.jsonl"
 
 bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create or churn for one
 	@ci/bench.sh $(WHAT)

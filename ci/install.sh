@@ -27,7 +27,11 @@ shift 2
 ct=$(ci/tools/build.sh ct)
 mkdir -p "$CACHE/logs"
 log=$CACHE/logs/ct-install-$(basename "$chart").log
-if ! "$ct/ct" install --config ct.yaml --charts "$chart" --helm-extra-set-args "$settings" "$@" 2>&1 | tee "$log" | timed; then
+# One namespace for all, as chart-testing would wait for each of its own to go away.
+namespace=ct-$(basename "$chart")
+kubectl create namespace "$namespace" > /dev/null
+trap 'kubectl delete namespace "$namespace" --wait=false > /dev/null' EXIT
+if ! "$ct/ct" install --config ct.yaml --charts "$chart" --namespace "$namespace" --helm-extra-set-args "$settings" "$@" 2>&1 | tee "$log" | timed; then
   tail -n 100 "$log" >&2
   die "ct install of $chart failed; all that was printed: $log"
 fi

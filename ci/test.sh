@@ -40,6 +40,14 @@ pytest_at() {
   echo "  $name: $(duration $((SECONDS - start)))"
 }
 
+# in_lanes NAME ARGUMENT...: runs tests in as many processes as the machine has cores, then those that stand no other beside them
+in_lanes() {
+  local name=$1
+  shift
+  pytest_at "$name" -m "not alone" --numprocesses "$(nproc)" --dist worksteal "$@"
+  pytest_at "$name, those that run alone" -m alone "$@"
+}
+
 # use_cluster NAME VERSION: the cluster, started if it was not, as the one that kubectl and helm speak to
 use_cluster() {
   local tools
@@ -96,7 +104,7 @@ admission() {
 
 api_tests() {
   admission
-  pytest_at "API tier, Kubernetes $KUBERNETES_VERSION" tests/api
+  in_lanes "API tier, Kubernetes $KUBERNETES_VERSION" tests/api
 }
 
 tier_lint() {
@@ -112,7 +120,7 @@ tier_lint() {
   ci/docs.sh
 }
 
-tier_unit() { pytest_at "unit tests" tests/controller tests/client tests/ci tests/charts tests/docs; }
+tier_unit() { pytest_at "unit tests" --numprocesses "$(nproc)" --dist worksteal tests/controller tests/client tests/ci tests/charts tests/docs; }
 
 tier_charts() {
   local newest oldest
@@ -155,7 +163,7 @@ tier_e2e() {
   ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE"
   HELM_4=$(ci/tools/build.sh helm-4)/helm
   export PLUGIN_IMAGE INCUMBENT_IMAGE HELM_4
-  pytest_at "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
+  in_lanes "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
 }
 
 # With $PICTURES, pictures of the dashboards are written to that folder.
@@ -272,11 +280,16 @@ join_beside() {
   return "$status"
 }
 
+# idle_ticks: for how long the machine's cores have been idle since its start, added up, in hundredths of a second
+idle_ticks() { awk '/^cpu / { print $5 }' /proc/stat; }
+
 run_tiers() {
-  local tier
+  local tier start idle
   for tier in "$@"; do
     echo "$tier"
+    start=$SECONDS idle=$(idle_ticks)
     "tier_$tier"
+    echo "{\"tier\": \"$tier\", \"seconds\": $((SECONDS - start)), \"idle\": $((($(idle_ticks) - idle) / $(nproc)))}" >> "$TIMES"
     # One that has failed is not waited for.
     [ -z "$BESIDE" ] || kill -0 "$BESIDE" 2>/dev/null || join_beside
   done
@@ -300,6 +313,11 @@ for tier in "$@"; do
 done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
+# What each tier and each test took: `make times` shows it. Tiers beside others add theirs to the same file.
+if [ -z "${TIMES:-}" ]; then
+  export TIMES=$CACHE/times.jsonl
+  : > "$TIMES"
+fi
 TIERS=()
 while [ $# -gt 0 ] && [ "$1" != beside ]; do
   TIERS+=("$1")

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.kube import CommandError, Kube, eventually
+from tests.support.kube import CommandError, Kube
+from tests.support.timing import Timing
 
 _BUNDLE = pytest.StashKey[Kube]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Programs that tests start can be interrupted, also where a shell has the tests ignore it in the background."""
+    if times := os.environ.get("TIMES"):
+        config.pluginmanager.register(Timing(Path(times)))
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -29,11 +32,10 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     if not kubeconfig or not kubectl:
         pytest.fail("this test needs a cluster: run it by `make test-api` or `make test-e2e`")
     kube = Kube(kubectl, Path(kubeconfig), f"test-{uuid.uuid4().hex[:8]}")
-    kube.run("create", "namespace", kube.namespace)
-    eventually(lambda: kube.get("serviceaccount", "default"), "the namespace has its default ServiceAccount")
+    kube.create_namespace()
     request.node.stash[_BUNDLE] = kube
     yield kube
-    kube.run("delete", "namespace", kube.namespace, "--wait=false")
+    kube.delete_namespace()
 
 
 @pytest.fixture(scope="session")

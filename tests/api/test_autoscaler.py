@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.kube import CommandError, Kube, eventually
+from tests.support.api_server import RequestError
+from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, worker_group
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -73,5 +74,5 @@ def test_what_cannot_be_scaled_is_said_and_stops_nothing_else(kube: Kube) -> Non
 
 
 def test_a_minimum_above_the_maximum_is_refused(kube: Kube) -> None:
-    with pytest.raises(CommandError, match="minimum must not be greater than maximum"):
+    with pytest.raises(RequestError, match="minimum must not be greater than maximum"):
         kube.apply(_autoscaler("wrong", "any", minimum=5, maximum=2))

@@ -20,6 +20,7 @@ from tests.support.controller import Controller
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 
+pytestmark = pytest.mark.alone
 OURS = Path(__file__).parents[2] / "charts/dask-kubernetes-operator/files/crds"
 LAST_ORDINAL = "kubernetes.dask.org/last-ordinal"
 ORDINAL = "kubernetes.dask.org/ordinal"

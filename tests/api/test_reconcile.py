@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.api_server import RequestError
 from tests.support.controller import Controller
-from tests.support.kube import CommandError, Kube, eventually
+from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, worker_group
 
 
@@ -296,5 +297,5 @@ def test_a_service_of_somebody_else_is_not_touched(kube: Kube) -> None:
 def test_what_cannot_work_is_refused_at_once(kube: Kube, change: object, sentence: str) -> None:
     cluster = dask_cluster("refused", 1)
     change(cluster)  # type: ignore[operator]
-    with pytest.raises(CommandError, match=sentence):
+    with pytest.raises(RequestError, match=sentence):
         kube.apply(cluster)

@@ -14,6 +14,7 @@ from tests.e2e.session import Session
 from tests.support.dask import make_certificates
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
+from tests.support.lanes import shared
 
 OPERATOR_NAMESPACE = "dask-operator"
 # What a Secret calls the files that `make_certificates` makes.
@@ -56,20 +57,27 @@ def operator_settings(operator: Image, dask: Image) -> list[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def operator(helm: Helm, dask_image: Image) -> Iterator[None]:
-    """The operator's release `dask-operator`, watching all namespaces."""
+def operator(helm: Helm, dask_image: Image, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """The operator's release `dask-operator`, watching all namespaces. Lanes share it."""
     settings = operator_settings(Image.from_environment("OPERATOR_IMAGE"), dask_image)
     chart = str(CHARTS / "dask-kubernetes-operator")
     where = ("--namespace", OPERATOR_NAMESPACE, "--create-namespace")
-    helm.run("upgrade", "--install", "dask-operator", chart, *where, *settings, "--wait", "--timeout", "120s")
-    yield
-    helm.run("uninstall", "dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait")
+
+    def install() -> None:
+        helm.run("upgrade", "--install", "dask-operator", chart, *where, *settings, "--wait", "--timeout", "300s")
+
+    def uninstall() -> None:
+        helm.run("uninstall", "dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait")
+
+    folder = tmp_path_factory.getbasetemp()
+    with shared((folder if worker_id == "master" else folder.parent) / "operator", install, uninstall):
+        yield
 
 
 @contextmanager
 def operator_with(helm: Helm, *settings: str) -> Iterator[None]:
     """The operator's release with these arguments of helm besides, until the end."""
-    release = ("dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "120s")
+    release = ("dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "300s")
     helm.run("upgrade", *release, str(CHARTS / "dask-kubernetes-operator"), "--reuse-values", *settings)
     try:
         yield

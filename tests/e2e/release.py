@@ -46,11 +46,10 @@ class Release:
         self.helm.run("uninstall", self.name, "--namespace", self.kube.namespace)
         eventually(lambda: not self.left(), f"nothing of the release {self.name} is left", PATIENCE)
 
-    def left(self) -> list[str]:
+    def left(self) -> set[str]:
         """What there is of the release and of its cluster."""
         mine = (f"app.kubernetes.io/instance={self.name}", f"dask.org/cluster-name={self.name}")
-        listed = (self.kube.run("get", KINDS, "--selector", selector, "--output", "name") for selector in mine)
-        return [name for lines in listed for name in lines.split()]
+        return {name for selector in mine for name in self.kube.names(KINDS, selector)}
 
     def workers(self, group: str = "default") -> dict[str, dict[str, object]]:
         """The specs of a group's workers by name."""

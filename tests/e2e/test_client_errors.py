@@ -244,7 +244,8 @@ def no_operator(kube: Kube) -> Iterator[None]:
         stop_operator(kube, 1)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.alone
+@pytest.mark.timeout(300)
 def test_an_operator_that_does_not_run(user: User) -> None:
     with user.cluster() as cluster:
         with no_operator(user.kube):

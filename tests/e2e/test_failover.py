@@ -44,6 +44,7 @@ def two_controllers(kube: Kube, helm: Helm) -> Iterator[None]:
     eventually(lambda: len(_controllers(kube)) == 1, "one controller is left")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", [("--grace-period=0", "--force"), ()], ids=["killed", "told to go"])
 @pytest.mark.usefixtures("two_controllers")
 def test_when_the_leader_goes_clusters_are_reconciled_by_the_other(

@@ -59,6 +59,7 @@ def _cluster(kube: Kube) -> tuple[str, object]:
     return cluster["metadata"]["uid"], cluster["spec"]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_the_users_client_opens_scales_and_leaves_a_cluster_of_helm(
     kube: Kube, helm: Helm, incumbent: Client, dask_image: Image

@@ -29,6 +29,7 @@ def _annotation(kube: Kube, kind: str, name: str, annotation: str) -> str:
     return str((found.get("annotations") or {}).get(annotation, ""))
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("with_plugins")
 def test_plugins_in_an_image_made_from_the_operators(kube: Kube, dask_image: Image) -> None:
     kube.run("create", "configmap", "watched")

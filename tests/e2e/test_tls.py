@@ -104,6 +104,7 @@ def test_nobody_computes_without_the_certificate_and_scaling_down_loses_nothing(
     release.uninstall()
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("operator_with_certificate")
 def test_the_operator_moves_results_by_tls_where_http_is_closed(release: Release, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_helm_test_of_the_operator_succeeds(helm: Helm) -> None:
     assert "Phase:          Succeeded" in said
 
 
+@pytest.mark.alone
 def test_the_operator_restarted_by_a_kill_leaves_clusters_alone(kube: Kube, client: Client, dask_image: Image) -> None:
     kube.apply(dask_cluster("steady", 2, image=str(dask_image)))
     kube.wait_for_workers("steady", 2, 120)

@@ -1,32 +1,38 @@
-"""A namespace of a real cluster by kubectl: what a person would type, with bounded waits that say for what."""
+"""A namespace of a real cluster: requests to its API server, kubectl where people type it, and bounded waits."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.support.api_server import ApiServer, RequestError, Resource, api_server
+from tests.support.waits import recorded
+
 T = TypeVar("T")
 Manifest = Mapping[str, Any]
-PATIENCE = 60.0
+PATIENCE = 120.0  # seconds; only a test that fails waits so long
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 
 class CommandError(Exception):
-    """kubectl ended with an error; the text is what it said."""
+    """kubectl or helm ended with an error; the text is what it said."""
 
 
 def eventually(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """What `look` returns as soon as that is true. Fails with the last thing seen."""
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
-        time.sleep(0.1)
-    return seen
+    """Returns what `look` returns as soon as that is true. Fails with the last thing seen."""
+    with recorded(what):
+        deadline = time.monotonic() + seconds
+        pause = _FIRST_PAUSE
+        while not (seen := look()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+            time.sleep(pause)
+            pause = min(pause * 1.2, _LONGEST_PAUSE)
+        return seen
 
 
 @dataclass(frozen=True)
@@ -37,52 +43,71 @@ class Kube:
     kubeconfig: Path
     namespace: str
 
+    @property
+    def server(self) -> ApiServer:
+        return api_server(self.kubeconfig)
+
     def run(self, *arguments: str, stdin: str | None = None, seconds: float = PATIENCE) -> str:
-        """What kubectl prints. Raises CommandError."""
+        """Returns what kubectl prints. Raises CommandError."""
         command = [self.kubectl, "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+        with recorded(f"kubectl {' '.join(arguments[:2])}"):
+            done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
         if done.returncode:
             raise CommandError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
+    def create_namespace(self) -> None:
+        """Creates it, and waits until Pods can be created there."""
+        self.server.create("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+        eventually(lambda: self.get("serviceaccount", "default"), "the namespace has its default ServiceAccount")
+
+    def delete_namespace(self) -> None:
+        """Begins to delete it with all in it."""
+        self.server.delete(f"/api/v1/namespaces/{self.namespace}")
+
     def apply(self, *manifests: Manifest) -> None:
-        # JSON, as kubectl reads YAML's unquoted y and no as booleans.
-        self.run("apply", "--filename", "-", stdin="\n".join(map(json.dumps, manifests)))
+        """Applies manifests as `kubectl apply --server-side --force-conflicts` does. Raises RequestError."""
+        for manifest in manifests:
+            resource = self.server.resource_of(manifest)
+            metadata = manifest["metadata"]
+            self.server.apply(resource.path(metadata.get("namespace", self.namespace), metadata["name"]), manifest)
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        """An object, None if there is none."""
-        found = self.run("get", kind, name, "--ignore-not-found", "--output", "json")
-        return json.loads(found) if found else None
+        """Returns an object, None if there is none."""
+        try:
+            return self.server.get(self._path(kind, name))
+        except RequestError as refused:
+            if refused.reason == "NotFound":
+                return None
+            raise
 
-    def objects(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = json.loads(self.run("get", kind, "--selector", selector, "--output", "json"))[
-            "items"
-        ]
-        return items
+    def objects(self, kinds: str, selector: str = "") -> list[dict[str, Any]]:
+        """Returns the objects of a kind or category, or of several with commas between them."""
+        found = [resource for kind in kinds.split(",") for resource in self.server.resources(kind)]
+        return [item for resource in found for item in self._list(resource, [("labelSelector", selector)])]
 
-    def names(self, kind: str, selector: str = "") -> set[str]:
-        return {item["metadata"]["name"] for item in self.objects(kind, selector)}
+    def names(self, kinds: str, selector: str = "") -> set[str]:
+        return {item["metadata"]["name"] for item in self.objects(kinds, selector)}
 
     def workers(self, group: str) -> list[dict[str, Any]]:
-        """A group's worker Pods but for those on their way out."""
+        """Returns a group's worker Pods but for those on their way out."""
         pods = self.objects("pods", f"dask.org/workergroup-name={group}")
         return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
     def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
-        """A condition of an object's status; empty if it has none such."""
-        conditions = (self.get(kind, name) or {}).get("status", {}).get("conditions", [])
-        return next((condition for condition in conditions if condition["type"] == type_), {})
+        """Returns a condition of an object's status; empty if it has none such."""
+        return _condition(self.get(kind, name) or {}, type_)
 
     def wait_for_condition(self, kind: str, name: str, type_: str, reason: str, seconds: float = PATIENCE) -> str:
-        """The message of a condition once it has this reason."""
-
-        def look() -> dict[str, Any] | None:
-            condition = self.condition(kind, name, type_)
-            return condition if condition.get("reason") == reason else None
-
-        found = eventually(look, f"{kind} {name}: {type_} has reason {reason}", seconds)
-        assert found is not None
-        return str(found["message"])
+        """Returns the message of a condition once it has this reason."""
+        what = f"{kind} {name}: {type_} has reason {reason}"
+        seen: dict[str, Any] = {}
+        with recorded(what):
+            for found in self._follow(kind, name, seconds):
+                seen = _condition(found, type_)
+                if seen.get("reason") == reason:
+                    return str(seen["message"])
+        raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
 
     def wait_for_workers(self, cluster: str, number: int, seconds: float = PATIENCE) -> None:
         """Waits until a cluster's default group has so many workers, all ready, and both say so."""
@@ -99,7 +124,39 @@ class Kube:
         self.wait_for_condition("daskcluster", cluster, "Progressing", "Settled", seconds)
 
     def events(self, kind: str, name: str) -> list[tuple[str, str, str]]:
-        """Type, reason and message of the events about an object."""
+        """Returns type, reason and message of the events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
-        found = json.loads(self.run("get", "events", "--field-selector", selector, "--output", "json"))["items"]
+        found = self._list(self.server.resource("events"), [("fieldSelector", selector)])
         return [(event["type"], event["reason"], event["message"]) for event in found]
+
+    def _path(self, kind: str, name: str = "") -> str:
+        return self.server.resource(kind).path(self.namespace, name)
+
+    def _list(self, resource: Resource, query: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        return [_typed(item, resource) for item in self.server.get(resource.path(self.namespace), query)["items"]]
+
+    def _follow(self, kind: str, name: str, seconds: float) -> Iterator[dict[str, Any]]:
+        """Yields an object now and after every change; nothing while there is none. Ends after `seconds`."""
+        path = self._path(kind)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            query = [("fieldSelector", f"metadata.name={name}")]
+            try:
+                listed = self.server.get(path, query)
+                yield from listed["items"]
+                query.append(("resourceVersion", listed["metadata"]["resourceVersion"]))
+                for event in self.server.watch(path, query, left):
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        yield event["object"]
+            except RequestError:
+                time.sleep(_LONGEST_PAUSE)  # the API server may be restarting; the deadline bounds it
+
+
+def _condition(found: Mapping[str, Any], type_: str) -> dict[str, Any]:
+    conditions: list[dict[str, Any]] = found.get("status", {}).get("conditions", [])
+    return next((condition for condition in conditions if condition["type"] == type_), {})
+
+
+def _typed(item: dict[str, Any], resource: Resource) -> dict[str, Any]:
+    """Returns an item of a list with its kind, which lists leave out."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **item}

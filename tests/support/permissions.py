@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from tests.support.controller import Controller
 from tests.support.helm import CHARTS, Helm
-from tests.support.kube import CommandError, Kube, eventually
+from tests.support.kube import Kube, eventually
 
 CHART = str(CHARTS / "dask-kubernetes-operator")
 PERMITTING = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
@@ -39,11 +39,7 @@ def bind(kube: Kube, user: str, role: str) -> None:
 
 
 def may(kube: Kube, user: str, verb: str, resource: str, subresource: str = "") -> bool:
-    part = (f"--subresource={subresource}",) if subresource else ()
-    try:
-        return kube.run("auth", "can-i", verb, resource, *part, "--as", user) == "yes\n"
-    except CommandError:
-        return False
+    return kube.server.may(user, verb, kube.server.resource(resource), kube.namespace, subresource)
 
 
 def permitted(kube: Kube, user: str, namespace: str) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.support.kube import CommandError, Kube
+from tests.support.api_server import RequestError
+from tests.support.kube import Kube
 
 RANGE = "30s"
 """What stands for the range that Grafana computes from the interval of scrapes."""
@@ -27,8 +28,8 @@ class Prometheus:
         """The data of an answer of its HTTP API; None while there is none."""
         path = f"/api/v1/namespaces/monitoring/pods/{self.pod}:9090/proxy/api/v1/{what}?{urlencode(parameters)}"
         try:
-            return json.loads(self.kube.run("get", "--raw", path))["data"]
-        except CommandError:
+            return self.kube.server.get(path)["data"]
+        except RequestError:
             return None
 
     def query(self, expression: str) -> list[dict[str, Any]]:
