@@ -74,7 +74,7 @@ def test_another_goes_on_where_the_leader_ends(
     _in_the_middle(kube, "simple")
     end(leader)
     eventually(lambda: standby.does(LEADS), "the standby leads", 30.0)
-    kube.wait_for_workers("simple", MANY, 180)
+    kube.wait_for_workers("simple", MANY)
     assert len(audit.created()) == MANY
     leader.start()
     eventually(lambda: leader.does(STANDS_BY), "the first stands by")
@@ -94,7 +94,7 @@ def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, repl
     _in_the_middle(kube, "simple")
     leader.pause()
     eventually(lambda: standby.does(LEADS), "the standby leads", 30.0)
-    kube.wait_for_workers("simple", MANY, 180)
+    kube.wait_for_workers("simple", MANY)
     asleep = len(leader.log.read_text())
     leader.resume()
     eventually(lambda: leader.does(STANDS_BY), "the first stands by")
@@ -106,5 +106,5 @@ def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, repl
     assert "create" not in awake
     standby.kill()
     kube.run("scale", f"--replicas={MANY + 5}", "daskcluster", "simple")
-    kube.wait_for_workers("simple", MANY + 5, 180)
+    kube.wait_for_workers("simple", MANY + 5)
     assert leader.does(LEADS)

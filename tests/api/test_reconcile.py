@@ -230,7 +230,7 @@ def test_a_quota_is_said_and_does_not_stop_others(kube: Kube) -> None:
         "another cluster is served all the same",
     )
     kube.run("delete", "resourcequota", "few")
-    kube.wait_for_workers("greedy", 6, 90)
+    kube.wait_for_workers("greedy", 6)
     kube.wait_for_condition("daskcluster", "greedy", "Degraded", "AsExpected")
 
 
@@ -282,7 +282,7 @@ def test_a_service_of_somebody_else_is_not_touched(kube: Kube) -> None:
     message = kube.wait_for_condition("daskcluster", "taken", "Degraded", "NameTaken")
     assert "delete or rename it" in message
     kube.run("delete", "service", "taken-scheduler")
-    kube.wait_for_workers("taken", 0, 90)
+    kube.wait_for_workers("taken", 0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.programs import PATIENT
 from tests.e2e.session import Session
 from tests.support.dask import make_certificates
 from tests.support.helm import CHARTS, Helm
@@ -92,7 +93,7 @@ class Client:
     kube: Kube
     pod: str = "client"
 
-    def python(self, program: str, *arguments: str, seconds: float = 120.0) -> str:
+    def python(self, program: str, *arguments: str, seconds: float = 600.0) -> str:
         """What a Python program prints there. Raises CommandError."""
         command = ("exec", "--stdin", self.pod, "--", "python", "-", *arguments)
         return self.kube.run(*command, stdin=program, seconds=seconds)
@@ -106,9 +107,11 @@ def client(kube: Kube, dask_image: Image) -> Client:
 def client_of(kube: Kube, image: Image, name: str = "client", certificates: str = "") -> Client:
     """The client's Pod, once it runs this image. `certificates`: the Secret with which Dask connects by TLS."""
     container: dict[str, Any] = {"name": "client", "image": str(image), "command": ["sleep", "infinity"]}
+    container["env"] = [{"name": key, "value": value} for key, value in PATIENT.items()]
     spec: dict[str, Any] = {"containers": [container], "terminationGracePeriodSeconds": 0}
     if certificates:
-        container |= {"env": tls_env("/tls"), "volumeMounts": [{"name": "tls", "mountPath": "/tls"}]}
+        container["env"] += tls_env("/tls")
+        container |= {"volumeMounts": [{"name": "tls", "mountPath": "/tls"}]}
         spec["volumes"] = [{"name": "tls", "secret": {"secretName": certificates}}]
     kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
@@ -156,7 +159,7 @@ def lives(kube: Kube) -> dict[str, tuple[str, int]]:
 def nothing_is_left(kube: Kube) -> None:
     """Of a Dask cluster, in a while."""
     eventually(lambda: not kube.names("daskclusters"), "no DaskCluster is left")
-    eventually(lambda: not kube.names("pods", "dask.org/cluster-name"), "no Pod of it is left", 90)
+    eventually(lambda: not kube.names("pods", "dask.org/cluster-name"), "no Pod of it is left")
 
 
 def scheduler_address(kube: Kube, cluster: str) -> str:

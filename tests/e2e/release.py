@@ -44,7 +44,7 @@ class Release:
     def uninstall(self) -> None:
         """Fails if anything of it is left."""
         self.helm.run("uninstall", self.name, "--namespace", self.kube.namespace)
-        eventually(lambda: not self.left(), f"nothing of the release {self.name} is left", PATIENCE)
+        eventually(lambda: not self.left(), f"nothing of the release {self.name} is left")
 
     def left(self) -> set[str]:
         """What there is of the release and of its cluster."""
@@ -62,8 +62,8 @@ class Release:
             pods = self.kube.workers(f"{self.name}-{group}")
             return len(pods) == number and all(_is_ready(pod) and fits(str(pod["spec"])) for pod in pods)
 
-        eventually(look, f"{number} workers of {group} that are as they should be", PATIENCE)
-        self.kube.wait_for_condition("daskcluster", self.name, "Progressing", "Settled", PATIENCE)
+        eventually(look, f"{number} workers of {group} that are as they should be")
+        self.kube.wait_for_condition("daskcluster", self.name, "Progressing", "Settled")
 
     def _run(self, verb: str, *settings: str) -> None:
         self.helm.run(verb, self.name, CHART, "--namespace", self.kube.namespace, *settings)

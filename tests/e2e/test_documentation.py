@@ -72,7 +72,7 @@ class Reader:
         for line in text.replace("\\\n", " ").splitlines():
             if line.startswith(_GENERATE):
                 command = ["bash", "-c", line.removeprefix("$ ")]
-                subprocess.run(command, cwd=self.folder, env=os.environ | {"PATH": path}, check=True, timeout=60)
+                subprocess.run(command, cwd=self.folder, env=os.environ | {"PATH": path}, check=True, timeout=180)
                 _, file = line.split(" > ")
                 self.kube.run("apply", "--dry-run=server", "--filename", str(self.folder / file))
 
@@ -105,7 +105,6 @@ _GIVEN = {
 }
 
 
-@pytest.mark.timeout(600)
 # A user has the Python of the image.
 @pytest.mark.filterwarnings("ignore:Mismatched versions found")
 # The page on it says so.

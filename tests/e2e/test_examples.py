@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Image
-from tests.e2e.release import EXAMPLES, PATIENCE, Release
+from tests.e2e.release import EXAMPLES, Release
 from tests.support.helm import Helm
 from tests.support.kube import CommandError, Kube, eventually
 
@@ -41,7 +41,7 @@ def _written(kind: str, said: str, suffix: str = "") -> Check:
 
 
 def _job_succeeds(release: Release) -> None:
-    release.kube.wait_for_condition("daskjob", release.name, "Complete", "Completed", PATIENCE)
+    release.kube.wait_for_condition("daskjob", release.name, "Complete", "Completed")
     assert "332833500" in release.kube.run("logs", f"{release.name}-runner")
 
 
@@ -63,7 +63,7 @@ def _files_and_configuration(release: Release) -> None:
         except (ValueError, CommandError) as error:
             return [str(error)]
 
-    eventually(lambda: look() == ["x=1", "20"], "a worker with the new configuration", PATIENCE)
+    eventually(lambda: look() == ["x=1", "20"], "a worker with the new configuration")
     release.settles(1)
 
 

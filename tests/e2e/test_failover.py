@@ -51,7 +51,7 @@ def test_when_the_leader_goes_clusters_are_reconciled_by_the_other(
     kube: Kube, dask_image: Image, how: tuple[str, ...]
 ) -> None:
     kube.apply(dask_cluster("kept", 1, image=str(dask_image)))
-    kube.wait_for_workers("kept", 1, 120)
+    kube.wait_for_workers("kept", 1)
     before = {pod["metadata"]["uid"] for pod in kube.objects("pods")}
     leader = eventually(lambda: _leader(kube), "a leader")
     (standby,) = _controllers(kube) - {leader}

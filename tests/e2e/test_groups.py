@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from tests.e2e.conftest import Image
 from tests.e2e.session import Session
 from tests.support.kube import Kube, eventually
@@ -20,12 +19,11 @@ def _workers(kube: Kube, group: str, number: int) -> dict[str, str]:
         found = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
         return found if started and len(found) == number else None
 
-    found = eventually(look, f"{group} has {number} running workers", 180)
+    found = eventually(look, f"{group} has {number} running workers")
     assert found is not None
     return found
 
 
-@pytest.mark.timeout(900)
 def test_a_group_is_scaled_and_the_other_keeps_workers_and_data(
     kube: Kube, session: Callable[[str], Session], dask_image: Image
 ) -> None:

@@ -23,9 +23,9 @@ from dask_kubernetes.operator import KubeCluster
 with KubeCluster.from_name(sys.argv[1], namespace=sys.argv[2], quiet=True) as cluster, cluster.get_client() as client:
 """
 COMPUTE = """
-client.wait_for_workers(2, timeout=60)
+client.wait_for_workers(2, timeout=180)
 print(json.dumps({
-    "sum": client.submit(sum, range(1000)).result(timeout=60),
+    "sum": client.submit(sum, range(1000)).result(timeout=180),
     "image": cluster.image,
     "n_workers": cluster.n_workers,
     "address": cluster.scheduler_address,
@@ -33,9 +33,9 @@ print(json.dumps({
 """
 ADD_GROUP = """
 cluster.add_worker_group(name="more", n_workers=1)
-client.wait_for_workers(4, timeout=60)
+client.wait_for_workers(4, timeout=180)
 (name,) = (name for name in client.run(os.getenv, "DASK_WORKER_NAME").values() if name.startswith("mine-more-"))
-print(client.submit(os.getenv, "DASK_WORKER_NAME", workers=[name]).result(timeout=60))
+print(client.submit(os.getenv, "DASK_WORKER_NAME", workers=[name]).result(timeout=180))
 """
 
 
@@ -60,14 +60,13 @@ def _cluster(kube: Kube) -> tuple[str, object]:
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(600)
 def test_the_users_client_opens_scales_and_leaves_a_cluster_of_helm(
     kube: Kube, helm: Helm, incumbent: Client, dask_image: Image
 ) -> None:
     chart, where = str(CHARTS / "dask-cluster"), ("--namespace", kube.namespace)
     settings = (*image_of(dask_image), *SMALL, "--set", "worker.replicas=2")
     helm.run("install", RELEASE, chart, *where, *settings)
-    kube.wait_for_workers(RELEASE, 2, 120)
+    kube.wait_for_workers(RELEASE, 2)
     cluster, pods = _cluster(kube), lives(kube)
 
     assert json.loads(_opened(incumbent, COMPUTE)) == {
@@ -80,7 +79,7 @@ def test_the_users_client_opens_scales_and_leaves_a_cluster_of_helm(
 
     _opened(incumbent, "cluster.adapt(minimum=2, maximum=4)")
     assert (kube.get("daskautoscaler", RELEASE) or {})["spec"]["maximum"] == 4
-    _opened(incumbent, "cluster.scale(3)\nclient.wait_for_workers(3, timeout=60)")
+    _opened(incumbent, "cluster.scale(3)\nclient.wait_for_workers(3, timeout=180)")
     assert not kube.names("daskautoscalers")
     kube.wait_for_workers(RELEASE, 3)
 

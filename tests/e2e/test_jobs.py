@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from tests.e2e.conftest import Image
-from tests.support.kube import Kube, eventually
+from tests.support.kube import PATIENCE, Kube, eventually
 from tests.support.manifests import dask_job
 
 DOCUMENTED = Path(__file__).parents[1] / "examples" / "job.yaml"
@@ -24,18 +24,16 @@ def _status(kube: Kube, job: str) -> dict[str, Any]:
     return status
 
 
-def _wait_for(kube: Kube, job: str, phase: str, seconds: float = 120.0) -> list[str]:
+def _wait_for(kube: Kube, job: str, phase: str) -> list[str]:
     """The phases that were seen until this one."""
     seen: list[str] = []
-
-    def look() -> bool:
-        now = str(_status(kube, job).get("jobStatus", ""))
+    for found in kube.follow("daskjob", job, PATIENCE):
+        now = str(found.get("status", {}).get("jobStatus", ""))
         if [now] != seen[-1:]:
             seen.append(now)
-        return now == phase
-
-    eventually(look, f"DaskJob {job} is {phase}", seconds)
-    return seen
+        if now == phase:
+            return seen
+    raise AssertionError(f"not within {PATIENCE:.0f} s: DaskJob {job} is {phase}; seen: {seen}")
 
 
 def _cluster_goes(kube: Kube, job: str) -> None:

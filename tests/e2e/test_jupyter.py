@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from tests.e2e.conftest import Client, Image
 from tests.e2e.release import EXAMPLES, Release
 from tests.support.helm import Helm
@@ -36,10 +35,10 @@ async def run(kernel):
 
 async def browse():
     http = AsyncHTTPClient()
-    page = await http.fetch(f"http://{server}/jupyter/lab", request_timeout=60)
+    page = await http.fetch(f"http://{server}/jupyter/lab", request_timeout=180)
     (cookie,) = (c.split(";")[0] for c in page.headers.get_list("Set-Cookie") if c.startswith("_xsrf="))
     headers = {"Cookie": cookie, "X-XSRFToken": cookie.removeprefix("_xsrf=")}
-    kernels = HTTPRequest(f"http://{server}/jupyter/api/kernels", "POST", headers, body="{}", request_timeout=60)
+    kernels = HTTPRequest(f"http://{server}/jupyter/api/kernels", "POST", headers, body="{}", request_timeout=180)
     kernel = json.loads((await http.fetch(kernels)).body)["id"]
     channels = HTTPRequest(f"ws://{server}/jupyter/api/kernels/{kernel}/channels", headers=headers)
     printed = await asyncio.wait_for(run(await websocket_connect(channels)), 90)
@@ -51,19 +50,18 @@ CELL = """
 from pathlib import Path
 from distributed import Client
 client = Client()
-client.wait_for_workers(1, timeout=60)
-print(client.submit(sum, range(1000)).result(timeout=60), Path.home())
+client.wait_for_workers(1, timeout=180)
+print(client.submit(sum, range(1000)).result(timeout=180), Path.home())
 """
 
 
-@pytest.mark.timeout(300)
 def test_a_cell_in_jupyter_on_the_scheduler_computes_on_the_cluster(kube: Kube, helm: Helm, client: Client) -> None:
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
     # Its network policy lets in Pods with this label.
     kube.run("label", "pod", "client", "dask-client=true")
     release = Release(kube, helm, Image.from_environment("NOTEBOOK_IMAGE"), "lab")
     release.install("--values", str(EXAMPLES / "jupyter.yaml"), "--set", "worker.replicas=1")
-    kube.wait_for_workers("lab", 1, 120)
+    kube.wait_for_workers("lab", 1)
     server = "lab-scheduler:8787"
     seen = json.loads(client.python(BROWSER, server, CELL))
     assert "<title>JupyterLab</title>" in seen["page"]

@@ -26,7 +26,7 @@ def test_scaled_down_under_load_every_result_is_still_there(
     kube: Kube, session: Callable[[str], Session], dask_image: Image
 ) -> None:
     kube.apply(dask_cluster("simple", 5, image=str(dask_image)))
-    kube.wait_for_workers("simple", 5, 120)
+    kube.wait_for_workers("simple", 5)
     dask = session("simple")
     dask.load()
     for number in range(ROUNDS):

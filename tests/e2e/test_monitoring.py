@@ -65,7 +65,7 @@ def release(monitored: Kube, helm: Helm, dask_image: Image) -> Iterator[str]:
     settings = ("--set", ",".join(("worker.replicas=1", *often)), *image_of(dask_image))
     where = ("--namespace", OPERATOR_NAMESPACE)
     helm.run("install", "own", str(CHARTS / "dask-cluster"), *where, *settings)
-    replace(monitored, namespace=OPERATOR_NAMESPACE).wait_for_workers("own", 1, 120)
+    replace(monitored, namespace=OPERATOR_NAMESPACE).wait_for_workers("own", 1)
     yield "own"
     helm.run("uninstall", "own", *where)
 
@@ -93,7 +93,7 @@ def prometheus(monitored: Kube, release: str) -> Iterator[Prometheus]:
     manifests = manifests.replace("reloader=prometheus,", f"reloader={image},")
     monitored.run("apply", "--filename", "-", stdin=manifests)
     running = Prometheus(monitored, "prometheus-all-0")
-    eventually(lambda: running.query("up"), "Prometheus scrapes", 90)
+    eventually(lambda: running.query("up"), "Prometheus scrapes")
     yield running
     monitored.run("delete", "--filename", "-", stdin=manifests, seconds=120)
 
@@ -103,7 +103,6 @@ def names(kube: Kube, namespace: str, selector: str) -> set[str]:
     return {pod.removeprefix("pod/") for pod in pods}
 
 
-@pytest.mark.timeout(300)
 def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
     kube: Kube,
     session: Callable[[str], Session],
@@ -113,7 +112,7 @@ def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
     tmp_path: Path,
 ) -> None:
     kube.apply(dask_cluster("simple", 2, image=str(dask_image)))
-    kube.wait_for_workers("simple", 2, 120)
+    kube.wait_for_workers("simple", 2)
     client = session("simple")
     client.wait_for_workers(2)
     client.hold(20)
@@ -173,7 +172,7 @@ def test_prometheus_can_evaluate_every_alert(prometheus: Prometheus) -> None:
 def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
     """Waits for the alert, of the copy that does not wait, and for words in it that a person can read."""
     labels["copy"] = "at-once"
-    (firing, *_) = eventually(lambda: prometheus.firing(alert, **labels), f"{alert} fires", 120)
+    (firing, *_) = eventually(lambda: prometheus.firing(alert, **labels), f"{alert} fires")
     assert "<error" not in firing["annotations"]["description"]
     assert "<no value>" not in firing["annotations"]["description"]
     assert alert in firing["annotations"]["runbook_url"]
@@ -182,7 +181,7 @@ def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
 def test_a_scheduler_that_finds_no_node_is_an_alert(kube: Kube, prometheus: Prometheus, dask_image: Image) -> None:
     cluster = dask_cluster("headless", 1, image=str(dask_image))
     kube.apply(cluster)
-    kube.wait_for_workers("headless", 1, 120)
+    kube.wait_for_workers("headless", 1)
     of_it = {"namespace": kube.namespace, "dask_org_cluster_name": "headless"}
     up = f'up{{namespace="{kube.namespace}", service="headless-scheduler"}} == 1'
     eventually(lambda: prometheus.query(up), "the scheduler is scraped")
@@ -199,7 +198,7 @@ def test_workers_that_find_no_node_and_their_tasks_are_alerts(
     cluster = dask_cluster("waiting", 2, image=str(dask_image))
     cluster["spec"]["worker"]["spec"]["nodeSelector"] = {"no-such": "label"}
     kube.apply(cluster)
-    kube.wait_for_condition("daskcluster", "waiting", "SchedulerReady", "SchedulerReady", 120)
+    kube.wait_for_condition("daskcluster", "waiting", "SchedulerReady", "SchedulerReady")
     fires(prometheus, "DaskWorkersPending", namespace=OPERATOR_NAMESPACE)
     address = f"tcp://waiting-scheduler.{kube.namespace}.svc:8786"
     client.python(

@@ -14,7 +14,6 @@ def operator() -> None:
     """In the place of the one that installs it."""
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("mode", CreateMode)
 def test_an_operator_that_is_not_installed(kube: Kube, mode: CreateMode) -> None:
     with pytest.raises(OperatorNotInstalledError, match=r"does not know DaskClusters: .*`helm install dask-operator"):

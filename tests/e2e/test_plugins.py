@@ -41,7 +41,7 @@ def test_plugins_in_an_image_made_from_the_operators(kube: Kube, dask_image: Ima
     )
     eventually(lambda: ("Normal", "Greeted", "hello simple") in kube.events("DaskCluster", "simple"), "the greeting")
     eventually(lambda: _annotation(kube, "configmap", "watched", "example.com/seen") == "yes", "what extraRules permit")
-    kube.wait_for_workers("simple", 1, 120)
+    kube.wait_for_workers("simple", 1)
     operator = (
         "--namespace",
         OPERATOR_NAMESPACE,

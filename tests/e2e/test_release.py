@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.e2e.conftest import Image, lives
-from tests.e2e.release import PATIENCE, Release, image_of
+from tests.e2e.release import Release, image_of
 from tests.e2e.session import Session
 from tests.support.helm import Helm
 from tests.support.kube import Kube, eventually
@@ -30,7 +30,6 @@ def _install(release: Release, workers: int, more: int) -> None:
     release.settles(more, "more")
 
 
-@pytest.mark.timeout(900)
 def test_a_release_is_changed_while_it_computes(release: Release, session: Callable[[str], Session]) -> None:
     _install(release, 3, 2)
     dask = session("mine")
@@ -58,7 +57,6 @@ def test_a_release_is_changed_while_it_computes(release: Release, session: Calla
     release.uninstall()
 
 
-@pytest.mark.timeout(900)
 def test_autoscalers_are_switched_on_and_off_while_it_computes(
     release: Release, session: Callable[[str], Session]
 ) -> None:
@@ -77,9 +75,9 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     # The group takes its autoscaler from `worker`.
     on = ",".join(f"worker.autoscaler.{bound}" for bound in ("enabled=true", "minimum=3", "maximum=5"))
     release.upgrade("--set", f"{on},worker.replicas=null,workerGroups.more.replicas=null")
-    eventually(lambda: numbers() == [3, 3], "there is nothing to do for more than the minimum", PATIENCE)
+    eventually(lambda: numbers() == [3, 3], "there is nothing to do for more than the minimum")
     dask.begin("squares", number=400, seconds=0.5)
-    eventually(lambda: numbers() == [5, 5], "there is enough to do for the maximum", PATIENCE)
+    eventually(lambda: numbers() == [5, 5], "there is enough to do for the maximum")
     release.upgrade("--set", "idleTimeout=86400")
     assert numbers() == [5, 5]
     assert dask.answer("squares") is True
@@ -96,7 +94,6 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     release.uninstall()
 
 
-@pytest.mark.timeout(600)
 def test_a_worker_that_kubernetes_ends_hands_its_results_over(
     kube: Kube, helm: Helm, dask_image: Image, session: Callable[[str], Session]
 ) -> None:

@@ -87,7 +87,7 @@ class Computation:
 
     def scales_to(self, number: int) -> None:
         self.kube.run("scale", f"--replicas={number}", "daskcluster", "computing")
-        self.kube.wait_for_workers("computing", number, 90)
+        self.kube.wait_for_workers("computing", number)
         assert self.dask.digests() == self.results.digests
         scheduler = {name: life for name, life in self.pods.items() if "scheduler" in name}
         assert scheduler.items() <= lives(self.kube).items()
@@ -110,7 +110,6 @@ def _crds_are_those_of(kube: Kube, folder: Path) -> None:
         assert found["spec"]["versions"][0]["schema"] == wanted["spec"]["versions"][0]["schema"], file.name
 
 
-@pytest.mark.timeout(600)
 def test_a_computation_goes_on_whatever_becomes_of_the_operator(operator: Operator, computation: Computation) -> None:
     kube = computation.kube
     operator.upgrade()

@@ -14,8 +14,8 @@ from tests.support.waits import recorded
 
 T = TypeVar("T")
 Manifest = Mapping[str, Any]
-PATIENCE = 120.0  # seconds; only a test that fails waits so long
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
+PATIENCE = 240.0  # seconds, many times what a quiet machine takes; only a test that fails waits so long
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.2
 
 
 class CommandError(Exception):
@@ -98,12 +98,28 @@ class Kube:
         """Returns a condition of an object's status; empty if it has none such."""
         return _condition(self.get(kind, name) or {}, type_)
 
+    def follow(self, kind: str, name: str, seconds: float) -> Iterator[dict[str, Any]]:
+        """Yields an object now and after every change; nothing while there is none. Ends after `seconds`."""
+        path = self._path(kind)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            query = [("fieldSelector", f"metadata.name={name}")]
+            try:
+                listed = self.server.get(path, query)
+                yield from listed["items"]
+                query.append(("resourceVersion", listed["metadata"]["resourceVersion"]))
+                for event in self.server.watch(path, query, left):
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        yield event["object"]
+            except RequestError:
+                time.sleep(_LONGEST_PAUSE)  # the API server may be restarting; the deadline bounds it
+
     def wait_for_condition(self, kind: str, name: str, type_: str, reason: str, seconds: float = PATIENCE) -> str:
         """Returns the message of a condition once it has this reason."""
         what = f"{kind} {name}: {type_} has reason {reason}"
         seen: dict[str, Any] = {}
         with recorded(what):
-            for found in self._follow(kind, name, seconds):
+            for found in self.follow(kind, name, seconds):
                 seen = _condition(found, type_)
                 if seen.get("reason") == reason:
                     return str(seen["message"])
@@ -134,22 +150,6 @@ class Kube:
 
     def _list(self, resource: Resource, query: list[tuple[str, str]]) -> list[dict[str, Any]]:
         return [_typed(item, resource) for item in self.server.get(resource.path(self.namespace), query)["items"]]
-
-    def _follow(self, kind: str, name: str, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yields an object now and after every change; nothing while there is none. Ends after `seconds`."""
-        path = self._path(kind)
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            query = [("fieldSelector", f"metadata.name={name}")]
-            try:
-                listed = self.server.get(path, query)
-                yield from listed["items"]
-                query.append(("resourceVersion", listed["metadata"]["resourceVersion"]))
-                for event in self.server.watch(path, query, left):
-                    if event["type"] in ("ADDED", "MODIFIED"):
-                        yield event["object"]
-            except RequestError:
-                time.sleep(_LONGEST_PAUSE)  # the API server may be restarting; the deadline bounds it
 
 
 def _condition(found: Mapping[str, Any], type_: str) -> dict[str, Any]:
