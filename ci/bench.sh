@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh [NAME...] [OPTION...]: without anything all that the controller is held to, beside the API server's own ceiling,
 # Kubernetes' own controller and the operator before this one, into docs/performance.md; takes 25 minutes. With names or
-# options of tests/perf/run.py some of it, or all in other sizes (--small), printed alone. With the name scale_down the
+# options of bench/run.py some of it, or all in other sizes (--small), printed alone. With the name scale_down the
 # results that are lost, with client how Python clients compare, with churn an hour in which nothing stays as it is.
 # On fake nodes an operator is a process of this machine, as it is in its Pod but for the container.
 set -euo pipefail
@@ -31,13 +31,13 @@ use_cluster() {
 # measure FILE [NAME...] [OPTION...]: ours
 measure() {
   use_cluster charts/dask-kubernetes-operator/files/crds
-  "$venv/bin/python" -m tests.perf.run "$RESULTS/$1" "${@:2}"
+  "$venv/bin/python" -m bench.run "$RESULTS/$1" "${@:2}"
 }
 
 # measure_incumbent [NAME...] [OPTION...]: the operator before this one, on a cluster that ours has never seen
 measure_incumbent() {
   use_cluster "$(ci/incumbent.sh)/crds"
-  "$venv/bin/python" -m tests.perf.run "$RESULTS/incumbent.json" --who incumbent \
+  "$venv/bin/python" -m bench.run "$RESULTS/incumbent.json" --who incumbent \
     --python "$(ci/python.sh incumbent)/bin/python" "$@"
 }
 
@@ -55,7 +55,7 @@ compare_clients() {
   INCUMBENT_CHART=$(ci/incumbent.sh)
   export KUBECONFIG PATH=$tools$PATH OPERATOR_IMAGE DASK_IMAGE NOTEBOOK_IMAGE INCUMBENT_IMAGE INCUMBENT_CHART
   ci/cluster/cluster load "$CLUSTER" "$OPERATOR_IMAGE" "$DASK_IMAGE" "$NOTEBOOK_IMAGE" "$INCUMBENT_IMAGE"
-  "$venv/bin/python" -m tests.perf.client --python "$(ci/python.sh incumbent)/bin/python" "$@"
+  "$venv/bin/python" -m bench.client --python "$(ci/python.sh incumbent)/bin/python" "$@"
 }
 
 venv=$(ci/python.sh)
@@ -66,19 +66,19 @@ case ${1:-} in
     ;;
   scale_down)
     shift
-    "$venv/bin/python" -m tests.perf.scale_down "$@"
+    "$venv/bin/python" -m bench.scale_down "$@"
     ;;
   churn)
     shift
     CLUSTER=churn # beside which the others can be measured
     use_cluster charts/dask-kubernetes-operator/files/crds
     # An hour, whose figures go into the documentation, unless something else is asked for.
-    "$venv/bin/python" -m tests.perf.churn "${@:---write}"
+    "$venv/bin/python" -m bench.churn "${@:---write}"
     ;;
   '')
     measure ours.json
     measure_incumbent
-    "$venv/bin/python" -m tests.perf.page "$RESULTS/ours.json" "$RESULTS/incumbent.json"
+    "$venv/bin/python" -m bench.page "$RESULTS/ours.json" "$RESULTS/incumbent.json"
     ;;
   --*)
     measure ours.json "$@"

@@ -111,7 +111,7 @@ tier_lint() {
   local actionlint
   step "ruff" "$venv/bin/ruff" check .
   step "ruff format" "$venv/bin/ruff" format --check .
-  step "mypy" "$venv/bin/mypy" controller client tests ci docs
+  step "mypy" "$venv/bin/mypy" controller client tests bench ci docs
   step "import contracts" "$venv/bin/lint-imports"
   # shellcheck disable=SC2046 # a list of files
   step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/images/dask/entrypoint.sh .ci/run)

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+from bench import plots
+from bench.figures import BUDGETS, INCUMBENT, OURS, RAW, SMALL, Measured, Point, Share
+from bench.report import exponent, number, rendered, spread, tables
+from bench.results import Results, load, save
+from bench.sampled import part_of
 from docs.included import ROOT
-from tests.perf import plots
-from tests.perf.figures import BUDGETS, INCUMBENT, OURS, RAW, SMALL, Measured, Point, Share
-from tests.perf.report import exponent, number, rendered, spread, tables
-from tests.perf.results import Results, load, save
-from tests.perf.sampled import part_of
 
 PAGE = (ROOT / "docs/performance.md").read_text()
 RESULTS = Results(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import kopf
 import pytest
-from tests.perf.churn.replicas import LONGEST, PAUSE
-from tests.perf.churn.result import Result
-from tests.perf.churn.run import PATIENCE, churn
+from bench.churn.replicas import LONGEST, PAUSE
+from bench.churn.result import Result
+from bench.churn.run import PATIENCE, churn
 from tests.support.kube import Kube
 
 from dask_operator.api import Api

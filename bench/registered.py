@@ -12,8 +12,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from tests.perf.figures import RAW, Measured
-from tests.perf.setting import NAMESPACE, Bench, emptied, eventually, side_by_side
+from bench.figures import RAW, Measured
+from bench.setting import NAMESPACE, Bench, emptied, eventually, side_by_side
 from tests.support.manifests import dask_cluster
 
 from dask_operator import build, names, parse

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 import matplotlib as mpl
+from bench.figures import OURS
+from bench.report import EVERYBODY, by_kind, exponent, parts
+from bench.results import Results
 from matplotlib.figure import Figure
-from tests.perf.figures import OURS
-from tests.perf.report import EVERYBODY, by_kind, exponent, parts
-from tests.perf.results import Results
 
 COLOURS = {"raw": "#b3b3b3", "ReplicaSet": "#7a7a7a", "ours": "#e4572e", "incumbent": "#4c78a8"}
 GROWN = {"seconds": "until all Pods are there, s", "cpu": "CPU, s", "memory": "memory above idle, MiB"}

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tests.perf.churn.pods import Pods
-from tests.perf.churn.wishes import Wish
+from bench.churn.pods import Pods
+from bench.churn.wishes import Wish
 
 from dask_operator.actions import Resource
 from dask_operator.api import Api, path

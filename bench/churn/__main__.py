@@ -1,6 +1,6 @@
 """An hour of churn, and what it costs.
 
-    make bench WHAT=churn, or: python -m tests.perf.churn [--minutes 60] [--clusters 45] [--seed 1] [--write]
+    make bench WHAT=churn, or: python -m bench.churn [--minutes 60] [--clusters 45] [--seed 1] [--write]
 
 Needs kubectl in the PATH and KUBECONFIG of a cluster with fake nodes, with our CRDs and without a controller. It starts
 two of its own. Prints a line a minute, and figures at the end; `--write`: writes them and the plot to docs/. Logs and
@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import kopf
-from tests.perf.churn import report
-from tests.perf.churn.result import LASTING
-from tests.perf.churn.run import churn
+from bench.churn import report
+from bench.churn.result import LASTING
+from bench.churn.run import churn
 from tests.support.kube import Kube
 
 from dask_operator.api import Api

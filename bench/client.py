@@ -1,6 +1,6 @@
 """How long it takes from KubeCluster(…) to the first result, and what works, beside dask-kubernetes 2026.3.0.
 
-    python -m tests.perf.client --python OTHER_PYTHON [--rounds 5] [--uses no]
+    python -m bench.client --python OTHER_PYTHON [--rounds 5] [--uses no]
 
 Each client with each operator on one cluster, from this machine, which reaches it through the API server, and in a
 Pod. Needs kubectl and helm in the PATH, KUBECONFIG of a cluster without an operator and without CRDs, an environment

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.perf.figures import OURS, Sizes
-from tests.perf.process import Process, program, running, sampled
+from bench.figures import OURS, Sizes
+from bench.process import Process, program, running, sampled
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, Resource

@@ -12,8 +12,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
-from tests.perf.figures import OURS, Measured
-from tests.perf.setting import Bench, seen
+from bench.figures import OURS, Measured
+from bench.setting import Bench, seen
 from tests.support.controller import LEADS, STANDS_BY, Controller
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster

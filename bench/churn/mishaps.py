@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from tests.perf.churn.scene import Deed, Scene
-from tests.perf.churn.wishes import Wish
+from bench.churn.scene import Deed, Scene
+from bench.churn.wishes import Wish
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE, Resource

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from tests.perf.figures import RAW, Measured
-from tests.perf.setting import NAMESPACE, Bench, cluster, count, emptied, eventually
-from tests.perf.shrink import run
+from bench.figures import RAW, Measured
+from bench.setting import NAMESPACE, Bench, cluster, count, emptied, eventually
+from bench.shrink import run
 
 from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
 from dask_operator.api import path

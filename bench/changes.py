@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.perf.figures import RAW, Measured
-from tests.perf.setting import (
+from bench.figures import RAW, Measured
+from bench.setting import (
     CONFIGMAPS,
     NAMESPACE,
     PATIENCE,

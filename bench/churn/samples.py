@@ -10,8 +10,8 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tests.perf.churn.replicas import Replica
-from tests.perf.churn.result import Result, Sample
+from bench.churn.replicas import Replica
+from bench.churn.result import Result, Sample
 
 EVERY = 3.0
 """Seconds between two samples."""

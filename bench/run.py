@@ -1,6 +1,6 @@
 """Measures one operator by everything that it is held to, or by what is named, and writes what it finds into a file.
 
-    python -m tests.perf.run RESULTS [NAME...] [--who ours|incumbent] [--python OTHER_PYTHON] [--small] [--rounds 5] …
+    python -m bench.run RESULTS [NAME...] [--who ours|incumbent] [--python OTHER_PYTHON] [--small] [--rounds 5] …
 
 Needs kubectl in the PATH, KUBECONFIG of a cluster with fake nodes, with the operator's CRDs and without any operator,
 and CLUSTER, the name by which ci/cluster knows it; `registered` needs DASK_IMAGE besides. Prints each figure.
@@ -18,18 +18,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import kopf
-from tests.perf import results
-from tests.perf.changes import changes
-from tests.perf.create import create, many
-from tests.perf.delete import delete
-from tests.perf.failover import failover
-from tests.perf.figures import BUDGETS, INCUMBENT, OURS, SMALL, Fact, Measured, Point, Share, Sizes
-from tests.perf.growth import clusters, workers
-from tests.perf.registered import registered
-from tests.perf.report import spread
-from tests.perf.setting import Bench
-from tests.perf.shrink import shrink
-from tests.perf.writes import writes
+from bench import results
+from bench.changes import changes
+from bench.create import create, many
+from bench.delete import delete
+from bench.failover import failover
+from bench.figures import BUDGETS, INCUMBENT, OURS, SMALL, Fact, Measured, Point, Share, Sizes
+from bench.growth import clusters, workers
+from bench.registered import registered
+from bench.report import spread
+from bench.setting import Bench
+from bench.shrink import shrink
+from bench.writes import writes
 
 from dask_operator.api import Api
 

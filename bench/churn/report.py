@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import matplotlib as mpl
+from bench.churn.result import LASTING, MOST_FILES, MOST_MEMORY, Event, Result, Sample
 from docs.included import DOCS
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from tests.perf.churn.result import LASTING, MOST_FILES, MOST_MEMORY, Event, Result, Sample
 
 PLOT = DOCS / "images/churn.svg"
 PAGE = DOCS / "reliability.md"

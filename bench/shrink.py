@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tests.perf.figures import RAW, Measured
-from tests.perf.setting import (
+from bench.figures import RAW, Measured
+from bench.setting import (
     NAMESPACE,
     PATIENCE,
     WORKERS,

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from tests.perf.figures import BUDGETS, INCUMBENT, OURS, RAW, REPLICASET, Budget, Figures, Point, Share
-from tests.perf.results import Results
+from bench.figures import BUDGETS, INCUMBENT, OURS, RAW, REPLICASET, Budget, Figures, Point, Share
+from bench.results import Results
 
 _T = TypeVar("_T", Point, Share)
 EVERYBODY = (RAW, REPLICASET, OURS, INCUMBENT)

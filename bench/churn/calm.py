@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.perf.churn.wishes import REVISION, Wish
-from tests.perf.setting import pages
+from bench.churn.wishes import REVISION, Wish
+from bench.setting import pages
 
 from dask_operator import names
 from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED, Resource

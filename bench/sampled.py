@@ -1,6 +1,6 @@
 """The controller, with a look at what it does every few milliseconds of its CPU time.
 
-    python -m tests.perf.sampled FILE ARGUMENT...
+    python -m bench.sampled FILE ARGUMENT...
 
 At its end it writes to the file how often it was in which function of which part: a module of ours, or a package. What
 C code takes counts for the function that has called it.

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.perf.figures import Fact, Figures, Measured, Point, Share, Sizes
+from bench.figures import Fact, Figures, Measured, Point, Share, Sizes
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.perf.churn.calm import Seen, differences, look
-from tests.perf.churn.pods import Pods
-from tests.perf.churn.replicas import Replica
-from tests.perf.churn.result import LASTING, Result
-from tests.perf.churn.samples import Samples, metrics
-from tests.perf.churn.scene import Scene
-from tests.perf.churn.schedulers import Schedulers
-from tests.perf.churn.users import Users
-from tests.perf.churn.wishes import Manifests
+from bench.churn.calm import Seen, differences, look
+from bench.churn.pods import Pods
+from bench.churn.replicas import Replica
+from bench.churn.result import LASTING, Result
+from bench.churn.samples import Samples, metrics
+from bench.churn.scene import Scene
+from bench.churn.schedulers import Schedulers
+from bench.churn.users import Users
+from bench.churn.wishes import Manifests
 from tests.support.kube import Kube
 from tests.support.server import serving
 

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from tests.perf.figures import Measured
-from tests.perf.process import kubeconfig_without_tls
-from tests.perf.proxy import Proxy, proxying
-from tests.perf.setting import NAMESPACE, Bench, cluster, count, emptied, eventually, pod_spec
+from bench.figures import Measured
+from bench.process import kubeconfig_without_tls
+from bench.proxy import Proxy, proxying
+from bench.setting import NAMESPACE, Bench, cluster, count, emptied, eventually, pod_spec
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, JOB, POD

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from tests.perf.process import started
+from bench.process import started
 from tests.support.server import serving
 from tests.support.wait import until
 

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-from tests.perf.figures import RAW, REPLICASET, Measured
-from tests.perf.process import Process
-from tests.perf.setting import (
+from bench.figures import RAW, REPLICASET, Measured
+from bench.process import Process
+from bench.setting import (
     CONFIGMAPS,
     NAMESPACE,
     REPLICASETS,

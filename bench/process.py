@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.perf.figures import INCUMBENT, OURS
+from bench.figures import INCUMBENT, OURS
 from tests.support.wait import until
 
 PATIENCE = 60.0
@@ -57,7 +57,7 @@ def program(who: str, python: str) -> Program:
 
 def sampled(samples: Path) -> Program:
     """Ours, which is looked at while it works, and writes to a file at its end where it was."""
-    command = (sys.executable, "-m", "tests.perf.sampled", str(samples), "--all-namespaces")
+    command = (sys.executable, "-m", "bench.sampled", str(samples), "--all-namespaces")
     return Program(command, "synced", {"PYTHONPATH": os.getcwd()})
 
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.perf.figures import RAW, Fact, Measured, Point, Share
-from tests.perf.process import Process, kubeconfig_without_tls, program, running
-from tests.perf.proxy import proxying
-from tests.perf.setting import NAMESPACE, Bench, cluster, emptied, eventually, pages, side_by_side, timed
-from tests.perf.writes import quiet
+from bench.figures import RAW, Fact, Measured, Point, Share
+from bench.process import Process, kubeconfig_without_tls, program, running
+from bench.proxy import proxying
+from bench.setting import NAMESPACE, Bench, cluster, emptied, eventually, pages, side_by_side, timed
+from bench.writes import quiet
 
 from dask_operator.actions import CLUSTER, WATCHED, Resource
 from dask_operator.api import Api

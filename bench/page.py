@@ -1,6 +1,6 @@
 """Writes what runs have found into the page about it: tables between its markers, and pictures beside.
 
-    python -m tests.perf.page RESULTS... [--page docs/performance.md]
+    python -m bench.page RESULTS... [--page docs/performance.md]
 
 What stands outside of the markers is written by people, and stays.
 """
@@ -12,9 +12,9 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from tests.perf import plots
-from tests.perf.report import rendered
-from tests.perf.results import load
+from bench import plots
+from bench.report import rendered
+from bench.results import load
 
 
 def main() -> None:

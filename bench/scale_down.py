@@ -1,6 +1,6 @@
 """Scale-downs under load, one after another: what they lose, and whom they hit that was not to go.
 
-    python tests/perf/scale_down.py [--rounds 1000] [--by http|rpc] [--seed 1]
+    python bench/scale_down.py [--rounds 1000] [--by http|rpc] [--seed 1]
 
 The whole controller works on an API server in memory, whose worker Pods are real Dask workers in this process. It asks
 a real scheduler in a process of its own. Two groups of workers hold random results while sums are computed on them; in

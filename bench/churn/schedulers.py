@@ -6,7 +6,7 @@ A scheduler knows the workers that are ready, retires whom it is told to, and as
 from __future__ import annotations
 
 from aiohttp import web
-from tests.perf.churn.pods import Pods
+from bench.churn.pods import Pods
 
 from dask_operator.names import WORKER
 

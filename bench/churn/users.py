@@ -6,10 +6,10 @@ import asyncio
 import time
 from typing import Any
 
-from tests.perf.churn.mishaps import Mishaps
-from tests.perf.churn.scene import Deed, Scene
-from tests.perf.churn.schedulers import Schedulers
-from tests.perf.churn.wishes import BACKOFF_LIMIT, Manifests, Wish
+from bench.churn.mishaps import Mishaps
+from bench.churn.scene import Deed, Scene
+from bench.churn.schedulers import Schedulers
+from bench.churn.wishes import BACKOFF_LIMIT, Manifests, Wish
 
 from dask_operator import names
 from dask_operator.actions import AUTOSCALER, CLUSTER, GROUP, JOB, POD, Resource
