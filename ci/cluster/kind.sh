@@ -88,14 +88,7 @@ provider_fake_nodes() {
 }
 
 start_kwok() {
-  local module
-  module=$(cd "$CI/tools/kwok" && go mod download sigs.k8s.io/kwok && go list -m -f '{{.Dir}}' sigs.k8s.io/kwok)
-  module=$module/kustomize/stage
-  for file in "$module"/node/fast/node-initialize.yaml "$module"/node/heartbeat-with-lease/*.yaml "$module"/pod/fast/pod-*.yaml; do
-    grep -q "^kind: Stage" "$file" || continue      # a kustomization lies beside them
-    echo ---
-    cat "$file"
-  done | kubectl_of_cluster --namespace kube-system create configmap kwok --from-file stages.yaml=/dev/stdin --dry-run=client --output yaml |
+  kwok_stages | kubectl_of_cluster --namespace kube-system create configmap kwok --from-file stages.yaml=/dev/stdin --dry-run=client --output yaml |
     kubectl_of_cluster apply -f -
   sed "s|image: kwok|image: $1|" "$CI/cluster/kwok.yaml" | kubectl_of_cluster apply -f -
   kubectl_of_cluster --namespace kube-system rollout status deployment/kwok --timeout 60s

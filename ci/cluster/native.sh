@@ -27,8 +27,8 @@ provider_up() {
     echo "  cluster $NAME runs Kubernetes $(cat "$STATE/version") or is not healthy: it is replaced"
   fi
   clear_all
-  folders=$("$CI/tools/build.sh" "kubernetes-$version" etcd kwok containerd)
-  need_packages runc containernetworking-plugins iptables conntrack ethtool iproute2 kmod
+  folders=$("$CI/tools/build.sh" "kubernetes-$version" etcd containerd)
+  need_packages openssl runc containernetworking-plugins iptables conntrack ethtool iproute2 kmod
   images=$("$CI/images/build.sh" pause coredns)
   # Nothing goes on after a failure or Ctrl-C; the folder with the logs stays until the next `up` or `down`.
   trap end_processes EXIT
@@ -44,7 +44,31 @@ provider_down() {
   step "cluster $NAME: end it" clear_all
 }
 
-provider_fake_nodes() { :; }    # the control plane has a kwok
+# provider_fake_nodes: a kwok beside the control plane
+provider_fake_nodes() {
+  local folder
+  ! runs kwok || return 0
+  folder=$("$CI/tools/build.sh" kwok)
+  step "cluster $NAME: kwok" start_kwok "$folder"
+}
+
+# start_kwok FOLDER: it may have only the nodes with its annotation, as it would fake the real one as well: pods Running
+# that never started
+start_kwok() {
+  kwok_stages > "$STATE/stages.yaml"
+  (
+    echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
+    close_files
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    in_node bash -c '
+      setsid "$1" --kubeconfig /run/kubeconfig --config /run/node/stages.yaml --manage-all-nodes=false \
+        --manage-nodes-with-annotation-selector kwok.x-k8s.io/node=fake --node-ip 127.0.0.1 --node-port 10247 \
+        --server-address 127.0.0.1:10247 --tls-cert-file /run/pki/server.crt --tls-private-key-file /run/pki/server.key \
+        >> /run/node/logs/kwok.log 2>&1 < /dev/null &
+      echo "$!" > "$2"
+    ' bash "${1/#$CACHE//run/cache}/kwok" "$(pid_file kwok)"
+  )
+}
 
 # provider_load IMAGE: the archive is unpacked now, or the first pod would wait for it
 provider_load() {
@@ -67,7 +91,13 @@ provider_exec() {
 # provider_signal PROGRAM SIGNAL: to a program of the control plane
 provider_signal() { in_node kill "-$2" "$(in_node cat "$(pid_file "$1")")"; }
 
-pid_file() { echo "/run/kwok/clusters/$NAME/pids/$1.pid"; }
+pid_file() { echo "/run/pids/$1"; }
+
+# runs PROGRAM: whether it does, of the control plane
+runs() {
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  in_node bash -c 'kill -0 "$(cat "$1")"' bash "$(pid_file "$1")" 2>/dev/null
+}
 
 # provider_restart: the same program with the same arguments, as nobody else starts it anew
 provider_restart() {

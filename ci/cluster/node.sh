@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The first process of a native cluster's namespaces, started by native.sh: network, control plane (kwokctl: etcd,
-# kube-apiserver, controller manager, scheduler, kwok), then a real node (containerd, kubelet, kube-proxy) and DNS.
+# The first process of a native cluster's namespaces, started by native.sh: network, control plane (etcd,
+# kube-apiserver, controller manager, scheduler), then a real node (containerd, kubelet, kube-proxy) and DNS.
 # It ends, and everything with it, when a part of the node ends.
 set -euo pipefail
 NAME=$1 CACHE=$2 CGROUP=$3
 NODE=/run/node LOGS=/run/node/logs          # the cluster's folder, as it is seen from here
 SERVICES=10.96.0.0/16 PODS=10.244.0.0/16
-export KWOK_WORKDIR=/run/kwok KUBECONFIG=/run/kubeconfig
-PKI=$KWOK_WORKDIR/clusters/$NAME/pki
+export KUBECONFIG=/run/kubeconfig
+PKI=/run/pki
 
 # 1. File system. The programs write below /run, /var and the cluster's folder; the host's /run and /var stay as they
 #    are. etcd's data is in memory with the rest of /run: it need not outlive the node, and no request waits for a disk.
@@ -44,6 +44,13 @@ for chain in OUTPUT FORWARD; do
 done
 ulimit -n "$(ulimit -Hn)"
 
+# run PROGRAM ARGUMENT...: in the background, with its log and its id in files of its name
+run() {
+  "$@" >> "$LOGS/$1.log" 2>&1 < /dev/null &
+  echo "$!" > "/run/pids/$1"
+}
+mkdir /run/pids
+
 # 3. containerd, which loads its images while the control plane starts
 cat > /run/containerd.toml <<TOML
 version = 3
@@ -77,7 +84,7 @@ cat > /run/cni/10-bridge.conflist <<CNI
   ]
 }
 CNI
-containerd --config /run/containerd.toml > "$LOGS/containerd.log" 2>&1 &
+run containerd --config /run/containerd.toml
 load_images() {
   local image
   until ctr version >/dev/null 2>&1; do sleep 0.1; done
@@ -89,39 +96,67 @@ load_images() {
 load_images &
 images=$!
 
-# 4. Control plane. kwokctl's kwok would fake all nodes, the real one too (its pods Running that never started): it may
-#    have only those with the annotation. The certificate must name the service's address (clients in pods) and the
-#    link's (clients on the host). Extra arguments are patches, as kwokctl 0.8.0 panics on --extra-args for two components.
-cat > /run/kwokctl.yaml <<KWOK
-apiVersion: config.kwok.x-k8s.io/v1alpha1
-kind: KwokctlConfiguration
-options:
-  kubeApiserverCertSANs: [10.96.0.1, "$ADDRESS", kubernetes, kubernetes.default, kubernetes.default.svc, kubernetes.default.svc.cluster.local]
-componentsPatches:
-- name: kube-apiserver
-  extraArgs:
-  - {key: service-cluster-ip-range, value: $SERVICES}
-  - {key: advertise-address, value: $ADDRESS}
-  - {key: kubelet-preferred-address-types, value: InternalIP}
-  - {key: kubelet-client-certificate, value: $PKI/admin.crt}
-  - {key: kubelet-client-key, value: $PKI/admin.key}
-- name: kube-controller-manager
-  extraArgs:
-  - {key: flex-volume-plugin-dir, value: /run/volume-plugins}
-- name: kwok-controller
-  extraArgs:
-  - {key: manage-all-nodes, value: "false"}
-  - {key: manage-nodes-with-annotation-selector, value: kwok.x-k8s.io/node=fake}
-KWOK
-mkdir -p "$KWOK_WORKDIR/clusters/$NAME/logs"
-mount --bind "$LOGS" "$KWOK_WORKDIR/clusters/$NAME/logs"
-# shellcheck disable=SC2046 # a list of arguments
-kwokctl --name "$NAME" create cluster --config /run/kwokctl.yaml --runtime binary --kubeconfig "$KUBECONFIG" \
-  --kube-apiserver-port 6443 --wait 90s --disable-qps-limits -v error --etcd-binary "$(type -P etcd)" \
-  --kwok-controller-binary "$(type -P kwok)" \
-  $(for part in kube-apiserver kube-controller-manager kube-scheduler; do echo "--$part-binary $(type -P "$part")"; done)
-kubectl config view --flatten --minify | sed "s#https://127.0.0.1:6443#https://$ADDRESS:6443#" > "$NODE/kubeconfig.new"
-chmod 600 "$NODE/kubeconfig.new" && mv "$NODE/kubeconfig.new" "$NODE/kubeconfig"
+# 4. Control plane. Who has the certificate `admin` may do everything: its own parts are no more than that, as the cluster
+#    is for tests. The API server's names its service (clients in pods) and the link (clients on the host).
+mkdir "$PKI"
+cat > "$PKI/openssl.cnf" <<CNF
+[req]
+distinguished_name = name
+[name]
+[ca]
+basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign, digitalSignature
+[server]
+extendedKeyUsage = serverAuth
+subjectAltName = IP:10.96.0.1, IP:$ADDRESS, IP:127.0.0.1, DNS:localhost, DNS:kubernetes, DNS:kubernetes.default, DNS:kubernetes.default.svc, DNS:kubernetes.default.svc.cluster.local
+[admin]
+extendedKeyUsage = clientAuth
+CNF
+# certificate NAME SUBJECT [OPTION...]: a key and what is signed for it, by itself or by --CA
+certificate() {
+  openssl req -x509 -config "$PKI/openssl.cnf" -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 3650 \
+    -keyout "$PKI/$1.key" -out "$PKI/$1.crt" -extensions "$1" -subj "$2" "${@:3}" 2>/dev/null
+}
+certificate ca /CN=kubernetes
+certificate server /CN=kube-apiserver -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key"
+certificate admin /O=system:masters/CN=admin -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key"
+openssl ecparam -genkey -name prime256v1 -noout -out "$PKI/accounts.key"
+(umask 077 && cat > "$KUBECONFIG") <<CONFIG
+apiVersion: v1
+kind: Config
+clusters:
+- name: $NAME
+  cluster:
+    server: https://$ADDRESS:6443
+    certificate-authority-data: $(base64 -w 0 "$PKI/ca.crt")
+users:
+- name: admin
+  user:
+    client-certificate-data: $(base64 -w 0 "$PKI/admin.crt")
+    client-key-data: $(base64 -w 0 "$PKI/admin.key")
+contexts:
+- name: $NAME
+  context: {cluster: $NAME, user: admin}
+current-context: $NAME
+CONFIG
+
+run etcd --data-dir /run/etcd --unsafe-no-fsync --quota-backend-bytes 8589934592 --log-level warn
+# Nobody's requests wait for others': who is measured would be measured by that.
+run kube-apiserver --etcd-servers http://127.0.0.1:2379 --secure-port 6443 --advertise-address "$ADDRESS" \
+  --service-cluster-ip-range "$SERVICES" --authorization-mode Node,RBAC --allow-privileged \
+  --tls-cert-file "$PKI/server.crt" --tls-private-key-file "$PKI/server.key" --client-ca-file "$PKI/ca.crt" \
+  --service-account-issuer https://kubernetes.default.svc.cluster.local \
+  --service-account-key-file "$PKI/accounts.key" --service-account-signing-key-file "$PKI/accounts.key" \
+  --kubelet-client-certificate "$PKI/admin.crt" --kubelet-client-key "$PKI/admin.key" --kubelet-preferred-address-types InternalIP \
+  --enable-priority-and-fairness=false --max-requests-inflight 0 --max-mutating-requests-inflight 0
+run kube-controller-manager --kubeconfig "$KUBECONFIG" --bind-address 127.0.0.1 --root-ca-file "$PKI/ca.crt" \
+  --service-account-private-key-file "$PKI/accounts.key" --flex-volume-plugin-dir /run/volume-plugins \
+  --kube-api-qps 5000 --kube-api-burst 10000
+run kube-scheduler --kubeconfig "$KUBECONFIG" --bind-address 127.0.0.1 --kube-api-qps 5000 --kube-api-burst 10000
+ready() { kubectl get --raw /readyz >/dev/null 2>&1; }
+for ((tries = 0; tries < 450; tries++)); do ready && break; sleep 0.2; done
+ready || { echo "the API server is not ready after 90 seconds: see its log in this folder"; exit 1; }
+cp "$KUBECONFIG" "$NODE/kubeconfig.new" && mv "$NODE/kubeconfig.new" "$NODE/kubeconfig"
 
 # 5. The real node. Nothing is collected or evicted because a laptop's disk is nearly full. Pods start as fast as the
 #    machine can: without the limits of a kubelet that shares an API server with a thousand others.
@@ -154,16 +189,17 @@ podLogsDir: $LOGS/pods
 volumePluginDir: /run/volume-plugins
 KUBELET
 wait "$images"
-kubelet --config /run/kubelet.yaml --kubeconfig "$KUBECONFIG" --hostname-override node-1 --node-ip "$ADDRESS" \
-  --root-dir "$NODE/kubelet" > "$LOGS/kubelet.log" 2>&1 &
-kube-proxy --kubeconfig "$KUBECONFIG" --hostname-override node-1 --cluster-cidr "$PODS" --proxy-mode iptables \
+run kubelet --config /run/kubelet.yaml --kubeconfig "$KUBECONFIG" --hostname-override node-1 --node-ip "$ADDRESS" \
+  --root-dir "$NODE/kubelet"
+run kube-proxy --kubeconfig "$KUBECONFIG" --hostname-override node-1 --cluster-cidr "$PODS" --proxy-mode iptables \
   --iptables-min-sync-period 100ms --conntrack-max-per-core 0 --conntrack-tcp-timeout-established 0s \
-  --conntrack-tcp-timeout-close-wait 0s > "$LOGS/kube-proxy.log" 2>&1 &
+  --conntrack-tcp-timeout-close-wait 0s
 
 # 6. DNS, and the wait
 kubectl apply -f "$NODE/coredns.yaml"
 until kubectl get node node-1 >/dev/null 2>&1; do sleep 0.2; done
 kubectl wait --for condition=Ready node/node-1 --timeout 90s
 touch "$NODE/ready"
-wait -n || true
+# Not for the control plane: the API server is killed and comes back (`cluster restart`).
+wait -n "$(cat /run/pids/containerd)" "$(cat /run/pids/kubelet)" "$(cat /run/pids/kube-proxy)" || true
 echo "containerd, kubelet or kube-proxy ended: see their logs in this folder"

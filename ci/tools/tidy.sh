@@ -49,7 +49,7 @@ for tool in "$@"; do
   (
     cd "$tool"
     {
-      echo "module build"
+      echo "module build/$tool"
       grep -m1 '^go ' "$upstream"
       echo "require $module $version"
       replaces "$module" "$version" "$upstream"
@@ -57,7 +57,7 @@ for tool in "$@"; do
     } > go.mod
     rm -f go.sum
     # Without programs to build, the module alone is needed, and nothing that it needs.
-    if [ -f tools.go ]; then go mod tidy; else go mod download "$module"; fi
+    if compgen -G '*.go' > /dev/null; then go mod tidy; else go mod download "$module"; fi
   )
   echo "$tool: $module $version"
 done
