@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -66,7 +67,7 @@ class ApiServer:
     def apply(self, path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Applies a manifest, also against what others have written."""
         query = [*_STRICT, ("fieldManager", "tests"), ("force", "true")]
-        return self._request("PATCH", path, query, manifest, {"Content-Type": "application/apply-patch+yaml"})
+        return self._request("PATCH", path, query, _yaml(manifest), {"Content-Type": "application/apply-patch+yaml"})
 
     def delete(self, path: str) -> None:
         self._request("DELETE", path)
@@ -102,7 +103,8 @@ class ApiServer:
 
     def resources(self, name: str) -> list[Resource]:
         """Finds all resources of a category, such as `all`, or the one that has this name."""
-        return self._found(name.lower(), lambda resource: resource.names | resource.categories)
+        found = self._found(name.lower(), lambda resource: resource.names | resource.categories)
+        return [each for each in found if name in each.categories] or found[:1]
 
     def resource_of(self, manifest: Mapping[str, Any]) -> Resource:
         return self.resource(f"{manifest['kind']}.{manifest['apiVersion']}")
@@ -132,7 +134,7 @@ class ApiServer:
         method: str,
         path: str,
         query: Sequence[tuple[str, Any]] = (),
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         answer = self._answer(method, path, query, body, {"Accept": JSON, **(headers or {})}, _PATIENCE)
@@ -147,7 +149,7 @@ class ApiServer:
         method: str,
         path: str,
         query: Sequence[tuple[str, Any]],
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | str | None,
         headers: Mapping[str, str],
         timeout: Any,
     ) -> Any:
@@ -185,6 +187,16 @@ def _resource(base: str, api_version: str, served: Mapping[str, Any]) -> Resourc
         names=frozenset(name.lower() for name in names),
         categories=frozenset(served.get("categories", [])),
     )
+
+
+def _yaml(manifest: Mapping[str, Any]) -> str:
+    """Returns a manifest in JSON that is also YAML, where a character beyond 16 bits is one escape and not two."""
+
+    def one(pair: re.Match[str]) -> str:
+        character: str = json.loads(f'"{pair[0]}"')
+        return f"\\U{ord(character):08x}"
+
+    return re.sub(r"\\ud[89ab]..\\ud[c-f]..", one, json.dumps(manifest))
 
 
 def _error_of(refused: ApiException) -> RequestError:
