@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times bench sbom docs lock
+.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times bench sbom docs generate lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -66,6 +66,9 @@ sbom: ## the bill of materials of the controller's image, compared with what is 
 
 docs: ## the documentation as a site, in docs/build
 	@ci/docs.sh
+
+generate: ## the schemas and tables of the charts' values, from values.yaml and charts/types.yaml
+	@ci/generate.sh
 
 lock: ## resolves the Python dependencies anew and writes the locks
 	@ci/lock.sh

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# charts.sh [--write] SCHEMAS...: checks both charts without a cluster: lint, unit tests, chart-testing, the drift checks,
-# and every rendering against the schemas of each Kubernetes version. SCHEMAS are folders named after the version, as
-# schemas.py makes them. With --write, what is generated is written first.
+# charts.sh SCHEMAS...: checks both charts without a cluster: lint, unit tests, chart-testing, the drift checks, and every
+# rendering against the schemas of each Kubernetes version. SCHEMAS are folders named after the version, as schemas.py
+# makes them.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-writing=
-if [ "${1:-}" = --write ]; then writing=yes; shift; fi
-[ -n "$writing" ] || [ $# -gt 0 ] || die "usage: charts.sh [--write] SCHEMAS..., folders that ci/verify/schemas.py has made"
+[ $# -gt 0 ] || die "usage: charts.sh SCHEMAS..., folders that ci/verify/schemas.py has made"
 
 cd "$ROOT"
 venv=$(ci/python.sh)
@@ -54,10 +52,9 @@ conforms() {
   "${kubeconform[@]}" tests/examples/*.yaml
 }
 
-[ -z "$writing" ] || python -m ci.verify.chart_readme --write "${charts[@]}"
 step "CRDs: copies and sizes" python -m ci.verify.crds
-step "values, schemas and templates" python -m ci.verify.values "${charts[@]}"
-step "charts' README.md" python -m ci.verify.chart_readme "${charts[@]}"
+step "schemas and tables of values" python -m ci.generate --check
+step "values that templates use" python -m ci.verify.templates "${charts[@]}"
 for chart in "${charts[@]}"; do
   step "helm lint $(basename "$chart")" lint "$chart"
   step "helm unittest $(basename "$chart")" helm-unittest --strict --file 'tests/**/*_test.yaml' "$chart"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ci.verify.values import documented
+from ci.generate import Value, read
 from dask.utils import parse_bytes
 from tests.charts.conftest import ROOT, Render
 
@@ -258,9 +258,13 @@ def text_of(path: str) -> str:
     return (ROOT / path).read_text()
 
 
+def values_of(chart: str) -> Value:
+    return read(text_of(f"charts/{chart}/values.yaml"))
+
+
 def test_every_value_is_tried() -> None:
     for chart, others in OTHERS.items():
-        assert set(others) == {value.path for value in documented(text_of(f"charts/{chart}/values.yaml"))}
+        assert set(others) == {value.path for value in values_of(chart).documented()}
 
 
 @pytest.mark.parametrize(("chart", "path"), [(chart, path) for chart, others in OTHERS.items() for path in others])
@@ -327,8 +331,7 @@ BEFORE: dict[str, Any] = {
 
 def sections(chart: str) -> set[str]:
     """The maps of values.yaml whose parts are documented one by one."""
-    paths = [value.path.split(".") for value in documented(text_of(f"charts/{chart}/values.yaml"))]
-    return {".".join(path[:length]) for path in paths for length in range(1, len(path))}
+    return {value.path for value in values_of(chart).all() if value.path and value.parts}
 
 
 # Values that nothing can be made without.

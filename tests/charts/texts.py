@@ -44,7 +44,8 @@ class Places:
         return bool(re.search(pattern, prefix + text))
 
     def _value(self, node: Mapping[str, Any], path: Path) -> Any:
-        node = self._resolved(node)
+        # A map's parts that may be null as well
+        node = node.get("else", node)
         if "enum" in node or ".".join(path) in self.without:
             return _NOTHING
         kinds = node.get("type", "object")
@@ -82,18 +83,6 @@ class Places:
                 self._shapes[place] = (prefix, pattern)
                 return prefix + self.marks.setdefault(place, f"zz{len(self.marks):04}zz")
         return _NOTHING
-
-    def _resolved(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
-        while "$ref" in node or "else" in node:
-            node = node["else"] if "else" in node else self._definition(node["$ref"])
-        return node
-
-    def _definition(self, reference: str) -> Mapping[str, Any]:
-        target: Any = self.schema
-        for name in reference.removeprefix("#/").split("/"):
-            target = target[name]
-        found: Mapping[str, Any] = target
-        return found
 
 
 def replaced(value: Any, texts: Mapping[str, str]) -> Any:
