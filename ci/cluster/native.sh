@@ -58,6 +58,7 @@ start_kwok() {
   kwok_stages > "$STATE/stages.yaml"
   (
     echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
+    share_cpu "$BASHPID"
     close_files
     # shellcheck disable=SC2016 # expanded by the inner shell
     in_node bash -c '
@@ -144,6 +145,7 @@ start() {
   (
     # First of all, so that whatever happens later is found and ended through the cgroup.
     echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
+    share_cpu "$BASHPID"
     close_files
     exec setsid unshare --mount --pid --net --fork --kill-child -- \
       bash "$CI/cluster/node.sh" "$NAME" "$CACHE" "$CGROUP"
@@ -255,6 +257,15 @@ processes_cgroup() {
   fi
 }
 
+# share_cpu PID: the node's processes have their part of the cluster's, and half as much again as its Pods. On v2 they have it already.
+share_cpu() {
+  local folder=/sys/fs/cgroup/cpu/$CGROUP/processes
+  [ -d "${folder%/*}" ] || return 0
+  mkdir -p "$folder"
+  echo 3072 > "$folder/cpu.shares"
+  echo "$1" > "$folder/cgroup.procs"
+}
+
 # make_cgroups: kubelets that share a cgroup root end each other's pods, so each cluster has its own
 make_cgroups() {
   local root file controller
@@ -263,11 +274,14 @@ make_cgroups() {
     for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, in which no process may run
       [ ! -f "$root/$CGROUP/$file" ] || [ -f "$root/cgroup.controllers" ] || cat "$root/$file" > "$root/$CGROUP/$file"
     done
+    # Or the Pods of a cluster, all together, would get no more of a busy machine than one process of a test.
+    [ ! -f "$root/$CGROUP/cpu.shares" ] || echo 8192 > "$root/$CGROUP/cpu.shares"
     [ -f "$root/cgroup.controllers" ] || continue
     for controller in cpuset cpu io memory hugetlb pids; do
       echo "+$controller" > "$root/cgroup.subtree_control" || true
       echo "+$controller" > "$root/$CGROUP/cgroup.subtree_control" || true
     done
+    echo 800 > "$root/$CGROUP/cpu.weight" || true
   done
   mkdir -p "$(processes_cgroup)"
 }
