@@ -94,7 +94,7 @@ def reader(
         r"ghcr\.io/dask/dask-notebook:[\w.-]+": str(Image.from_environment("NOTEBOOK_IMAGE")),
         r"(ghcr\.io/dask|registry\.example\.com/team)/dask:[\w.-]+": str(dask_image),
     }
-    with dask.config.set({"kubernetes.namespace": kube.namespace}):
+    with dask.config.set({"kubernetes.namespace": kube.namespace, "kubernetes.resource-timeout": 240}):
         yield Reader(kube, tmp_path, images)
 
 

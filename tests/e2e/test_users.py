@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Client, Image
-from tests.e2e.release import image_of
+from tests.e2e.release import SMALL, image_of
 from tests.support.helm import CHARTS, Helm
 from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import dask_cluster
@@ -74,7 +74,7 @@ def test_a_worker_that_crashes_is_said_with_its_exit_code(kube: Kube, dask_image
 def test_a_release_of_dask_cluster_computes_scales_and_goes(kube: Kube, helm: Helm, dask_image: Image) -> None:
     chart, where = str(CHARTS / "dask-cluster"), ("--namespace", kube.namespace)
     image = image_of(dask_image)
-    notes = helm.run("install", "mine", chart, *where, *image, "--set", "worker.replicas=1")
+    notes = helm.run("install", "mine", chart, *where, *image, *SMALL, "--set", "worker.replicas=1")
     assert "port-forward" in notes
     kube.wait_for_workers("mine", 1)
     assert "Phase:          Succeeded" in helm.run("test", "mine", *where)
@@ -118,7 +118,7 @@ def test_the_operator_restarted_by_a_kill_leaves_clusters_alone(kube: Kube, clie
 def test_pods_are_fit_for_the_restricted_standard(kube: Kube, helm: Helm, dask_image: Image) -> None:
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
     image = image_of(dask_image)
-    helm.run("install", "tight", str(CHARTS / "dask-cluster"), "--namespace", kube.namespace, *image)
+    helm.run("install", "tight", str(CHARTS / "dask-cluster"), "--namespace", kube.namespace, *image, *SMALL)
     kube.wait_for_condition("daskcluster", "tight", "Progressing", "Settled")
     operator = json.loads(kube.run("--namespace", OPERATOR_NAMESPACE, "get", "deployments", "--output", "json"))
     (deployment,) = operator["items"]
