@@ -14,6 +14,6 @@ command -v go >/dev/null || die "Go is needed to get the CRDs of $1: install it 
 cd "$CI/tools/$1"
 pin=${1^^}_VERSION
 pin=${pin//-/_}
-grep -q "$module v${!pin}\$" go.mod || die "ci/tools/$1/go.mod has not the $1 ${!pin} that ci/versions.env asks for: run ci/tools/tidy.sh $1."
+grep -qE "$module v${!pin}( |$)" go.mod || die "ci/tools/$1/go.mod has not the $1 ${!pin} that ci/versions.env asks for: run ci/tools/tidy.sh $1."
 go mod download "$module"
 echo "$(go list -m -f '{{.Dir}}' "$module")/$path"

@@ -12,6 +12,9 @@ die() { echo "$*" >&2; exit 1; }
 # and one that points at an engine which is gone must not hang.
 docker_answers() { command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# need_native: dies where a Docker engine is needed because ci/native is not here
+need_native() { [ -d "$CI/native" ] || die "no Docker engine answers, and ci/native, which does without one, is not here: start Docker."; }
+
 # exclusively NAME: holds the lock NAME until `release` or the end; says so when it has to wait for another run.
 # The lock is a file of its own and never deleted: two runs would lock different files of the same name.
 LOCKS=()

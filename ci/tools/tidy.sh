@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# tidy.sh TOOL...: renews go.mod and go.sum of ci/tools/TOOL after its pin in versions.env changed.
+# tidy.sh TOOL...: renews go.mod and go.sum of ci/tools/TOOL or ci/native/tools/TOOL after its pin in versions.env changed.
 # A module per tool, because several need `replace` lines, with which `go install package@version` fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../versions.env
+TOOLS=$PWD
 
 # pin TOOL: the module and version of a tool, as `module version`
 pin() {
@@ -25,7 +26,7 @@ pin() {
     prometheus) echo "github.com/prometheus/prometheus v$PROMETHEUS_VERSION" ;;
     prometheus-operator) echo "github.com/prometheus-operator/prometheus-operator v$PROMETHEUS_OPERATOR_VERSION" ;;
     syft) echo "github.com/anchore/syft v$SYFT_VERSION" ;;
-    *) echo "tidy.sh: no tool '$1'; the tools are the folders of ci/tools" >&2; return 1 ;;
+    *) echo "tidy.sh: no tool '$1'; the tools are the folders of ci/tools and ci/native/tools" >&2; return 1 ;;
   esac
 }
 
@@ -40,6 +41,23 @@ replaces() {
     while read -r staging; do echo "replace $staging => $staging v0.${2#v1.}"; done
 }
 
+# programs: the `tool` lines of the go.mod of this folder, which say what is built
+programs() { awk '/^tool \(/ { list = 1; next } /^\)/ { list = 0 } list { print "tool", $1 } /^tool [^(]/' go.mod; }
+
+# align MODULE: takes the versions that Kubernetes is built with of all that both need, as Go compiles once what is the
+# same: a tool that speaks to Kubernetes is little more than that. Not those of MODULE's own project.
+align() {
+  local project module version
+  project=$(cut -d / -f 1-2 <<< "$1")
+  awk '/^replace/ { versions[$2] = $5 } /^\t/ && !($1 in versions) { versions[$1] = $2 }
+    END { for (module in versions) print module, versions[module] }' "$TOOLS/kubernetes-$KUBERNETES_VERSION/go.mod" | sort > versions
+  awk '/^\t/ { print $1, $2 }' go.mod | sort | comm -13 - versions | while read -r module version; do
+    [[ $module == "$project"* ]] || ! grep -q "^$(printf '\t')$module " go.mod || echo "-replace=$module=$module@$version"
+  done | xargs --no-run-if-empty go mod edit
+  rm versions
+  go mod tidy
+}
+
 [ $# -gt 0 ] || { echo "usage: ci/tools/tidy.sh TOOL...; a new kubernetes-VERSION gets its folder" >&2; exit 2; }
 for tool in "$@"; do
   # Every Kubernetes has the same programs.
@@ -47,17 +65,20 @@ for tool in "$@"; do
   read -r module version <<< "$(pin "$tool")"
   upstream=$(go mod download -json "$module@$version" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
   (
-    cd "$tool"
+    if [ -d "../native/tools/$tool" ]; then cd "../native/tools/$tool"; else cd "$tool"; fi
+    programs=$(programs)
     {
       echo "module build/$tool"
       grep -m1 '^go ' "$upstream"
       echo "require $module $version"
       replaces "$module" "$version" "$upstream"
       grep '^godebug ' "$upstream" || true
+      [ -z "$programs" ] || echo "$programs"
     } > go.mod
     rm -f go.sum
     # Without programs to build, the module alone is needed, and nothing that it needs.
-    if compgen -G '*.go' > /dev/null; then go mod tidy; else go mod download "$module"; fi
+    if [ -n "$programs" ]; then go mod tidy; else go mod download "$module"; fi
+    case $tool in coredns | etcd | helm) align "$module" ;; esac
   )
   echo "$tool: $module $version"
 done

@@ -1,8 +1,6 @@
-module build
+module build/ct
 
 go 1.24.0
-
-require github.com/helm/chart-testing/v3 v3.14.0
 
 require (
 	github.com/MakeNowJust/heredoc v1.0.0 // indirect
@@ -14,6 +12,7 @@ require (
 	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
 	github.com/hashicorp/go-multierror v1.1.1 // indirect
 	github.com/hashicorp/go-retryablehttp v0.7.8 // indirect
+	github.com/helm/chart-testing/v3 v3.14.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mattn/go-shellwords v1.0.12 // indirect
 	github.com/mitchellh/go-homedir v1.1.0 // indirect
@@ -35,3 +34,5 @@ require (
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	helm.sh/helm/v3 v3.18.6 // indirect
 )
+
+tool github.com/helm/chart-testing/v3/ct

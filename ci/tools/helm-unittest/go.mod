@@ -1,8 +1,6 @@
-module build
+module build/helm-unittest
 
 go 1.26.0
-
-require github.com/helm-unittest/helm-unittest v1.1.2
 
 require (
 	dario.cat/mergo v1.0.2 // indirect
@@ -34,6 +32,7 @@ require (
 	github.com/gobwas/glob v0.2.3 // indirect
 	github.com/google/gnostic-models v0.7.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/helm-unittest/helm-unittest v1.1.2 // indirect
 	github.com/huandu/xstrings v1.5.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
@@ -87,3 +86,5 @@ require (
 )
 
 replace github.com/vmware-labs/yaml-jsonpath v0.3.2 => github.com/helm-unittest/yaml-jsonpath v0.4.0
+
+tool github.com/helm-unittest/helm-unittest/cmd/helm-unittest

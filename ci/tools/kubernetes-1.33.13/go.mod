@@ -1,8 +1,6 @@
-module build
+module build/kubernetes-1.33.13
 
 go 1.24.0
-
-require k8s.io/kubernetes v1.33.13
 
 require (
 	cel.dev/expr v0.19.1 // indirect
@@ -170,6 +168,7 @@ require (
 	k8s.io/kube-scheduler v0.0.0 // indirect
 	k8s.io/kubectl v0.0.0 // indirect
 	k8s.io/kubelet v0.33.13 // indirect
+	k8s.io/kubernetes v1.33.13 // indirect
 	k8s.io/metrics v0.33.13 // indirect
 	k8s.io/mount-utils v0.0.0 // indirect
 	k8s.io/pod-security-admission v0.0.0 // indirect
@@ -248,3 +247,15 @@ replace k8s.io/sample-cli-plugin => k8s.io/sample-cli-plugin v0.33.13
 replace k8s.io/sample-controller => k8s.io/sample-controller v0.33.13
 
 godebug default=go1.24
+
+tool k8s.io/kubernetes/cmd/kube-apiserver
+
+tool k8s.io/kubernetes/cmd/kube-controller-manager
+
+tool k8s.io/kubernetes/cmd/kube-scheduler
+
+tool k8s.io/kubernetes/cmd/kubelet
+
+tool k8s.io/kubernetes/cmd/kube-proxy
+
+tool k8s.io/kubernetes/cmd/kubectl

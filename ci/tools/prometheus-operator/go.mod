@@ -1,8 +1,6 @@
-module build
+module build/prometheus-operator
 
 go 1.26.0
-
-require github.com/prometheus-operator/prometheus-operator v0.92.0
 
 require (
 	github.com/KimMachineGun/automemlimit v0.7.5 // indirect
@@ -108,6 +106,7 @@ require (
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/pmezard/go-difflib v1.0.1-0.20181226105442-5d4384ee4fb2 // indirect
 	github.com/prometheus-community/prom-label-proxy v0.13.0 // indirect
+	github.com/prometheus-operator/prometheus-operator v0.92.0 // indirect
 	github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.92.0 // indirect
 	github.com/prometheus-operator/prometheus-operator/pkg/client v0.92.0 // indirect
 	github.com/prometheus/alertmanager v0.33.0 // indirect
@@ -175,3 +174,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.0 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+tool github.com/prometheus-operator/prometheus-operator/cmd/operator
+
+tool github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader

@@ -1,8 +1,6 @@
-module build
+module build/prometheus
 
 go 1.26.0
-
-require github.com/prometheus/prometheus v0.313.5
 
 require (
 	cloud.google.com/go/auth v0.20.0 // indirect
@@ -176,6 +174,7 @@ require (
 	github.com/prometheus/exporter-toolkit v0.16.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.16.1 // indirect
+	github.com/prometheus/prometheus v0.313.5 // indirect
 	github.com/prometheus/sigv4 v0.4.1 // indirect
 	github.com/puzpuzpuz/xsync/v4 v4.5.0 // indirect
 	github.com/scaleway/scaleway-sdk-go v1.0.0-beta.36 // indirect
@@ -249,3 +248,7 @@ require (
 )
 
 replace cloud.google.com/go => cloud.google.com/go v0.123.0
+
+tool github.com/prometheus/prometheus/cmd/prometheus
+
+tool github.com/prometheus/prometheus/cmd/promtool

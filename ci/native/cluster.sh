@@ -148,7 +148,7 @@ start() {
     share_cpu "$BASHPID"
     close_files
     exec setsid unshare --mount --pid --net --fork --kill-child -- \
-      bash "$CI/cluster/node.sh" "$NAME" "$CACHE" "$CGROUP"
+      bash "$CI/native/node.sh" "$NAME" "$CACHE" "$CGROUP"
   ) > "$STATE/logs/node.log" 2>&1 < /dev/null &
   launched=$!
   wait_for 30 "the node's first process" "$launched" test -s "$STATE/init.pid"
@@ -188,7 +188,7 @@ prepare_files() {
   echo "${1//$CACHE//run/cache}" | tr '\n' : > "$STATE/path"
   echo "$PATH" >> "$STATE/path"
   echo "$pause" > "$STATE/pause-image"
-  sed "s|image: coredns|image: $coredns|" "$CI/cluster/coredns.yaml" > "$STATE/coredns.yaml"
+  sed "s|image: coredns|image: $coredns|" "$CI/native/coredns.yaml" > "$STATE/coredns.yaml"
   printf 'nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n' > "$STATE/resolv.conf"
 }
 

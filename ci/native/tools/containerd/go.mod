@@ -1,8 +1,6 @@
-module build
+module build/containerd
 
 go 1.26.6
-
-require github.com/containerd/containerd/v2 v2.4.2
 
 require (
 	cyphar.com/go-pathrs v0.2.5 // indirect
@@ -22,6 +20,7 @@ require (
 	github.com/containerd/cgroups/v3 v3.1.3 // indirect
 	github.com/containerd/console v1.0.5 // indirect
 	github.com/containerd/containerd/api v1.12.0 // indirect
+	github.com/containerd/containerd/v2 v2.4.2 // indirect
 	github.com/containerd/continuity v0.5.0 // indirect
 	github.com/containerd/errdefs v1.0.0 // indirect
 	github.com/containerd/errdefs/pkg v0.3.0 // indirect
@@ -140,3 +139,9 @@ require (
 	tags.cncf.io/container-device-interface v1.1.1 // indirect
 	tags.cncf.io/container-device-interface/specs-go v1.1.1 // indirect
 )
+
+tool github.com/containerd/containerd/v2/cmd/containerd
+
+tool github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+
+tool github.com/containerd/containerd/v2/cmd/ctr

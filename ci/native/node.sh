@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The first process of a native cluster's namespaces, started by native.sh: network, control plane (etcd,
+# The first process of a native cluster's namespaces, started by cluster.sh: network, control plane (etcd,
 # kube-apiserver, controller manager, scheduler), then a real node (containerd, kubelet, kube-proxy) and DNS.
 # It ends, and everything with it, when a part of the node ends.
 set -euo pipefail

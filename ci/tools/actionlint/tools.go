@@ -1,8 +1,0 @@
-//go:build tools
-
-// Package tools names the programs that ci/tools/build.sh builds from this module.
-package tools
-
-import (
-	_ "github.com/rhysd/actionlint/cmd/actionlint"
-)
