@@ -2,7 +2,7 @@
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 
-.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times bench sbom docs generate lock
+.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times mutants bench sbom docs generate lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -57,6 +57,9 @@ test-versions: ## both charts, and what is accepted and refused, on the oldest s
 
 times: ## where the time of the last run of tests went, by tier and by test, and what the slowest tests waited for
 	@python3 -m ci.times "$${XDG_CACHE_HOME:-$$HOME/.cache}/dask-kubernetes/times.jsonl"
+
+mutants: ## the controller changed a little, again and again: which changes no test notices; WHAT=plan.victims for a module
+	@. "$$(ci/python.sh)/bin/activate" && python -m ci.mutants $(WHAT)
 
 bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create or churn for one
 	@ci/bench.sh $(WHAT)

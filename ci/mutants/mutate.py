@@ -1,0 +1,110 @@
+"""Small changes to a Python module, of which each should make a test fail. What is text alone is not changed."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+_ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`line`: of the source; `what`: the change in words; `tree`: the whole module with it."""
+
+    line: int
+    what: str
+    tree: ast.Module
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """Yield every mutant of a module, always in the same order."""
+    original = ast.parse(source)
+    for number, node in enumerate(ast.walk(original)):
+        for what, change in _changes(node):
+            tree = copy.deepcopy(original)
+            change(next(each for n, each in enumerate(ast.walk(tree)) if n == number))
+            yield Mutant(getattr(node, "lineno", 0), what, ast.fix_missing_locations(tree))
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    """Yield what can be changed about a node: in words, and as a function that does it to a copy of the node."""
+    yield from _operators(node)
+    match node:
+        case ast.If() | ast.IfExp() | ast.While():
+            yield (
+                "its condition is negated",
+                lambda copied: setattr(copied, "test", ast.UnaryOp(ast.Not(), copied.test)),
+            )
+        case ast.comprehension(ifs=[_, *_]):
+            yield "its conditions are dropped", lambda copied: setattr(copied, "ifs", [])
+        case ast.Constant(value=bool() as value):
+            yield f"{value} becomes {not value}", lambda copied: setattr(copied, "value", not value)
+        case ast.Constant(value=int() | float() as number):
+            yield f"{number} becomes {number + 1}", lambda copied: setattr(copied, "value", number + 1)
+        case ast.Continue():
+            yield "continue becomes break", lambda copied: setattr(copied, "__class__", ast.Break)
+    yield from _removals(node)
+
+
+def _operators(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    match node:
+        case ast.Compare(ops=[op]):
+            other: type[ast.AST] = _COMPARISONS[type(op)]
+            yield f"{type(op).__name__} becomes {other.__name__}", lambda copied: setattr(copied, "ops", [other()])
+        case ast.BoolOp(op=op):
+            other = ast.Or if isinstance(op, ast.And) else ast.And
+            yield f"{type(op).__name__} becomes {other.__name__}", lambda copied: setattr(copied, "op", other())
+        case ast.BinOp(op=op) if type(op) in _ARITHMETIC and not _is_text(node):
+            other = _ARITHMETIC[type(op)]
+            yield f"{type(op).__name__} becomes {other.__name__}", lambda copied: setattr(copied, "op", other())
+
+
+def _removals(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+    """Yield the removal of each statement of a block that only does something, such as a call or a yield."""
+    body = [] if isinstance(node, ast.Module) else getattr(node, "body", [])
+    for position, statement in enumerate(body if isinstance(body, list) else []):
+        if _only_does_something(statement):
+            text = ast.unparse(statement).splitlines()[0]
+            yield f"removed: {text}", lambda copied, at=position: copied.body.__setitem__(at, ast.Pass())  # type: ignore[misc]
+
+
+def _only_does_something(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=value):
+            return not isinstance(value, ast.Constant)
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            return True
+    return False
+
+
+def _is_text(node: ast.BinOp) -> bool:
+    """Tell whether an operand is text or a collection, for which arithmetic means something else."""
+    return any(
+        isinstance(side, ast.JoinedStr | ast.List | ast.Tuple | ast.Dict | ast.Set)
+        or (isinstance(side, ast.Constant) and not isinstance(side.value, int | float))
+        for side in (node.left, node.right)
+    )
