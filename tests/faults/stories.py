@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import kopf
@@ -20,10 +21,10 @@ from aiohttp import web
 from distributed import Client
 from tests.faults import account
 from tests.faults.scenarios import Place, Scenario
-from tests.support import forked
 from tests.support.dask import Scheduler
 from tests.support.dask_workers import Results, workers_of
 from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn, proxy_to
+from tests.support.forked import Forked
 from tests.support.settled_state import State, orphans, settled_state
 from tests.support.wait import until_seen
 
@@ -56,10 +57,13 @@ class Slot:
     async def state(self) -> State:
         return await settled_state(self.api, self.namespace, (self.scheduler.port, self.scheduler.http_port))
 
-    def start(self, fault: Fault, *arguments: str) -> forked.Forked:
-        """A controller whose requests meet the fault."""
+    def start(self, fault: Fault, port: int | None = 0) -> Forked:
+        """Starts a controller whose requests meet the fault; `port`: as of a Controller."""
         self.proxy.begin(fault)
-        return forked.controller(self.kubeconfig, self.namespace, self.folder / f"{self.namespace}.log", *arguments)
+        log = self.folder / f"{self.namespace}.log"
+        controller = Forked(self.kubeconfig, log, f"--namespace={self.namespace}", port=port)
+        controller.begin()
+        return controller
 
 
 @asynccontextmanager
@@ -156,16 +160,16 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | No
 async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int = 0) -> list[str]:
     """A controller runs until it is killed or all is as undisturbed. The Pods that it created."""
     running = slot.start(kill)
-    kill.kill = running.kill
+    kill.kill = lambda: running.send(SIGKILL)
     over = asyncio.create_task(_over(slot, undisturbed, usual))
     killed = asyncio.create_task(kill.killed.wait())
     await asyncio.wait({over, killed}, return_when=asyncio.FIRST_COMPLETED)
-    running.kill()
+    running.send(SIGKILL)
     for task in (over, killed):
         task.cancel()
     await asyncio.gather(over, killed, return_exceptions=True)
     kill.kill = lambda: None
-    await asyncio.to_thread(running.gone)
+    await asyncio.to_thread(running.wait)
     return slot.proxy.created(POD.plural)
 
 
@@ -210,8 +214,7 @@ async def _prepare(slot: Slot, scenario: Scenario) -> None:
     running = slot.start(Fault())
     await slot.place.create(*declared)
     await until_seen(lambda: _settled(slot), f"{scenario} has begun", PATIENCE)
-    running.kill()
-    await asyncio.to_thread(running.gone)
+    await asyncio.to_thread(running.kill)
 
 
 async def _settled(slot: Slot) -> bool:

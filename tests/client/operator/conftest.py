@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from tests.support.clock import Run, run_in_virtual_time
 from tests.support.fake_api import FakeApi, serve
+from tests.support.kubeconfig import write_kubeconfig
 
 from dask_kubernetes.operator.kubernetes import Access, Kubernetes
 
@@ -29,16 +29,8 @@ class Kubeconfig:
 
     def write(self, server: str, namespace: str | None = None, cluster: Any = None, **user: Any) -> None:
         """`user`: how one logs in; by the token that a fake API server accepts if nothing is said."""
-        context = {"cluster": "c", "user": "u"} | ({"namespace": namespace} if namespace else {})
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": server} | (cluster or {})}],
-            "users": [{"name": "u", "user": user or {"token": "valid"}}],
-            "contexts": [{"name": "here", "context": context}],
-            "current-context": "here",
-        }
-        self.path.write_text(json.dumps(config))
+        user = user or {"token": "valid"}
+        write_kubeconfig(self.path, server, namespace=namespace or "", cluster=cluster, **user)
 
 
 @pytest.fixture
