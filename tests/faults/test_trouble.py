@@ -18,8 +18,8 @@ from tests.faults.trouble import TROUBLE, Trouble
 from tests.support.controller import Controller
 from tests.support.dask import Scheduler
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+from tests.support.outcome import Outcome, orphans
 from tests.support.sampling import sampled
-from tests.support.settled_state import State, orphans
 from tests.support.wait import until_seen
 
 from dask_operator import names
@@ -47,7 +47,7 @@ class Course:
     `twice`: Pods created twice; `growth`: the MiB that it took meanwhile; `hits`: how often it was in trouble.
     """
 
-    state: State
+    state: Outcome
     converged: float
     dead: tuple[str, ...]
     twice: tuple[str, ...]
@@ -79,7 +79,7 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
     courses: dict[str, Course] = {}
     async with Api(lambda: info) as api:
 
-        async def tell(name: str, trouble: Trouble, expected: State | None = None) -> None:
+        async def tell(name: str, trouble: Trouble, expected: Outcome | None = None) -> None:
             async with room, a_slot(api, info, NOWHERE, folder) as slot:
                 course = courses[name] = await _course(slot, trouble, expected)
             figure(f"{name}: converged {course.converged:.1f} s after it, {course.growth:+.1f} MiB, {course.hits} hits")
@@ -92,7 +92,7 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
         return courses
 
 
-async def _course(slot: Slot, trouble: Trouble, expected: State | None) -> Course:
+async def _course(slot: Slot, trouble: Trouble, expected: Outcome | None) -> Course:
     controller = slot.start(trouble, port=None)
     try:
         await slot.place.create(slot.place.cluster(3))
@@ -131,7 +131,7 @@ async def _running(slot: Slot) -> bool:
     return [item.get("status", {}).get("readyReplicas") for item in items] == [3]
 
 
-async def _end(slot: Slot, expected: State | None) -> State:
+async def _end(slot: Slot, expected: Outcome | None) -> Outcome:
     """The state as soon as it is the expected one, or after all patience."""
     if expected is None:
         await asyncio.sleep(LASTS)
