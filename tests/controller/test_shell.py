@@ -22,6 +22,8 @@ from dask_operator import shell
 from dask_operator.actions import GROUP, LEASE, POD, RESOURCES
 from dask_operator.settings import BATCH_SIZE, Settings
 
+pytestmark = pytest.mark.real_time
+
 
 def test_it_must_be_told_which_namespaces() -> None:
     with pytest.raises(SystemExit, match="which namespaces\\? Give --all-namespaces, or --namespace=NAME"):
@@ -66,81 +68,65 @@ async def _started(
         controller.kill()
 
 
-def test_it_reconciles_answers_its_probe_and_ends_when_told(tmp_path: Path) -> None:
-    async def lived() -> tuple[int, str, float]:
-        arguments = ("--all-namespaces", "--log-format=plain")
-        async with serve() as fake, _started(tmp_path, fake, *arguments) as controller:
-            fake.put(raw_cluster(workers=2))
-            await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
-            assert await asyncio.to_thread(controller.get, "/healthz") == "ok: leading\n"
-            assert await asyncio.to_thread(controller.get, "/readyz") == "ok: leading\n"
-            assert "dask_operator_leader 1.0" in await asyncio.to_thread(controller.get, "/metrics")
-            assert fake.watching(GROUP) == 1
-            told = time.monotonic()
-            code = await asyncio.to_thread(controller.stop)
-            return code, controller.log.read_text(), time.monotonic() - told
-
-    code, log, took = asyncio.run(lived())
+async def test_it_reconciles_answers_its_probe_and_ends_when_told(tmp_path: Path) -> None:
+    arguments = ("--all-namespaces", "--log-format=plain")
+    async with serve() as fake, _started(tmp_path, fake, *arguments) as controller:
+        fake.put(raw_cluster(workers=2))
+        await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
+        assert await asyncio.to_thread(controller.get, "/healthz") == "ok: leading\n"
+        assert await asyncio.to_thread(controller.get, "/readyz") == "ok: leading\n"
+        assert "dask_operator_leader 1.0" in await asyncio.to_thread(controller.get, "/metrics")
+        assert fake.watching(GROUP) == 1
+        told = time.monotonic()
+        code = await asyncio.to_thread(controller.stop)
+        log, took = controller.log.read_text(), time.monotonic() - told
     assert code == 0, log
     assert took < 4.0, "kopf waits five seconds for tasks that do not end"
     assert re.search("synced: [01] clusters in all namespaces", log)
     assert "Traceback" not in log
 
 
-def test_it_keeps_to_its_namespaces(tmp_path: Path) -> None:
-    async def lived() -> None:
-        arguments = ("--namespace=one", "--namespace=two", "--log-format=json")
-        async with serve() as fake, _started(tmp_path, fake, *arguments, **{BATCH_SIZE: "1"}):
-            for namespace in ("two", "one", "default"):
-                fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
-            await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
-            assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
-            asked = {seen.plural for seen in fake.requests}
-            assert asked <= {resource.plural for resource in RESOURCES.values()}
-            assert {seen.namespace for seen in fake.requests} == {"one", "two"}
-
-    asyncio.run(lived())
+async def test_it_keeps_to_its_namespaces(tmp_path: Path) -> None:
+    arguments = ("--namespace=one", "--namespace=two", "--log-format=json")
+    async with serve() as fake, _started(tmp_path, fake, *arguments, **{BATCH_SIZE: "1"}):
+        for namespace in ("two", "one", "default"):
+            fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+        await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
+        assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
+        asked = {seen.plural for seen in fake.requests}
+        assert asked <= {resource.plural for resource in RESOURCES.values()}
+        assert {seen.namespace for seen in fake.requests} == {"one", "two"}
 
 
-def test_it_keeps_to_the_namespaces_that_match(tmp_path: Path) -> None:
-    async def lived() -> None:
-        async with serve() as fake, _started(tmp_path, fake, "--namespace=dev-*,!dev-x"):
-            for namespace in ("dev-a", "dev-x", "prod"):
-                fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-                fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
-            await until(fake.workers, "a worker", 20.0)
-            assert {seen.namespace for seen in fake.requests if seen.plural != "namespaces"} == {"dev-a"}
-
-    asyncio.run(lived())
+async def test_it_keeps_to_the_namespaces_that_match(tmp_path: Path) -> None:
+    async with serve() as fake, _started(tmp_path, fake, "--namespace=dev-*,!dev-x"):
+        for namespace in ("dev-a", "dev-x", "prod"):
+            fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+            fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+        await until(fake.workers, "a worker", 20.0)
+        assert {seen.namespace for seen in fake.requests if seen.plural != "namespaces"} == {"dev-a"}
 
 
-def test_two_processes_with_a_lease_hand_over(tmp_path: Path) -> None:
+async def test_two_processes_with_a_lease_hand_over(tmp_path: Path) -> None:
     lease = "default/controller"
-
-    async def lived() -> str:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", name="first", lease=lease) as first:
-            await until(lambda: fake.find(LEASE, "controller"), "a leader", 20.0)
-            async with _started(tmp_path, fake, "--all-namespaces", name="second", lease=lease):
-                await until(lambda: fake.watching(POD) == 2, "the standby", 20.0)
-                await asyncio.to_thread(first.stop)
-                fake.put(raw_cluster(workers=1))
-                await until(fake.workers, "a worker", 20.0)
-            return first.log.read_text()
-
-    log = asyncio.run(lived())
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", name="first", lease=lease) as first:
+        await until(lambda: fake.find(LEASE, "controller"), "a leader", 20.0)
+        async with _started(tmp_path, fake, "--all-namespaces", name="second", lease=lease):
+            await until(lambda: fake.watching(POD) == 2, "the standby", 20.0)
+            await asyncio.to_thread(first.stop)
+            fake.put(raw_cluster(workers=1))
+            await until(fake.workers, "a worker", 20.0)
+        log = first.log.read_text()
     assert "lease default/controller: given back" in log
     assert "Traceback" not in log
 
 
-def test_logs_can_be_json(tmp_path: Path) -> None:
-    async def lived() -> str:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", "--log-format=json") as controller:
-            fake.put(raw_cluster(workers=1))
-            await until(fake.workers, "a worker", 20.0)
-            await asyncio.to_thread(controller.stop)
-            return controller.log.read_text()
-
-    lines = [json.loads(line) for line in asyncio.run(lived()).splitlines()]
+async def test_logs_can_be_json(tmp_path: Path) -> None:
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", "--log-format=json") as controller:
+        fake.put(raw_cluster(workers=1))
+        await until(fake.workers, "a worker", 20.0)
+        await asyncio.to_thread(controller.stop)
+        lines = [json.loads(line) for line in controller.log.read_text().splitlines()]
     assert all({"message", "timestamp", "severity"} <= set(line) for line in lines)
     assert any(line["message"].startswith("synced: ") for line in lines)
     (decision,) = (line for line in lines if line.get("action") == "create" and line["about"].startswith("Pod"))
@@ -165,30 +151,22 @@ def started(logger, **_):
     )
 
 
-def test_plugins_run_beside_it(tmp_path: Path) -> None:
+async def test_plugins_run_beside_it(tmp_path: Path) -> None:
     _plugin(tmp_path)
-
-    async def lived() -> str:
-        path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", PYTHONPATH=path) as controller:
-            log = controller.log
-            await until(lambda: "the plugin has started" in log.read_text(), "the plugin", 20.0)
-            fake.put(raw_cluster(workers=1))
-            await until(fake.workers, "a worker", 20.0)
-            assert await asyncio.to_thread(controller.stop) == 0
-            return log.read_text()
-
-    log = asyncio.run(lived())
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", PYTHONPATH=path) as controller:
+        await until(lambda: "the plugin has started" in controller.log.read_text(), "the plugin", 20.0)
+        fake.put(raw_cluster(workers=1))
+        await until(fake.workers, "a worker", 20.0)
+        assert await asyncio.to_thread(controller.stop) == 0
+        log = controller.log.read_text()
     assert "plugin example (example_plugin): 1 handlers" in log
     assert log.count("synced: ") == 1, "our own handlers are not run by them again"
     assert "Traceback" not in log
 
 
-def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
-    async def lived() -> tuple[int, str]:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", **{BATCH_SIZE: "many"}) as controller:
-            return await asyncio.to_thread(controller.wait), controller.log.read_text()
-
-    code, log = asyncio.run(lived())
+async def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", **{BATCH_SIZE: "many"}) as controller:
+        code, log = await asyncio.to_thread(controller.wait), controller.log.read_text()
     assert code == 1
     assert log.strip() == f"{BATCH_SIZE}=many: must be a whole number of at least 1"

@@ -27,11 +27,13 @@ class Run(Protocol):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Runs a test that is a coroutine in virtual time: for folders whose conftest.py has this hook."""
+    """Runs a test that is a coroutine, in virtual time unless it says `real_time`, where conftest.py has this hook."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     parameters = inspect.signature(pyfuncitem.obj).parameters
-    run_in_virtual_time(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in parameters}))
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in parameters})
+    runner = asyncio.run if pyfuncitem.get_closest_marker("real_time") else run_in_virtual_time
+    runner(test)
     return True
 
 
