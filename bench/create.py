@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from bench.figures import RAW, REPLICASET, Measured
-from bench.process import Process
 from bench.setting import (
     CONFIGMAPS,
     NAMESPACE,
@@ -27,6 +26,7 @@ from bench.setting import (
     timed,
     worker_pod,
 )
+from tests.support.process import Process
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE

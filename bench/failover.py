@@ -24,6 +24,7 @@ from dask_operator.api import Api
 
 NAMESPACE = "failover"
 CLUSTER_NAME = "kept"
+LEASE = f"{NAMESPACE}/failover"
 PATIENCE = 60.0
 
 
@@ -54,7 +55,10 @@ async def failover(bench: Bench) -> AsyncIterator[Measured]:
     assert kubectl, "kubectl in the PATH"
     kube = Kube(kubectl, bench.kubeconfig, NAMESPACE)
     kube.run("create", "namespace", NAMESPACE)
-    first, second = (Controller(kube, bench.folder / f"{name}.log", lease="failover") for name in ("first", "second"))
+    first, second = (
+        Controller(kube.kubeconfig, bench.folder / f"{name}.log", f"--namespace={NAMESPACE}", lease=LEASE)
+        for name in ("first", "second")
+    )
     creations = Creations(bench.api)
     watching = asyncio.create_task(creations.watch())
     try:

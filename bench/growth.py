@@ -10,20 +10,20 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from bench.figures import RAW, Fact, Measured, Point, Share
-from bench.process import Process, kubeconfig_without_tls, program, running
+from bench.process import operator
 from bench.proxy import proxying
 from bench.setting import NAMESPACE, Bench, cluster, emptied, eventually, pages, side_by_side, timed
 from bench.writes import quiet
+from tests.support.kubeconfig import write_kubeconfig
+from tests.support.process import Process
 
 from dask_operator.actions import CLUSTER, WATCHED, Resource
 from dask_operator.api import Api
 from dask_operator.model import Json
-from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
 
 WORKERS_EACH = 9
 WAIT = 600.0
@@ -89,7 +89,7 @@ def shares(kind: str, samples: Path) -> list[Share]:
 async def start(bench: Bench) -> float:
     """Seconds from the start of the process until it has seen all there is."""
     begin = time.monotonic()
-    async with running(program(bench.who, bench.python), bench.kubeconfig, bench.folder / "start.log"):
+    async with operator(bench.who, bench.python, bench.kubeconfig, bench.folder / "start.log").at_work():
         return time.monotonic() - begin
 
 
@@ -108,11 +108,10 @@ async def _listed(api: Api, resource: Resource) -> None:
 
 async def stand(bench: Bench) -> AsyncIterator[Measured]:
     """What a controller with a Lease writes when it starts, and asks for and takes while nothing happens."""
-    leading = {LEASE_NAME: "bench", LEASE_NAMESPACE: NAMESPACE}
-    operator = replace(program(bench.who, bench.python), environment=leading)
     async with proxying() as (proxy, url):
-        kubeconfig = kubeconfig_without_tls(url, bench.folder / "kubeconfig")
-        async with running(operator, kubeconfig, bench.folder / "stand.log") as process:
+        kubeconfig = write_kubeconfig(bench.folder / "kubeconfig", url)
+        leading = operator(bench.who, bench.python, kubeconfig, bench.folder / "stand.log", lease=f"{NAMESPACE}/bench")
+        async with leading.at_work() as process:
             await quiet(proxy)
             yield Measured("start_writes", bench.who, (proxy.writes().total(),))
             before, cpu = proxy.requests.copy(), process.cpu()

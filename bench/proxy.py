@@ -12,9 +12,8 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from bench.process import started
+from tests.support.process import Process
 from tests.support.server import serving
-from tests.support.wait import until
 
 READING = ("GET", "HEAD")
 PASSED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -69,8 +68,7 @@ async def proxying() -> AsyncIterator[tuple[Proxy, str]]:
 async def _kubectl_proxy() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "proxy.log"
-        with started(["kubectl", "proxy", "--port=0"], os.environ, log):
-            await until(lambda: "127.0.0.1:" in log.read_text(), "kubectl proxy")
+        async with Process(["kubectl", "proxy", "--port=0"], os.environ, log, ready="127.0.0.1:").at_work():
             yield f"http://{_address(log)}"
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import OURS, Sizes
-from bench.process import Process, program, running, sampled
+from bench.process import operator, sampled
+from tests.support.process import Process
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
@@ -66,8 +67,12 @@ class Bench:
         `samples`: the file where ours writes at its end where its time went.
         """
         log = self.folder / f"{self.who}.log"
-        started = sampled(samples) if samples else program(self.who, self.python)
-        async with running(started, kubeconfig or self.kubeconfig, log, within) as process:
+        config = kubeconfig or self.kubeconfig
+        if samples:
+            process = sampled(samples, config, log, within)
+        else:
+            process = operator(self.who, self.python, config, log, within=within)
+        async with process.at_work():
             async with emptied(self.api):
                 await timed(self.api, 1, lambda: self.api.create(CLUSTER, cluster(self.name("warm"), 1)))
             yield process

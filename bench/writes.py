@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from bench.figures import Measured
-from bench.process import kubeconfig_without_tls
 from bench.proxy import Proxy, proxying
 from bench.setting import NAMESPACE, Bench, cluster, count, emptied, eventually, pod_spec
+from tests.support.kubeconfig import write_kubeconfig
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, JOB, POD
@@ -23,7 +23,7 @@ from dask_operator.plan.status import INTERVAL
 
 async def writes(bench: Bench) -> AsyncIterator[Measured]:
     async with proxying() as (proxy, url):
-        kubeconfig = kubeconfig_without_tls(url, bench.folder / "kubeconfig")
+        kubeconfig = write_kubeconfig(bench.folder / "kubeconfig", url)
         async with bench.operator(kubeconfig):
             for budget, measure in (("writes", for_a_cluster), ("job", for_a_job)):
                 async with emptied(bench.api):

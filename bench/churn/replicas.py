@@ -44,7 +44,8 @@ class Replica:
         self._tell = tell
         self._starts = 0
         self._starting: asyncio.Task[None] | None = None
-        self.controller = Controller(Kube(kube.kubectl, own, kube.namespace), folder / "none", lease=LEASE, site=SITE)
+        within, lease = f"--namespace={kube.namespace}", f"{kube.namespace}/{LEASE}"
+        self.controller = Controller(own, folder / f"{name}.log", within, lease=lease, site=SITE)
         self._troubles: Mapping[str, tuple[int, Callable[[float], Awaitable[None]]]] = {
             "paused": (2, self._paused),
             "cut off": (2, self._cut_off),

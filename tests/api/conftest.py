@@ -12,7 +12,7 @@ from tests.support.kube import Kube, eventually
 
 @pytest.fixture
 def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    controller = Controller(kube, tmp_path / "controller.log")
+    controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}")
     controller.start()
     yield controller
     controller.kill()
@@ -21,7 +21,11 @@ def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
 @pytest.fixture
 def replicas(kube: Kube, tmp_path: Path) -> Iterator[tuple[Controller, Controller]]:
     """The leader, and one that stands by."""
-    leader, standby = (Controller(kube, tmp_path / f"{name}.log", lease="controller") for name in ("first", "second"))
+    lease = f"{kube.namespace}/controller"
+    leader, standby = (
+        Controller(kube.kubeconfig, tmp_path / f"{name}.log", f"--namespace={kube.namespace}", lease=lease)
+        for name in ("first", "second")
+    )
     leader.start()
     eventually(lambda: leader.does(LEADS), "the first leads")
     standby.start()

@@ -381,7 +381,7 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
 
 @pytest.fixture
 def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    controller = Controller(kube, tmp_path / "controller.log", site=SITE)
+    controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}", site=SITE)
     controller.start()
     yield controller
     controller.kill()

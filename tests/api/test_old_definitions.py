@@ -78,7 +78,7 @@ def definitions(_definitions: Definitions) -> Definitions:
 def controller(definitions: Definitions, kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     # After the definitions: a controller that starts beside a change of them would be asked two things at once.
     assert definitions
-    controller = Controller(kube, tmp_path / "controller.log")
+    controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}")
     controller.start()
     yield controller
     controller.kill()

@@ -29,7 +29,7 @@ def with_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
     def start(kube: Kube, *packages: str) -> Controller:
         install(site, *packages)
-        started.append(Controller(kube, tmp_path / "controller.log"))
+        started.append(Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}"))
         started[-1].start()
         return started[-1]
 

@@ -35,7 +35,7 @@ QUOTED: dict[str, tuple[str, dict[str, Any]]] = {
 def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     """It says all that it can say."""
     with releasing(kube) as helm:
-        controller = installed_for(kube, helm, tmp_path, site=SITE, options=("--verbose", "--debug"))
+        controller = installed_for(kube, helm, tmp_path, "--verbose", "--debug", site=SITE)
         controller.start()
         yield controller
         controller.kill()
@@ -127,7 +127,7 @@ def test_a_secret_is_said_to_nobody_but_who_may_read_what_it_was_written_in(kube
 
 
 def _token(controller: Controller) -> str:
-    config = json.loads(controller.kube.kubeconfig.read_text())
+    config = json.loads(controller.kubeconfig.read_text())
     token: str = config["users"][0]["user"]["token"]
     return token
 

@@ -1,12 +1,5 @@
-"""What the controller's unit tests share."""
+"""What the controller's unit tests share: those that are coroutines run in virtual time."""
 
-from __future__ import annotations
+from tests.support.clock import pytest_pyfunc_call, run
 
-import pytest
-from tests.support.clock import Run, run_in_virtual_time
-
-
-@pytest.fixture
-def run() -> Run:
-    """Runs a coroutine to its end. Waiting takes no time: the clock jumps to whatever is due next."""
-    return run_in_virtual_time
+__all__ = ["pytest_pyfunc_call", "run"]

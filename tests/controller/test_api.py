@@ -34,65 +34,54 @@ def test_paths() -> None:
     assert path(GROUP, "ns", "g") == "/apis/kubernetes.dask.org/v1/namespaces/ns/daskworkergroups/g"
 
 
-def test_a_list_asks_for_a_page_of_what_is_ours_as_of_now(run: Run) -> None:
-    async def listed() -> None:
-        async with connected() as (fake, api):
-            fake.put(raw_pod(0))
-            fake.put(raw_pod(1, metadata={"labels": {"app": "other"}}))
-            page = await api.list_page(POD, "default", "")
-            assert [item["metadata"]["name"] for item in page.items] == ["simple-default-worker-0"]
-            (request,) = fake.requests
-            assert request.query == {"limit": str(PAGE), "labelSelector": "dask.org/cluster-name"}
-
-    run(listed())
+async def test_a_list_asks_for_a_page_of_what_is_ours_as_of_now() -> None:
+    async with connected() as (fake, api):
+        fake.put(raw_pod(0))
+        fake.put(raw_pod(1, metadata={"labels": {"app": "other"}}))
+        page = await api.list_page(POD, "default", "")
+        assert [item["metadata"]["name"] for item in page.items] == ["simple-default-worker-0"]
+        (request,) = fake.requests
+        assert request.query == {"limit": str(PAGE), "labelSelector": "dask.org/cluster-name"}
 
 
 def _limits(fake: FakeApi) -> list[str]:
     return [seen.query["limit"] for seen in fake.asked("GET")]
 
 
-def test_pages_of_large_objects_have_fewer_of_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pages_of_large_objects_have_fewer_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "LARGEST_ANSWER", 50_000)
     monkeypatch.setattr(api_module, "PAGE", 8)
-
-    async def listed() -> None:
-        async with connected() as (fake, api):
-            for number in range(10, 50):
-                size = 15_000 if number < 16 else 10
-                fake.put(raw_pod(number, metadata={**raw_pod(number)["metadata"], "annotations": {"a": "x" * size}}))
-            found, continued, limit = [], "", 0
-            while True:
-                page = await api.list_page(POD, "default", continued, limit)
-                found += [item["metadata"]["name"] for item in page.items]
-                continued, limit = page.continued, page.limit
-                if not continued:
-                    break
-            assert found == [f"simple-default-worker-{number}" for number in range(10, 50)]
-            assert _limits(fake)[:4] == ["8", "2", "2", "2"], "what is too large is asked for in parts"
-            assert _limits(fake)[-1] == "8", "and small ones are asked for by the page again"
-            tokens = [seen.query.get("continue", "") for seen in fake.asked("GET")]
-            assert tokens[:2] == ["", ""]
-
-    run(listed())
+    async with connected() as (fake, api):
+        for number in range(10, 50):
+            size = 15_000 if number < 16 else 10
+            fake.put(raw_pod(number, metadata={**raw_pod(number)["metadata"], "annotations": {"a": "x" * size}}))
+        found, continued, limit = [], "", 0
+        while True:
+            page = await api.list_page(POD, "default", continued, limit)
+            found += [item["metadata"]["name"] for item in page.items]
+            continued, limit = page.continued, page.limit
+            if not continued:
+                break
+        assert found == [f"simple-default-worker-{number}" for number in range(10, 50)]
+        assert _limits(fake)[:4] == ["8", "2", "2", "2"], "what is too large is asked for in parts"
+        assert _limits(fake)[-1] == "8", "and small ones are asked for by the page again"
+        tokens = [seen.query.get("continue", "") for seen in fake.asked("GET")]
+        assert tokens[:2] == ["", ""]
 
 
-def test_one_object_that_is_larger_than_any_answer_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_object_that_is_larger_than_any_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "LARGEST_ANSWER", 10_000)
-
-    async def asked() -> None:
-        async with connected() as (fake, api):
-            fake.put(raw_pod(0, metadata={**raw_pod(0)["metadata"], "annotations": {"a": "x" * 20_000}}))
-            for question in (api.list_page(POD, "default", ""), api.get(POD, "default", "simple-default-worker-0")):
-                with pytest.raises(ApiError, match="more than 10000 bytes, and so is not read") as caught:
-                    await question
-                assert (caught.value.code, caught.value.reason) == (0, "TooLarge")
-            limits = [seen.query["limit"] for seen in fake.asked("GET") if "limit" in seen.query]
-            assert limits == ["500", "125", "31", "7", "1"]
-
-    run(asked())
+    async with connected() as (fake, api):
+        fake.put(raw_pod(0, metadata={**raw_pod(0)["metadata"], "annotations": {"a": "x" * 20_000}}))
+        for question in (api.list_page(POD, "default", ""), api.get(POD, "default", "simple-default-worker-0")):
+            with pytest.raises(ApiError, match="more than 10000 bytes, and so is not read") as caught:
+                await question
+            assert (caught.value.code, caught.value.reason) == (0, "TooLarge")
+        limits = [seen.query["limit"] for seen in fake.asked("GET") if "limit" in seen.query]
+        assert limits == ["500", "125", "31", "7", "1"]
 
 
-def test_a_page_too_deep_to_be_looked_through_is_asked_for_in_parts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_too_deep_to_be_looked_through_is_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "LARGEST_LEVELLED", 20_000)
     monkeypatch.setattr(api_module, "PAGE", 4)
     item = b'{"metadata":{"name":"%d"},"spec":{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}}"
@@ -101,45 +90,36 @@ def test_a_page_too_deep_to_be_looked_through_is_asked_for_in_parts(run: Run, mo
         items = b",".join(item % number for number in range(int(request.query["limit"])))
         return web.Response(body=b'{"metadata":{"resourceVersion":"1"},"items":[%s]}' % items)
 
-    async def listed() -> None:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
-            page = await api.list_page(GROUP, "default", "")
-            assert [each["metadata"]["name"] for each in page.items] == ["0"]
-
-    run(listed())
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+        page = await api.list_page(GROUP, "default", "")
+        assert [each["metadata"]["name"] for each in page.items] == ["0"]
 
 
-def test_what_is_large_in_a_reply_is_not_built_up(run: Run) -> None:
-    async def written() -> None:
-        async with connected() as (fake, api):
-            raw = raw_group(spec={"cluster": "simple", "worker": {"spec": {"x": [[]] * 340_000}}})
-            fake.put(raw)
-            name = raw["metadata"]["name"]
-            reply = await api.patch(GROUP, "default", name, {"status": {"conditions": []}}, "status")
-            group = parse.group(reply.body)
-            assert (group.name, group.cluster, group.unread.startswith("has 1,")) == (name, "simple", True)
-
-    run(written())
+async def test_what_is_large_in_a_reply_is_not_built_up() -> None:
+    async with connected() as (fake, api):
+        raw = raw_group(spec={"cluster": "simple", "worker": {"spec": {"x": [[]] * 340_000}}})
+        fake.put(raw)
+        name = raw["metadata"]["name"]
+        reply = await api.patch(GROUP, "default", name, {"status": {"conditions": []}}, "status")
+        group = parse.group(reply.body)
+        assert (group.name, group.cluster, group.unread.startswith("has 1,")) == (name, "simple", True)
 
 
-def test_a_long_refusal_is_read_in_part(run: Run) -> None:
+async def test_a_long_refusal_is_read_in_part() -> None:
     status = {"code": 422, "reason": "Invalid", "message": "m" * 2_000_000, "details": {"causes": [{"field": "a"}]}}
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(status, status=422)
 
-    async def refused() -> None:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
-            with pytest.raises(ApiError) as caught:
-                await api.get(POD, "default", "x")
-            assert (caught.value.code, caught.value.reason, caught.value.fields) == (422, "Invalid", ("a",))
-            assert len(caught.value.message) < 10_000
-
-    run(refused())
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+        with pytest.raises(ApiError) as caught:
+            await api.get(POD, "default", "x")
+        assert (caught.value.code, caught.value.reason, caught.value.fields) == (422, "Invalid", ("a",))
+        assert len(caught.value.message) < 10_000
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_an_answer_without_end_is_not_read_to_its_end(run: Run, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_without_end_is_not_read_to_its_end(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "LARGEST_ANSWER", 100_000)
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -148,136 +128,103 @@ def test_an_answer_without_end_is_not_read_to_its_end(run: Run, status: int, mon
         while True:
             await response.write(b" " * 10_000)
 
-    async def asked() -> None:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
-            with pytest.raises(ApiError, match="more than 100000 bytes"):
-                await api.get(POD, "default", "x")
-            with pytest.raises(ApiError, match="more than 100000 bytes"):
-                await anext(api.watch(POD, "", "1", 60.0, 60.0))
-
-    run(asked())
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+        with pytest.raises(ApiError, match="more than 100000 bytes"):
+            await api.get(POD, "default", "x")
+        with pytest.raises(ApiError, match="more than 100000 bytes"):
+            await anext(api.watch(POD, "", "1", 60.0, 60.0))
 
 
-def test_answers_come_as_they_are(run: Run) -> None:
-    async def asked() -> None:
-        async with connected() as (fake, api):
-            await api.list_page(POD, "default", "")
-            assert fake.requests[0].headers["Accept-Encoding"] == "identity", "a few bytes could become many"
-
-    run(asked())
+async def test_answers_come_as_they_are() -> None:
+    async with connected() as (fake, api):
+        await api.list_page(POD, "default", "")
+        assert fake.requests[0].headers["Accept-Encoding"] == "identity", "a few bytes could become many"
 
 
-def test_creates_ask_for_warnings_about_unknown_fields(run: Run) -> None:
-    async def created() -> None:
-        async with connected() as (fake, api):
-            fake.warn = lambda raw: [f'unknown field "spec.{raw["kind"]}"', "second"]
-            reply = await api.create(POD, raw_pod())
-            assert reply.body["metadata"]["uid"]
-            assert reply.warnings == ('unknown field "spec.Pod"', "second")
-            assert fake.requests[0].query == {"fieldValidation": "Warn"}
-
-    run(created())
+async def test_creates_ask_for_warnings_about_unknown_fields() -> None:
+    async with connected() as (fake, api):
+        fake.warn = lambda raw: [f'unknown field "spec.{raw["kind"]}"', "second"]
+        reply = await api.create(POD, raw_pod())
+        assert reply.body["metadata"]["uid"]
+        assert reply.warnings == ('unknown field "spec.Pod"', "second")
+        assert fake.requests[0].query == {"fieldValidation": "Warn"}
 
 
-def test_a_refusal_says_what_the_api_server_says(run: Run) -> None:
-    async def refused() -> ApiError:
-        async with connected() as (fake, api):
-            message = 'pods "x" is forbidden: exceeded quota: small'
-            fake.fail("POST", POD, 403, reason="Forbidden", message=message)
-            with pytest.raises(ApiError) as caught:
-                await api.create(POD, raw_pod())
-            return caught.value
-
-    error = run(refused())
+async def test_a_refusal_says_what_the_api_server_says() -> None:
+    async with connected() as (fake, api):
+        message = 'pods "x" is forbidden: exceeded quota: small'
+        fake.fail("POST", POD, 403, reason="Forbidden", message=message)
+        with pytest.raises(ApiError) as caught:
+            await api.create(POD, raw_pod())
+        error = caught.value
     assert (error.code, error.reason, error.retry_after) == (403, "Forbidden", 0.0)
     assert str(error) == '403 Forbidden: pods "x" is forbidden: exceeded quota: small'
 
 
-def test_too_many_requests_says_when_to_come_back(run: Run) -> None:
-    async def refused() -> ApiError:
-        async with connected() as (fake, api):
-            fake.fail("GET", POD, 429, reason="TooManyRequests", headers={"Retry-After": "17"})
-            with pytest.raises(ApiError) as caught:
-                await api.get(POD, "default", "x")
-            return caught.value
-
-    error = run(refused())
+async def test_too_many_requests_says_when_to_come_back() -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", POD, 429, reason="TooManyRequests", headers={"Retry-After": "17"})
+        with pytest.raises(ApiError) as caught:
+            await api.get(POD, "default", "x")
+        error = caught.value
     assert (error.code, error.retry_after) == (429, 17.0)
 
 
 @pytest.mark.parametrize("text", ["", "<html>Bad Gateway</html>", "[]", "null"])
-def test_an_error_that_is_no_status(run: Run, text: str) -> None:
-    async def refused() -> ApiError:
-        async with connected() as (fake, api):
-            fake.fail("GET", POD, 502, text=text)
-            with pytest.raises(ApiError) as caught:
-                await api.get(POD, "default", "x")
-            return caught.value
-
-    error = run(refused())
+async def test_an_error_that_is_no_status(text: str) -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", POD, 502, text=text)
+        with pytest.raises(ApiError) as caught:
+            await api.get(POD, "default", "x")
+        error = caught.value
     assert (error.code, error.reason, error.message) == (502, "Bad Gateway", text)
 
 
 @pytest.mark.parametrize("text", ["", "<html>hello</html>"])
-def test_a_success_that_is_no_object_is_a_failure(run: Run, text: str) -> None:
-    async def refused() -> None:
-        async with connected() as (fake, api):
-            fake.fail("GET", POD, 200, text=text)
-            with pytest.raises(ApiError):
-                await api.get(POD, "default", "x")
-
-    run(refused())
+async def test_a_success_that_is_no_object_is_a_failure(text: str) -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", POD, 200, text=text)
+        with pytest.raises(ApiError):
+            await api.get(POD, "default", "x")
 
 
-def test_credentials_that_expired_are_renewed_once(run: Run) -> None:
-    async def renewed() -> None:
-        async with connected() as (fake, api):
-            fake.put(raw_pod())
-            fake.token = "next"
-            assert (await api.get(POD, "default", "simple-default-worker-0")).body["metadata"]["uid"]
-            assert fake.logins == 2
-
-    run(renewed())
+async def test_credentials_that_expired_are_renewed_once() -> None:
+    async with connected() as (fake, api):
+        fake.put(raw_pod())
+        fake.token = "next"
+        assert (await api.get(POD, "default", "simple-default-worker-0")).body["metadata"]["uid"]
+        assert fake.logins == 2
 
 
-def test_credentials_that_stay_refused_are_an_error(run: Run) -> None:
-    async def refused() -> int:
-        async with connected() as (fake, api):
-            fake.fail("GET", POD, 401, reason="Unauthorized", times=5)
-            with pytest.raises(ApiError) as caught:
-                await api.get(POD, "default", "x")
-            assert caught.value.code == 401
-            return len(fake.requests)
-
-    assert run(refused()) == 2
+async def test_credentials_that_stay_refused_are_an_error() -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", POD, 401, reason="Unauthorized", times=5)
+        with pytest.raises(ApiError) as caught:
+            await api.get(POD, "default", "x")
+        assert caught.value.code == 401
+        assert len(fake.requests) == 2
 
 
-def test_silence_does_not_last(run: Run) -> None:
+async def test_silence_does_not_last() -> None:
     async def answer(_: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    async def waited() -> float:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
-            with pytest.raises(ApiError, match="did not answer") as caught:
-                await api.get(POD, "default", "x")
-            assert (caught.value.code, caught.value.reason) == (0, "Unreachable")
-            return asyncio.get_running_loop().time()
-
-    assert run(waited()) == pytest.approx(REQUEST_TIMEOUT, abs=1.0)
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+        with pytest.raises(ApiError, match="did not answer") as caught:
+            await api.get(POD, "default", "x")
+        assert (caught.value.code, caught.value.reason) == (0, "Unreachable")
+        assert asyncio.get_running_loop().time() == pytest.approx(REQUEST_TIMEOUT, abs=1.0)
 
 
-def test_nobody_listens(run: Run) -> None:
+async def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    async def asked() -> None:
+    with pytest.raises(ApiError, match="the API server did not answer"):
         async with Api(lambda: ConnectionInfo(server=url)) as api:
             await api.get(POD, "default", "x")
-
-    with pytest.raises(ApiError, match="the API server did not answer"):
-        run(asked())
 
 
 def test_a_connection_that_was_not_opened_says_so(run: Run) -> None:
@@ -295,77 +242,59 @@ async def _watched(fake: FakeApi, api: Api, number: int, silence: float = 100.0)
     return found
 
 
-def test_a_watch_gives_events_of_any_size(run: Run) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, api):
-            for number, size in enumerate([1, 20_000, 1_000_000]):
-                fake.put(raw_pod(number, spec={"restartPolicy": "Never", "text": "é" * size}))
-            events = await _watched(fake, api, 3)
-            assert [parse.pod(event["object"]).ordinal for event in events] == [0, 1, 2]
-            assert [len(event["object"]["spec"].get("text", "")) for event in events] == [1, 20_000, 0]
-            (request,) = fake.requests
-            assert request.query == {
-                "watch": "true",
-                "labelSelector": "dask.org/cluster-name",
-                "resourceVersion": "100",
-                "allowWatchBookmarks": "true",
-                "timeoutSeconds": "240",
-            }
-
-    run(watched())
+async def test_a_watch_gives_events_of_any_size() -> None:
+    async with connected() as (fake, api):
+        for number, size in enumerate([1, 20_000, 1_000_000]):
+            fake.put(raw_pod(number, spec={"restartPolicy": "Never", "text": "é" * size}))
+        events = await _watched(fake, api, 3)
+        assert [parse.pod(event["object"]).ordinal for event in events] == [0, 1, 2]
+        assert [len(event["object"]["spec"].get("text", "")) for event in events] == [1, 20_000, 0]
+        (request,) = fake.requests
+        assert request.query == {
+            "watch": "true",
+            "labelSelector": "dask.org/cluster-name",
+            "resourceVersion": "100",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": "240",
+        }
 
 
-def test_a_watch_that_is_silent_is_given_up(run: Run) -> None:
-    async def watched() -> float:
-        async with connected() as (fake, api):
-            asyncio.get_running_loop().call_later(0.5, fake.silence_watches, POD)
-            assert await _watched(fake, api, 1, silence=100.0) == []
-            return asyncio.get_running_loop().time()
-
-    assert run(watched()) == pytest.approx(100.0, abs=1.0)
+async def test_a_watch_that_is_silent_is_given_up() -> None:
+    async with connected() as (fake, api):
+        asyncio.get_running_loop().call_later(0.5, fake.silence_watches, POD)
+        assert await _watched(fake, api, 1, silence=100.0) == []
+        assert asyncio.get_running_loop().time() == pytest.approx(100.0, abs=1.0)
 
 
-def test_a_watch_whose_connection_breaks_is_an_error(run: Run) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, api):
-            asyncio.get_running_loop().call_later(1.0, fake.cut_watches, POD)
-            with pytest.raises(ApiError):
-                await _watched(fake, api, 1)
-
-    run(watched())
+async def test_a_watch_whose_connection_breaks_is_an_error() -> None:
+    async with connected() as (fake, api):
+        asyncio.get_running_loop().call_later(1.0, fake.cut_watches, POD)
+        with pytest.raises(ApiError):
+            await _watched(fake, api, 1)
 
 
-def test_a_watch_that_is_refused_is_an_error(run: Run) -> None:
-    async def watched() -> ApiError:
-        async with connected() as (fake, api):
-            fake.fail("GET", POD, 403, reason="Forbidden", message="may not watch")
-            with pytest.raises(ApiError) as caught:
-                await _watched(fake, api, 1)
-            return caught.value
-
-    assert run(watched()).code == 403
+async def test_a_watch_that_is_refused_is_an_error() -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", POD, 403, reason="Forbidden", message="may not watch")
+        with pytest.raises(ApiError) as caught:
+            await _watched(fake, api, 1)
+        assert caught.value.code == 403
 
 
 @pytest.mark.parametrize("line", [b"<html>\n", b'{"type": "ADDED"\n', b"\xff\xfe\n"])
-def test_a_watch_that_speaks_no_json_is_an_error(run: Run, line: bytes) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, api):
-            asyncio.get_running_loop().call_later(1.0, fake.send, POD, line)
-            with pytest.raises(ApiError):
-                await _watched(fake, api, 1)
-
-    run(watched())
+async def test_a_watch_that_speaks_no_json_is_an_error(line: bytes) -> None:
+    async with connected() as (fake, api):
+        asyncio.get_running_loop().call_later(1.0, fake.send, POD, line)
+        with pytest.raises(ApiError):
+            await _watched(fake, api, 1)
 
 
-def test_a_status_is_patched_as_a_subresource(run: Run) -> None:
-    async def patched() -> None:
-        async with connected() as (fake, api):
-            fake.put(raw_group())
-            reply = await api.patch(GROUP, "default", "simple-default", {"status": {"replicas": 1}}, "status")
-            assert reply.body["status"] == {"replicas": 1}
-            assert fake.requests[0].subresource == "status"
-
-    run(patched())
+async def test_a_status_is_patched_as_a_subresource() -> None:
+    async with connected() as (fake, api):
+        fake.put(raw_group())
+        reply = await api.patch(GROUP, "default", "simple-default", {"status": {"replicas": 1}}, "status")
+        assert reply.body["status"] == {"replicas": 1}
+        assert fake.requests[0].subresource == "status"
 
 
 @pytest.mark.parametrize(
@@ -377,7 +306,7 @@ def test_a_status_is_patched_as_a_subresource(run: Run) -> None:
         ({}, None),
     ],
 )
-def test_credentials(run: Run, info: dict[str, Any], header: str | None) -> None:
+async def test_credentials(info: dict[str, Any], header: str | None) -> None:
     got: list[str | None] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -385,11 +314,8 @@ def test_credentials(run: Run, info: dict[str, Any], header: str | None) -> None
         assert request.headers["User-Agent"] == "dask-kubernetes-operator"
         return web.json_response({})
 
-    async def asked() -> None:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url + "/", **info)) as api:
-            await api.get(POD, "default", "x")
-
-    run(asked())
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url + "/", **info)) as api:
+        await api.get(POD, "default", "x")
     assert got == [header]
 
 
@@ -415,7 +341,7 @@ def _encoded(file: Path) -> str:
 
 
 @pytest.mark.parametrize("source", ["paths", "data", "insecure"])
-def test_tls_with_a_client_certificate(run: Run, certificates: Path, source: str) -> None:
+async def test_tls_with_a_client_certificate(certificates: Path, source: str) -> None:
     ca, certificate, key = (certificates / name for name in ("server.crt", "client.crt", "client.key"))
     infos: dict[str, dict[str, Any]] = {
         "paths": {"ca_path": str(ca), "certificate_path": str(certificate), "private_key_path": str(key)},
@@ -433,29 +359,23 @@ def test_tls_with_a_client_certificate(run: Run, certificates: Path, source: str
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"at": NOON_TEXT})
 
-    async def asked() -> Any:
-        async with serving(answer, server) as url, Api(lambda: ConnectionInfo(server=url, **infos[source])) as api:
-            return (await api.get(POD, "default", "x")).body
-
-    assert run(asked()) == {"at": NOON_TEXT}
+    async with serving(answer, server) as url, Api(lambda: ConnectionInfo(server=url, **infos[source])) as api:
+        assert (await api.get(POD, "default", "x")).body == {"at": NOON_TEXT}
 
 
-def test_a_server_nobody_vouches_for_is_not_trusted(run: Run, certificates: Path) -> None:
+async def test_a_server_nobody_vouches_for_is_not_trusted(certificates: Path) -> None:
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({})
 
-    async def asked() -> None:
+    with pytest.raises(ApiError, match="certificate"):
         async with serving(answer, server) as url, Api(lambda: ConnectionInfo(server=url)) as api:
             await api.get(POD, "default", "x")
 
-    with pytest.raises(ApiError, match="certificate"):
-        run(asked())
 
-
-def test_a_connection_that_is_over_is_forgotten(run: Run, certificates: Path) -> None:
+async def test_a_connection_that_is_over_is_forgotten(certificates: Path) -> None:
     """A transport of TLS that was lost does not call itself closing."""
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
@@ -469,15 +389,12 @@ def test_a_connection_that_is_over_is_forgotten(run: Run, certificates: Path) ->
         gc.collect()
         return sum(isinstance(known, SSLProtocol) for known in gc.get_objects())
 
-    async def asked() -> None:
-        async with serving(hang_up, server) as url, Api(lambda: ConnectionInfo(server=url, insecure=True)) as api:
-            for _ in range(5):
-                with pytest.raises(ApiError, match="did not answer"):
-                    await api.create(POD, raw_pod(0))
-            await until(lambda: connections() <= before, "the end of all connections", 5.0)
-
     before = connections()
-    run(asked())
+    async with serving(hang_up, server) as url, Api(lambda: ConnectionInfo(server=url, insecure=True)) as api:
+        for _ in range(5):
+            with pytest.raises(ApiError, match="did not answer"):
+                await api.create(POD, raw_pod(0))
+        await until(lambda: connections() <= before, "the end of all connections", 5.0)
 
 
 def test_a_connection_takes_little_memory(run: Run, certificates: Path) -> None:
@@ -503,72 +420,59 @@ def test_a_connection_takes_little_memory(run: Run, certificates: Path) -> None:
         tracemalloc.stop()
 
 
-def test_watches_take_no_connections_from_requests(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_watches_take_no_connections_from_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "CONNECTIONS", 1)
-
-    async def asked() -> None:
-        async with connected() as (fake, api):
-            watches = [asyncio.create_task(_watched(fake, api, 1)) for _ in range(5)]
-            await until(lambda: fake.watching(POD) == 5, "five watches", 5.0)
-            await api.create(POD, raw_pod(0))
-            await asyncio.gather(*watches)
-
-    run(asked())
+    async with connected() as (fake, api):
+        watches = [asyncio.create_task(_watched(fake, api, 1)) for _ in range(5)]
+        await until(lambda: fake.watching(POD) == 5, "five watches", 5.0)
+        await api.create(POD, raw_pod(0))
+        await asyncio.gather(*watches)
 
 
-def test_a_replacement_of_an_older_state_is_refused(run: Run) -> None:
-    async def replaced() -> None:
-        async with connected() as (_, api):
-            metadata = {"name": "l", "namespace": "default"}
-            made = (await api.create(LEASE, {"kind": "Lease", "metadata": metadata, "spec": {}})).body
-            newer = (await api.replace(LEASE, {**made, "spec": {"holderIdentity": "a"}})).body
-            assert newer["spec"] == {"holderIdentity": "a"}
-            with pytest.raises(ApiError, match="409"):
-                await api.replace(LEASE, made)
-
-    run(replaced())
+async def test_a_replacement_of_an_older_state_is_refused() -> None:
+    async with connected() as (_, api):
+        metadata = {"name": "l", "namespace": "default"}
+        made = (await api.create(LEASE, {"kind": "Lease", "metadata": metadata, "spec": {}})).body
+        newer = (await api.replace(LEASE, {**made, "spec": {"holderIdentity": "a"}})).body
+        assert newer["spec"] == {"holderIdentity": "a"}
+        with pytest.raises(ApiError, match="409"):
+            await api.replace(LEASE, made)
 
 
-def test_a_write_that_is_not_permitted_is_cancelled_and_never_sent(run: Run) -> None:
-    async def asked() -> None:
-        async with connected() as (fake, _), Api(fake.login, permitted=lambda: False) as api:
-            fake.put(raw_pod(1))
-            for write in (
-                api.create(POD, raw_pod(0)),
-                api.patch(POD, "default", "simple-default-worker-1", {"spec": {}}),
-                api.delete(POD, "default", "simple-default-worker-1", {}),
-            ):
-                with pytest.raises(asyncio.CancelledError):
-                    await write
-            assert fake.requests == []
-            assert await api.get(POD, "default", "simple-default-worker-1"), "reading harms nobody"
-
-    run(asked())
+async def test_a_write_that_is_not_permitted_is_cancelled_and_never_sent() -> None:
+    async with connected() as (fake, _), Api(fake.login, permitted=lambda: False) as api:
+        fake.put(raw_pod(1))
+        for write in (
+            api.create(POD, raw_pod(0)),
+            api.patch(POD, "default", "simple-default-worker-1", {"spec": {}}),
+            api.delete(POD, "default", "simple-default-worker-1", {}),
+        ):
+            with pytest.raises(asyncio.CancelledError):
+                await write
+        assert fake.requests == []
+        assert await api.get(POD, "default", "simple-default-worker-1"), "reading harms nobody"
 
 
-def test_a_write_that_waits_for_a_connection_until_it_is_not_permitted_is_never_sent(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+async def test_a_write_that_waits_for_a_connection_until_it_is_not_permitted_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(api_module, "CONNECTIONS", 1)
     permitted = [True]
 
-    async def asked() -> None:
-        async def answer(request: web.Request) -> web.Response:
-            got.append(await request.json())
-            await asyncio.sleep(5.0)
-            return web.json_response({})
+    async def answer(request: web.Request) -> web.Response:
+        got.append(await request.json())
+        await asyncio.sleep(5.0)
+        return web.json_response({})
 
-        got: list[Any] = []
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url), lambda: permitted[0]) as api:
-            first, second = (asyncio.create_task(api.create(POD, raw_pod(number))) for number in range(2))
-            await until(lambda: got, "the first", 2.0)
-            permitted[0] = False
-            await first
-            with pytest.raises(asyncio.CancelledError):
-                await second
-            assert len(got) == 1
-
-    run(asked())
+    got: list[Any] = []
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url), lambda: permitted[0]) as api:
+        first, second = (asyncio.create_task(api.create(POD, raw_pod(number))) for number in range(2))
+        await until(lambda: got, "the first", 2.0)
+        permitted[0] = False
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert len(got) == 1
 
 
 def test_nothing_arrives_any_more_from_a_connection_that_was_closed() -> None:
@@ -607,28 +511,22 @@ def _requests(**labels: str) -> float:
         ("/apis/coordination.k8s.io/v1/namespaces/ns/leases/l", "PUT", "update", "leases"),
     ],
 )
-def test_requests_are_counted(run: Run, where: str, method: str, verb: str, plural: str) -> None:
+async def test_requests_are_counted(where: str, method: str, verb: str, plural: str) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({}, status=418)
 
-    async def asked() -> None:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
-            with pytest.raises(ApiError):
-                await api.request(method, where, {})
-
     before = _requests(verb=verb, resource=plural, code="418")
-    run(asked())
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+        with pytest.raises(ApiError):
+            await api.request(method, where, {})
     assert _requests(verb=verb, resource=plural, code="418") == before + 1.0
 
 
-def test_requests_that_are_not_answered_are_counted(run: Run) -> None:
-    async def asked() -> None:
-        async with Api(lambda: ConnectionInfo(server="http://127.0.0.1:1")) as api:
-            with pytest.raises(ApiError):
-                await api.get(POD, "default", "x")
-
+async def test_requests_that_are_not_answered_are_counted() -> None:
     before = _requests(verb="get", resource="pods", code="0")
-    run(asked())
+    async with Api(lambda: ConnectionInfo(server="http://127.0.0.1:1")) as api:
+        with pytest.raises(ApiError):
+            await api.get(POD, "default", "x")
     assert _requests(verb="get", resource="pods", code="0") == before + 1.0
 
 
@@ -660,14 +558,11 @@ def test_requests_that_are_not_answered_are_counted(run: Run) -> None:
         ),
     ],
 )
-def test_what_may_be_logged_of_a_refusal(run: Run, status: dict[str, Any], loggable: str) -> None:
+async def test_what_may_be_logged_of_a_refusal(status: dict[str, Any], loggable: str) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(status, status=status["code"])
 
-    async def refused() -> str:
-        async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
-            with pytest.raises(ApiError) as caught:
-                await api.get(POD, "default", "x")
-            return caught.value.loggable
-
-    assert run(refused()) == loggable
+    async with serving(answer) as url, Api(lambda: ConnectionInfo(server=url)) as api:
+        with pytest.raises(ApiError) as caught:
+            await api.get(POD, "default", "x")
+        assert caught.value.loggable == loggable

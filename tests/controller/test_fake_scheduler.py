@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -13,6 +12,8 @@ from tests.support.fake_scheduler import FakeScheduler, serving_scheduler
 
 from dask_operator.model import Endpoint
 from dask_operator.scheduler import Schedulers
+
+pytestmark = pytest.mark.real_time
 
 NAMES = ("0", "1", "2")
 
@@ -36,31 +37,24 @@ Scheduler = Callable[[], AbstractAsyncContextManager[str]]
 
 
 @EITHER
-def test_those_named_are_retired_and_known_no_more(scheduler: Scheduler) -> None:
-    async def asked() -> None:
-        async with scheduler() as url, Schedulers() as schedulers:
-            endpoint = Endpoint(url, "tcp://127.0.0.1:1")
-            known = await schedulers.workers(endpoint)
-            assert {(worker.name, worker.nbytes, worker.tasks) for worker in known} == {(name, 0, 0) for name in NAMES}
-            going = {worker.address for worker in known if worker.name != "1"}
-            assert await schedulers.retire(endpoint, [*going, "tcp://127.0.0.1:2"]) == going
-            assert [worker.name for worker in await schedulers.workers(endpoint)] == ["1"]
-
-    asyncio.run(asked())
+async def test_those_named_are_retired_and_known_no_more(scheduler: Scheduler) -> None:
+    async with scheduler() as url, Schedulers() as schedulers:
+        endpoint = Endpoint(url, "tcp://127.0.0.1:1")
+        known = await schedulers.workers(endpoint)
+        assert {(worker.name, worker.nbytes, worker.tasks) for worker in known} == {(name, 0, 0) for name in NAMES}
+        going = {worker.address for worker in known if worker.name != "1"}
+        assert await schedulers.retire(endpoint, [*going, "tcp://127.0.0.1:2"]) == going
+        assert [worker.name for worker in await schedulers.workers(endpoint)] == ["1"]
 
 
 @EITHER
-def test_a_number_of_them_are_retired_and_named(scheduler: Scheduler) -> None:
+async def test_a_number_of_them_are_retired_and_named(scheduler: Scheduler) -> None:
     """As the operator before this one asks."""
-
-    async def asked() -> None:
-        async with scheduler() as url, aiohttp.ClientSession() as session:
-            async with session.post(f"{url}/api/v1/retire_workers", json={"n": 2}) as reply:
-                retired = [str(worker["name"]) for worker in (await reply.json()).values()]
-            assert len(set(retired)) == 2
-            assert set(retired) < set(NAMES)
-            async with session.get(f"{url}/json/identity.json") as reply:
-                left = [str(worker["name"]) for worker in (await reply.json())["workers"].values()]
-            assert sorted(retired + left) == list(NAMES)
-
-    asyncio.run(asked())
+    async with scheduler() as url, aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/api/v1/retire_workers", json={"n": 2}) as reply:
+            retired = [str(worker["name"]) for worker in (await reply.json()).values()]
+        assert len(set(retired)) == 2
+        assert set(retired) < set(NAMES)
+        async with session.get(f"{url}/json/identity.json") as reply:
+            left = [str(worker["name"]) for worker in (await reply.json())["workers"].values()]
+        assert sorted(retired + left) == list(NAMES)

@@ -33,18 +33,15 @@ def _gauges(store: Store, **others: Any) -> Gauges:
     return Gauges(store, **defaults | others)
 
 
-def test_what_there_is_is_counted(run: Run) -> None:
-    async def scraped() -> dict[str, float]:
-        store = Store()
-        for name, phase in (("simple", "Running"), ("b", "Running"), ("c", "Pending")):
-            store.observe(CLUSTER.kind, a_cluster(name, status={"phase": phase}))
-        store.observe(CLUSTER.kind, a_cluster("new"))
-        pods = [a_pod(0), a_pod(1), a_pending_pod(2), a_failed_pod(3), a_pod(4, deleting=True), a_pod(5, ready=False)]
-        for pod in (*pods, a_scheduler_pod()):
-            store.observe(POD.kind, pod)
-        return _scraped(_gauges(store))
-
-    found = run(scraped())
+async def test_what_there_is_is_counted() -> None:
+    store = Store()
+    for name, phase in (("simple", "Running"), ("b", "Running"), ("c", "Pending")):
+        store.observe(CLUSTER.kind, a_cluster(name, status={"phase": phase}))
+    store.observe(CLUSTER.kind, a_cluster("new"))
+    pods = [a_pod(0), a_pod(1), a_pending_pod(2), a_failed_pod(3), a_pod(4, deleting=True), a_pod(5, ready=False)]
+    for pod in (*pods, a_scheduler_pod()):
+        store.observe(POD.kind, pod)
+    found = _scraped(_gauges(store))
     assert {name: value for name, value in found.items() if name.startswith("clusters")} == {
         "clusters/Created": 1.0,
         "clusters/Pending": 1.0,
@@ -70,15 +67,12 @@ def test_who_leads_what_waits_and_which_version_it_is(run: Run) -> None:
     assert run(scraped(leading=False))["leader"] == 0.0
 
 
-def test_the_watch_that_lags_most_counts_for_its_kind(run: Run) -> None:
-    async def scraped() -> dict[str, float]:
-        async with connected() as (_, api):
-            watches = [Watch(api, Store(), POD, namespace, lambda _: None) for namespace in ("a", "b")]
-            await asyncio.sleep(20.0)
-            watches.append(Watch(api, Store(), GROUP, "a", lambda _: None))
-            watches[0].last_message += 15.0
-            return _scraped(_gauges(Store(), watches=watches))
-
-    found = run(scraped())
+async def test_the_watch_that_lags_most_counts_for_its_kind() -> None:
+    async with connected() as (_, api):
+        watches = [Watch(api, Store(), POD, namespace, lambda _: None) for namespace in ("a", "b")]
+        await asyncio.sleep(20.0)
+        watches.append(Watch(api, Store(), GROUP, "a", lambda _: None))
+        watches[0].last_message += 15.0
+        found = _scraped(_gauges(Store(), watches=watches))
     assert found["watch_lag_seconds/Pod"] == pytest.approx(20.0, abs=0.1)
     assert found["watch_lag_seconds/DaskWorkerGroup"] == pytest.approx(0.0, abs=0.1)

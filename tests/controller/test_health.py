@@ -22,24 +22,21 @@ def _watch(api: Any) -> Watch:
     return Watch(api, Store(), POD, "", lambda _: None)
 
 
-def test_watches_that_work_or_fail_are_alive_and_one_that_does_nothing_is_not(run: Run) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, api):
-            watch = _watch(api)
-            task = asyncio.create_task(watch.run())
-            await asyncio.sleep(3 * STUCK)
-            assert stuck_watches([watch]) == []
-            fake.fail("GET", POD, 503, times=10_000)
-            fake.cut_watches(POD)
-            for _ in range(30):
-                await asyncio.sleep(STUCK / 10)
-                assert stuck_watches([watch]) == [], "an API server that is down kills nobody"
-            task.cancel()
-            await asyncio.sleep(1.1 * STUCK)
-            (found,) = stuck_watches([watch])
-            assert found.startswith("the watch of pods in all namespaces has done nothing for 3")
-
-    run(watched())
+async def test_watches_that_work_or_fail_are_alive_and_one_that_does_nothing_is_not() -> None:
+    async with connected() as (fake, api):
+        watch = _watch(api)
+        task = asyncio.create_task(watch.run())
+        await asyncio.sleep(3 * STUCK)
+        assert stuck_watches([watch]) == []
+        fake.fail("GET", POD, 503, times=10_000)
+        fake.cut_watches(POD)
+        for _ in range(30):
+            await asyncio.sleep(STUCK / 10)
+            assert stuck_watches([watch]) == [], "an API server that is down kills nobody"
+        task.cancel()
+        await asyncio.sleep(1.1 * STUCK)
+        (found,) = stuck_watches([watch])
+        assert found.startswith("the watch of pods in all namespaces has done nothing for 3")
 
 
 class _Loop:
@@ -74,39 +71,33 @@ def test_work_on_one_cluster_that_never_ends_is_stuck() -> None:
     assert "the work on one cluster has not ended for" in found
 
 
-def test_ready_once_everything_has_been_listed(run: Run) -> None:
-    async def watched() -> None:
-        async with connected() as (_, api):
-            watch = _watch(api)
-            assert unready([watch], None) == ["not all pods in all namespaces have been listed yet"]
-            task = asyncio.create_task(watch.run())
-            await asyncio.wait_for(watch.synced.wait(), 10.0)
-            assert unready([watch], None) == []
-            task.cancel()
-
-    run(watched())
+async def test_ready_once_everything_has_been_listed() -> None:
+    async with connected() as (_, api):
+        watch = _watch(api)
+        assert unready([watch], None) == ["not all pods in all namespaces have been listed yet"]
+        task = asyncio.create_task(watch.run())
+        await asyncio.wait_for(watch.synced.wait(), 10.0)
+        assert unready([watch], None) == []
+        task.cancel()
 
 
-def test_a_watch_that_fails_for_a_while_is_still_ready(run: Run) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, api):
-            watch = _watch(api)
-            task = asyncio.create_task(watch.run())
-            await until(lambda: fake.watching(POD), "the watch", 10.0)
-            fault = fake.fail("GET", POD, 503, reason="ServiceUnavailable", times=10_000)
-            fake.cut_watches(POD)
-            await asyncio.sleep(FAILING / 2)
-            assert watch.trouble
-            assert unready([watch], None) == []
-            await asyncio.sleep(FAILING)
-            (found,) = unready([watch], None)
-            assert found.startswith("watch of pods in all namespaces: 503 ServiceUnavailable")
-            assert lacks([watch], None) == [], "nobody need do anything"
-            fault.times = 0
-            await until(lambda: unready([watch], None) == [], "the watch", 60.0)
-            task.cancel()
-
-    run(watched())
+async def test_a_watch_that_fails_for_a_while_is_still_ready() -> None:
+    async with connected() as (fake, api):
+        watch = _watch(api)
+        task = asyncio.create_task(watch.run())
+        await until(lambda: fake.watching(POD), "the watch", 10.0)
+        fault = fake.fail("GET", POD, 503, reason="ServiceUnavailable", times=10_000)
+        fake.cut_watches(POD)
+        await asyncio.sleep(FAILING / 2)
+        assert watch.trouble
+        assert unready([watch], None) == []
+        await asyncio.sleep(FAILING)
+        (found,) = unready([watch], None)
+        assert found.startswith("watch of pods in all namespaces: 503 ServiceUnavailable")
+        assert lacks([watch], None) == [], "nobody need do anything"
+        fault.times = 0
+        await until(lambda: unready([watch], None) == [], "the watch", 60.0)
+        task.cancel()
 
 
 def test_a_kind_that_is_unknown_or_forbidden_is_said_at_once(run: Run) -> None:
@@ -125,16 +116,13 @@ def test_a_kind_that_is_unknown_or_forbidden_is_said_at_once(run: Run) -> None:
     assert run(watched(404))[0].startswith("there are no daskclusters in namespace team to watch")
 
 
-def test_a_process_that_may_not_take_part_in_the_election_is_not_ready(run: Run) -> None:
-    async def elected() -> list[str]:
-        async with connected() as (fake, api):
-            fake.fail("GET", LEASE, 403, reason="Forbidden", message="may not", times=10_000)
-            election = Election(api, LeaseName("default", "controller"), "a")
-            task = asyncio.create_task(election.run(asyncio.Event().wait))  # type: ignore[arg-type]
-            await until(lambda: election.problem, "the refusal", 10.0)
-            task.cancel()
-            assert lacks([], election) == unready([], election)
-            return unready([], election)
-
-    (found,) = run(elected())
+async def test_a_process_that_may_not_take_part_in_the_election_is_not_ready() -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", LEASE, 403, reason="Forbidden", message="may not", times=10_000)
+        election = Election(api, LeaseName("default", "controller"), "a")
+        task = asyncio.create_task(election.run(asyncio.Event().wait))  # type: ignore[arg-type]
+        await until(lambda: election.problem, "the refusal", 10.0)
+        task.cancel()
+        assert lacks([], election) == unready([], election)
+        (found,) = unready([], election)
     assert "permit get, create and update of leases" in found

@@ -167,31 +167,28 @@ def test_it_is_given_back_though_a_renewal_was_under_way(run: Run) -> None:
     _elected(run, scenario, "a")
 
 
-def test_the_work_ends_before_the_lease_is_given_back(run: Run) -> None:
-    async def elected() -> None:
-        async with connected() as (fake, api):
+async def test_the_work_ends_before_the_lease_is_given_back() -> None:
+    async with connected() as (fake, api):
 
-            async def lead() -> None:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    await asyncio.sleep(8.0)
-                    assert election.leading(), "renewed until the work has ended"
-                    ended.append(now())
+        async def lead() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(8.0)
+                assert election.leading(), "renewed until the work has ended"
+                ended.append(now())
 
-            ended: list[float] = []
-            election = Election(api, NAME, "a")
-            task = asyncio.create_task(election.run(lead))
-            await until(election.leading, "the election", 5.0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert ended == [pytest.approx(now(), abs=0.5)]
-            lease = fake.find(LEASE, NAME.name)
-            assert lease
-            assert lease["spec"]["holderIdentity"] == ""
-
-    run(elected())
+        ended: list[float] = []
+        election = Election(api, NAME, "a")
+        task = asyncio.create_task(election.run(lead))
+        await until(election.leading, "the election", 5.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == [pytest.approx(now(), abs=0.5)]
+        lease = fake.find(LEASE, NAME.name)
+        assert lease
+        assert lease["spec"]["holderIdentity"] == ""
 
 
 def test_a_holder_that_is_gone_is_followed_when_its_time_is_up(run: Run) -> None:
@@ -349,17 +346,14 @@ def test_an_api_server_that_does_not_answer_keeps_nobody_leading(run: Run) -> No
     assert _elected(run, scenario, "a")[0][2] == pytest.approx(DEADLINE, abs=0.1)
 
 
-def test_an_error_of_the_work_ends_the_election_and_gives_the_lease_back(run: Run) -> None:
-    async def elected() -> None:
-        async with connected() as (fake, api):
+async def test_an_error_of_the_work_ends_the_election_and_gives_the_lease_back() -> None:
+    async with connected() as (fake, api):
 
-            async def lead() -> None:
-                raise ValueError("a mistake of ours")
+        async def lead() -> None:
+            raise ValueError("a mistake of ours")
 
-            with pytest.raises(ValueError, match="a mistake of ours"):
-                await Election(api, NAME, "a").run(lead)
-            lease = fake.find(LEASE, NAME.name)
-            assert lease
-            assert lease["spec"]["holderIdentity"] == ""
-
-    run(elected())
+        with pytest.raises(ValueError, match="a mistake of ours"):
+            await Election(api, NAME, "a").run(lead)
+        lease = fake.find(LEASE, NAME.name)
+        assert lease
+        assert lease["spec"]["holderIdentity"] == ""

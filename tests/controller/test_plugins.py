@@ -24,6 +24,8 @@ from tests.support.wait import until
 from dask_operator import plugins
 from dask_operator.scope import Scope
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture(autouse=True)
 def registry() -> Iterator[kopf.OperatorRegistry]:
@@ -113,7 +115,7 @@ def _threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "plugins"]
 
 
-def test_handlers_run_in_a_thread_of_their_own_until_cancelled() -> None:
+async def test_handlers_run_in_a_thread_of_their_own_until_cancelled() -> None:
     said: list[str] = []
     server = Server()
 
@@ -127,32 +129,26 @@ def test_handlers_run_in_a_thread_of_their_own_until_cancelled() -> None:
     async def cleanup(**_: Any) -> None:
         said.append("cleanup")
 
-    async def ran() -> None:
-        async with _running(server) as task:
-            await until(lambda: server.asked == {"/api", "/apis"}, "the search for resources")
-            assert not task.done()
-        await until(lambda: not _threads(), "the end of the thread")
-        assert said == ["plugins", "cleanup"]
-
-    asyncio.run(ran())
+    async with _running(server) as task:
+        await until(lambda: server.asked == {"/api", "/apis"}, "the search for resources")
+        assert not task.done()
+    await until(lambda: not _threads(), "the end of the thread")
+    assert said == ["plugins", "cleanup"]
 
 
-def test_patterns_of_namespaces_are_looked_for() -> None:
+async def test_patterns_of_namespaces_are_looked_for() -> None:
     found: list[bool] = []
 
     @kopf.on.startup()
     async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         found.append(settings.scanning.disabled)
 
-    async def ran() -> None:
-        async with _running(scope=Scope(patterns=("dev-*",))):
-            await until(lambda: found, "the start")
-
-    asyncio.run(ran())
+    async with _running(scope=Scope(patterns=("dev-*",))):
+        await until(lambda: found, "the start")
     assert found == [False]
 
 
-def test_kopf_gives_up_alone_and_is_started_again(
+async def test_kopf_gives_up_alone_and_is_started_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugins, "_FIRST_BACKOFF", 0.01)
@@ -166,22 +162,19 @@ def test_kopf_gives_up_alone_and_is_started_again(
         server.permits = bool(started)
         started.append(True)
 
-    async def ran() -> None:
-        async with _running(server) as task:
-            beside = asyncio.create_task(asyncio.sleep(3600.0))
-            await until(lambda: len(started) == 2, "another start", 30.0)
-            assert not task.done()
-            assert not beside.done(), "it has not ended what is not its own"
-            beside.cancel()
-
-    asyncio.run(ran())
+    async with _running(server) as task:
+        beside = asyncio.create_task(asyncio.sleep(3600.0))
+        await until(lambda: len(started) == 2, "another start", 30.0)
+        assert not task.done()
+        assert not beside.done(), "it has not ended what is not its own"
+        beside.cancel()
     sentence = (
         'plugins: configmaps is forbidden: User "x" cannot list them; grant it by the chart\'s value rbac.extraRules'
     )
     assert f"{sentence}; their handlers run again in" in caplog.text
 
 
-def test_a_handler_that_does_not_end_is_left_behind(
+async def test_a_handler_that_does_not_end_is_left_behind(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugins, "_GRACE", 0.1)
@@ -192,11 +185,8 @@ def test_a_handler_that_does_not_end_is_left_behind(
     def cleanup(**_: Any) -> None:
         released.wait()
 
-    async def ran() -> None:
-        async with _running(server):
-            await until(lambda: server.asked, "the start")
-        assert "left behind" in caplog.text
-        released.set()
-        await until(lambda: not _threads(), "the end of the thread")
-
-    asyncio.run(ran())
+    async with _running(server):
+        await until(lambda: server.asked, "the start")
+    assert "left behind" in caplog.text
+    released.set()
+    await until(lambda: not _threads(), "the end of the thread")

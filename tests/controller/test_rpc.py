@@ -70,22 +70,16 @@ def test_an_answer(run: Run) -> None:
     assert run(_says(_message(HELLO), _message(answer))()) == {"workers": {("a", 1): (None, 1.5, "text")}}
 
 
-def test_an_answer_is_given_as_it_was_sent(run: Run) -> None:
-    async def asked() -> bytes:
-        async with _peer([_message(HELLO), _message({"workers": {}})], silent=True) as address:
-            return await rpc.call(address, "identity", 10.0, LARGEST)
-
-    assert run(asked()) == b"\x81\xa7workers\x80"
+async def test_an_answer_is_given_as_it_was_sent() -> None:
+    async with _peer([_message(HELLO), _message({"workers": {}})], silent=True) as address:
+        assert await rpc.call(address, "identity", 10.0, LARGEST) == b"\x81\xa7workers\x80"
 
 
 @pytest.mark.parametrize("frame", [b"\xdf\x00\x01\x86\xa0" + b"\xa0\x80" * 40_000, b"\x91" * 90_000])
-def test_what_comes_is_not_built_up(run: Run, frame: bytes) -> None:
-    async def asked() -> bytes:
-        packed = struct.pack("QQ", 1, len(frame)) + frame
-        async with _peer([_message(HELLO), struct.pack("Q", len(packed)) + packed], silent=True) as address:
-            return await rpc.call(address, "identity", 10.0, LARGEST)
-
-    assert run(asked()) == frame
+async def test_what_comes_is_not_built_up(frame: bytes) -> None:
+    packed = struct.pack("QQ", 1, len(frame)) + frame
+    async with _peer([_message(HELLO), struct.pack("Q", len(packed)) + packed], silent=True) as address:
+        assert await rpc.call(address, "identity", 10.0, LARGEST) == frame
 
 
 def test_who_greets_at_length_is_not_heard(run: Run) -> None:

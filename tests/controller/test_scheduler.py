@@ -343,12 +343,9 @@ async def _silent_when_retiring(request: web.Request) -> web.StreamResponse:
         (QUESTIONS["retire"], _silent_when_retiring, 3600.0),
     ],
 )
-def test_silence_does_not_last(run: Run, question: Question, answer: Answer, seconds: float) -> None:
-    async def waited() -> tuple[Problem, float]:
-        start = asyncio.get_running_loop().time()
-        return await _problem(answer, question), asyncio.get_running_loop().time() - start
-
-    problem, took = run(waited())
+async def test_silence_does_not_last(question: Question, answer: Answer, seconds: float) -> None:
+    start = asyncio.get_running_loop().time()
+    problem, took = await _problem(answer, question), asyncio.get_running_loop().time() - start
     assert problem.reason == "SchedulerUnreachable"
     assert "Timeout" in problem.message
     assert took == pytest.approx(seconds, abs=1.0), "data may take an hour to move"
@@ -389,13 +386,10 @@ def test_a_connection_that_breaks_is_made_again(run: Run, trouble: int | None) -
     assert run(_asked(answer, Schedulers.target)) == 3
 
 
-def test_nobody_is_asked_while_there_is_no_address(run: Run) -> None:
-    async def asked() -> None:
+async def test_nobody_is_asked_while_there_is_no_address() -> None:
+    with pytest.raises(SchedulerError, match="its Pod has no address yet"):
         async with Schedulers() as schedulers:
             await schedulers.workers(Endpoint("http://:8787", "tcp://:8786"))
-
-    with pytest.raises(SchedulerError, match="its Pod has no address yet"):
-        run(asked())
 
 
 def test_nothing_is_retired_by_rpc_while_http_may_be_at_it(run: Run) -> None:
@@ -411,14 +405,11 @@ def test_nothing_is_retired_by_rpc_while_http_may_be_at_it(run: Run) -> None:
     assert requests == ["GET", "POST"], "nor HTTP again"
 
 
-def test_a_name_that_does_not_resolve(run: Run) -> None:
-    async def asked() -> None:
-        async with Schedulers() as schedulers:
-            host = "simple-scheduler.default.svc.invalid"
+async def test_a_name_that_does_not_resolve() -> None:
+    host = "simple-scheduler.default.svc.invalid"
+    async with Schedulers() as schedulers:
+        with pytest.raises(SchedulerError, match="its workers are kept") as caught:
             await schedulers.workers(Endpoint(f"http://{host}:8787", f"tcp://{host}:8786"))
-
-    with pytest.raises(SchedulerError, match="its workers are kept") as caught:
-        run(asked())
     assert caught.value.problem.reason == "SchedulerUnreachable"
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
 
 import aiohttp
 import pytest
@@ -35,45 +34,35 @@ async def _get(port: int, path: str) -> tuple[int, str]:
         return reply.status, await reply.text()
 
 
-def test_probes_say_what_is_wrong(run: Run) -> None:
+async def test_probes_say_what_is_wrong() -> None:
     wrong: dict[str, list[str]] = {"alive": [], "ready": []}
-
-    async def asked() -> None:
-        address = Address("127.0.0.1", free_port(), "/healthz")
-        async with serving(address, lambda: wrong["alive"], lambda: wrong["ready"], lambda: "leading"):
-            assert await _get(address.port, "/healthz") == (200, "ok: leading\n")
-            assert await _get(address.port, "/readyz") == (200, "ok: leading\n")
-            wrong["ready"] = ["one thing", "another"]
-            assert await _get(address.port, "/healthz") == (200, "ok: leading\n")
-            assert await _get(address.port, "/readyz") == (503, "one thing\nanother\n")
-            wrong["alive"] = ["it stands still"]
-            assert await _get(address.port, "/healthz") == (503, "it stands still\n")
-
-    run(asked())
+    address = Address("127.0.0.1", free_port(), "/healthz")
+    async with serving(address, lambda: wrong["alive"], lambda: wrong["ready"], lambda: "leading"):
+        assert await _get(address.port, "/healthz") == (200, "ok: leading\n")
+        assert await _get(address.port, "/readyz") == (200, "ok: leading\n")
+        wrong["ready"] = ["one thing", "another"]
+        assert await _get(address.port, "/healthz") == (200, "ok: leading\n")
+        assert await _get(address.port, "/readyz") == (503, "one thing\nanother\n")
+        wrong["alive"] = ["it stands still"]
+        assert await _get(address.port, "/healthz") == (503, "it stands still\n")
 
 
-def test_the_path_of_the_liveness_probe_is_the_users(run: Run) -> None:
-    async def asked() -> None:
-        address = Address("127.0.0.1", free_port(), "/metrics")
-        async with serving(address, list, list, lambda: "leading"):
-            assert await _get(address.port, "/metrics") == (200, "ok: leading\n")
-            assert (await _get(address.port, "/healthz"))[0] == 404
-
-    run(asked())
+async def test_the_path_of_the_liveness_probe_is_the_users() -> None:
+    address = Address("127.0.0.1", free_port(), "/metrics")
+    async with serving(address, list, list, lambda: "leading"):
+        assert await _get(address.port, "/metrics") == (200, "ok: leading\n")
+        assert (await _get(address.port, "/healthz"))[0] == 404
 
 
-def test_metrics_are_in_the_format_of_prometheus(run: Run) -> None:
-    async def asked() -> Any:
-        address = Address("127.0.0.1", free_port(), "/healthz")
-        url = f"http://127.0.0.1:{address.port}/metrics"
-        async with (
-            serving(address, list, list, lambda: ""),
-            aiohttp.ClientSession() as session,
-            session.get(url) as reply,
-        ):
-            return reply.headers["Content-Type"], await reply.text()
-
-    content_type, text = run(asked())
+async def test_metrics_are_in_the_format_of_prometheus() -> None:
+    address = Address("127.0.0.1", free_port(), "/healthz")
+    url = f"http://127.0.0.1:{address.port}/metrics"
+    async with (
+        serving(address, list, list, lambda: ""),
+        aiohttp.ClientSession() as session,
+        session.get(url) as reply,
+    ):
+        content_type, text = reply.headers["Content-Type"], await reply.text()
     assert content_type.startswith("text/plain")
     assert "# TYPE dask_operator_api_requests_total counter" in text
 

@@ -6,24 +6,23 @@ import asyncio
 import json
 import os
 import re
-import signal
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 from tests.support.builders import raw_cluster
+from tests.support.controller import Controller
 from tests.support.fake_api import FakeApi, serve
-from tests.support.server import free_port
+from tests.support.kubeconfig import write_kubeconfig
 from tests.support.wait import until
 
 from dask_operator import shell
 from dask_operator.actions import GROUP, LEASE, POD, RESOURCES
-from dask_operator.settings import BATCH_SIZE, LEASE_NAME, LEASE_NAMESPACE, Settings
+from dask_operator.settings import BATCH_SIZE, Settings
+
+pytestmark = pytest.mark.real_time
 
 
 def test_it_must_be_told_which_namespaces() -> None:
@@ -55,122 +54,79 @@ def test_a_value_that_cannot_be_is_said_in_a_sentence(argument: str, sentence: s
         shell.start(["--namespace=one", argument], Settings())
 
 
-def _kubeconfig(folder: Path, fake: FakeApi) -> Path:
-    """A kubeconfig for the fake. It is JSON, as YAML may be."""
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "fake",
-        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-        "clusters": [{"name": "fake", "cluster": {"server": fake.url}}],
-        "users": [{"name": "fake", "user": {"token": fake.token}}],
-    }
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(config))
-    return path
-
-
 @asynccontextmanager
-async def _started(folder: Path, fake: FakeApi, *arguments: str, **environment: str) -> AsyncIterator[Process]:
-    environment = {**os.environ, "KUBECONFIG": str(_kubeconfig(folder, fake)), **environment}
-    command = (sys.executable, "-m", "dask_operator", *arguments)
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=PIPE, stdout=PIPE)
+async def _started(
+    folder: Path, fake: FakeApi, *arguments: str, name: str = "controller", lease: str = "", **environment: str
+) -> AsyncIterator[Controller]:
+    """Starts a controller, which is killed in the end."""
+    kubeconfig = write_kubeconfig(folder / "kubeconfig", fake.url, token=fake.token)
+    controller = Controller(kubeconfig, folder / f"{name}.log", *arguments, lease=lease, environment=environment)
+    controller.begin()
     try:
-        yield process
+        yield controller
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        controller.kill()
 
 
-def _get(port: int, path: str) -> str:
-    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as reply:
-        text: str = reply.read().decode()
-        return text
-
-
-def test_it_reconciles_answers_its_probe_and_ends_when_told(tmp_path: Path) -> None:
-    port = free_port()
-
-    async def lived() -> tuple[int, str, float]:
-        arguments = ("--all-namespaces", f"--liveness=http://127.0.0.1:{port}/healthz", "--log-format=plain")
-        async with serve() as fake, _started(tmp_path, fake, *arguments) as process:
-            fake.put(raw_cluster(workers=2))
-            await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
-            assert await asyncio.to_thread(_get, port, "/healthz") == "ok: leading\n"
-            assert await asyncio.to_thread(_get, port, "/readyz") == "ok: leading\n"
-            assert "dask_operator_leader 1.0" in await asyncio.to_thread(_get, port, "/metrics")
-            assert fake.watching(GROUP) == 1
-            told = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            _, log = await asyncio.wait_for(process.communicate(), 20.0)
-            assert process.returncode is not None
-            return process.returncode, log.decode(), time.monotonic() - told
-
-    code, log, took = asyncio.run(lived())
+async def test_it_reconciles_answers_its_probe_and_ends_when_told(tmp_path: Path) -> None:
+    arguments = ("--all-namespaces", "--log-format=plain")
+    async with serve() as fake, _started(tmp_path, fake, *arguments) as controller:
+        fake.put(raw_cluster(workers=2))
+        await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
+        assert await asyncio.to_thread(controller.get, "/healthz") == "ok: leading\n"
+        assert await asyncio.to_thread(controller.get, "/readyz") == "ok: leading\n"
+        assert "dask_operator_leader 1.0" in await asyncio.to_thread(controller.get, "/metrics")
+        assert fake.watching(GROUP) == 1
+        told = time.monotonic()
+        code = await asyncio.to_thread(controller.stop)
+        log, took = controller.log.read_text(), time.monotonic() - told
     assert code == 0, log
     assert took < 4.0, "kopf waits five seconds for tasks that do not end"
     assert re.search("synced: [01] clusters in all namespaces", log)
     assert "Traceback" not in log
 
 
-def test_it_keeps_to_its_namespaces(tmp_path: Path) -> None:
-    async def lived() -> None:
-        arguments = ("--namespace=one", "--namespace=two", "--log-format=json")
-        async with serve() as fake, _started(tmp_path, fake, *arguments, **{BATCH_SIZE: "1"}):
-            for namespace in ("two", "one", "default"):
-                fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
-            await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
-            assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
-            asked = {seen.plural for seen in fake.requests}
-            assert asked <= {resource.plural for resource in RESOURCES.values()}
-            assert {seen.namespace for seen in fake.requests} == {"one", "two"}
-
-    asyncio.run(lived())
+async def test_it_keeps_to_its_namespaces(tmp_path: Path) -> None:
+    arguments = ("--namespace=one", "--namespace=two", "--log-format=json")
+    async with serve() as fake, _started(tmp_path, fake, *arguments, **{BATCH_SIZE: "1"}):
+        for namespace in ("two", "one", "default"):
+            fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+        await until(lambda: len(fake.workers()) == 2, "two workers", 20.0)
+        assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
+        asked = {seen.plural for seen in fake.requests}
+        assert asked <= {resource.plural for resource in RESOURCES.values()}
+        assert {seen.namespace for seen in fake.requests} == {"one", "two"}
 
 
-def test_it_keeps_to_the_namespaces_that_match(tmp_path: Path) -> None:
-    async def lived() -> None:
-        async with serve() as fake, _started(tmp_path, fake, "--namespace=dev-*,!dev-x"):
-            for namespace in ("dev-a", "dev-x", "prod"):
-                fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-                fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+async def test_it_keeps_to_the_namespaces_that_match(tmp_path: Path) -> None:
+    async with serve() as fake, _started(tmp_path, fake, "--namespace=dev-*,!dev-x"):
+        for namespace in ("dev-a", "dev-x", "prod"):
+            fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+            fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
+        await until(fake.workers, "a worker", 20.0)
+        assert {seen.namespace for seen in fake.requests if seen.plural != "namespaces"} == {"dev-a"}
+
+
+async def test_two_processes_with_a_lease_hand_over(tmp_path: Path) -> None:
+    lease = "default/controller"
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", name="first", lease=lease) as first:
+        await until(lambda: fake.find(LEASE, "controller"), "a leader", 20.0)
+        async with _started(tmp_path, fake, "--all-namespaces", name="second", lease=lease):
+            await until(lambda: fake.watching(POD) == 2, "the standby", 20.0)
+            await asyncio.to_thread(first.stop)
+            fake.put(raw_cluster(workers=1))
             await until(fake.workers, "a worker", 20.0)
-            assert {seen.namespace for seen in fake.requests if seen.plural != "namespaces"} == {"dev-a"}
-
-    asyncio.run(lived())
-
-
-def test_two_processes_with_a_lease_hand_over(tmp_path: Path) -> None:
-    lease = {LEASE_NAME: "controller", LEASE_NAMESPACE: "default"}
-
-    async def lived() -> str:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", **lease) as first:
-            await until(lambda: fake.find(LEASE, "controller"), "a leader", 20.0)
-            async with _started(tmp_path, fake, "--all-namespaces", **lease) as second:
-                await until(lambda: fake.watching(POD) == 2, "the standby", 20.0)
-                first.send_signal(signal.SIGTERM)
-                _, log = await asyncio.wait_for(first.communicate(), 20.0)
-                fake.put(raw_cluster(workers=1))
-                await until(fake.workers, "a worker", 20.0)
-                second.kill()
-            return log.decode()
-
-    log = asyncio.run(lived())
+        log = first.log.read_text()
     assert "lease default/controller: given back" in log
     assert "Traceback" not in log
 
 
-def test_logs_can_be_json(tmp_path: Path) -> None:
-    async def lived() -> str:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", "--log-format=json") as process:
-            fake.put(raw_cluster(workers=1))
-            await until(fake.workers, "a worker", 20.0)
-            process.send_signal(signal.SIGTERM)
-            _, log = await asyncio.wait_for(process.communicate(), 20.0)
-            return log.decode()
-
-    lines = [json.loads(line) for line in asyncio.run(lived()).splitlines()]
+async def test_logs_can_be_json(tmp_path: Path) -> None:
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", "--log-format=json") as controller:
+        fake.put(raw_cluster(workers=1))
+        await until(fake.workers, "a worker", 20.0)
+        await asyncio.to_thread(controller.stop)
+        lines = [json.loads(line) for line in controller.log.read_text().splitlines()]
     assert all({"message", "timestamp", "severity"} <= set(line) for line in lines)
     assert any(line["message"].startswith("synced: ") for line in lines)
     (decision,) = (line for line in lines if line.get("action") == "create" and line["about"].startswith("Pod"))
@@ -195,35 +151,22 @@ def started(logger, **_):
     )
 
 
-def test_plugins_run_beside_it(tmp_path: Path) -> None:
+async def test_plugins_run_beside_it(tmp_path: Path) -> None:
     _plugin(tmp_path)
-
-    async def lived() -> str:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", PYTHONPATH=str(tmp_path)) as process:
-            assert process.stderr
-            log = b""
-            async with asyncio.timeout(20.0):
-                while b"the plugin has started" not in log:
-                    log += await process.stderr.readline()
-            fake.put(raw_cluster(workers=1))
-            await until(fake.workers, "a worker", 20.0)
-            process.send_signal(signal.SIGTERM)
-            _, rest = await asyncio.wait_for(process.communicate(), 20.0)
-            assert process.returncode == 0
-            return (log + rest).decode()
-
-    log = asyncio.run(lived())
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", PYTHONPATH=path) as controller:
+        await until(lambda: "the plugin has started" in controller.log.read_text(), "the plugin", 20.0)
+        fake.put(raw_cluster(workers=1))
+        await until(fake.workers, "a worker", 20.0)
+        assert await asyncio.to_thread(controller.stop) == 0
+        log = controller.log.read_text()
     assert "plugin example (example_plugin): 1 handlers" in log
     assert log.count("synced: ") == 1, "our own handlers are not run by them again"
     assert "Traceback" not in log
 
 
-def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
-    async def lived() -> tuple[int | None, str]:
-        async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", **{BATCH_SIZE: "many"}) as process:
-            _, log = await asyncio.wait_for(process.communicate(), 20.0)
-            return process.returncode, log.decode()
-
-    code, log = asyncio.run(lived())
+async def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
+    async with serve() as fake, _started(tmp_path, fake, "--all-namespaces", **{BATCH_SIZE: "many"}) as controller:
+        code, log = await asyncio.to_thread(controller.wait), controller.log.read_text()
     assert code == 1
     assert log.strip() == f"{BATCH_SIZE}=many: must be a whole number of at least 1"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from tests.support.builders import a_pod, raw_group, raw_pod
-from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, connected
 from tests.support.wait import happens, until
 
@@ -72,92 +71,70 @@ async def _watching(*pods: dict[str, Any], namespace: str = "") -> AsyncIterator
                 await task
 
 
-def test_what_there_is_is_known_once_synced(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0), raw_pod(1)) as watching:
-            assert watching.names() == {"simple-default-worker-0", "simple-default-worker-1"}
-            assert watching.changed == [KEY]
-
-    run(watched())
+async def test_what_there_is_is_known_once_synced() -> None:
+    async with _watching(raw_pod(0), raw_pod(1)) as watching:
+        assert watching.names() == {"simple-default-worker-0", "simple-default-worker-1"}
+        assert watching.changed == [KEY]
 
 
-def test_a_list_of_several_pages_is_one_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_of_several_pages_is_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "PAGE", 2)
-
-    async def watched() -> None:
-        async with _watching(*map(raw_pod, range(5))) as watching:
-            assert len(watching.names()) == 5
-            assert watching.lists() == 3
-
-    run(watched())
+    async with _watching(*map(raw_pod, range(5))) as watching:
+        assert len(watching.names()) == 5
+        assert watching.lists() == 3
 
 
-def test_events_reach_the_store_and_tell_whom_they_matter_to(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0)) as watching:
-            watching.changed.clear()
-            watching.fake.put(raw_pod(1))
-            await watching.sees(0, 1)
-            watching.fake.put(raw_pod(1, status={"phase": "Running"}))
-            await until(lambda: "Running" in {p.phase for p in watching.store.snapshot(KEY)[1].pods}, "a change", 5.0)
-            watching.fake.drop(POD, "simple-default-worker-0")
-            await watching.sees(1)
-            assert watching.changed == [KEY, KEY, KEY]
-            assert watching.lists() == 1
-
-    run(watched())
+async def test_events_reach_the_store_and_tell_whom_they_matter_to() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        watching.changed.clear()
+        watching.fake.put(raw_pod(1))
+        await watching.sees(0, 1)
+        watching.fake.put(raw_pod(1, status={"phase": "Running"}))
+        await until(lambda: "Running" in {p.phase for p in watching.store.snapshot(KEY)[1].pods}, "a change", 5.0)
+        watching.fake.drop(POD, "simple-default-worker-0")
+        await watching.sees(1)
+        assert watching.changed == [KEY, KEY, KEY]
+        assert watching.lists() == 1
 
 
-def test_only_its_own_namespace(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0), namespace="default") as watching:
-            watching.fake.put(raw_pod(1, metadata={"namespace": "other"}))
-            watching.fake.put(raw_pod(2))
-            await watching.sees(0, 2)
-            assert Key("other", "simple") not in set(watching.store.keys())
-
-    run(watched())
+async def test_only_its_own_namespace() -> None:
+    async with _watching(raw_pod(0), namespace="default") as watching:
+        watching.fake.put(raw_pod(1, metadata={"namespace": "other"}))
+        watching.fake.put(raw_pod(2))
+        await watching.sees(0, 2)
+        assert Key("other", "simple") not in set(watching.store.keys())
 
 
-def test_an_end_that_no_watch_has_told_of_is_known_within_an_hour(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0), raw_pod(1)) as watching:
-            watching.fake.lose(POD, "simple-default-worker-0")
-            await until(lambda: watching.names() == {"simple-default-worker-1"}, "the store to know of the end", 3600.0)
-            assert watching.lists() == 2
-
-    run(watched())
+async def test_an_end_that_no_watch_has_told_of_is_known_within_an_hour() -> None:
+    async with _watching(raw_pod(0), raw_pod(1)) as watching:
+        watching.fake.lose(POD, "simple-default-worker-0")
+        await until(lambda: watching.names() == {"simple-default-worker-1"}, "the store to know of the end", 3600.0)
+        assert watching.lists() == 2
 
 
-def test_a_bookmark_is_where_the_next_watch_begins(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0)) as watching:
-            reached = watching.fake.bookmark(POD)
-            watching.fake.end_watches(POD)
-            overtaken = a_pod(5, resource_version=reached)
-            await until(lambda: len(watching.watches()) == 2, "the next watch", 10.0)
-            assert watching.watches()[1] == str(reached)
-            assert list(watching.store.learn("Pod", overtaken)) == [], "it may be gone again already"
-            assert watching.lists() == 1, "a watch that ended as it should goes on where it was"
-            watching.fake.put(raw_pod(1))
-            await watching.sees(0, 1)
-
-    run(watched())
+async def test_a_bookmark_is_where_the_next_watch_begins() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        reached = watching.fake.bookmark(POD)
+        watching.fake.end_watches(POD)
+        overtaken = a_pod(5, resource_version=reached)
+        await until(lambda: len(watching.watches()) == 2, "the next watch", 10.0)
+        assert watching.watches()[1] == str(reached)
+        assert list(watching.store.learn("Pod", overtaken)) == [], "it may be gone again already"
+        assert watching.lists() == 1, "a watch that ended as it should goes on where it was"
+        watching.fake.put(raw_pod(1))
+        await watching.sees(0, 1)
 
 
-def test_a_watch_that_ends_at_its_time_misses_nothing(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0)) as watching:
-            for number in range(1, 5):
-                for _ in range(4):
-                    await asyncio.sleep(60.0)
-                    watching.fake.bookmark(POD)
-                watching.fake.put(raw_pod(number))
-            await watching.sees(*range(5))
-            assert len(watching.watches()) > 2
-            assert watching.lists() == 1
-
-    run(watched())
+async def test_a_watch_that_ends_at_its_time_misses_nothing() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        for number in range(1, 5):
+            for _ in range(4):
+                await asyncio.sleep(60.0)
+                watching.fake.bookmark(POD)
+            watching.fake.put(raw_pod(number))
+        await watching.sees(*range(5))
+        assert len(watching.watches()) > 2
+        assert watching.lists() == 1
 
 
 def _gone(watching: Watching) -> None:
@@ -196,29 +173,23 @@ def _behind_its_back(watching: Watching) -> None:
 
 
 @pytest.mark.parametrize("fault", [_gone, _error, _cut, _garbage, _shapeless])
-def test_what_was_missed_is_made_good_by_a_list(run: Run, fault: Any) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0), raw_pod(1)) as watching:
-            watching.changed.clear()
-            fault(watching)
-            await watching.sees(1, 2)
-            assert watching.lists() == 2
-            assert set(watching.changed) == {KEY}
-
-    run(watched())
+async def test_what_was_missed_is_made_good_by_a_list(fault: Any) -> None:
+    async with _watching(raw_pod(0), raw_pod(1)) as watching:
+        watching.changed.clear()
+        fault(watching)
+        await watching.sees(1, 2)
+        assert watching.lists() == 2
+        assert set(watching.changed) == {KEY}
 
 
-def test_a_connection_that_has_gone_silent_is_left_and_what_it_missed_is_seen_without_a_list(run: Run) -> None:
-    async def watched() -> float:
-        async with _watching(raw_pod(0), raw_pod(1)) as watching:
-            _behind_its_back(watching)
-            start = asyncio.get_running_loop().time()
-            await until(lambda: len(watching.watches()) == 2, "the next watch", 200.0)
-            await watching.sees(1, 2)
-            assert watching.lists() == 1
-            return asyncio.get_running_loop().time() - start
-
-    assert run(watched()) == pytest.approx(SILENCE, abs=2.0)
+async def test_a_connection_that_has_gone_silent_is_left_and_what_it_missed_is_seen_without_a_list() -> None:
+    async with _watching(raw_pod(0), raw_pod(1)) as watching:
+        _behind_its_back(watching)
+        start = asyncio.get_running_loop().time()
+        await until(lambda: len(watching.watches()) == 2, "the next watch", 200.0)
+        await watching.sees(1, 2)
+        assert watching.lists() == 1
+        assert (asyncio.get_running_loop().time() - start) == pytest.approx(SILENCE, abs=2.0)
 
 
 @pytest.mark.parametrize(
@@ -229,10 +200,10 @@ def test_a_connection_that_has_gone_silent_is_left_and_what_it_missed_is_seen_wi
         (500, "watch of pods in all namespaces: 500"),
     ],
 )
-def test_a_list_that_is_refused_is_tried_again_and_said_once(
-    run: Run, caplog: pytest.LogCaptureFixture, status: int, said: str
+async def test_a_list_that_is_refused_is_tried_again_and_said_once(
+    caplog: pytest.LogCaptureFixture, status: int, said: str
 ) -> None:
-    async def watched() -> None:
+    with caplog.at_level(logging.INFO):
         async with connected() as (fake, connection):
             fake.fail("GET", POD, status, times=3)
             watch = Watch(connection, Store(), POD, "", lambda _: None)
@@ -244,155 +215,124 @@ def test_a_list_that_is_refused_is_tried_again_and_said_once(
             assert watch.synced.is_set() == (status == 404), "there is nothing of a kind that does not exist"
             await until(lambda: watch.synced.is_set() and not watch.trouble, "the watch", 60.0)
             task.cancel()
-
-    with caplog.at_level(logging.INFO):
-        run(watched())
     messages = [record.getMessage() for record in caplog.records if record.name.endswith("watch")]
     assert messages[0].startswith(said)
     assert messages[1:] == ["the watch of pods in all namespaces works again"]
 
 
-def test_it_comes_back_when_the_api_server_says(run: Run) -> None:
-    async def watched() -> float:
-        async with connected() as (fake, connection):
-            fake.fail("GET", POD, 429, headers={"Retry-After": "45"})
-            watch = Watch(connection, Store(), POD, "", lambda _: None)
-            task = asyncio.create_task(watch.run())
-            await asyncio.wait_for(watch.synced.wait(), 100.0)
-            task.cancel()
-            return asyncio.get_running_loop().time()
-
-    assert run(watched()) == pytest.approx(45.0, abs=0.5)
+async def test_it_comes_back_when_the_api_server_says() -> None:
+    async with connected() as (fake, connection):
+        fake.fail("GET", POD, 429, headers={"Retry-After": "45"})
+        watch = Watch(connection, Store(), POD, "", lambda _: None)
+        task = asyncio.create_task(watch.run())
+        await asyncio.wait_for(watch.synced.wait(), 100.0)
+        task.cancel()
+        assert asyncio.get_running_loop().time() == pytest.approx(45.0, abs=0.5)
 
 
-def test_what_the_api_server_says_is_no_reason_to_wait_for_hours(run: Run) -> None:
-    async def watched() -> float:
-        async with connected() as (fake, connection):
-            fake.fail("GET", POD, 429, headers={"Retry-After": "86400"})
-            watch = Watch(connection, Store(), POD, "", lambda _: None)
-            task = asyncio.create_task(watch.run())
-            await asyncio.wait_for(watch.synced.wait(), 1000.0)
-            task.cancel()
-            return asyncio.get_running_loop().time()
-
-    assert run(watched()) < 150.0
+async def test_what_the_api_server_says_is_no_reason_to_wait_for_hours() -> None:
+    async with connected() as (fake, connection):
+        fake.fail("GET", POD, 429, headers={"Retry-After": "86400"})
+        watch = Watch(connection, Store(), POD, "", lambda _: None)
+        task = asyncio.create_task(watch.run())
+        await asyncio.wait_for(watch.synced.wait(), 1000.0)
+        task.cancel()
+        assert asyncio.get_running_loop().time() < 150.0
 
 
-def test_its_times_show_that_it_gets_on(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0)) as watching:
-            watch, loop = watching.watch, asyncio.get_running_loop()
+async def test_its_times_show_that_it_gets_on() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        watch, loop = watching.watch, asyncio.get_running_loop()
+        await asyncio.sleep(50.0)
+        watching.fake.put(raw_pod(1))
+        await watching.sees(0, 1)
+        assert watch.last_message == pytest.approx(loop.time(), abs=1.0)
+        watching.fake.silence_watches(POD)
+        for _ in range(20):
             await asyncio.sleep(50.0)
-            watching.fake.put(raw_pod(1))
-            await watching.sees(0, 1)
-            assert watch.last_message == pytest.approx(loop.time(), abs=1.0)
             watching.fake.silence_watches(POD)
-            for _ in range(20):
-                await asyncio.sleep(50.0)
-                watching.fake.silence_watches(POD)
-                assert loop.time() - watch.last_try < 200.0
-
-    run(watched())
+            assert loop.time() - watch.last_try < 200.0
 
 
-def test_errors_make_it_wait_longer_each_time(run: Run) -> None:
-    async def watched() -> int:
-        async with connected() as (fake, connection):
-            fake.fail("GET", POD, 500, times=10_000)
-            task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
-            await asyncio.sleep(600.0)
-            task.cancel()
-            return len(fake.requests)
-
-    assert 20 < run(watched()) < 60
+async def test_errors_make_it_wait_longer_each_time() -> None:
+    async with connected() as (fake, connection):
+        fake.fail("GET", POD, 500, times=10_000)
+        task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
+        await asyncio.sleep(600.0)
+        task.cancel()
+        assert 20 < len(fake.requests) < 60
 
 
 @pytest.mark.parametrize(("status", "reason"), [(410, "Expired"), (500, "InternalError"), (403, "Forbidden")])
-def test_a_watch_that_never_works_does_not_list_without_end(run: Run, status: int, reason: str) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, connection):
-            refused = {"matches": lambda seen: seen.query.get("watch") == "true", "times": 10_000}
-            fake.fail("GET", POD, status, reason=reason, **refused)
-            task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
-            often = await happens(lambda: len(fake.asked("GET")) > 50, 300.0)
-            task.cancel()
-            assert not often, "fifty lists within five minutes"
-
-    run(watched())
+async def test_a_watch_that_never_works_does_not_list_without_end(status: int, reason: str) -> None:
+    async with connected() as (fake, connection):
+        refused = {"matches": lambda seen: seen.query.get("watch") == "true", "times": 10_000}
+        fake.fail("GET", POD, status, reason=reason, **refused)
+        task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
+        often = await happens(lambda: len(fake.asked("GET")) > 50, 300.0)
+        task.cancel()
+        assert not often, "fifty lists within five minutes"
 
 
-def test_a_watch_that_ends_at_once_is_not_opened_without_end(run: Run) -> None:
-    async def watched() -> None:
-        async with _watching(raw_pod(0)) as watching:
-            for _ in range(100):
-                watching.fake.end_watches(POD)
-                await asyncio.sleep(0.05)
-            assert len(watching.watches()) < 20, "within five seconds"
-
-    run(watched())
+async def test_a_watch_that_ends_at_once_is_not_opened_without_end() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        for _ in range(100):
+            watching.fake.end_watches(POD)
+            await asyncio.sleep(0.05)
+        assert len(watching.watches()) < 20, "within five seconds"
 
 
 @pytest.mark.parametrize("field", ["[" * 5_000 + "]" * 5_000, "[" + "[]," * 450_000 + "[]]"], ids=["deep", "large"])
-def test_an_object_that_is_too_deep_or_too_large_stops_no_watch(run: Run, field: str) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, connection):
-            store = Store()
-            fake.put(raw_group("simple-odd"))
-            watch = Watch(connection, store, GROUP, "", lambda _: None)
-            task = asyncio.create_task(watch.run())
-            await until(lambda: fake.watching(GROUP), "the watch to be open", 100.0)
-            event = json.dumps({"type": "MODIFIED", "object": raw_group("simple-odd", spec={"cluster": "simple"})})
-            worker = f'"worker":{{"spec":{{"x":{field}}}}}'
-            line = event.replace('"cluster": "simple"', f'"cluster":"simple",{worker}')
-            fake.send(GROUP, line.replace('"resourceVersion": "7"', '"resourceVersion": "1000"').encode() + b"\n")
-            fake.put(raw_group("simple-sound"))
+async def test_an_object_that_is_too_deep_or_too_large_stops_no_watch(field: str) -> None:
+    async with connected() as (fake, connection):
+        store = Store()
+        fake.put(raw_group("simple-odd"))
+        watch = Watch(connection, store, GROUP, "", lambda _: None)
+        task = asyncio.create_task(watch.run())
+        await until(lambda: fake.watching(GROUP), "the watch to be open", 100.0)
+        event = json.dumps({"type": "MODIFIED", "object": raw_group("simple-odd", spec={"cluster": "simple"})})
+        worker = f'"worker":{{"spec":{{"x":{field}}}}}'
+        line = event.replace('"cluster": "simple"', f'"cluster":"simple",{worker}')
+        fake.send(GROUP, line.replace('"resourceVersion": "7"', '"resourceVersion": "1000"').encode() + b"\n")
+        fake.put(raw_group("simple-sound"))
 
-            def unread() -> dict[str, bool]:
-                return {group.name: bool(group.unread) for group in store.snapshot(KEY)[1].groups}
+        def unread() -> dict[str, bool]:
+            return {group.name: bool(group.unread) for group in store.snapshot(KEY)[1].groups}
 
-            expected = {"simple-odd": True, "simple-sound": False}
-            await until(lambda: unread() == expected, "both to be known", 100.0)
-            assert len(fake.asked("GET", "daskworkergroups")) == 1, "without another list"
-            task.cancel()
-
-    run(watched())
+        expected = {"simple-odd": True, "simple-sound": False}
+        await until(lambda: unread() == expected, "both to be known", 100.0)
+        assert len(fake.asked("GET", "daskworkergroups")) == 1, "without another list"
+        task.cancel()
 
 
-def test_others_have_their_turn_while_a_long_list_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_others_have_their_turn_while_a_long_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "_LONGEST_STEP", -1.0)
     turns: list[int] = []
+    async with connected() as (fake, connection):
+        for number in range(50):
+            fake.put(raw_pod(number))
+        parsed: list[Object] = []
 
-    async def watched() -> None:
-        async with connected() as (fake, connection):
-            for number in range(50):
-                fake.put(raw_pod(number))
-            parsed: list[Object] = []
+        def parse_one(raw: Json) -> Object:
+            parsed.append(parse.pod(raw))
+            return parsed[-1]
 
-            def parse_one(raw: Json) -> Object:
-                parsed.append(parse.pod(raw))
-                return parsed[-1]
-
-            watch = Watch(connection, Store(), POD, "", lambda _: None, parse=parse_one)
-            task = asyncio.create_task(watch.run())
-            while not watch.synced.is_set():
-                await asyncio.sleep(0)
-                turns.append(len(parsed))
-            task.cancel()
-
-    run(watched())
+        watch = Watch(connection, Store(), POD, "", lambda _: None, parse=parse_one)
+        task = asyncio.create_task(watch.run())
+        while not watch.synced.is_set():
+            await asyncio.sleep(0)
+            turns.append(len(parsed))
+        task.cancel()
     assert len(set(turns)) > 40
 
 
-def test_an_object_that_is_half_valid_stops_no_watch(run: Run) -> None:
-    async def watched() -> None:
-        async with connected() as (fake, connection):
-            store = Store()
-            fake.put(raw_group("odd", spec={"cluster": 1, "worker": []}, status={"conditions": "x"}))
-            fake.put(raw_group())
-            watch = Watch(connection, store, GROUP, "", lambda _: None)
-            task = asyncio.create_task(watch.run())
-            await asyncio.wait_for(watch.synced.wait(), 5.0)
-            task.cancel()
-            assert [group.name for group in store.snapshot(KEY)[1].groups] == ["simple-default"]
-
-    run(watched())
+async def test_an_object_that_is_half_valid_stops_no_watch() -> None:
+    async with connected() as (fake, connection):
+        store = Store()
+        fake.put(raw_group("odd", spec={"cluster": 1, "worker": []}, status={"conditions": "x"}))
+        fake.put(raw_group())
+        watch = Watch(connection, store, GROUP, "", lambda _: None)
+        task = asyncio.create_task(watch.run())
+        await asyncio.wait_for(watch.synced.wait(), 5.0)
+        task.cancel()
+        assert [group.name for group in store.snapshot(KEY)[1].groups] == ["simple-default"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.support.fault_proxy import kubeconfig
+from tests.support.kubeconfig import write_kubeconfig
 from tests.support.wait import until_seen
 
 from dask_operator.actions import RULES
@@ -43,7 +43,7 @@ async def give_token(api: Api, namespace: str, url: str, file: Path) -> None:
     bound = {"apiVersion": "v1", "kind": "Secret", "name": NAME, "uid": secret.body["metadata"]["uid"]}
     where = f"/api/v1/namespaces/{namespace}/serviceaccounts/{NAME}/token"
     made = await api.request("POST", where, {"spec": {"boundObjectRef": bound}})
-    kubeconfig(url, file, made.body["status"]["token"])
+    write_kubeconfig(file, url, token=made.body["status"]["token"])
 
 
 async def take_token(api: Api, namespace: str, url: str, token: str) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
+import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from difflib import unified_diff
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import kopf
@@ -20,14 +20,14 @@ from aiohttp import web
 from distributed import Client
 from tests.faults import account
 from tests.faults.scenarios import Place, Scenario
-from tests.support import forked
 from tests.support.dask import Scheduler
 from tests.support.dask_workers import Results, workers_of
 from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn, proxy_to
-from tests.support.settled_state import State, orphans, settled_state
+from tests.support.forked import Forked
+from tests.support.outcome import CHANCE, Outcome, difference, orphans, outcome
 from tests.support.wait import until_seen
 
-from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
+from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED
 from dask_operator.api import Api, path
 from dask_operator.names import COMPONENT_LABEL, JOB_RUNNER, WORKER
 
@@ -53,13 +53,26 @@ class Slot:
     def place(self) -> Place:
         return Place(self.api, self.namespace, self.scheduler.port, self.scheduler.http_port)
 
-    async def state(self) -> State:
-        return await settled_state(self.api, self.namespace, (self.scheduler.port, self.scheduler.http_port))
+    async def state(self) -> Outcome:
+        """Returns what the namespace has of what the controller looks at, but for what is chance."""
+        pages = await asyncio.gather(*(self.api.list_page(resource, self.namespace, "") for resource in WATCHED))
+        listed = zip(WATCHED, pages, strict=True)
+        objects = [{**raw, "kind": resource.kind} for resource, page in listed for raw in page.items]
+        return outcome(objects, CHANCE, self._texts())
 
-    def start(self, fault: Fault, *arguments: str) -> forked.Forked:
-        """A controller whose requests meet the fault."""
+    def _texts(self) -> dict[str, str]:
+        """Returns what is another text in each slot, and at each time."""
+        ports = (self.scheduler.port, self.scheduler.http_port)
+        times = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+        return {re.escape(self.namespace): "namespace", **{rf"\b{port}\b": "0" for port in ports}, times: "*"}
+
+    def start(self, fault: Fault, port: int | None = 0) -> Forked:
+        """Starts a controller whose requests meet the fault; `port`: as of a Controller."""
         self.proxy.begin(fault)
-        return forked.controller(self.kubeconfig, self.namespace, self.folder / f"{self.namespace}.log", *arguments)
+        log = self.folder / f"{self.namespace}.log"
+        controller = Forked(self.kubeconfig, log, f"--namespace={self.namespace}", port=port)
+        controller.begin()
+        return controller
 
 
 @asynccontextmanager
@@ -118,7 +131,7 @@ class End:
 
     killed: str
     calls: int
-    state: State
+    state: Outcome
     created: Counter[str]
     orphans: tuple[str, ...]
     lost: int
@@ -130,7 +143,8 @@ class End:
         found = [f"created more than once: {twice}"] if twice else []
         found += [f"orphans: {self.orphans}"] if self.orphans else []
         found += [f"{self.lost} results lost"] if self.lost else []
-        found += _difference(undisturbed.state, self.state) if self.state != undisturbed.state else []
+        if self.state != undisturbed.state:
+            found += difference(self.state, undisturbed.state) or ["it ends differently"]
         return f"killed {self.killed}: " + "\n".join(found) if found else ""
 
 
@@ -156,16 +170,16 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | No
 async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int = 0) -> list[str]:
     """A controller runs until it is killed or all is as undisturbed. The Pods that it created."""
     running = slot.start(kill)
-    kill.kill = running.kill
+    kill.kill = lambda: running.send(SIGKILL)
     over = asyncio.create_task(_over(slot, undisturbed, usual))
     killed = asyncio.create_task(kill.killed.wait())
     await asyncio.wait({over, killed}, return_when=asyncio.FIRST_COMPLETED)
-    running.kill()
+    running.send(SIGKILL)
     for task in (over, killed):
         task.cancel()
     await asyncio.gather(over, killed, return_exceptions=True)
     kill.kill = lambda: None
-    await asyncio.to_thread(running.gone)
+    await asyncio.to_thread(running.wait)
     return slot.proxy.created(POD.plural)
 
 
@@ -210,8 +224,7 @@ async def _prepare(slot: Slot, scenario: Scenario) -> None:
     running = slot.start(Fault())
     await slot.place.create(*declared)
     await until_seen(lambda: _settled(slot), f"{scenario} has begun", PATIENCE)
-    running.kill()
-    await asyncio.to_thread(running.gone)
+    await asyncio.to_thread(running.kill)
 
 
 async def _settled(slot: Slot) -> bool:
@@ -271,10 +284,3 @@ async def empty(slot: Slot) -> None:
                 where = path(resource, slot.namespace)
                 await slot.api.request("DELETE", where, params={"gracePeriodSeconds": "0"})
             await asyncio.sleep(0.3)
-
-
-def _difference(expected: State, found: State) -> Iterable[str]:
-    def lines(state: Any) -> list[str]:
-        return json.dumps(state, indent=1, sort_keys=True).splitlines()
-
-    return list(unified_diff(lines(expected), lines(found), "undisturbed", "found", lineterm="", n=2))

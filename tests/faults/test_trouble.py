@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import kopf
 import pytest
@@ -17,11 +15,11 @@ from tests.faults.outages import OF_ALL, OUTAGES
 from tests.faults.scenarios import NAME, Place
 from tests.faults.stories import Slot, a_slot
 from tests.faults.trouble import TROUBLE, Trouble
+from tests.support.controller import Controller
 from tests.support.dask import Scheduler
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
+from tests.support.outcome import Outcome, orphans
 from tests.support.sampling import sampled
-from tests.support.server import free_port
-from tests.support.settled_state import State, orphans
 from tests.support.wait import until_seen
 
 from dask_operator import names
@@ -49,7 +47,7 @@ class Course:
     `twice`: Pods created twice; `growth`: the MiB that it took meanwhile; `hits`: how often it was in trouble.
     """
 
-    state: State
+    state: Outcome
     converged: float
     dead: tuple[str, ...]
     twice: tuple[str, ...]
@@ -81,7 +79,7 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
     courses: dict[str, Course] = {}
     async with Api(lambda: info) as api:
 
-        async def tell(name: str, trouble: Trouble, expected: State | None = None) -> None:
+        async def tell(name: str, trouble: Trouble, expected: Outcome | None = None) -> None:
             async with room, a_slot(api, info, NOWHERE, folder) as slot:
                 course = courses[name] = await _course(slot, trouble, expected)
             figure(f"{name}: converged {course.converged:.1f} s after it, {course.growth:+.1f} MiB, {course.hits} hits")
@@ -94,14 +92,13 @@ async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]
         return courses
 
 
-async def _course(slot: Slot, trouble: Trouble, expected: State | None) -> Course:
-    port = free_port()
-    controller = slot.start(trouble, f"--liveness=http://127.0.0.1:{port}/healthz")
+async def _course(slot: Slot, trouble: Trouble, expected: Outcome | None) -> Course:
+    controller = slot.start(trouble, port=None)
     try:
         await slot.place.create(slot.place.cluster(3))
         await until_seen(lambda: _running(slot), "three workers run", PATIENCE)
         before = controller.memory()
-        async with _watched(port) as dead:
+        async with _watched(controller) as dead:
             await trouble.begin(slot)
             await _go_on(slot.place)
             await trouble.last(LASTS)
@@ -115,8 +112,7 @@ async def _course(slot: Slot, trouble: Trouble, expected: State | None) -> Cours
         hits = trouble.hits + refused
         return Course(state, converged, tuple(dead), tuple(twice), controller.memory() - before, hits)
     finally:
-        controller.kill()
-        await asyncio.to_thread(controller.gone)
+        await asyncio.to_thread(controller.kill)
 
 
 async def _go_on(place: Place) -> None:
@@ -135,7 +131,7 @@ async def _running(slot: Slot) -> bool:
     return [item.get("status", {}).get("readyReplicas") for item in items] == [3]
 
 
-async def _end(slot: Slot, expected: State | None) -> State:
+async def _end(slot: Slot, expected: Outcome | None) -> Outcome:
     """The state as soon as it is the expected one, or after all patience."""
     if expected is None:
         await asyncio.sleep(LASTS)
@@ -150,10 +146,10 @@ async def _end(slot: Slot, expected: State | None) -> State:
 
 
 @asynccontextmanager
-async def _watched(port: int) -> AsyncIterator[list[str]]:
+async def _watched(controller: Controller) -> AsyncIterator[list[str]]:
     """What the controller answers to its liveness probe that is not well, in a list that grows."""
     dead: list[str] = []
-    task = asyncio.create_task(_probe(port, dead))
+    task = asyncio.create_task(_probe(controller, dead))
     try:
         yield dead
     finally:
@@ -161,18 +157,9 @@ async def _watched(port: int) -> AsyncIterator[list[str]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _probe(port: int, dead: list[str]) -> None:
+async def _probe(controller: Controller, dead: list[str]) -> None:
     while True:
-        if said := await asyncio.to_thread(_unwell, f"http://127.0.0.1:{port}/healthz"):
-            dead.append(said)
+        said = await asyncio.to_thread(controller.get, "/healthz", 10.0)
+        if not said.startswith("ok"):
+            dead.append(said or "no answer")
         await asyncio.sleep(1.0)
-
-
-def _unwell(url: str) -> str:
-    try:
-        with urlopen(url, timeout=10.0):
-            return ""
-    except HTTPError as refused:
-        return refused.read().decode()
-    except OSError as error:
-        return str(error)

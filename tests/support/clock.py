@@ -6,9 +6,12 @@ Sockets on loopback work: time passes only when neither they nor anything else h
 from __future__ import annotations
 
 import asyncio
+import inspect
 import selectors
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
+
+import pytest
 
 _T = TypeVar("_T")
 # What a loopback connection or a thread may take, in real seconds, before the clock jumps: the more, the farther it is.
@@ -20,6 +23,24 @@ class Run(Protocol):
     """Runs a coroutine to its end."""
 
     def __call__(self, coroutine: Coroutine[Any, Any, _T], /) -> _T: ...
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is a coroutine, in virtual time unless it says `real_time`, where conftest.py has this hook."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    parameters = inspect.signature(pyfuncitem.obj).parameters
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in parameters})
+    runner = asyncio.run if pyfuncitem.get_closest_marker("real_time") else run_in_virtual_time
+    runner(test)
+    return True
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs a coroutine to its end. Waiting takes no time: the clock jumps to whatever is due next."""
+    return run_in_virtual_time
 
 
 def run_in_virtual_time(coroutine: Coroutine[Any, Any, _T]) -> _T:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import dask
 from distributed import LocalCluster
 from distributed.security import Security
+from tests.support.process import Process
 
 from dask_operator.build import HTTP_ROUTES
 from dask_operator.model import Endpoint
@@ -76,33 +77,17 @@ class Scheduler(NamedTuple):
 def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator[Scheduler]:
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     # It ends with this process, also where that is killed.
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        sys.executable,
-        "-m",
-        "dask",
-        "scheduler",
-        "--host",
-        "tcp://127.0.0.1",
-        "--port",
-        "0",
-    ]
-    command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "dask", "scheduler"]
+    command += ["--host", "tcp://127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+    command += ["--scheduler-file", str(file)]
     environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
-    with log.open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        try:
-            deadline = time.monotonic() + _START
-            while not (identity := _identity(file)):
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise TimeoutError(f"no scheduler: {log.read_text()}")
-                time.sleep(0.05)
-            yield Scheduler(identity["address"], identity["services"]["dashboard"])
-        finally:
-            process.terminate()
-            process.wait()
+    with Process(command, environment, log, ready="") as process:
+        deadline = time.monotonic() + _START
+        while not (identity := _identity(file)):
+            if time.monotonic() > deadline or not process.pid:
+                raise TimeoutError(f"no scheduler: {log.read_text()}")
+            time.sleep(0.05)
+        yield Scheduler(identity["address"], identity["services"]["dashboard"])
 
 
 def _identity(file: Path) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import copy
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,18 +17,17 @@ from aiohttp import web
 from kopf import ConnectionInfo
 from tests.support.builders import NOON
 from tests.support.fake_ports import joined
+from tests.support.object_store import ObjectStore, Raw, is_outdated, patched, pod_of
 from tests.support.server import serving
-from tests.support.world import merge, patched
 
 from dask_operator import names
 from dask_operator.actions import LEASE, NAMESPACE, POD, RESOURCES, Resource
 from dask_operator.api import Api
-from dask_operator.plan.conditions import rfc3339
 
-Raw = dict[str, Any]
 NODE = Resource("Node", "", "v1", "nodes", ())
 _ALL = (*RESOURCES.values(), LEASE, NAMESPACE, NODE)
-_KINDS = {resource.plural: resource.kind for resource in _ALL}
+_BY_PLURAL = {resource.plural: resource for resource in _ALL}
+_BY_KIND = {resource.kind: resource for resource in _ALL}
 _WITH_STATUS = ("pods", "services", "deployments", "daskclusters", "daskworkergroups")
 _DISCOVERY: dict[str, Raw] = {"/api": {"versions": []}, "/apis": {"groups": []}}
 """What kopf asks at its start."""
@@ -125,9 +123,7 @@ class FakeApi:
         self.ports: dict[tuple[str, int], int] = {}
         """Where the port of a Pod is to be found on this machine."""
         self.open_ports: list[web.Request] = []
-        self._version = 100
-        self._uids = 0
-        self._objects: dict[str, dict[tuple[str, str], Raw]] = {plural: {} for plural in _KINDS}
+        self._kept = ObjectStore(self._told, version=100)
         self._events: list[_Event] = []
         self._oldest = 100
         self._streams: set[_Stream] = set()
@@ -140,10 +136,10 @@ class FakeApi:
         return ConnectionInfo(server=self.url, token=self.token)
 
     def objects(self, resource: Resource) -> list[Raw]:
-        return list(self._objects[resource.plural].values())
+        return self._kept.every(resource.kind)
 
     def find(self, resource: Resource, name: str, namespace: str = "default") -> Raw | None:
-        return self._objects[resource.plural].get((namespace, name))
+        return self._kept.find(resource.kind, name, namespace)
 
     def asked(self, method: str, plural: str = "") -> list[Seen]:
         """The requests by this method about these objects, without watches."""
@@ -166,37 +162,33 @@ class FakeApi:
 
     def put(self, raw: Raw) -> Raw:
         """Makes or replaces an object, as somebody else."""
-        plural = next(resource.plural for resource in _ALL if resource.kind == raw["kind"])
-        key = _key(raw)
-        known = self._objects[plural].get(key)
-        made = _with_defaults(copy.deepcopy(raw), known, self._next_uid(), rfc3339(self.clock()))
-        return self._record(plural, "MODIFIED" if known else "ADDED", made)
+        return self._kept.put(raw, self.clock())
 
     def workers(self) -> list[Raw]:
         """The Pods of Dask workers."""
-        wants = _wanted("", f"{names.COMPONENT_LABEL}={names.WORKER}")
-        return [pod for pod in self.objects(POD) if wants(pod)]
+        labels = ((pod, pod["metadata"].get("labels") or {}) for pod in self.objects(POD))
+        return [pod for pod, known in labels if known.get(names.COMPONENT_LABEL) == names.WORKER]
 
     def drop(self, resource: Resource, name: str, namespace: str = "default") -> None:
         """Deletes an object, as somebody else."""
-        gone = self._objects[resource.plural].pop((namespace, name))
-        self._record(resource.plural, "DELETED", gone)
+        assert self.find(resource, name, namespace), f"there is no {resource.kind} {name}"
+        self._kept.remove(resource.kind, name, namespace)
 
     def lose(self, resource: Resource, name: str, namespace: str = "default") -> None:
         """Deletes an object of which no watch is told."""
-        del self._objects[resource.plural][namespace, name]
+        assert self._kept.lose(resource.kind, name, namespace), f"there is no {resource.kind} {name}"
 
     def compact(self) -> None:
         """Forgets all versions but the current one, as etcd does every few minutes."""
-        self._version += 1
-        self._oldest = self._version
+        self._kept.version += 1
+        self._oldest = self._kept.version
 
     def bookmark(self, resource: Resource) -> int:
         """Tells the watches of a resource how far they have come."""
-        self._version += 1
+        self._kept.version += 1
         for stream in self._of(resource):
             self._mark(stream)
-        return self._version
+        return self._kept.version
 
     def send(self, resource: Resource, event: Any) -> None:
         """Puts an event, or bytes as they are, on the watches of a resource."""
@@ -232,42 +224,45 @@ class FakeApi:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path in _DISCOVERY:
             return web.json_response(_DISCOVERY[request.path])
-        seen, namespace = _read(request, await request.text())
+        seen = _read(request, await request.text())
         self.requests.append(seen)
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             return _refusal(401, "Unauthorized", "Unauthorized")
-        if seen.group in self.absent_groups or seen.plural not in _KINDS:
+        if seen.group in self.absent_groups or seen.plural not in _BY_PLURAL:
             return web.Response(text="404 page not found\n", status=404)
         if self.refuses(seen) or "Impersonate-User" in request.headers:
             return _forbidden(seen, request.headers.get("Impersonate-User", "jane"))
         fault = self._fault(seen)
         if fault and not fault.after:
             return _fault_reply(fault, request)
-        reply = await self._reply(request, seen, namespace)
+        reply = await self._reply(request, seen)
         return _fault_reply(fault, request) if fault else reply
 
-    async def _reply(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
+    async def _reply(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         if seen.resource in ("pods/log", "pods/portforward"):
-            return await self._of_pod(request, seen, namespace)
+            return await self._of_pod(request, seen)
         match seen.method:
             case "GET" if seen.name:
-                return self._get(seen, namespace)
+                return self._get(seen)
             case "GET" if seen.query.get("watch") == "true":
-                return await self._watch(request, seen, namespace)
+                return await self._watch(request, seen)
             case "GET":
-                return self._list(seen, namespace)
+                return self._list(seen)
             case "POST":
-                return self._create(seen, namespace)
+                return self._create(seen)
             case "PUT":
-                return self._replace(seen, namespace)
+                return self._replace(seen)
             case "PATCH":
-                return self._patch(seen, namespace)
+                return self._patch(seen)
             case "DELETE":
-                return self._delete(seen, namespace)
+                return self._delete(seen)
         return _refusal(405, "MethodNotAllowed", seen.method)
 
-    async def _of_pod(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
-        pod = self._objects["pods"].get((namespace, seen.name))
+    def _known(self, seen: Seen) -> Raw | None:
+        return self._kept.find(_BY_PLURAL[seen.plural].kind, seen.name, seen.namespace)
+
+    async def _of_pod(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        pod = self._known(seen)
         if not pod:
             return _not_found(seen)
         return self._log(seen, pod) if seen.subresource == "log" else await self._portforward(request, seen, pod)
@@ -297,39 +292,39 @@ class FakeApi:
         finally:
             self.open_ports.remove(request)
 
-    def _get(self, seen: Seen, namespace: str) -> web.Response:
-        found = self._objects[seen.plural].get((namespace, seen.name))
+    def _get(self, seen: Seen) -> web.Response:
+        found = self._known(seen)
         return web.json_response(found) if found else _not_found(seen)
 
-    def _list(self, seen: Seen, namespace: str) -> web.Response:
+    def _list(self, seen: Seen) -> web.Response:
+        kind = _BY_PLURAL[seen.plural].kind
         if token := seen.query.get("continue"):
             if token not in self._pages:
                 return _refusal(410, "Expired", "the provided continue parameter is too old")
             version, found = self._pages[token]
         else:
-            wants = _wanted(namespace, seen.query.get("labelSelector", ""))
-            version = str(self._version)
-            found = [raw for _, raw in sorted(self._objects[seen.plural].items()) if wants(raw)]
+            wants = _wanted(seen)
+            version = str(self._kept.version)
+            found = [raw for raw in sorted(self._kept.every(kind), key=_place) if wants(raw)]
         limit = int(seen.query.get("limit", 0)) or len(found)
         metadata = {"resourceVersion": version}
         if found[limit:]:
             token = base64.b64encode(f"{version}/{len(found)}".encode()).decode()
             self._pages[token] = version, found[limit:]
             metadata["continue"] = token
-        kind = f"{_KINDS[seen.plural]}List"
         # As the real one: the items of a list of built-in kinds do not name their kind.
-        return web.json_response({"kind": kind, "metadata": metadata, "items": found[:limit]})
+        return web.json_response({"kind": f"{kind}List", "metadata": metadata, "items": found[:limit]})
 
-    async def _watch(self, request: web.Request, seen: Seen, namespace: str) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        since = int(seen.query.get("resourceVersion") or self._version)
+        since = int(seen.query.get("resourceVersion") or self._kept.version)
         if since < self._oldest:
             message = f"too old resource version: {since} ({self._oldest})"
             gone = {"kind": "Status", "metadata": {}, "code": 410, "reason": "Expired", "message": message}
             await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
             return response
-        stream = _Stream(seen.plural, _wanted(namespace, seen.query.get("labelSelector", "")), asyncio.Queue(), request)
+        stream = _Stream(seen.plural, _wanted(seen), asyncio.Queue(), request)
         for event in self._events:
             if event.version > since:
                 _offer(stream, event)
@@ -349,15 +344,16 @@ class FakeApi:
             self._streams.discard(stream)
         return response
 
-    def _create(self, seen: Seen, namespace: str) -> web.Response:
+    def _create(self, seen: Seen) -> web.Response:
         raw: Raw = seen.body
+        namespace, name = seen.namespace, raw["metadata"]["name"]
         if namespace in self.absent_namespaces:
             return _not_found(seen._replace(plural="namespaces", name=namespace, group=""))
         if raw["kind"] == "DaskCluster" and not raw.get("spec"):
-            message = f'DaskCluster.{seen.group} "{raw["metadata"]["name"]}" is invalid: spec.scheduler: Required value'
+            message = f'DaskCluster.{seen.group} "{name}" is invalid: spec.scheduler: Required value'
             return _refusal(422, "Invalid", message)
-        if (namespace, raw["metadata"]["name"]) in self._objects[seen.plural]:
-            message = f'{_qualified(seen)} "{raw["metadata"]["name"]}" already exists'
+        if self._known(seen._replace(name=name)):
+            message = f'{_qualified(seen)} "{name}" already exists'
             return _refusal(409, "AlreadyExists", message)
         warnings = self.warn(raw)
         if seen.query.get("fieldValidation") == "Warn":
@@ -374,38 +370,32 @@ class FakeApi:
             reply.headers.add("Warning", f'299 - "{escaped}"')
         return reply
 
-    def _replace(self, seen: Seen, namespace: str) -> web.Response:
-        known = self._objects[seen.plural].get((namespace, seen.name))
+    def _replace(self, seen: Seen) -> web.Response:
+        known = self._known(seen)
         if seen.body["metadata"]["resourceVersion"] != (known or {"metadata": {}})["metadata"].get("resourceVersion"):
             return _refusal(409, "Conflict", "the object has been modified")
         return web.json_response(self.put(seen.body))
 
-    def _patch(self, seen: Seen, namespace: str) -> web.Response:
+    def _patch(self, seen: Seen) -> web.Response:
         of_type = "application/merge-patch+json" if isinstance(seen.body, dict) else "application/json-patch+json"
         if seen.headers.get("Content-Type") != of_type:
             return _refusal(415, "UnsupportedMediaType", f"such a body is {of_type}")
         if seen.subresource and not (self.status_subresource and seen.plural in _WITH_STATUS):
             return _refusal(404, "NotFound", "the server could not find the requested resource")
-        known = self._objects[seen.plural].get((namespace, seen.name))
+        known = self._known(seen)
         if not known:
             return _not_found(seen)
-        merging = isinstance(seen.body, dict)
-        asked_version = (seen.body.get("metadata") or {}).get("resourceVersion") if merging else None
-        if asked_version not in (None, known["metadata"]["resourceVersion"]):
+        if is_outdated(seen.body, known):
             return _refusal(409, "Conflict", "the object has been modified")
-        merged = merge(known, seen.body) if merging else patched(known, seen.body)
+        merged = patched(known, seen.body)
         if seen.subresource == "status":
             merged = {**known, "status": merged.get("status")}
         elif self.status_subresource and seen.plural in _WITH_STATUS:
             merged = {**merged, "status": known["status"]} if "status" in known else _without(merged, "status")
-        if merged == known:
-            return web.json_response(known)
-        if merged.get("spec") != known.get("spec"):
-            merged["metadata"]["generation"] = known["metadata"].get("generation", 0) + 1
-        return web.json_response(self._record(seen.plural, "MODIFIED", merged))
+        return web.json_response(self._kept.update(merged, "status"))
 
-    def _delete(self, seen: Seen, namespace: str) -> web.Response:
-        known = self._objects[seen.plural].get((namespace, seen.name))
+    def _delete(self, seen: Seen) -> web.Response:
+        known = self._known(seen)
         if not known:
             return _not_found(seen)
         meta = known["metadata"]
@@ -414,7 +404,7 @@ class FakeApi:
             if wanted.get(field_) not in (None, meta[field_]):
                 message = f"Precondition failed: {field_} in precondition: {wanted[field_]}, in object: {meta[field_]}"
                 return _refusal(409, "Conflict", message)
-        self.drop(next(r for r in _ALL if r.plural == seen.plural), seen.name, namespace)
+        self.drop(_BY_PLURAL[seen.plural], seen.name, seen.namespace)
         details = {"name": seen.name, "uid": meta["uid"]}
         return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
 
@@ -422,27 +412,20 @@ class FakeApi:
         """Makes a Deployment's Pod, as Kubernetes' own controllers do, unless there is one."""
         if made["kind"] != "Deployment":
             return
-        template, namespace, name = made["spec"]["template"], made["metadata"]["namespace"], made["metadata"]["name"]
-        metadata = {**template["metadata"], "name": f"{name}-abc", "namespace": namespace}
-        if not self.find(POD, metadata["name"], namespace):
-            self.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+        name, namespace = f"{made['metadata']['name']}-abc", made["metadata"]["namespace"]
+        if not self.find(POD, name, namespace):
+            self.put(pod_of(made["spec"]["template"], name, namespace))
 
-    def _record(self, plural: str, type_: str, raw: Raw) -> Raw:
-        self._version += 1
-        made = {**raw, "metadata": {**raw["metadata"], "resourceVersion": str(self._version)}}
-        key = _key(made)
-        if type_ != "DELETED":
-            self._objects[plural][key] = made
-        event = _Event(self._version, plural, type_, made)
+    def _told(self, what: str, raw: Raw) -> None:
+        event = _Event(self._kept.version, _BY_KIND[raw["kind"]].plural, what, raw)
         self._events.append(event)
         for stream in self._streams:
             _offer(stream, event)
-        return made
 
     def _mark(self, stream: _Stream) -> None:
         if stream.silent:
             return
-        raw = {"kind": _KINDS[stream.plural], "metadata": {"resourceVersion": str(self._version)}}
+        raw = {"kind": _BY_PLURAL[stream.plural].kind, "metadata": {"resourceVersion": str(self._kept.version)}}
         stream.lines.put_nowait(json.dumps({"type": "BOOKMARK", "object": raw}).encode() + b"\n")
 
     def _fault(self, seen: Seen) -> Fault | None:
@@ -454,10 +437,6 @@ class FakeApi:
 
     def _of(self, resource: Resource) -> list[_Stream]:
         return [stream for stream in self._streams if stream.plural == resource.plural]
-
-    def _next_uid(self) -> str:
-        self._uids += 1
-        return f"uid-{self._uids}"
 
 
 @asynccontextmanager
@@ -474,7 +453,7 @@ async def connected() -> AsyncIterator[tuple[FakeApi, Api]]:
         yield fake, api
 
 
-def _read(request: web.Request, text: str) -> tuple[Seen, str]:
+def _read(request: web.Request, text: str) -> Seen:
     parts = request.path.strip("/").split("/")
     group = parts[1] if parts[0] == "apis" else ""
     parts = parts[2:] if parts[0] == "api" else parts[3:]
@@ -484,31 +463,20 @@ def _read(request: web.Request, text: str) -> tuple[Seen, str]:
     plural, name, subresource = [*parts, "", "", ""][:3]
     body = json.loads(text) if text else None
     query = dict(request.query)
-    return Seen(request.method, plural, name, subresource, query, body, request.headers, namespace, group), namespace
+    return Seen(request.method, plural, name, subresource, query, body, request.headers, namespace, group)
 
 
-def _key(raw: Raw) -> tuple[str, str]:
+def _place(raw: Raw) -> tuple[str, str]:
     return raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
 
 
-def _with_defaults(raw: Raw, known: Raw | None, uid: str, created: str) -> Raw:
-    metadata = {"uid": uid, "creationTimestamp": created, "generation": 1, **raw["metadata"]}
-    if known:
-        metadata["uid"] = known["metadata"]["uid"]
-    if raw["kind"] == "Service":
-        raw["spec"] = {"clusterIP": "10.96.0.7", **raw.get("spec", {})}
-    if raw["kind"] == "Pod":
-        raw.setdefault("status", {"phase": "Pending"})
-    return {**raw, "metadata": metadata}
+def _wanted(seen: Seen) -> Callable[[Raw], bool]:
+    terms = [term.partition("=") for term in seen.query.get("labelSelector", "").split(",") if term]
 
-
-def _wanted(namespace: str, selector: str) -> Callable[[Raw], bool]:
     def wants(raw: Raw) -> bool:
-        if namespace not in ("", _key(raw)[0]):
-            return False
         labels = raw["metadata"].get("labels") or {}
-        terms = [term.partition("=") for term in selector.split(",") if term]
-        return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
+        found = all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
+        return found and seen.namespace in ("", _place(raw)[0])
 
     return wants
 

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -192,14 +191,3 @@ async def proxy_to(info: ConnectionInfo) -> AsyncIterator[FaultProxy]:
         proxy = FaultProxy(info.server.rstrip("/"), session)
         async with serving(proxy.answer) as proxy.url:
             yield proxy
-
-
-def kubeconfig(url: str, file: Path, token: str) -> None:
-    """Writes a kubeconfig by which a controller speaks to an API server through a proxy."""
-    parts = {
-        "current-context": "proxy",
-        "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
-        "clusters": [{"name": "proxy", "cluster": {"server": url}}],
-        "users": [{"name": "proxy", "user": {"token": token}}],
-    }
-    file.write_text(json.dumps(parts))

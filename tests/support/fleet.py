@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import kopf
 from aiohttp import web
-from tests.support import forked
+from tests.support.forked import Forked
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.outcome import Outcome, outcome
 from tests.support.server import serving
@@ -153,17 +153,17 @@ class Fleet:
     schedulers: Schedulers
     kubeconfig: Path
     log: Path
-    _controller: forked.Forked | None = None
+    _controller: Forked | None = None
     _outcomes: dict[str, tuple[frozenset[tuple[str, str]], Outcome]] = field(default_factory=dict)
 
     def start(self) -> None:
-        self._controller = forked.controller(self.kubeconfig, self.namespace, self.log)
+        self._controller = Forked(self.kubeconfig, self.log, f"--namespace={self.namespace}", port=0)
+        self._controller.begin()
 
     async def kill(self) -> None:
         """The controller is killed, if it runs."""
         if self._controller:
-            self._controller.kill()
-            await asyncio.to_thread(self._controller.gone)
+            await asyncio.to_thread(self._controller.kill)
             self._controller = None
 
     def cluster(self, name: str, workers: int) -> Raw:

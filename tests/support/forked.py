@@ -9,11 +9,11 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from tests.support.controller import Controller
 from tests.support.loopback_schedulers import schedulers_are_here
 
 _PR_SET_PDEATHSIG = 1
@@ -21,38 +21,31 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["__main__", "dask_operator.shell", "tests.support.forked"])
 
 
-@dataclass(frozen=True)
-class Forked:
-    """A controller of one namespace that runs, until `kill`."""
+class Forked(Controller):
+    """A controller that finds schedulers on this machine. One that is started again adds to the log."""
 
-    process: ForkServerProcess
-    log: Path
-
-    def memory(self) -> float:
-        """Resident MiB."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    def kill(self) -> None:
-        """At once, as the kernel does where memory is short."""
-        self.process.kill()
-
-    def gone(self) -> None:
-        """Returns when it is gone, which it must be by now or soon."""
-        self.process.join(timeout=30)
-        assert self.process.exitcode is not None, "the process does not end"
-        self.process.close()
+    def begin(self) -> None:
+        self._running = _Process(target=_run, args=(self.arguments, self.environment, self.log), daemon=True)
+        self._running.start()
 
 
-def controller(kubeconfig: Path, namespace: str, log: Path, *arguments: str) -> Forked:
-    """`arguments`: more of those of `kopf run`."""
-    variables = {"KUBECONFIG": str(kubeconfig), "PATH": os.environ["PATH"]}
-    process = _CONTEXT.Process(target=_run, args=(["--namespace", namespace, *arguments], variables, log), daemon=True)
-    process.start()
-    return Forked(process, log)
+class _Process(ForkServerProcess):
+    """A process of multiprocessing that is spoken to as one of `subprocess`."""
+
+    def poll(self) -> int | None:
+        return self.exitcode
+
+    def wait(self, timeout: float) -> int:
+        self.join(timeout)
+        assert self.exitcode is not None, "the process does not end"
+        return self.exitcode
+
+    def send_signal(self, sig: int, /) -> None:
+        if self.exitcode is None and self.pid:
+            os.kill(self.pid, sig)
 
 
-def _run(arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
     from dask_operator import settings, shell  # noqa: PLC0415 - in the process that runs it
 
     # It ends with the tests, also where these are killed.
@@ -63,4 +56,4 @@ def _run(arguments: list[str], environment: Mapping[str, str], log: Path) -> Non
     os.environ.clear()
     os.environ.update(environment)
     schedulers_are_here()
-    shell.start(arguments, settings.from_environment(os.environ))
+    shell.start(list(arguments), settings.from_environment(os.environ))

@@ -7,78 +7,96 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from dask_operator.names import ORDINAL_ANNOTATION, TEMPLATE_ANNOTATION
+
 Raw = Mapping[str, Any]
 Outcome = dict[str, list[Any]]
 """By kind and name. Where names are given by what makes the objects there are several of one name."""
 
-GIVEN_NAMES = (
-    (re.compile(r"-worker-[0-9a-f]{10}\b"), "-worker-#"),
-    (re.compile(r"-scheduler-[0-9a-z]{6,10}(-[0-9a-z]+)?\b"), "-scheduler-#"),
-    (re.compile(r"\bkube-api-access-[0-9a-z]{5}\b"), "kube-api-access-#"),
-)
-_METADATA = ("name", "labels", "annotations", "ownerReferences")
-_HISTORY = frozenset(
-    {
-        "kubernetes.dask.org/ordinal",
-        "kubernetes.dask.org/attempt",
-        "kubernetes.dask.org/scaled",
-        "deployment.kubernetes.io/revision",
-        "pod-template-hash",
-        "lastOrdinal",
-        "lastOrdinals",
-        "lastDecision",
-        "lastScaleTime",
-        "lastTransitionTime",
-        "lastFailureTime",
-        "startTime",
-        "endTime",
-    }
-)
-"""When something happened, and how often."""
-_ALLOCATED = frozenset({"uid", "clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "nodeName"})
+_GIVEN_NAMES = {
+    r"-worker-[0-9a-f]{10}\b": "-worker-#",
+    r"-scheduler-[0-9a-z]{6,10}(-[0-9a-z]+)?\b": "-scheduler-#",
+    r"\bkube-api-access-[0-9a-z]{5}\b": "kube-api-access-#",
+}
+_METADATA = ("name", "labels", "annotations", "ownerReferences", "deletionTimestamp")
+_ALLOCATED = ("uid", "clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "nodeName")
 _STATUS_OF_OTHERS = {"Pod": ("phase",), "Deployment": (), "Service": ()}
 """What counts of a status that is not ours."""
 
 
-def outcome(objects: Iterable[Raw]) -> Outcome:
+def _fields(*names: str) -> re.Pattern[str]:
+    """Returns what a kind, a space and the name of a field or an annotation match; `names` are expressions."""
+    return re.compile("|".join([*names, *(rf"\w+ {name}" for name in _ALLOCATED)]))
+
+
+HISTORY = _fields(
+    r"\w+ kubernetes\.dask\.org/(ordinal|attempt|scaled)",
+    r"\w+ (deployment\.kubernetes\.io/revision|pod-template-hash)",
+    r"\w+ (lastOrdinals?|lastDecision|lastScaleTime|lastTransitionTime|lastFailureTime|startTime|endTime)",
+)
+"""When something happened and how often, which differs between two stories that end the same."""
+CHANCE = _fields(
+    r"\w+ .*([Tt]ime|Timestamp|uid|[rR]esourceVersion|[gG]eneration|startedAt)",
+    f"Pod {ORDINAL_ANNOTATION}",  # which of equal workers is left
+    f"Service {TEMPLATE_ANNOTATION}",  # the hash of ports that are other ones each time
+    "DaskAutoscaler currentReplicas",  # it is written twice a minute at most
+)
+"""What differs between two times that one story is told."""
+
+
+def outcome(
+    objects: Iterable[Raw], ignored: re.Pattern[str] = HISTORY, texts: Mapping[str, str] | None = None
+) -> Outcome:
+    """Returns what objects have come to; `texts`: expressions, and what stands there for what they match."""
     found: Outcome = {}
     for raw in objects:
-        plain = _plain(raw)
+        plain = _plain(raw, ignored, {**(texts or {}), **_GIVEN_NAMES})
         found.setdefault(f"{raw['kind']} {plain['metadata']['name']}", []).append(plain)
     return {name: sorted(same, key=_order) for name, same in sorted(found.items())}
 
 
 def difference(left: Outcome, right: Outcome) -> list[str]:
-    """Each value that is in one of them only, by its path."""
+    """Returns each value that is in one of them only, by its path."""
     values = [dict(_values(each)) for each in (left, right)]
     paths = sorted({path for each in values for path in each})
     lines = [(path, *(each.get(path, "nothing") for each in values)) for path in paths]
     return [f"{path}: {was} ≠ {should_be}" for path, was, should_be in lines if was != should_be]
 
 
-def _plain(raw: Raw) -> dict[str, Any]:
+def orphans(found: Outcome) -> Iterator[str]:
+    """Yields what belongs to something that does not exist."""
+    for name, same in found.items():
+        for item in same:
+            owners = [f"{owner['kind']} {owner['name']}" for owner in item["metadata"].get("ownerReferences", ())]
+            if owners and not any(owner in found or owner.startswith("ReplicaSet ") for owner in owners):
+                yield f"{name} of {owners}"
+
+
+def _plain(raw: Raw, ignored: re.Pattern[str], texts: Mapping[str, str]) -> dict[str, Any]:
     status = dict(raw.get("status") or {})
     if raw["kind"] in _STATUS_OF_OTHERS:
         status = {key: status[key] for key in _STATUS_OF_OTHERS[raw["kind"]] if key in status}
     if "observedGeneration" in status:
         status["observedGeneration"] = status["observedGeneration"] == raw["metadata"]["generation"]
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
+    if metadata.pop("deletionTimestamp", None):
+        metadata["deleting"] = True
     text = json.dumps({"metadata": metadata, "spec": raw.get("spec"), "status": status})
     namespace = raw["metadata"]["namespace"]
     text = text.replace(f".{namespace}.svc", ".#.svc").replace(f"in namespace {namespace}", "in namespace #")
-    for pattern, name in GIVEN_NAMES:
-        text = pattern.sub(name, text)
-    plain: dict[str, Any] = _lasting(json.loads(text))
+    for pattern, name in texts.items():
+        text = re.sub(pattern, name, text)
+    plain: dict[str, Any] = _lasting(json.loads(text), raw["kind"], ignored)
     return plain
 
 
-def _lasting(value: Any) -> Any:
-    """Without what is of one time only; what is empty is as absent."""
+def _lasting(value: Any, kind: str, ignored: re.Pattern[str]) -> Any:
+    """Returns a value without what is of one time only; what is empty is as absent."""
     if isinstance(value, list):
-        return [_lasting(item) for item in value]
+        return [_lasting(item, kind, ignored) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {key: _lasting(item) for key, item in value.items() if key not in _HISTORY | _ALLOCATED}
+    kept = {key: _lasting(item, kind, ignored) for key, item in value.items() if not ignored.fullmatch(f"{kind} {key}")}
     if "type" in kept and "reason" in kept:
         kept.pop("observedGeneration", None)  # the status has it as well
     return {key: item for key, item in kept.items() if item not in (None, {}, [])}

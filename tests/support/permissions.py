@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,8 @@ def kubeconfig_of(kube: Kube, account: str, file: Path) -> Path:
     return file
 
 
-def installed_for(kube: Kube, helm: Helm, folder: Path, **options: Any) -> Controller:
-    """The controller with what the chart permits it for this namespace; `options`: of the Controller."""
+def installed_for(kube: Kube, helm: Helm, folder: Path, *arguments: str, site: str) -> Controller:
+    """The controller with what the chart permits it for this namespace; `arguments`: more of them."""
     own = rendered(kube, helm, "--set", "scope=own", "--set", "crds.install=false")
     permitting = [manifest for manifest in own if manifest["kind"] in PERMITTING]
     kube.apply(*permitting)
@@ -73,4 +72,5 @@ def installed_for(kube: Kube, helm: Helm, folder: Path, **options: Any) -> Contr
     user = f"system:serviceaccount:{kube.namespace}:{account}"
     eventually(lambda: may(kube, user, "watch", "deployments.apps"), "the operator's permissions are in force")
     credentials = kubeconfig_of(kube, account, folder / "kubeconfig")
-    return Controller(replace(kube, kubeconfig=credentials), folder / "controller.log", **options)
+    namespace = f"--namespace={kube.namespace}"
+    return Controller(credentials, folder / "controller.log", namespace, *arguments, site=site)

@@ -7,12 +7,14 @@ Objects are JSON, made by `build`, read by `parse` and kept in a `Store`, as in 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.support.builders import NAMESPACE, NOON, raw_cluster, raw_deployment, raw_group
+from tests.support.object_store import DELETED, ObjectStore, Raw, is_outdated, merge, owners, patched, pod_of
 
 from dask_operator import parse
 from dask_operator.actions import (
@@ -40,7 +42,6 @@ KEY = Key(NAMESPACE, "simple")
 DECLARED = ("DaskCluster", "DaskWorkerGroup", "DaskJob", "DaskAutoscaler")
 _ROUNDS = 500
 
-Raw = dict[str, Any]
 Write = Create | Patch | Delete | SetStatus
 
 
@@ -87,9 +88,8 @@ class World:
         self.idle_since: float | None = None
         """Since when the scheduler says it is idle; None while it is busy."""
         self._retirements: list[tuple[float, Retire]] = []
-        self._version = 10
-        self._uids = 0
-        self._objects: dict[tuple[str, str], Raw] = {}
+        self._kept = ObjectStore(self._told, version=10)
+        self._numbers = itertools.count()
         self._parsed_pods: dict[str, Pod] = {}
         if workers is not None:
             self.put(raw_cluster(workers=workers))
@@ -98,7 +98,7 @@ class World:
 
     @property
     def cluster(self) -> Cluster:
-        return parse.cluster(self._objects["DaskCluster", "simple"])
+        return parse.cluster(self.raw("DaskCluster", "simple"))
 
     def pods(self, group: str = "simple-default") -> list[Pod]:
         """A group's workers, in any state."""
@@ -111,18 +111,20 @@ class World:
         wanted: int = self.raw("DaskWorkerGroup", group)["spec"]["worker"]["replicas"]
         return wanted
 
-    def objects(self) -> list[Raw]:
-        """All that a user or the controller has made."""
-        return [raw for (kind, _), raw in self._objects.items() if kind in parse.PARSERS]
+    def objects(self, kind: str = "") -> list[Raw]:
+        """Returns all that a user or the controller has made, or what is of a kind."""
+        return [raw for raw in self._kept.every(kind) if raw["kind"] in parse.PARSERS]
 
     def raw(self, kind: str, name: str) -> Raw:
-        return self._objects[kind, name]
+        found = self._find(kind, name)
+        assert found, f"there is no {kind} {name}"
+        return found
 
     def has(self, kind: str, name: str) -> bool:
-        return (kind, name) in self._objects
+        return self._find(kind, name) is not None
 
     def status(self, kind: str = "DaskCluster", name: str = "simple") -> Mapping[str, Any]:
-        return self._objects[kind, name].get("status") or {}
+        return self.raw(kind, name).get("status") or {}
 
     def observed(self) -> Observed:
         return self.store.snapshot(KEY)[1]
@@ -139,21 +141,14 @@ class World:
 
     def put(self, raw: Raw) -> None:
         """Makes or replaces an object, as somebody else."""
-        kept = copy.deepcopy(raw)
-        self._uids += 1
-        meta = kept["metadata"]
-        meta |= {"namespace": NAMESPACE, "generation": meta.get("generation", 1)}
-        meta.setdefault("creationTimestamp", rfc3339(self.now))
-        meta.setdefault("uid", f"uid-{self._uids}")
-        self._objects[kept["kind"], meta["name"]] = kept
-        self._changed(kept)
+        self._kept.put({**raw, "metadata": {**raw["metadata"], "namespace": NAMESPACE}}, self.now)
 
     def add_group(self, name: str, workers: int) -> None:
         self.put(raw_group(name, workers=workers))
 
     def add_worker_deployments(self, number: int, group: str = "simple-default") -> None:
         """Workers as an older operator made them."""
-        owner = {"kind": "DaskWorkerGroup", "uid": self._objects["DaskWorkerGroup", group]["metadata"]["uid"]}
+        owner = {"kind": "DaskWorkerGroup", "uid": self.raw("DaskWorkerGroup", group)["metadata"]["uid"]}
         labels = {
             "dask.org/cluster-name": "simple",
             "dask.org/component": "worker",
@@ -166,20 +161,16 @@ class World:
 
     def edit(self, kind: str, name: str, **spec: Any) -> None:
         """Changes keys of an object's spec, as its user."""
-        raw = self._objects[kind, name]
-        raw["spec"] = merge(raw["spec"], spec)
-        raw["metadata"]["generation"] += 1
-        self._changed(raw)
+        raw = self.raw(kind, name)
+        self._update({**raw, "spec": merge(raw["spec"], spec)})
 
     def rewrite(self, wanted: Raw) -> None:
         """Gives an object another spec, labels and annotations, as its user; the controller's own notes stay."""
-        raw = self._objects[wanted["kind"], wanted["metadata"]["name"]]
+        raw = self.raw(wanted["kind"], wanted["metadata"]["name"])
         notes = {k: v for k, v in (raw["metadata"].get("annotations") or {}).items() if k.startswith(RESERVED_PREFIX)}
         given = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
-        raw["metadata"] |= {**given, "annotations": given["annotations"] | notes}
-        raw["metadata"]["generation"] += raw["spec"] != wanted["spec"]
-        raw["spec"] = copy.deepcopy(wanted["spec"])
-        self._changed(raw)
+        metadata = {**raw["metadata"], **given, "annotations": given["annotations"] | notes}
+        self._update({**raw, "metadata": metadata, "spec": copy.deepcopy(wanted["spec"])})
 
     def edit_workers(self, image: str, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
         """Gives a group's workers another image."""
@@ -193,34 +184,13 @@ class World:
 
     def remove(self, kind: str, name: str) -> None:
         """Deletes an object and, as the garbage collector does, what nobody else owns."""
-        gone = self._objects.pop((kind, name), None)
-        if gone is None:
-            return
-        self._touch(gone)
-        if kind == "Pod":
-            del self._parsed_pods[name]
-        if kind in parse.PARSERS:
-            self.store.forget(kind, parse.PARSERS[kind](gone))
-        for (child_kind, child), raw in list(self._objects.items()):
-            if gone["metadata"]["uid"] in _owners(raw):
-                self._lose_owner(child_kind, child, gone["metadata"]["uid"])
-
-    def _lose_owner(self, kind: str, name: str, uid: str) -> None:
-        there = {raw["metadata"]["uid"] for raw in self._objects.values()}
-        raw = self._objects.get((kind, name))
-        left = [owner for owner in raw["metadata"]["ownerReferences"] if owner["uid"] in there - {uid}] if raw else []
-        if raw and left:
-            raw["metadata"]["ownerReferences"] = left
-            self._changed(raw)
-        else:
-            self.remove(kind, name)
+        self._kept.remove_with_owned(kind, name, NAMESPACE)
 
     def delete(self, kind: str, name: str) -> None:
         """Deletes an object as a person does: a Pod that lingers is there until it no longer does."""
-        raw = self._objects[kind, name]
+        raw = self.raw(kind, name)
         if kind == "Pod" and self.lingers(parse.pod(raw)):
-            raw["metadata"].setdefault("deletionTimestamp", rfc3339(self.now))
-            self._changed(raw)
+            self._update({**raw, "metadata": {"deletionTimestamp": rfc3339(self.now), **raw["metadata"]}})
         else:
             self.remove(kind, name)
 
@@ -229,7 +199,7 @@ class World:
 
         `beside`: a container that goes on, and with it the Pod.
         """
-        status = self._objects["Pod", pod].setdefault("status", {})
+        status = {**self.status("Pod", pod)}
         code = 0 if phase == "Succeeded" else 1
         ended = {"exitCode": code, "reason": "Completed" if not code else "Error", "finishedAt": rfc3339(self.now)}
         status |= {"phase": phase, "conditions": []}
@@ -237,36 +207,32 @@ class World:
             status |= {"reason": reason, "message": "the node is short of memory", "containerStatuses": []}
         else:
             (before,) = status.get("containerStatuses") or [{}]
-            count = before.get("restartCount", 0)
-            name = self._objects["Pod", pod].get("spec", {"containers": [{"name": "main"}]})["containers"][0]["name"]
-            status["containerStatuses"] = [{"name": name, "restartCount": count, "state": {"terminated": ended}}]
+            main = {"name": self._program(pod), "restartCount": before.get("restartCount", 0)}
+            status["containerStatuses"] = [{**main, "state": {"terminated": ended}}]
         if beside:
             going_on = {"name": beside, "restartCount": 0, "state": {"running": {"startedAt": rfc3339(self.now)}}}
             status |= {"phase": "Running", "containerStatuses": [going_on, *status["containerStatuses"]]}
-        self._changed(self._objects["Pod", pod])
+        self._update({**self.raw("Pod", pod), "status": status})
         self.held.pop(pod, None)
 
     def restart(self, pod: str) -> None:
         """A Pod's container ends with an error, and the kubelet starts it again."""
-        status = self._objects["Pod", pod]["status"]
+        status = self.status("Pod", pod)
         (before,) = status.get("containerStatuses") or [{}]
         ended = {"exitCode": 1, "reason": "Error", "finishedAt": rfc3339(self.now)}
-        status["containerStatuses"] = [
-            {
-                "name": "main",
-                "restartCount": before.get("restartCount", 0) + 1,
-                "state": {"running": {"startedAt": rfc3339(self.now)}},
-                "lastState": {"terminated": ended},
-            }
-        ]
-        self._changed(self._objects["Pod", pod])
+        container = {
+            "name": self._program(pod),
+            "restartCount": before.get("restartCount", 0) + 1,
+            "state": {"running": {"startedAt": rfc3339(self.now)}},
+            "lastState": {"terminated": ended},
+        }
+        self._update({**self.raw("Pod", pod), "status": {**status, "containerStatuses": [container]}})
 
     def restart_controller(self) -> None:
         self.store = Store()
         self._retirements.clear()
-        for (kind, _), raw in self._objects.items():
-            if kind in parse.PARSERS:
-                self.store.observe(kind, parse.PARSERS[kind](raw))
+        for raw in self.objects():
+            self.store.observe(raw["kind"], parse.PARSERS[raw["kind"]](raw))
 
     # What it does with a plan
 
@@ -371,13 +337,12 @@ class World:
 
     def _run_deployments(self) -> bool:
         changed = False
-        for (kind, name), deployment in list(self._objects.items()):
-            if kind != "Deployment":
-                continue
+        for deployment in self._kept.every("Deployment"):
+            name = deployment["metadata"]["name"]
             template = deployment["spec"].get("template") or {"metadata": {}}
             revision = json.dumps(template, sort_keys=True)
             replica_set = f"{name}-5d9f8b"
-            found = self._objects.get(("ReplicaSet", replica_set))
+            found = self._find("ReplicaSet", replica_set)
             if not found or found["revision"] != revision:
                 self.remove("ReplicaSet", replica_set)
                 owner = [{"kind": "Deployment", "uid": deployment["metadata"]["uid"]}]
@@ -388,36 +353,32 @@ class World:
         return changed
 
     def _run_replica_set(self, name: str, template: Raw) -> bool:
-        uid = self._objects["ReplicaSet", name]["metadata"]["uid"]
+        uid = self.raw("ReplicaSet", name)["metadata"]["uid"]
         if any(
             uid in pod.owners and not pod.deleting and pod.phase not in ("Failed", "Succeeded") for pod in self._pods()
         ):
             return False
         owner = [{"kind": "ReplicaSet", "name": name, "uid": uid}]
-        meta = {**template["metadata"], "name": f"{name}-{self._uids}", "ownerReferences": owner}
-        pod = {"kind": "Pod", "metadata": meta, "status": {"phase": "Pending"}}
+        pod = pod_of(template, f"{name}-{next(self._numbers)}", NAMESPACE, ownerReferences=owner)
         if self.refuses(pod):
             return False
         self.put(pod)
         return True
 
     def _start(self, pod: Pod) -> None:
-        raw = self._objects["Pod", pod.name]
-        raw["status"] = {
+        number = next(self._numbers)
+        status = {
             "phase": "Running",
             "startTime": rfc3339(self.now),
-            "podIP": f"10.0.{self._uids // 250}.{self._uids % 250}",
+            "podIP": f"10.0.{number // 250}.{number % 250}",
             "conditions": [{"type": "Ready", "status": "True"}],
         }
-        self._uids += 1
-        self._changed(raw)
+        self._update({**self.raw("Pod", pod.name), "status": status})
 
     def _cannot_be_scheduled(self, pod: Pod) -> None:
-        raw = self._objects["Pod", pod.name]
         said = {"reason": "Unschedulable", "message": self.unschedulable_because}
         condition = {"type": "PodScheduled", "status": "False", **said}
-        raw["status"] = {"phase": "Pending", "conditions": [condition]}
-        self._changed(raw)
+        self._update({**self.raw("Pod", pod.name), "status": {"phase": "Pending", "conditions": [condition]}})
 
     def _do(self, action: Action) -> None:
         match action:
@@ -441,47 +402,32 @@ class World:
                 pass
 
     def _create(self, manifest: Mapping[str, Any]) -> None:
-        raw = copy.deepcopy(dict(manifest))
-        name = raw["metadata"]["name"]
-        if (raw["kind"], name) in self._objects:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        if self.has(kind, name):
             return
-        if raw["kind"] == "Pod":
+        if kind == "Pod":
             self.names[name] += 1
-            raw["status"] = {"phase": "Pending"}
-        if raw["kind"] == "Service":
-            raw["spec"]["clusterIP"] = "10.96.0.7"
-        self.put(raw)
+        self.put(dict(manifest))
 
     def _patch(self, action: Patch) -> None:
-        raw = self._objects.get((action.subject.kind, action.subject.name))
-        if raw:
-            self._update(raw, patched(raw, action.body))
+        if raw := self._find(action.subject.kind, action.subject.name):
+            self._update(patched(raw, action.body))
 
     def _set_status(self, action: SetStatus) -> None:
-        raw = self._objects.get((action.subject.kind, action.subject.name))
+        raw = self._find(action.subject.kind, action.subject.name)
         if not raw:
             return
         status = merge(raw.get("status"), action.status)
         if self.keeps is None:
-            raw["status"] = status
-            self._changed(raw)
+            self._update({**raw, "status": status})
         else:
             notes = {"metadata": {"annotations": dict(action.notes)}} if action.notes else {}
-            self._update(raw, {**merge(raw, notes), "status": self.keeps(status)})
+            self._update({**merge(raw, notes), "status": self.keeps(status)})
         self.store.status_written(KEY, action.subject, action.status, self.now, inline=self.keeps is not None)
-
-    def _update(self, raw: Raw, wanted: Raw) -> None:
-        """Replaces an object; a new generation comes with a change outside of its metadata and its status' own."""
-        ignored = {"metadata"} if self.keeps else {"metadata", "status"}
-        before, after = ({k: v for k, v in each.items() if k not in ignored and v != {}} for each in (raw, wanted))
-        raw.clear()
-        raw.update(wanted)
-        raw["metadata"]["generation"] += before != after
-        self._changed(raw)
 
     def _delete(self, action: Delete) -> None:
         kind = action.subject.kind
-        raw = self._objects.get((kind, action.name))
+        raw = self._find(kind, action.name)
         if not raw or raw["metadata"]["uid"] != action.uid:
             return
         version = action.resource_version
@@ -548,7 +494,7 @@ class World:
         """By which a plan knows a worker: its Deployment's where it has one."""
         if not pod.deployment:
             return pod.uid
-        uid: str = self._objects["Deployment", pod.deployment]["metadata"]["uid"]
+        uid: str = self.raw("Deployment", pod.deployment)["metadata"]["uid"]
         return uid
 
     def _scheduler_runs(self) -> bool:
@@ -562,25 +508,20 @@ class World:
         if not isinstance(action, Create):
             return None
         manifest = action.manifest
-        found = self._objects.get((manifest["kind"], manifest["metadata"]["name"]))
+        found = self._find(manifest["kind"], manifest["metadata"]["name"])
         owner = manifest["metadata"]["ownerReferences"][0]["uid"]
-        if found and owner not in _owners(found):
+        if found and owner not in owners(found):
             return Problem("NameTaken", f"{manifest['metadata']['name']} belongs to something else")
         return None if found else self.refuses(dict(manifest))
 
     def _cannot_patch(self, action: Patch) -> Problem | None:
-        raw = self._objects.get((action.subject.kind, action.subject.name))
+        raw = self._find(action.subject.kind, action.subject.name)
         if not raw:
             return None
         if action.pod and (problem := self.refuses(dict(action.pod))):
             return problem
-        if isinstance(action.body, Mapping):
-            version = (action.body.get("metadata") or {}).get("resourceVersion")
-            return (
-                Problem("Conflict", "it has changed")
-                if version not in (None, raw["metadata"]["resourceVersion"])
-                else None
-            )
+        if is_outdated(action.body, raw):
+            return Problem("Conflict", "it has changed")
         try:
             patched(raw, action.body)
         except LookupError as error:
@@ -596,18 +537,32 @@ class World:
     def _pods(self) -> list[Pod]:
         return list(self._parsed_pods.values())
 
-    def _touch(self, raw: Raw) -> None:
-        self._version += 1
-        raw["metadata"]["resourceVersion"] = str(self._version)
+    def _program(self, pod: str) -> str:
+        """Returns the name of the container that a Pod is about."""
+        containers = self.raw("Pod", pod).get("spec", {}).get("containers") or [{"name": "main"}]
+        name: str = containers[0]["name"]
+        return name
 
-    def _changed(self, raw: Raw) -> None:
-        self._touch(raw)
-        if raw["kind"] not in parse.PARSERS:
+    def _find(self, kind: str, name: str) -> Raw | None:
+        return self._kept.find(kind, name, NAMESPACE)
+
+    def _update(self, raw: Raw) -> None:
+        self._kept.update(raw, *(() if self.keeps and raw["kind"] != "Pod" else ("status",)))
+
+    def _told(self, what: str, raw: Raw) -> None:
+        """Lets the controller's store hear of an object."""
+        kind = raw["kind"]
+        if kind not in parse.PARSERS:
             return
-        parsed = parse.PARSERS[raw["kind"]](copy.deepcopy(raw))
-        if isinstance(parsed, Pod):
+        parsed = parse.PARSERS[kind](copy.deepcopy(raw))
+        if what == DELETED:
+            self.store.forget(kind, parsed)
+        else:
+            self.store.observe(kind, parsed)
+        if isinstance(parsed, Pod) and what == DELETED:
+            del self._parsed_pods[parsed.name]
+        elif isinstance(parsed, Pod):
             self._parsed_pods[parsed.name] = parsed
-        self.store.observe(raw["kind"], parsed)
 
 
 def executed(actions: Iterable[Action]) -> list[Action]:
@@ -615,43 +570,3 @@ def executed(actions: Iterable[Action]) -> list[Action]:
     order = ((Create, Patch, Delete), (SetStatus,), (Emit,), (Ask, Retire, Forget, Wake))
     every = list(actions)
     return [action for kinds in order for action in every if isinstance(action, kinds)]
-
-
-def merge(target: Any, patch: Any) -> Any:
-    """A JSON merge patch (RFC 7386)."""
-    if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge(merged.get(key), value)
-    return merged
-
-
-def patched(raw: Raw, body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Raw:
-    """An object after a merge patch, or a list of RFC 6902's "add" and "remove".
-
-    Raises LookupError for what adds to nothing.
-    """
-    if isinstance(body, Mapping):
-        version = {"metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]}}
-        merged: Raw = merge(merge(raw, body), version)
-        return merged
-    changed = copy.deepcopy(raw)
-    for operation in body:
-        *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
-        at: Any = changed
-        for parent in parents:
-            at = at[parent]
-        if operation["op"] == "remove":
-            del at[last]
-        else:
-            assert operation["op"] == "add"
-            at[last] = copy.deepcopy(operation["value"])
-    return changed
-
-
-def _owners(raw: Mapping[str, Any]) -> list[str]:
-    return [owner["uid"] for owner in raw["metadata"].get("ownerReferences") or []]

@@ -1,9 +1,8 @@
-"""An API server of the tests' own, and the kubeconfig by which the client finds it."""
+"""An API server of the tests' own, and the kubeconfig by which the client finds it. Coroutines run in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -13,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.clock import Run, run_in_virtual_time
+from tests.support.clock import pytest_pyfunc_call, run
 from tests.support.fake_api import FakeApi, serve
+from tests.support.kubeconfig import write_kubeconfig
 
 from dask_kubernetes.operator.kubernetes import Access, Kubernetes
 
+__all__ = ["pytest_pyfunc_call", "run"]
 _OF_THIS_MACHINE = ("127.0.0.1", "0.0.0.0", "::1", "::", "localhost", "", None)
 
 
@@ -29,22 +30,8 @@ class Kubeconfig:
 
     def write(self, server: str, namespace: str | None = None, cluster: Any = None, **user: Any) -> None:
         """`user`: how one logs in; by the token that a fake API server accepts if nothing is said."""
-        context = {"cluster": "c", "user": "u"} | ({"namespace": namespace} if namespace else {})
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": server} | (cluster or {})}],
-            "users": [{"name": "u", "user": user or {"token": "valid"}}],
-            "contexts": [{"name": "here", "context": context}],
-            "current-context": "here",
-        }
-        self.path.write_text(json.dumps(config))
-
-
-@pytest.fixture
-def run() -> Run:
-    """Runs a coroutine to its end. Waiting takes no time: the clock jumps to whatever is due next."""
-    return run_in_virtual_time
+        user = user or {"token": "valid"}
+        write_kubeconfig(self.path, server, namespace=namespace or "", cluster=cluster, **user)
 
 
 @pytest.fixture

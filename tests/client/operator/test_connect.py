@@ -20,6 +20,8 @@ from dask_kubernetes.operator.forward import HOST
 from dask_kubernetes.operator.kubernetes import Kubernetes
 from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
 
+pytestmark = pytest.mark.real_time
+
 OWN = ("mine-scheduler.default.svc", 8786)
 
 
@@ -155,18 +157,15 @@ async def a_scheduler(fake: FakeApi, namespace: str = "default") -> tuple[asynci
     return server, number
 
 
-def test_what_answers_is_taken(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            server, port = await a_scheduler(fake)
-            nodes_are_at(fake, "ExternalIP", HOST)
-            for service in (with_node_port(port), with_load_balancer(port, ip=HOST)):
-                for forward in (None, False):
-                    assert await connection(kubernetes, forward).address(service, COMM_PORT) == (HOST, port)
-            assert not fake.asked("GET", "pods"), "and nothing is forwarded"
-            server.close()
-
-    asyncio.run(scenario())
+async def test_what_answers_is_taken(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        server, port = await a_scheduler(fake)
+        nodes_are_at(fake, "ExternalIP", HOST)
+        for service in (with_node_port(port), with_load_balancer(port, ip=HOST)):
+            for forward in (None, False):
+                assert await connection(kubernetes, forward).address(service, COMM_PORT) == (HOST, port)
+        assert not fake.asked("GET", "pods"), "and nothing is forwarded"
+        server.close()
 
 
 SERVICES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -219,21 +218,17 @@ def test_outside_of_its_kubernetes_no_name_of_a_service_is_tried(
 
 @pytest.mark.parametrize("namespace", ["dev", "app", "science"])
 @pytest.mark.parametrize("kind", ["ClusterIP", "headless"])
-def test_in_a_pod_of_its_kubernetes_a_service_is_tried_by_a_name_that_public_dns_has_not(
+async def test_in_a_pod_of_its_kubernetes_a_service_is_tried_by_a_name_that_public_dns_has_not(
     kubeconfig: Kubeconfig, network: Network, kind: str, namespace: str
 ) -> None:
     host = f"mine-scheduler.{namespace}.svc"
     network.answers = {host}
-
-    async def scenario() -> None:
-        async with connected(kubeconfig, inside=True) as (fake, kubernetes):
-            through = connection(kubernetes, namespace=namespace)
-            service = within(namespace, SERVICES[kind]())
-            assert await through.address(service, COMM_PORT) == (host, 8786)
-            assert await through.address(service, DASHBOARD_PORT) == (host, 8787)
-            assert not fake.asked("GET"), "and nothing is asked for that"
-
-    asyncio.run(scenario())
+    async with connected(kubeconfig, inside=True) as (fake, kubernetes):
+        through = connection(kubernetes, namespace=namespace)
+        service = within(namespace, SERVICES[kind]())
+        assert await through.address(service, COMM_PORT) == (host, 8786)
+        assert await through.address(service, DASHBOARD_PORT) == (host, 8787)
+        assert not fake.asked("GET"), "and nothing is asked for that"
     assert network.tried == [(host, 8786), (host, 8787)]
 
 
@@ -253,95 +248,74 @@ def test_an_external_name_is_forwarded_also_in_a_pod(kubeconfig: Kubeconfig, net
 @pytest.mark.parametrize(
     ("inside", "forward", "tried"), [(True, None, True), (False, None, False), (False, False, True)]
 )
-def test_a_nodes_address_for_the_inside_may_be_another_machines_outside(
+async def test_a_nodes_address_for_the_inside_may_be_another_machines_outside(
     kubeconfig: Kubeconfig, network: Network, inside: bool, forward: bool | None, tried: bool
 ) -> None:
     """It is tried there only where who uses it wants nothing to be forwarded."""
     network.answers = {"10.0.0.1"}
-
-    async def scenario() -> None:
-        async with connected(kubeconfig, inside=inside) as (fake, kubernetes):
-            nodes_are_at(fake, "InternalIP", "10.0.0.1")
-            through = connection(kubernetes, forward)
-            host, _ = await through.address(with_node_port(30001), COMM_PORT)
-            assert host == ("10.0.0.1" if tried else HOST)
-            await through.close()
-
-    asyncio.run(scenario())
+    async with connected(kubeconfig, inside=inside) as (fake, kubernetes):
+        nodes_are_at(fake, "InternalIP", "10.0.0.1")
+        through = connection(kubernetes, forward)
+        host, _ = await through.address(with_node_port(30001), COMM_PORT)
+        assert host == ("10.0.0.1" if tried else HOST)
+        await through.close()
     assert network.tried == ([("10.0.0.1", 30001)] if tried else [])
 
 
 @pytest.mark.parametrize("forward", [None, True])
-def test_where_nothing_answers_it_is_forwarded(kubeconfig: Kubeconfig, forward: bool | None) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            server, _ = await a_scheduler(fake)
-            through, wanted = connection(kubernetes, forward), free_port()
-            comm = await through.address(a_service(), COMM_PORT)
-            dashboard = await through.address(a_service(), DASHBOARD_PORT, wanted)
-            assert dashboard == (HOST, wanted)
-            assert [await hear(comm), await hear(dashboard)] == [b"hello", b"hello"]
-            with pytest.raises(ValidationError, match=str(wanted)):
-                await through.address(a_service(), DASHBOARD_PORT, wanted)
-            await through.close()
-            for address in (comm, dashboard):
-                with pytest.raises(OSError):
-                    await hear(address)
-            server.close()
-
-    asyncio.run(scenario())
+async def test_where_nothing_answers_it_is_forwarded(kubeconfig: Kubeconfig, forward: bool | None) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        server, _ = await a_scheduler(fake)
+        through, wanted = connection(kubernetes, forward), free_port()
+        comm = await through.address(a_service(), COMM_PORT)
+        dashboard = await through.address(a_service(), DASHBOARD_PORT, wanted)
+        assert dashboard == (HOST, wanted)
+        assert [await hear(comm), await hear(dashboard)] == [b"hello", b"hello"]
+        with pytest.raises(ValidationError, match=str(wanted)):
+            await through.address(a_service(), DASHBOARD_PORT, wanted)
+        await through.close()
+        for address in (comm, dashboard):
+            with pytest.raises(OSError):
+                await hear(address)
+        server.close()
 
 
-def test_forwarding_comes_before_what_answers_where_it_is_asked_for(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            server, port = await a_scheduler(fake)
-            through = connection(kubernetes, forward=True)
-            assert (await through.address(with_load_balancer(port, ip=HOST), COMM_PORT))[1] != port
-            await through.close()
-            server.close()
-
-    asyncio.run(scenario())
+async def test_forwarding_comes_before_what_answers_where_it_is_asked_for(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        server, port = await a_scheduler(fake)
+        through = connection(kubernetes, forward=True)
+        assert (await through.address(with_load_balancer(port, ip=HOST), COMM_PORT))[1] != port
+        await through.close()
+        server.close()
 
 
-def test_without_permission_to_list_nodes_a_node_port_is_forwarded(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.refuses = lambda seen: seen.plural == "nodes"
-            server, port = await a_scheduler(fake)
-            through = connection(kubernetes)
-            assert await hear(await through.address(with_node_port(port), COMM_PORT)) == b"hello"
-            await through.close()
-            server.close()
-
-    asyncio.run(scenario())
+async def test_without_permission_to_list_nodes_a_node_port_is_forwarded(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.refuses = lambda seen: seen.plural == "nodes"
+        server, port = await a_scheduler(fake)
+        through = connection(kubernetes)
+        assert await hear(await through.address(with_node_port(port), COMM_PORT)) == b"hello"
+        await through.close()
+        server.close()
 
 
-def test_without_forwarding_what_was_tried_is_said(kubeconfig: Kubeconfig) -> None:
+async def test_without_forwarding_what_was_tried_is_said(kubeconfig: Kubeconfig) -> None:
     closed = free_port()
-
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (_, kubernetes):
-            with pytest.raises(SchedulerUnreachableError, match="leave out port_forward_cluster_ip=False") as raised:
-                await connection(kubernetes, forward=False).address(with_load_balancer(closed, ip=HOST), COMM_PORT)
-            assert f"none of {HOST}:{closed}:" in str(raised.value)
-            with pytest.raises(SchedulerUnreachableError, match="no address that leads to it from here: leave out"):
-                await connection(kubernetes, forward=False).address(a_service(), COMM_PORT)
-
-    asyncio.run(scenario())
+    async with connected(kubeconfig) as (_, kubernetes):
+        with pytest.raises(SchedulerUnreachableError, match="leave out port_forward_cluster_ip=False") as raised:
+            await connection(kubernetes, forward=False).address(with_load_balancer(closed, ip=HOST), COMM_PORT)
+        assert f"none of {HOST}:{closed}:" in str(raised.value)
+        with pytest.raises(SchedulerUnreachableError, match="no address that leads to it from here: leave out"):
+            await connection(kubernetes, forward=False).address(a_service(), COMM_PORT)
 
 
-def test_in_a_pod_a_service_has_a_moment_to_answer(kubeconfig: Kubeconfig) -> None:
+async def test_in_a_pod_a_service_has_a_moment_to_answer(kubeconfig: Kubeconfig) -> None:
     port = free_port()
-
-    async def scenario() -> None:
-        async with connected(kubeconfig, inside=True) as (_, kubernetes):
-            found = asyncio.ensure_future(
-                connection(kubernetes, forward=False).address(with_load_balancer(port, ip=HOST), COMM_PORT)
-            )
-            await asyncio.wait([found], timeout=0.2)
-            assert not found.done()
-            async with await asyncio.start_server(lambda _, writer: writer.close(), HOST, port):
-                assert await found == (HOST, port)
-
-    asyncio.run(scenario())
+    async with connected(kubeconfig, inside=True) as (_, kubernetes):
+        found = asyncio.ensure_future(
+            connection(kubernetes, forward=False).address(with_load_balancer(port, ip=HOST), COMM_PORT)
+        )
+        await asyncio.wait([found], timeout=0.2)
+        assert not found.done()
+        async with await asyncio.start_server(lambda _, writer: writer.close(), HOST, port):
+            assert await found == (HOST, port)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from tests.client.operator.conftest import Kubeconfig, connected
 from tests.client.operator.served import SCHEDULER, WORKER, Operator, a_group, a_pod
-from tests.support.clock import Run
 from tests.support.fake_api import FakeApi
 
 from dask_kubernetes.exceptions import (
@@ -52,185 +51,146 @@ def replicas(fake: FakeApi, group: str) -> Any:
     return found and found["spec"]["worker"].get("replicas")
 
 
-def test_one_that_exists_is_not_made_again(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (_, cluster):
-            with pytest.raises(ClusterExistsError, match=r"KubeCluster.from_name\('mine', namespace='default'\)"):
-                await DaskCluster(cluster.kubernetes, "mine", "default").create(MANIFEST)
-
-    run(scenario())
-
-
-def test_one_that_has_taken_its_name_is_another(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            fake.drop(actions.CLUSTER, "mine")
-            for act in (cluster.read(), cluster.snapshot(), cluster.adapt(1, 2), cluster.add_group({})):
-                with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine in the namespace default"):
-                    await act
+async def test_one_that_exists_is_not_made_again(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (_, cluster):
+        with pytest.raises(ClusterExistsError, match=r"KubeCluster.from_name\('mine', namespace='default'\)"):
             await DaskCluster(cluster.kubernetes, "mine", "default").create(MANIFEST)
-            assert await cluster.find() is None
-            assert not await cluster.delete(10.0)
-            assert fake.find(actions.CLUSTER, "mine")
-
-    run(scenario())
 
 
-def test_a_snapshot_has_all_that_belongs_to_it(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            fake.put(a_group("mine-more"))
-            fake.put(a_group("other-default", cluster="other"))
-            fake.put(a_pod("w", WORKER))
-            fake.put(a_pod("x", {"dask.org/cluster-name": "other"}))
-            autoscaler(fake, "a")
-            snapshot = await cluster.snapshot()
-            assert (snapshot.cluster or {})["metadata"]["uid"] == cluster.uid
-            assert [group["metadata"]["name"] for group in snapshot.groups] == ["mine-default", "mine-more"]
-            assert [pod["metadata"]["name"] for pod in snapshot.pods] == ["mine-scheduler-0", "w"]
-            assert (snapshot.service or {})["metadata"]["name"] == "mine-scheduler"
-            assert (snapshot.autoscaler or {})["metadata"]["name"] == "a"
-
-    run(scenario())
+async def test_one_that_has_taken_its_name_is_another(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.drop(actions.CLUSTER, "mine")
+        for act in (cluster.read(), cluster.snapshot(), cluster.adapt(1, 2), cluster.add_group({})):
+            with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine in the namespace default"):
+                await act
+        await DaskCluster(cluster.kubernetes, "mine", "default").create(MANIFEST)
+        assert await cluster.find() is None
+        assert not await cluster.delete(10.0)
+        assert fake.find(actions.CLUSTER, "mine")
 
 
-def test_scale_ends_the_autoscaler_of_the_group_and_no_other(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            fake.put(a_group("mine-more"))
-            autoscaler(fake, "default")
-            autoscaler(fake, "more", workerGroup="mine-more")
-            autoscaler(fake, "other", cluster="other")
-            await cluster.scale(5)
-            assert (replicas(fake, "mine-default"), replicas(fake, "mine-more")) == (5, 0)
-            assert set(autoscalers(fake)) == {"more", "other"}
-            await cluster.scale(3, "more")
-            assert (replicas(fake, "mine-default"), replicas(fake, "mine-more")) == (5, 3)
-            assert set(autoscalers(fake)) == {"other"}
-
-    run(scenario())
+async def test_a_snapshot_has_all_that_belongs_to_it(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.put(a_group("mine-more"))
+        fake.put(a_group("other-default", cluster="other"))
+        fake.put(a_pod("w", WORKER))
+        fake.put(a_pod("x", {"dask.org/cluster-name": "other"}))
+        autoscaler(fake, "a")
+        snapshot = await cluster.snapshot()
+        assert (snapshot.cluster or {})["metadata"]["uid"] == cluster.uid
+        assert [group["metadata"]["name"] for group in snapshot.groups] == ["mine-default", "mine-more"]
+        assert [pod["metadata"]["name"] for pod in snapshot.pods] == ["mine-scheduler-0", "w"]
+        assert (snapshot.service or {})["metadata"]["name"] == "mine-scheduler"
+        assert (snapshot.autoscaler or {})["metadata"]["name"] == "a"
 
 
-def test_a_group_that_is_not_there(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            fake.put(a_group("mine-more"))
-            for act in (cluster.scale(1, "none"), cluster.delete_group("none")):
-                with pytest.raises(WorkerGroupNotFoundError, match="no worker group 'none': it has default, more"):
-                    await act
-            fake.drop(actions.CLUSTER, "mine")
-            with pytest.raises(ClusterNotFoundError):
-                await cluster.scale(1, "none")
-
-    run(scenario())
-
-
-def test_a_group_of_another_cluster_whose_name_fits_is_not_touched(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            fake.put(a_group("mine-b-default", replicas=3, cluster="mine-b"))
-            for act in (cluster.scale(1, "b-default"), cluster.delete_group("b-default")):
-                with pytest.raises(WorkerGroupNotFoundError, match="it has default"):
-                    await act
-            assert replicas(fake, "mine-b-default") == 3
-
-    run(scenario())
+async def test_scale_ends_the_autoscaler_of_the_group_and_no_other(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.put(a_group("mine-more"))
+        autoscaler(fake, "default")
+        autoscaler(fake, "more", workerGroup="mine-more")
+        autoscaler(fake, "other", cluster="other")
+        await cluster.scale(5)
+        assert (replicas(fake, "mine-default"), replicas(fake, "mine-more")) == (5, 0)
+        assert set(autoscalers(fake)) == {"more", "other"}
+        await cluster.scale(3, "more")
+        assert (replicas(fake, "mine-default"), replicas(fake, "mine-more")) == (5, 3)
+        assert set(autoscalers(fake)) == {"other"}
 
 
-def test_adapt_makes_one_autoscaler_and_changes_it(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            await cluster.adapt(1, 10)
-            assert autoscalers(fake) == {"mine": {"cluster": "mine", "minimum": 1, "maximum": 10}}
-            await cluster.adapt(2, None)
-            (spec,) = autoscalers(fake).values()
-            assert (spec["minimum"], spec.get("maximum")) == (2, None)
-            fake.drop(actions.AUTOSCALER, "mine")
-            autoscaler(fake, "by-somebody", minimum=1, workerGroup="mine-default")
-            await cluster.adapt(3, 4)
-            assert set(autoscalers(fake)) == {"by-somebody"}
-            assert autoscalers(fake)["by-somebody"]["maximum"] == 4
-
-    run(scenario())
+async def test_a_group_that_is_not_there(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.put(a_group("mine-more"))
+        for act in (cluster.scale(1, "none"), cluster.delete_group("none")):
+            with pytest.raises(WorkerGroupNotFoundError, match="no worker group 'none': it has default, more"):
+                await act
+        fake.drop(actions.CLUSTER, "mine")
+        with pytest.raises(ClusterNotFoundError):
+            await cluster.scale(1, "none")
 
 
-def test_an_autoscaler_of_another_cluster_is_in_the_way(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            autoscaler(fake, "mine", cluster="other")
-            with pytest.raises(ValidationError, match="a DaskAutoscaler mine of another cluster"):
-                await cluster.adapt(1, 2)
+async def test_a_group_of_another_cluster_whose_name_fits_is_not_touched(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.put(a_group("mine-b-default", replicas=3, cluster="mine-b"))
+        for act in (cluster.scale(1, "b-default"), cluster.delete_group("b-default")):
+            with pytest.raises(WorkerGroupNotFoundError, match="it has default"):
+                await act
+        assert replicas(fake, "mine-b-default") == 3
 
-    run(scenario())
+
+async def test_adapt_makes_one_autoscaler_and_changes_it(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        await cluster.adapt(1, 10)
+        assert autoscalers(fake) == {"mine": {"cluster": "mine", "minimum": 1, "maximum": 10}}
+        await cluster.adapt(2, None)
+        (spec,) = autoscalers(fake).values()
+        assert (spec["minimum"], spec.get("maximum")) == (2, None)
+        fake.drop(actions.AUTOSCALER, "mine")
+        autoscaler(fake, "by-somebody", minimum=1, workerGroup="mine-default")
+        await cluster.adapt(3, 4)
+        assert set(autoscalers(fake)) == {"by-somebody"}
+        assert autoscalers(fake)["by-somebody"]["maximum"] == 4
 
 
-def test_groups_are_added_once_and_deleted(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            group = make_additional_group(await cluster.read(), "more", n_workers=4)
+async def test_an_autoscaler_of_another_cluster_is_in_the_way(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        autoscaler(fake, "mine", cluster="other")
+        with pytest.raises(ValidationError, match="a DaskAutoscaler mine of another cluster"):
+            await cluster.adapt(1, 2)
+
+
+async def test_groups_are_added_once_and_deleted(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        group = make_additional_group(await cluster.read(), "more", n_workers=4)
+        await cluster.add_group(group)
+        assert replicas(fake, "mine-more") == 4
+        with pytest.raises(WorkerGroupExistsError, match="mine-more"):
             await cluster.add_group(group)
-            assert replicas(fake, "mine-more") == 4
-            with pytest.raises(WorkerGroupExistsError, match="mine-more"):
-                await cluster.add_group(group)
-            await cluster.delete_group("more")
-            assert replicas(fake, "mine-more") is None
-
-    run(scenario())
+        await cluster.delete_group("more")
+        assert replicas(fake, "mine-more") is None
 
 
-def test_logs_are_those_of_the_present_run_or_else_of_the_one_before(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            for name in ("a", "b", "c"):
-                fake.put(a_pod(name, WORKER))
-            fake.logs = {"a": "now", "a/": "before", "b/": "before", "mine-scheduler-0": "s"}
-            assert await cluster.logs() == {"a": "now", "b": "before", "c": "", "mine-scheduler-0": "s"}
-            fake.refuses = lambda seen: seen.subresource == "log"
-            with pytest.raises(NotPermittedError):
-                await cluster.logs()
-
-    run(scenario())
+async def test_logs_are_those_of_the_present_run_or_else_of_the_one_before(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        for name in ("a", "b", "c"):
+            fake.put(a_pod(name, WORKER))
+        fake.logs = {"a": "now", "a/": "before", "b/": "before", "mine-scheduler-0": "s"}
+        assert await cluster.logs() == {"a": "now", "b": "before", "c": "", "mine-scheduler-0": "s"}
+        fake.refuses = lambda seen: seen.subresource == "log"
+        with pytest.raises(NotPermittedError):
+            await cluster.logs()
 
 
-def test_the_last_lines_are_of_the_container_that_is_asked_for(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            pod = a_pod("a", SCHEDULER)
-            pod["spec"]["initContainers"] = [{"name": "init", "image": "i"}]
-            fake.put(pod)
-            fake.logs = {"a": "one\ntwo\nthree"}
-            snapshot = await cluster.snapshot()
-            assert await cluster.last_lines("a", None, snapshot, lines=2) == "two\nthree"
-            await cluster.last_lines("a", "init", snapshot)
-            assert {seen.query["container"] for seen in fake.asked("GET", "pods") if seen.name} == {"dask", "init"}
-            assert await cluster.last_lines("absent", None, snapshot) == ""
-            for status in (403, 500):
-                fake.fail("GET", actions.POD, status, message="jane cannot get it")
-                assert await cluster.last_lines("a", None, snapshot) == ""
-
-    run(scenario())
+async def test_the_last_lines_are_of_the_container_that_is_asked_for(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        pod = a_pod("a", SCHEDULER)
+        pod["spec"]["initContainers"] = [{"name": "init", "image": "i"}]
+        fake.put(pod)
+        fake.logs = {"a": "one\ntwo\nthree"}
+        snapshot = await cluster.snapshot()
+        assert await cluster.last_lines("a", None, snapshot, lines=2) == "two\nthree"
+        await cluster.last_lines("a", "init", snapshot)
+        assert {seen.query["container"] for seen in fake.asked("GET", "pods") if seen.name} == {"dask", "init"}
+        assert await cluster.last_lines("absent", None, snapshot) == ""
+        for status in (403, 500):
+            fake.fail("GET", actions.POD, status, message="jane cannot get it")
+            assert await cluster.last_lines("a", None, snapshot) == ""
 
 
-def test_delete_returns_when_it_is_gone(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            held = json.dumps({"kind": "Status", "status": "Success"})
-            fake.fail("DELETE", actions.CLUSTER, 200, text=held)
-            deleted = asyncio.ensure_future(cluster.delete(5.0))
-            await asyncio.wait([deleted], timeout=1.0)
-            assert not deleted.done()
-            fake.drop(actions.CLUSTER, "mine")
-            assert await deleted
-            assert not await cluster.delete(5.0)
-
-    run(scenario())
+async def test_delete_returns_when_it_is_gone(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        held = json.dumps({"kind": "Status", "status": "Success"})
+        fake.fail("DELETE", actions.CLUSTER, 200, text=held)
+        deleted = asyncio.ensure_future(cluster.delete(5.0))
+        await asyncio.wait([deleted], timeout=1.0)
+        assert not deleted.done()
+        fake.drop(actions.CLUSTER, "mine")
+        assert await deleted
+        assert not await cluster.delete(5.0)
 
 
-def test_delete_says_when_something_holds_it(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with running(kubeconfig) as (fake, cluster):
-            fake.fail("DELETE", actions.CLUSTER, 200, text="{}")
-            with pytest.raises(TimeoutError, match=r"DaskCluster mine is still there after 5 s: .* a finalizer"):
-                await cluster.delete(5.0)
-
-    run(scenario())
+async def test_delete_says_when_something_holds_it(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.fail("DELETE", actions.CLUSTER, 200, text="{}")
+        with pytest.raises(TimeoutError, match=r"DaskCluster mine is still there after 5 s: .* a finalizer"):
+            await cluster.delete(5.0)

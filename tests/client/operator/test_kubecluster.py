@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from tests.client.operator.conftest import Kubeconfig
 from tests.client.operator.served import WORKER, Operator, a_group, a_pod
 from tests.support.dask import a_dask_cluster, http_port
 from tests.support.fake_api import FakeApi
+from tests.support.kube import eventually
 
 from dask_kubernetes.exceptions import (
     ClusterNotFoundError,
@@ -66,13 +66,6 @@ def somebodys(operator: Operator) -> None:
 def replicas(fake: FakeApi, group: str = "mine-default") -> Any:
     found = fake.find(actions.GROUP, group)
     return found and found["spec"]["worker"].get("replicas")
-
-
-def eventually(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def test_from_the_first_to_the_last_line(operator: Operator) -> None:

@@ -44,50 +44,41 @@ def create(kubernetes: Kubernetes) -> Coroutine[Any, Any, Any]:
     return kubernetes.create(CLUSTER, MANIFEST, "default")
 
 
-def test_an_object_from_its_making_to_its_end(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (_, kubernetes):
-            assert await kubernetes.get(CLUSTER, "mine", "default") is None
-            made = await create(kubernetes)
-            assert made["spec"] == MANIFEST["spec"]
-            with pytest.raises(AlreadyExistsError):
-                await create(kubernetes)
-            assert await kubernetes.get(CLUSTER, "mine", "default") == made
-            patched = await kubernetes.patch(CLUSTER, "mine", "default", {"spec": {"idleTimeout": 5}})
-            assert patched
-            assert patched["spec"] == MANIFEST["spec"] | {"idleTimeout": 5}
-            assert not await kubernetes.delete(CLUSTER, "mine", "default", "uid-of-another")
-            assert await kubernetes.delete(CLUSTER, "mine", "default", made["metadata"]["uid"])
-            assert not await kubernetes.delete(CLUSTER, "mine", "default")
-            assert await kubernetes.patch(CLUSTER, "mine", "default", {}) is None
-
-    run(scenario())
+async def test_an_object_from_its_making_to_its_end(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (_, kubernetes):
+        assert await kubernetes.get(CLUSTER, "mine", "default") is None
+        made = await create(kubernetes)
+        assert made["spec"] == MANIFEST["spec"]
+        with pytest.raises(AlreadyExistsError):
+            await create(kubernetes)
+        assert await kubernetes.get(CLUSTER, "mine", "default") == made
+        patched = await kubernetes.patch(CLUSTER, "mine", "default", {"spec": {"idleTimeout": 5}})
+        assert patched
+        assert patched["spec"] == MANIFEST["spec"] | {"idleTimeout": 5}
+        assert not await kubernetes.delete(CLUSTER, "mine", "default", "uid-of-another")
+        assert await kubernetes.delete(CLUSTER, "mine", "default", made["metadata"]["uid"])
+        assert not await kubernetes.delete(CLUSTER, "mine", "default")
+        assert await kubernetes.patch(CLUSTER, "mine", "default", {}) is None
 
 
-def test_lists_are_of_a_namespace_or_of_all_and_by_labels(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            for name, namespace, labels in (("a", "x", {"l": "1"}), ("b", "x", {"l": "2"}), ("c", "y", {"l": "1"})):
-                fake.put({"kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels}})
+async def test_lists_are_of_a_namespace_or_of_all_and_by_labels(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        for name, namespace, labels in (("a", "x", {"l": "1"}), ("b", "x", {"l": "2"}), ("c", "y", {"l": "1"})):
+            fake.put({"kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels}})
 
-            async def names(namespace: str | None, labels: dict[str, str] | None = None) -> list[str]:
-                return [pod["metadata"]["name"] for pod in await kubernetes.list(POD, namespace, labels)]
+        async def names(namespace: str | None, labels: dict[str, str] | None = None) -> list[str]:
+            return [pod["metadata"]["name"] for pod in await kubernetes.list(POD, namespace, labels)]
 
-            assert await names(None) == ["a", "b", "c"]
-            assert await names("x") == ["a", "b"]
-            assert await names("x", {"l": "2"}) == ["b"]
-
-    run(scenario())
+        assert await names(None) == ["a", "b", "c"]
+        assert await names("x") == ["a", "b"]
+        assert await names("x", {"l": "2"}) == ["b"]
 
 
-def test_a_delete_leaves_what_it_owns_to_be_collected(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            await kubernetes.delete(CLUSTER, "mine", "default", "u")
-            (delete,) = fake.asked("DELETE")
-            assert delete.body == {"propagationPolicy": "Background", "preconditions": {"uid": "u"}}
-
-    run(scenario())
+async def test_a_delete_leaves_what_it_owns_to_be_collected(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        await kubernetes.delete(CLUSTER, "mine", "default", "u")
+        (delete,) = fake.asked("DELETE")
+        assert delete.body == {"propagationPolicy": "Background", "preconditions": {"uid": "u"}}
 
 
 RBAC = (
@@ -123,149 +114,113 @@ WEBHOOK = 'admission webhook "policy.example.com" denied the request: images mus
         (CUT, "", KubernetesUnreachableError, "look at your network"),
     ],
 )
-def test_a_refusal_is_an_error_that_says_what_to_do(
-    run: Run, kubeconfig: Kubeconfig, status: int, message: str, error: type[Exception], advice: str
+async def test_a_refusal_is_an_error_that_says_what_to_do(
+    kubeconfig: Kubeconfig, status: int, message: str, error: type[Exception], advice: str
 ) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.fail("POST", actions.CLUSTER, status, message=message, times=2)
-            with pytest.raises(error) as raised:
-                await create(kubernetes)
-            assert advice in str(raised.value)
-            assert message in str(raised.value) or status == 401
-
-    run(scenario())
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.fail("POST", actions.CLUSTER, status, message=message, times=2)
+        with pytest.raises(error) as raised:
+            await create(kubernetes)
+        assert advice in str(raised.value)
+        assert message in str(raised.value) or status == 401
 
 
-def test_what_is_no_answer_of_kubernetes_is_said_as_it_is(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.fail("GET", actions.CLUSTER, 502, text="<html>Bad Gateway</html>")
-            with pytest.raises(KubernetesUnreachableError, match="502 <html>Bad Gateway</html>"):
-                await kubernetes.get(CLUSTER, "mine", "default")
-            fake.fail("GET", actions.CLUSTER, 404, text='["a list"]')
-            with pytest.raises(OperatorNotInstalledError):
-                await kubernetes.get(CLUSTER, "mine", "default")
-
-    run(scenario())
+async def test_what_is_no_answer_of_kubernetes_is_said_as_it_is(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.fail("GET", actions.CLUSTER, 502, text="<html>Bad Gateway</html>")
+        with pytest.raises(KubernetesUnreachableError, match="502 <html>Bad Gateway</html>"):
+            await kubernetes.get(CLUSTER, "mine", "default")
+        fake.fail("GET", actions.CLUSTER, 404, text='["a list"]')
+        with pytest.raises(OperatorNotInstalledError):
+            await kubernetes.get(CLUSTER, "mine", "default")
 
 
 @pytest.mark.parametrize("act", [create, lambda k: k.get(CLUSTER, "mine", "default"), lambda k: k.list(CLUSTER, None)])
-def test_without_the_operators_definitions_it_says_how_to_install_them(
-    run: Run, kubeconfig: Kubeconfig, act: Act
-) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.absent_groups = {"kubernetes.dask.org"}
-            with pytest.raises(OperatorNotInstalledError, match="helm install"):
-                await act(kubernetes)
-
-    run(scenario())
+async def test_without_the_operators_definitions_it_says_how_to_install_them(kubeconfig: Kubeconfig, act: Act) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.absent_groups = {"kubernetes.dask.org"}
+        with pytest.raises(OperatorNotInstalledError, match="helm install"):
+            await act(kubernetes)
 
 
-def test_a_namespace_that_is_not_there(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.absent_namespaces = {"nowhere"}
-            with pytest.raises(NamespaceNotFoundError, match='namespaces "nowhere" not found: make it with'):
-                await kubernetes.create(CLUSTER, MANIFEST, "nowhere")
-            assert await kubernetes.list(CLUSTER, "nowhere") == []
-
-    run(scenario())
+async def test_a_namespace_that_is_not_there(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.absent_namespaces = {"nowhere"}
+        with pytest.raises(NamespaceNotFoundError, match='namespaces "nowhere" not found: make it with'):
+            await kubernetes.create(CLUSTER, MANIFEST, "nowhere")
+        assert await kubernetes.list(CLUSTER, "nowhere") == []
 
 
-def test_a_verb_and_a_resource_that_are_not_permitted_are_named(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.refuses = lambda seen: seen.plural == "nodes"
-            with pytest.raises(NotPermittedError, match='cannot list resource "nodes"'):
-                await kubernetes.list(NODE, None)
-            assert await kubernetes.list(SERVICE, "default") == []
-
-    run(scenario())
+async def test_a_verb_and_a_resource_that_are_not_permitted_are_named(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.refuses = lambda seen: seen.plural == "nodes"
+        with pytest.raises(NotPermittedError, match='cannot list resource "nodes"'):
+            await kubernetes.list(NODE, None)
+        assert await kubernetes.list(SERVICE, "default") == []
 
 
 # Patience
 
 
 @pytest.mark.parametrize("status", [503, 429, CUT])
-def test_a_server_that_is_away_is_asked_again(run: Run, kubeconfig: Kubeconfig, status: int) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-            fake.fail("GET", actions.CLUSTER, status, times=5)
-            assert await kubernetes.get(CLUSTER, "mine", "default") is None
-            assert len(fake.asked("GET")) == 6
-
-    run(scenario())
+async def test_a_server_that_is_away_is_asked_again(kubeconfig: Kubeconfig, status: int) -> None:
+    async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+        fake.fail("GET", actions.CLUSTER, status, times=5)
+        assert await kubernetes.get(CLUSTER, "mine", "default") is None
+        assert len(fake.asked("GET")) == 6
 
 
-def test_patience_is_over_at_its_time(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-            fake.fail("GET", actions.CLUSTER, 503, times=1000)
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
-            with pytest.raises(KubernetesUnreachableError):
-                await kubernetes.get(CLUSTER, "mine", "default")
-            assert 50.0 < loop.time() - begun <= 60.0
-            assert len(fake.asked("GET")) < 30, "with pauses that grow"
-
-    run(scenario())
+async def test_patience_is_over_at_its_time(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+        fake.fail("GET", actions.CLUSTER, 503, times=1000)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(KubernetesUnreachableError):
+            await kubernetes.get(CLUSTER, "mine", "default")
+        assert 50.0 < loop.time() - begun <= 60.0
+        assert len(fake.asked("GET")) < 30, "with pauses that grow"
 
 
-def test_a_server_that_accepts_and_says_nothing_is_away(run: Run, kubeconfig: Kubeconfig) -> None:
+async def test_a_server_that_accepts_and_says_nothing_is_away(kubeconfig: Kubeconfig) -> None:
     async def silent(_: Any) -> Any:
         await asyncio.sleep(1e6)
 
-    async def scenario() -> None:
-        async with serving(silent) as url:
-            kubeconfig.write(url)
-            kubernetes = await Kubernetes.connect()
-            with pytest.raises(KubernetesUnreachableError, match="ReadTimeout"):
-                await kubernetes.get(CLUSTER, "mine", "default")
-            await kubernetes.close()
-
-    run(scenario())
-
-
-def test_a_server_that_is_not_there(run: Run, kubeconfig: Kubeconfig) -> None:
-    server = f"http://127.0.0.1:{free_port()}"
-
-    async def scenario() -> None:
-        kubeconfig.write(server)
+    async with serving(silent) as url:
+        kubeconfig.write(url)
         kubernetes = await Kubernetes.connect()
-        with pytest.raises(KubernetesUnreachableError, match=f"{server} does not answer"):
+        with pytest.raises(KubernetesUnreachableError, match="ReadTimeout"):
             await kubernetes.get(CLUSTER, "mine", "default")
         await kubernetes.close()
 
-    run(scenario())
+
+async def test_a_server_that_is_not_there(kubeconfig: Kubeconfig) -> None:
+    server = f"http://127.0.0.1:{free_port()}"
+    kubeconfig.write(server)
+    kubernetes = await Kubernetes.connect()
+    with pytest.raises(KubernetesUnreachableError, match=f"{server} does not answer"):
+        await kubernetes.get(CLUSTER, "mine", "default")
+    await kubernetes.close()
 
 
 @pytest.mark.parametrize("status", [CUT, 500, 504])
-def test_an_object_that_was_made_without_an_answer_is_what_create_returns(
-    run: Run, kubeconfig: Kubeconfig, status: int
+async def test_an_object_that_was_made_without_an_answer_is_what_create_returns(
+    kubeconfig: Kubeconfig, status: int
 ) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-            fake.fail("POST", actions.CLUSTER, status, after=True)
-            made = await create(kubernetes)
-            assert [made] == fake.objects(actions.CLUSTER)
-
-    run(scenario())
+    async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+        fake.fail("POST", actions.CLUSTER, status, after=True)
+        made = await create(kubernetes)
+        assert [made] == fake.objects(actions.CLUSTER)
 
 
 @pytest.mark.parametrize("status", [CUT, 500])
-def test_one_of_somebody_else_is_not_taken_for_that_which_was_to_be_made(
-    run: Run, kubeconfig: Kubeconfig, status: int
+async def test_one_of_somebody_else_is_not_taken_for_that_which_was_to_be_made(
+    kubeconfig: Kubeconfig, status: int
 ) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+    async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+        await create(kubernetes)
+        fake.fail("POST", actions.CLUSTER, status)
+        with pytest.raises(AlreadyExistsError):
             await create(kubernetes)
-            fake.fail("POST", actions.CLUSTER, status)
-            with pytest.raises(AlreadyExistsError):
-                await create(kubernetes)
-
-    run(scenario())
 
 
 # Credentials
@@ -340,15 +295,12 @@ def test_one_whose_refusal_comes_late_uses_what_others_have_renewed(kubeconfig: 
     asyncio.run(scenario())
 
 
-def test_credentials_that_remain_refused(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-            fake.token = "another"
-            with pytest.raises(CredentialsError, match="does not accept your credentials"):
-                await kubernetes.get(CLUSTER, "mine", "default")
-            assert len(fake.asked("GET")) == 2
-
-    run(scenario())
+async def test_credentials_that_remain_refused(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
+        fake.token = "another"
+        with pytest.raises(CredentialsError, match="does not accept your credentials"):
+            await kubernetes.get(CLUSTER, "mine", "default")
+        assert len(fake.asked("GET")) == 2
 
 
 @pytest.mark.parametrize(
@@ -609,24 +561,21 @@ def test_a_certificate_of_the_users_own_stays(run: Run, kubeconfig: Kubeconfig, 
 # Logs
 
 
-def test_logs(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes):
-            fake.put(a_pod("p"))
-            fake.put(a_pod("waits", phase="Pending"))
-            fake.logs = {"p": "one\ntwo\nthree\n"}
-            assert await kubernetes.log("p", "dask", "default") == "one\ntwo\nthree\n"
-            assert await kubernetes.log("p", "dask", "default", lines=1) == "three\n"
-            assert await kubernetes.log("p", "dask", "default", previous=True) == ""
-            assert await kubernetes.log("waits", "dask", "default") == ""
-            assert await kubernetes.log("absent", "dask", "default") == ""
-            fake.logs["p/"] = "before"
-            assert await kubernetes.log("p", "dask", "default", previous=True) == "before"
-            fake.refuses = lambda seen: seen.resource == "pods/log"
-            with pytest.raises(NotPermittedError, match="pods/log"):
-                await kubernetes.log("p", "dask", "default")
-
-    run(scenario())
+async def test_logs(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes):
+        fake.put(a_pod("p"))
+        fake.put(a_pod("waits", phase="Pending"))
+        fake.logs = {"p": "one\ntwo\nthree\n"}
+        assert await kubernetes.log("p", "dask", "default") == "one\ntwo\nthree\n"
+        assert await kubernetes.log("p", "dask", "default", lines=1) == "three\n"
+        assert await kubernetes.log("p", "dask", "default", previous=True) == ""
+        assert await kubernetes.log("waits", "dask", "default") == ""
+        assert await kubernetes.log("absent", "dask", "default") == ""
+        fake.logs["p/"] = "before"
+        assert await kubernetes.log("p", "dask", "default", previous=True) == "before"
+        fake.refuses = lambda seen: seen.resource == "pods/log"
+        with pytest.raises(NotPermittedError, match="pods/log"):
+            await kubernetes.log("p", "dask", "default")
 
 
 # Ports
@@ -669,37 +618,31 @@ def test_a_port_stays_open_while_other_requests_are_refused_and_credentials_rene
     asyncio.run(scenario())
 
 
-def test_a_port_that_is_not_opened_says_why(run: Run, kubeconfig: Kubeconfig) -> None:
+async def test_a_port_that_is_not_opened_says_why(kubeconfig: Kubeconfig) -> None:
     async def opened(kubernetes: Kubernetes, pod: str) -> None:
         async with kubernetes.port(pod, 7, "default"):
             raise AssertionError("it cannot be opened")
 
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
-            with pytest.raises(SchedulerUnreachableError, match="no longer there"):
-                await opened(kubernetes, "absent")
-            fake.put(a_pod("waits", phase="Pending"))
-            with pytest.raises(SpecRefusedError, match="does not have a host assigned"):
-                await opened(kubernetes, "waits")
-            for status in (CUT, 500):
-                fake.fail("GET", actions.POD, status)
-                with pytest.raises(KubernetesUnreachableError):
-                    await opened(kubernetes, "p")
-            fake.refuses = lambda seen: seen.resource == "pods/portforward"
-            with pytest.raises(NotPermittedError, match="pods/portforward"):
+    async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
+        with pytest.raises(SchedulerUnreachableError, match="no longer there"):
+            await opened(kubernetes, "absent")
+        fake.put(a_pod("waits", phase="Pending"))
+        with pytest.raises(SpecRefusedError, match="does not have a host assigned"):
+            await opened(kubernetes, "waits")
+        for status in (CUT, 500):
+            fake.fail("GET", actions.POD, status)
+            with pytest.raises(KubernetesUnreachableError):
                 await opened(kubernetes, "p")
+        fake.refuses = lambda seen: seen.resource == "pods/portforward"
+        with pytest.raises(NotPermittedError, match="pods/portforward"):
+            await opened(kubernetes, "p")
 
-    run(scenario())
 
-
-def test_what_goes_wrong_at_this_end_of_a_port_is_no_fault_of_the_server(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
-            with pytest.raises(ConnectionResetError, match="here"):
-                async with kubernetes.port("p", 7, "default"):
-                    raise ConnectionResetError("here")
-
-    run(scenario())
+async def test_what_goes_wrong_at_this_end_of_a_port_is_no_fault_of_the_server(kubeconfig: Kubeconfig) -> None:
+    async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
+        with pytest.raises(ConnectionResetError, match="here"):
+            async with kubernetes.port("p", 7, "default"):
+                raise ConnectionResetError("here")
 
 
 def test_expired_credentials_are_renewed_for_the_next_port(kubeconfig: Kubeconfig, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ from dask_kubernetes.operator.settings import Settings
 from dask_kubernetes.operator.spec import make_cluster_spec
 from dask_operator import actions
 
+pytestmark = pytest.mark.real_time
+
 SOMEBODYS = {**make_cluster_spec("mine"), "metadata": {"name": "mine", "namespace": "default"}}
 
 
@@ -74,23 +76,20 @@ async def world(kubeconfig: Kubeconfig) -> AsyncIterator[World]:
             yield World(fake, Operator(fake, int(scheduler.port), int(scheduler.http_server.port)), Listener())
 
 
-def test_one_is_made_and_connected_to(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            session = await there.open()
-            assert session.made
-            assert session.address.startswith("tcp://127.0.0.1:")
-            assert there.listener.scheduler_info["workers"] == {}
-            _, writer = await asyncio.open_connection(*session.dashboard)
-            writer.close()
-            there.fake.put(a_pod("w", {"dask.org/cluster-name": "mine"}))
-            assert len((await session.look()).pods) == 2
-            await session.close()
-            assert len(there.clusters) == 1, "which is not what deletes it"
-            with pytest.raises(OSError):
-                await asyncio.open_connection(*session.dashboard)
-
-    asyncio.run(scenario())
+async def test_one_is_made_and_connected_to(kubeconfig: Kubeconfig) -> None:
+    async with world(kubeconfig) as there:
+        session = await there.open()
+        assert session.made
+        assert session.address.startswith("tcp://127.0.0.1:")
+        assert there.listener.scheduler_info["workers"] == {}
+        _, writer = await asyncio.open_connection(*session.dashboard)
+        writer.close()
+        there.fake.put(a_pod("w", {"dask.org/cluster-name": "mine"}))
+        assert len((await session.look()).pods) == 2
+        await session.close()
+        assert len(there.clusters) == 1, "which is not what deletes it"
+        with pytest.raises(OSError):
+            await asyncio.open_connection(*session.dashboard)
 
 
 @pytest.mark.parametrize(
@@ -104,32 +103,26 @@ def test_one_is_made_and_connected_to(kubeconfig: Kubeconfig) -> None:
         ("CREATE_OR_CONNECT", True, False),
     ],
 )
-def test_whether_it_is_made(kubeconfig: Kubeconfig, mode: str, there_is: bool, outcome: Any) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            known = [there.somebody_makes_one()["metadata"]["uid"]] if there_is else []
-            if isinstance(outcome, bool):
-                session = await there.open(create_mode=mode)
-                assert session.made == outcome
-                await session.close()
-            else:
-                with pytest.raises(outcome):
-                    await there.open(create_mode=mode)
-                assert [cluster["metadata"]["uid"] for cluster in there.clusters] == known
-
-    asyncio.run(scenario())
-
-
-def test_one_that_somebody_makes_at_the_same_time_is_connected_to(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            there.somebody_makes_one()
-            there.fake.fail("GET", actions.CLUSTER, 404, text=NOT_YET)
-            session = await there.open()
-            assert not session.made
+async def test_whether_it_is_made(kubeconfig: Kubeconfig, mode: str, there_is: bool, outcome: Any) -> None:
+    async with world(kubeconfig) as there:
+        known = [there.somebody_makes_one()["metadata"]["uid"]] if there_is else []
+        if isinstance(outcome, bool):
+            session = await there.open(create_mode=mode)
+            assert session.made == outcome
             await session.close()
+        else:
+            with pytest.raises(outcome):
+                await there.open(create_mode=mode)
+            assert [cluster["metadata"]["uid"] for cluster in there.clusters] == known
 
-    asyncio.run(scenario())
+
+async def test_one_that_somebody_makes_at_the_same_time_is_connected_to(kubeconfig: Kubeconfig) -> None:
+    async with world(kubeconfig) as there:
+        there.somebody_makes_one()
+        there.fake.fail("GET", actions.CLUSTER, 404, text=NOT_YET)
+        session = await there.open()
+        assert not session.made
+        await session.close()
 
 
 NOT_YET = '{"kind": "Status", "details": {"name": "mine", "kind": "daskclusters"}}'
@@ -145,110 +138,90 @@ NOT_YET = '{"kind": "Status", "details": {"name": "mine", "kind": "daskclusters"
         ("no port", SchedulerUnreachableError),
     ],
 )
-def test_what_fails_is_deleted_if_it_was_made_here(
+async def test_what_fails_is_deleted_if_it_was_made_here(
     kubeconfig: Kubeconfig, made_here: bool, what: str, error: type[DaskKubernetesError]
 ) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            settings: dict[str, Any] = {"resource_timeout": 0.5}
-            match what:
-                case "no operator":
-                    there.operator.absent = True
-                case "no answer":
-                    there.operator.lead_to(free_port(), free_port())
-                case "no port":
-                    there.operator.lead_to(0, 0)
-                    settings["port_forward_cluster_ip"] = False
-                case _:
-                    port = there.operator.dashboard
-                    settings = {"scheduler_forward_port": port, "resource_timeout": 10.0}
-            if not made_here:
-                there.somebody_makes_one()
-            with pytest.raises(error):
-                await there.open(**settings)
-            assert len(there.clusters) == (0 if made_here else 1)
-
-    asyncio.run(scenario())
+    async with world(kubeconfig) as there:
+        settings: dict[str, Any] = {"resource_timeout": 0.5}
+        match what:
+            case "no operator":
+                there.operator.absent = True
+            case "no answer":
+                there.operator.lead_to(free_port(), free_port())
+            case "no port":
+                there.operator.lead_to(0, 0)
+                settings["port_forward_cluster_ip"] = False
+            case _:
+                port = there.operator.dashboard
+                settings = {"scheduler_forward_port": port, "resource_timeout": 10.0}
+        if not made_here:
+            there.somebody_makes_one()
+        with pytest.raises(error):
+            await there.open(**settings)
+        assert len(there.clusters) == (0 if made_here else 1)
 
 
 @pytest.mark.parametrize("when", ["POST", "GET"])
-def test_one_that_is_interrupted_leaves_nothing(kubeconfig: Kubeconfig, when: str) -> None:
+async def test_one_that_is_interrupted_leaves_nothing(kubeconfig: Kubeconfig, when: str) -> None:
     """While the API server makes it, and while its scheduler is waited for."""
+    async with world(kubeconfig) as there:
+        opening: list[asyncio.Task[Session]] = []
 
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            opening: list[asyncio.Task[Session]] = []
+        def interrupt(_: Any) -> None:
+            if when == "POST":
+                opening[0].cancel()
+            else:
+                asyncio.get_running_loop().call_later(0.3, opening[0].cancel)
 
-            def interrupt(_: Any) -> None:
-                if when == "POST":
-                    opening[0].cancel()
-                else:
-                    asyncio.get_running_loop().call_later(0.3, opening[0].cancel)
-
-            there.fake.made = interrupt
-            opening.append(asyncio.ensure_future(there.open()))
-            with pytest.raises(asyncio.CancelledError):
-                await opening[0]
-            assert [seen.method for seen in there.fake.writes] == ["POST", "DELETE"]
-            assert not there.clusters
-
-    asyncio.run(scenario())
+        there.fake.made = interrupt
+        opening.append(asyncio.ensure_future(there.open()))
+        with pytest.raises(asyncio.CancelledError):
+            await opening[0]
+        assert [seen.method for seen in there.fake.writes] == ["POST", "DELETE"]
+        assert not there.clusters
 
 
-def test_one_that_cannot_be_deleted_is_said_beside_the_error(
+async def test_one_that_cannot_be_deleted_is_said_beside_the_error(
     kubeconfig: Kubeconfig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            there.fake.made = lambda _: None
-            there.fake.fail("DELETE", actions.CLUSTER, CUT)
-            with pytest.raises(OperatorNotRespondingError):
-                await there.open(resource_timeout=0.2)
-
-    asyncio.run(scenario())
+    async with world(kubeconfig) as there:
+        there.fake.made = lambda _: None
+        there.fake.fail("DELETE", actions.CLUSTER, CUT)
+        with pytest.raises(OperatorNotRespondingError):
+            await there.open(resource_timeout=0.2)
     assert "could not delete DaskCluster mine" in caplog.text
 
 
-def test_an_api_server_that_is_away(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            there.fake.fail("GET", actions.CLUSTER, 503, times=100)
-            with pytest.raises(KubernetesUnreachableError):
-                await there.open(resource_timeout=0.5)
-
-    asyncio.run(scenario())
+async def test_an_api_server_that_is_away(kubeconfig: Kubeconfig) -> None:
+    async with world(kubeconfig) as there:
+        there.fake.fail("GET", actions.CLUSTER, 503, times=100)
+        with pytest.raises(KubernetesUnreachableError):
+            await there.open(resource_timeout=0.5)
 
 
-def test_without_a_certificate_nothing_is_sent_to_a_scheduler_that_speaks_tls(
+async def test_without_a_certificate_nothing_is_sent_to_a_scheduler_that_speaks_tls(
     kubeconfig: Kubeconfig, tmp_path: Path
 ) -> None:
     manifest = make_cluster_spec("mine")
     manifest["spec"]["scheduler"]["spec"]["containers"][0]["args"] += ["--protocol", "tls"]
-
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            with pytest.raises(ValidationError, match="the scheduler of mine speaks TLS: give security="):
-                await there.open(custom_cluster_spec=manifest)
-            assert not [seen for seen in there.fake.requests if seen.subresource == "portforward"]
-            assert not there.clusters
-            make_certificates(tmp_path)
-            with dask.config.set(client_tls(tmp_path)), pytest.raises(SchedulerUnreachableError, match="tls://"):
-                await there.open(custom_cluster_spec=manifest, resource_timeout=0.5)
-
-    asyncio.run(scenario())
+    async with world(kubeconfig) as there:
+        with pytest.raises(ValidationError, match="the scheduler of mine speaks TLS: give security="):
+            await there.open(custom_cluster_spec=manifest)
+        assert not [seen for seen in there.fake.requests if seen.subresource == "portforward"]
+        assert not there.clusters
+        make_certificates(tmp_path)
+        with dask.config.set(client_tls(tmp_path)), pytest.raises(SchedulerUnreachableError, match="tls://"):
+            await there.open(custom_cluster_spec=manifest, resource_timeout=0.5)
 
 
-def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with world(kubeconfig) as there:
-            session = await there.open()
-            owner = weakref.ref(there.listener)
-            there.listener = Listener()
-            gc.collect()
-            assert owner() is None
-            await session.close()
-
-    asyncio.run(scenario())
+async def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None:
+    async with world(kubeconfig) as there:
+        session = await there.open()
+        owner = weakref.ref(there.listener)
+        there.listener = Listener()
+        gc.collect()
+        assert owner() is None
+        await session.close()
 
 
 async def refused(address: tuple[str, int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from distributed import Security
 from tests.client.operator.objects import a_cluster, a_scheduler
+from tests.support.kubeconfig import write_kubeconfig
 
 from dask_kubernetes.exceptions import (
     DaskKubernetesError,
@@ -102,13 +102,6 @@ def test_an_api_server_that_never_answers_is_given_up_in_time(tmp_path: Path, mo
     monkeypatch.setattr(kubernetes, "_SHORTEST_TIMEOUT", 0.1)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        cluster = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        config = {
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{silent.getsockname()[1]}", token="t")
         with pytest.raises(KubernetesUnreachableError, match="does not answer"):
             opening(resource_timeout=0.5)

@@ -11,7 +11,6 @@ import pytest
 from tests.client.operator.conftest import Kubeconfig, connected
 from tests.client.operator.objects import NOT_READY
 from tests.client.operator.served import Operator, a_pod, a_service, owned
-from tests.support.clock import Run
 from tests.support.fake_api import FakeApi
 
 from dask_kubernetes.exceptions import (
@@ -62,19 +61,15 @@ def later(seconds: float, act: Callable[[], object]) -> None:
     asyncio.get_running_loop().call_later(seconds, act)
 
 
-def test_the_scheduler_comes_up_and_each_step_is_reported(run: Run, kubeconfig: Kubeconfig) -> None:
+async def test_the_scheduler_comes_up_and_each_step_is_reported(kubeconfig: Kubeconfig) -> None:
     reports: list[Startup] = []
-
-    async def scenario() -> None:
-        async with made(kubeconfig, None) as (fake, cluster):
-            found = await cluster.read()
-            later(0.5, lambda: fake.put(WAITING))
-            later(1.0, lambda: fake.put(owned(a_service(), found)))
-            later(2.0, lambda: fake.put(a_pod(NAME)))
-            snapshot = await scheduler_is_up(cluster, 3.0, reports.append)
-            assert snapshot.pods[0]["status"]["phase"] == "Running"
-
-    run(scenario())
+    async with made(kubeconfig, None) as (fake, cluster):
+        found = await cluster.read()
+        later(0.5, lambda: fake.put(WAITING))
+        later(1.0, lambda: fake.put(owned(a_service(), found)))
+        later(2.0, lambda: fake.put(a_pod(NAME)))
+        snapshot = await scheduler_is_up(cluster, 3.0, reports.append)
+        assert snapshot.pods[0]["status"]["phase"] == "Running"
     rows = [tuple(row.status for row in report.rows[:3]) for report in reports]
     assert list(dict.fromkeys(rows)) == [
         ("-", "-", "-"),
@@ -85,18 +80,14 @@ def test_the_scheduler_comes_up_and_each_step_is_reported(run: Run, kubeconfig: 
     assert [reports[0].scheduler_ready, reports[-1].scheduler_ready] == [False, True]
 
 
-def test_a_load_balancer_is_waited_for(run: Run, kubeconfig: Kubeconfig) -> None:
+async def test_a_load_balancer_is_waited_for(kubeconfig: Kubeconfig) -> None:
     point = {"ingress": [{"ip": "1.2.3.4"}]}
-
-    async def scenario() -> None:
-        async with made(kubeconfig, a_pod(NAME)) as (fake, cluster):
-            found = await cluster.read()
-            fake.put(owned(a_service("LoadBalancer"), found))
-            later(1.0, lambda: fake.put(owned(a_service("LoadBalancer", loadBalancer=point), found)))
-            snapshot = await scheduler_is_up(cluster, 3.0, lambda _: None)
-            assert (snapshot.service or {})["status"]["loadBalancer"] == point
-
-    run(scenario())
+    async with made(kubeconfig, a_pod(NAME)) as (fake, cluster):
+        found = await cluster.read()
+        fake.put(owned(a_service("LoadBalancer"), found))
+        later(1.0, lambda: fake.put(owned(a_service("LoadBalancer", loadBalancer=point), found)))
+        snapshot = await scheduler_is_up(cluster, 3.0, lambda _: None)
+        assert (snapshot.service or {})["status"]["loadBalancer"] == point
 
 
 @pytest.mark.parametrize(
@@ -108,55 +99,43 @@ def test_a_load_balancer_is_waited_for(run: Run, kubeconfig: Kubeconfig) -> None
         (CRASHING, CrashLoopBackOffError, "Its log ends with:\nTraceback"),
     ],
 )
-def test_when_the_time_is_over_the_reason_is_raised(
-    run: Run, kubeconfig: Kubeconfig, scheduler: dict[str, Any] | None, error: type[Exception], words: str
+async def test_when_the_time_is_over_the_reason_is_raised(
+    kubeconfig: Kubeconfig, scheduler: dict[str, Any] | None, error: type[Exception], words: str
 ) -> None:
-    async def scenario() -> None:
-        async with made(kubeconfig, scheduler) as (fake, cluster):
-            fake.logs[f"{NAME}/"] = "Traceback\n" * 30 + "ValueError: no"
-            begun = asyncio.get_running_loop().time()
-            with pytest.raises(error) as raised:
-                await scheduler_is_up(cluster, 3.0, lambda _: None)
-            assert 3.0 < asyncio.get_running_loop().time() - begun < 4.0
-            assert type(raised.value) is error
-            assert words in str(raised.value)
-            assert "3 s" in str(raised.value)
-            assert str(raised.value).count("Traceback") in (0, 19), "of its twenty last lines"
-
-    run(scenario())
+    async with made(kubeconfig, scheduler) as (fake, cluster):
+        fake.logs[f"{NAME}/"] = "Traceback\n" * 30 + "ValueError: no"
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(error) as raised:
+            await scheduler_is_up(cluster, 3.0, lambda _: None)
+        assert 3.0 < asyncio.get_running_loop().time() - begun < 4.0
+        assert type(raised.value) is error
+        assert words in str(raised.value)
+        assert "3 s" in str(raised.value)
+        assert str(raised.value).count("Traceback") in (0, 19), "of its twenty last lines"
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_without_a_log_the_reason_is_raised_all_the_same(run: Run, kubeconfig: Kubeconfig, status: int) -> None:
-    async def scenario() -> None:
-        async with made(kubeconfig, CRASHING) as (fake, cluster):
-            fake.fail(
-                "GET", actions.POD, status, message="jane cannot get it", times=9, matches=lambda seen: bool(seen.name)
-            )
-            with pytest.raises(CrashLoopBackOffError, match="keeps ending with exit code 1") as raised:
-                await scheduler_is_up(cluster, 1.0, lambda _: None)
-            assert "log" not in str(raised.value)
-
-    run(scenario())
+async def test_without_a_log_the_reason_is_raised_all_the_same(kubeconfig: Kubeconfig, status: int) -> None:
+    async with made(kubeconfig, CRASHING) as (fake, cluster):
+        fake.fail(
+            "GET", actions.POD, status, message="jane cannot get it", times=9, matches=lambda seen: bool(seen.name)
+        )
+        with pytest.raises(CrashLoopBackOffError, match="keeps ending with exit code 1") as raised:
+            await scheduler_is_up(cluster, 1.0, lambda _: None)
+        assert "log" not in str(raised.value)
 
 
-def test_what_cannot_get_better_is_raised_at_once(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with made(kubeconfig, INVALID) as (_, cluster):
-            with pytest.raises(SchedulerStartupError, match=r"the scheduler of mine cannot start\. .*bad name"):
-                await scheduler_is_up(cluster, 1e9, lambda _: None)
-
-    run(scenario())
+async def test_what_cannot_get_better_is_raised_at_once(kubeconfig: Kubeconfig) -> None:
+    async with made(kubeconfig, INVALID) as (_, cluster):
+        with pytest.raises(SchedulerStartupError, match=r"the scheduler of mine cannot start\. .*bad name"):
+            await scheduler_is_up(cluster, 1e9, lambda _: None)
 
 
-def test_a_cluster_that_is_deleted_meanwhile(run: Run, kubeconfig: Kubeconfig) -> None:
-    async def scenario() -> None:
-        async with made(kubeconfig) as (fake, cluster):
-            later(1.0, lambda: fake.drop(actions.CLUSTER, "mine"))
-            with pytest.raises(ClusterNotFoundError, match="or no longer"):
-                await scheduler_is_up(cluster, 3.0, lambda _: None)
-
-    run(scenario())
+async def test_a_cluster_that_is_deleted_meanwhile(kubeconfig: Kubeconfig) -> None:
+    async with made(kubeconfig) as (fake, cluster):
+        later(1.0, lambda: fake.drop(actions.CLUSTER, "mine"))
+        with pytest.raises(ClusterNotFoundError, match="or no longer"):
+            await scheduler_is_up(cluster, 3.0, lambda _: None)
 
 
 def test_what_comes_is_seen_soon_and_long_waits_ask_rarely() -> None:

@@ -292,7 +292,7 @@ def test_an_edit_rolls_them_to_bare_pods() -> None:
     assert images == ["dask:2"] * 4
     assert sum(world.held.values()) == held
     assert world.lost == []
-    assert [name for kind, name in world._objects if kind == "Deployment"] == ["simple-scheduler"]
+    assert [raw["metadata"]["name"] for raw in world.objects("Deployment")] == ["simple-scheduler"]
     assert world.plan() == ()
 
 

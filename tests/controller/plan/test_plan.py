@@ -784,7 +784,7 @@ def _everything() -> tuple[dict[str, Any], ...]:
     world.run_pods()
     world.settle(1.0)
     kinds = ("DaskJob", "DaskCluster", "DaskWorkerGroup", "DaskAutoscaler", "Service", "Deployment", "Pod")
-    return tuple(raw for kind in kinds for (each, _), raw in world._objects.items() if each == kind)
+    return tuple(raw for kind in kinds for raw in world.objects(kind))
 
 
 def _planned_with(changed: dict[str, Any], others: Iterable[Object]) -> None:
