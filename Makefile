@@ -1,6 +1,7 @@
 # One verb each; every one is a script that says what it does. `make help` lists them.
 # A version of Kubernetes other than the default: make test-e2e KUBERNETES=1.33.13; and of Helm: make test-install HELM=helm
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
+export TIMES = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dask-kubernetes/times.jsonl
 
 .PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times mutants bench sbom docs generate lock
 
@@ -14,7 +15,9 @@ demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
 test: ## everything below but pictures, the matrix, bench, sbom and docs; of test-faults a tenth
-	@$(TEST) charts api sample e2e monitoring install beside lint unit migration upgrade versions
+	@: > "$(TIMES)"
+	@$(TEST) lint charts unit api sample
+	@$(TEST) e2e monitoring install beside migration upgrade versions
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
@@ -56,7 +59,7 @@ test-versions: ## both charts, and what is accepted and refused, on the oldest s
 	@$(TEST) versions
 
 times: ## where the time of the last run of tests went, by tier and by test, and what the slowest tests waited for
-	@python3 -m ci.times "$${XDG_CACHE_HOME:-$$HOME/.cache}/dask-kubernetes/times.jsonl"
+	@python3 -m ci.times "$(TIMES)"
 
 mutants: ## the controller changed a little, again and again: which changes no test notices; WHAT=plan.victims for a module
 	@. "$$(ci/python.sh)/bin/activate" && python -m ci.mutants $(WHAT)

@@ -313,11 +313,8 @@ for tier in "$@"; do
 done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
-# What each tier and each test took: `make times` shows it. Tiers beside others add theirs to the same file.
-if [ -z "${TIMES:-}" ]; then
-  export TIMES=$CACHE/times.jsonl
-  : > "$TIMES"
-fi
+# What each tier and each test took, one line each: `make times` shows it.
+export TIMES=${TIMES:-$CACHE/times.jsonl}
 TIERS=()
 while [ $# -gt 0 ] && [ "$1" != beside ]; do
   TIERS+=("$1")

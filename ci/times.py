@@ -17,9 +17,10 @@ Line = Mapping[str, Any]
 
 
 def shown(lines: Sequence[Line]) -> str:
-    """Returns both tables. `lines`: those of the file."""
-    tiers = [line for line in lines if "tier" in line]
-    tests = sorted((line for line in lines if "test" in line), key=lambda line: -line["seconds"])
+    """Returns both tables. `lines`: those of the file; of two about one tier or test the later counts."""
+    tiers = {line["tier"]: line for line in lines if "tier" in line}.values()
+    last = {line["test"]: line for line in lines if "test" in line}.values()
+    tests = sorted(last, key=lambda line: -line["seconds"])
     return "\n".join(
         [
             f"{'tier':<12} {'seconds':>8} {'idle':>6}",

@@ -16,8 +16,9 @@ def _tiers() -> set[str]:
 
 def _named() -> dict[str, list[str]]:
     """The tiers of each verb."""
-    found = re.findall(r"^([a-z0-9-]+):.*\n\t.*\$\(TEST\) (.+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    return {verb: [tier for tier in tiers.split() if tier != "beside"] for verb, tiers in found}
+    rules = re.findall(r"^([a-z0-9-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    run = {verb: " ".join(re.findall(r"\$\(TEST\) (.+)", recipe)).split() for verb, recipe in rules}
+    return {verb: [tier for tier in tiers if tier != "beside"] for verb, tiers in run.items() if tiers}
 
 
 def test_every_tier_has_a_verb_and_every_verb_its_tiers() -> None:

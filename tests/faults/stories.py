@@ -22,6 +22,7 @@ from tests.faults import account
 from tests.faults.scenarios import Place, Scenario
 from tests.support.dask import Scheduler
 from tests.support.dask_workers import Results, workers_of
+from tests.support.events import events
 from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn, proxy_to
 from tests.support.forked import Forked
 from tests.support.outcome import CHANCE, Outcome, difference, orphans, outcome
@@ -31,7 +32,7 @@ from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, P
 from dask_operator.api import Api, path
 from dask_operator.names import COMPONENT_LABEL, JOB_RUNNER, WORKER
 
-PATIENCE = 90.0
+PATIENCE = 300.0
 _OVER = 13.0
 """Seconds without a request after which an undisturbed story is over: longer than any pause in one."""
 _DONE = 0.7
@@ -259,15 +260,13 @@ async def _end_runners(slot: Slot, phase: str) -> None:
         "Pending": _pod_status("Running", {"running": {"startedAt": at}}),
         "Running": _pod_status(phase, {"terminated": ended}),
     }
-    while True:
-        async for event in slot.api.watch(POD, slot.namespace, version, 3600.0, 3600.0):
-            pod = event["object"]
-            meta = pod["metadata"]
-            version = meta["resourceVersion"]
-            status = after.get(pod.get("status", {}).get("phase"))
-            if status and meta["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
-                body = {"metadata": {"uid": meta["uid"]}, "status": status}
-                await slot.api.patch(POD, slot.namespace, meta["name"], body, "status")
+    async for event in events(slot.api, POD, slot.namespace, version):
+        pod = event["object"]
+        meta = pod["metadata"]
+        status = after.get(pod.get("status", {}).get("phase"))
+        if status and meta["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
+            body = {"metadata": {"uid": meta["uid"]}, "status": status}
+            await slot.api.patch(POD, slot.namespace, meta["name"], body, "status")
 
 
 def _pod_status(phase: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from dask_operator.plan.conditions import by_type, is_true
 
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]
-PATIENCE = 90.0
+PATIENCE = 300.0
 _HELD_UP_FOR, _LOOKS = 3.0, 10
 
 

@@ -28,7 +28,7 @@ from dask_operator.names import COMPONENT_LABEL, GROUP_LABEL, ORDINAL_ANNOTATION
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]
 SEQUENCES, STEPS, AT_ONCE = 200, 6, 25
-PATIENCE = 120.0
+PATIENCE = 300.0
 _UNTIL_NEXT = 1.5
 """Seconds at most that a step is given to have come to something, before the next comes."""
 

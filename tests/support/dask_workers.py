@@ -15,13 +15,14 @@ from typing import Any
 import dask
 from distributed import Client, Worker
 from tests.support.dask import Scheduler
+from tests.support.events import events
 from tests.support.wait import until_seen
 
 from dask_operator.actions import POD
 from dask_operator.api import Api
 from dask_operator.names import COMPONENT_LABEL, WORKER
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 _MEMORY = 2**34
 """In bytes, as a scheduler lets workers go only while the others have room for what they hold."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
@@ -42,11 +43,8 @@ class DaskWorkers:
         page = await self.api.list_page(POD, self.namespace, "")
         for pod in page.items:
             self._take("ADDED", pod)
-        version = page.version
-        while True:
-            async for event in self.api.watch(POD, self.namespace, version, 3600.0, 3600.0):
-                version = event["object"]["metadata"]["resourceVersion"]
-                self._take(event["type"], event["object"])
+        async for event in events(self.api, POD, self.namespace, page.version):
+            self._take(event["type"], event["object"])
 
     async def close(self) -> None:
         await asyncio.gather(*map(self._end, self._started.values()), *self._ending)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import kopf
 from aiohttp import web
+from tests.support.events import events
 from tests.support.forked import Forked
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.outcome import Outcome, outcome
@@ -52,12 +53,8 @@ class Mirror:
 
     async def _follow(self, resource: Resource) -> None:
         page = await self._api.list_page(resource, self._namespace, "")
-        version = page.version
-        while True:
-            async for event in self._api.watch(resource, self._namespace, version, 600.0, 600.0):
-                raw = event["object"]
-                version = raw["metadata"]["resourceVersion"]
-                self._take(event["type"], raw)
+        async for event in events(self._api, resource, self._namespace, page.version):
+            self._take(event["type"], event["object"])
 
     def _take(self, type_: str, raw: Raw) -> None:
         if type_ == "BOOKMARK":

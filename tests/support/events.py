@@ -1,0 +1,23 @@
+"""What happens in a namespace, told for as long as somebody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from dask_operator.actions import Resource
+from dask_operator.api import Api, ApiError
+
+
+async def events(api: Api, resource: Resource, namespace: str, version: str) -> AsyncIterator[dict[str, Any]]:
+    """Yield the events since a version. A watch that ends, or does not begin on a busy machine, is begun anew."""
+    while True:
+        try:
+            async for event in api.watch(resource, namespace, version, 3600.0, 3600.0):
+                version = event["object"]["metadata"]["resourceVersion"]
+                yield event
+        except ApiError as error:
+            if error.code:
+                raise
+            await asyncio.sleep(0.5)
