@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from dask_operator.actions import Resource
 from dask_operator.api import Api, ApiError
 
 
-async def events(api: Api, resource: Resource, namespace: str, version: str) -> AsyncIterator[dict[str, Any]]:
+async def events(api: Api, resource: Resource, namespace: str, version: str) -> AsyncIterator[Mapping[str, Any]]:
     """Yield the events since a version. A watch that ends, or does not begin on a busy machine, is begun anew."""
     while True:
         try:
