@@ -29,6 +29,7 @@ from bench.setting import (
     seen,
     worker_pod,
 )
+from tests.support.wait import meanwhile
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, GROUP, POD
@@ -140,12 +141,8 @@ async def reacting(bench: Bench, trigger: str) -> AsyncIterator[None]:
                 if kind == "MODIFIED" and meta["name"] == trigger:
                     await api.create(POD, worker_pod(bench.name("reaction"), namespace=QUIET))
 
-        task = asyncio.create_task(react())
-        try:
+        async with meanwhile(react()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def _percentiles(budget: str, times: dict[str, list[float]]) -> list[Measured]:

@@ -29,7 +29,7 @@ from distributed import Client, Worker
 from tests.support.builders import NOON, raw_cluster, raw_group, raw_pod
 from tests.support.dask import WITHOUT_API, a_scheduler
 from tests.support.fake_api import FakeApi, connected
-from tests.support.wait import until
+from tests.support.wait import meanwhile, until
 
 from dask_operator.actions import GROUP, POD
 from dask_operator.api import Api
@@ -45,7 +45,7 @@ GROUPS = ("simple-default", "simple-extra")
 LARGEST_GROUP = 4
 RESULTS = 40
 RENEWED = 10
-PATIENCE = 60.0
+PATIENCE = 240.0  # seconds, many times what a quiet machine takes
 
 logger = logging.getLogger("scale_down")
 
@@ -228,23 +228,17 @@ class _Kubelet:
 @asynccontextmanager
 async def _kubelet(fake: FakeApi, address: str, folder: str) -> AsyncIterator[_Kubelet]:
     kubelet = _Kubelet(fake, address, folder)
-    task = asyncio.create_task(kubelet.run())
     try:
-        yield kubelet
+        async with meanwhile(kubelet.run()):
+            yield kubelet
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await kubelet.close()
 
 
 @asynccontextmanager
 async def _operating(fake: FakeApi) -> AsyncIterator[None]:
-    task = asyncio.create_task(Operator(fake.login, Scope(), Settings(), clock=_clock).run(None))
-    try:
+    async with meanwhile(Operator(fake.login, Scope(), Settings(), clock=_clock).run(None)):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _clock() -> float:

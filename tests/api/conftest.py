@@ -13,9 +13,8 @@ from tests.support.kube import Kube, eventually
 @pytest.fixture
 def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}")
-    controller.start()
-    yield controller
-    controller.kill()
+    with controller.started():
+        yield controller
 
 
 @pytest.fixture

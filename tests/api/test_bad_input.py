@@ -382,9 +382,8 @@ def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> I
 @pytest.fixture
 def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}", site=SITE)
-    controller.start()
-    yield controller
-    controller.kill()
+    with controller.started():
+        yield controller
 
 
 def _answered_by(port: int, name: str, workers: int) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import kopf
 import pytest
 from tests.support import client_contract
 from tests.support.api_contract import CHECKS, Check
 from tests.support.kube import Kube
+from tests.support.kubeconfig import credentials
 from tests.support.wait import until
 
 from dask_kubernetes.operator.kubernetes import Access
@@ -23,11 +23,9 @@ def _all_closed() -> bool:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_real_server_keeps_the_contract(kube: Kube, monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-    assert info
 
     async def checked() -> None:
-        async with Api(lambda: info) as api:
+        async with Api(credentials) as api:
             await check(api, kube.namespace)
         # TLS connections are closed in the background, and would be found open by a later test's garbage collection.
         await until(_all_closed, "the end of all connections")

@@ -79,9 +79,8 @@ def controller(definitions: Definitions, kube: Kube, tmp_path: Path) -> Iterator
     # After the definitions: a controller that starts beside a change of them would be asked two things at once.
     assert definitions
     controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}")
-    controller.start()
-    yield controller
-    controller.kill()
+    with controller.started():
+        yield controller
 
 
 def _ready_workers(kube: Kube, group: str) -> set[str]:

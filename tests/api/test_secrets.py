@@ -34,11 +34,11 @@ QUOTED: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.fixture
 def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     """It says all that it can say."""
-    with releasing(kube) as helm:
-        controller = installed_for(kube, helm, tmp_path, "--verbose", "--debug", site=SITE)
-        controller.start()
+    with (
+        releasing(kube) as helm,
+        installed_for(kube, helm, tmp_path, "--verbose", "--debug", site=SITE).started() as controller,
+    ):
         yield controller
-        controller.kill()
 
 
 class _Telling(BaseHTTPRequestHandler):

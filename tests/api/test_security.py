@@ -57,10 +57,8 @@ def operator(kube: Kube, helm: Helm, tmp_path: Path) -> Iterator[Controller]:
     kube.apply(*rendered(kube, helm, *USERS_ROLES))
     bind(kube, EVE, "edit")
     eventually(lambda: may(kube, EVE, "create", CLUSTERS), "edit has what is Dask's")
-    controller = installed_for(kube, helm, tmp_path, site=SITE)
-    controller.start()
-    yield controller
-    controller.kill()
+    with installed_for(kube, helm, tmp_path, site=SITE).started() as controller:
+        yield controller
 
 
 def _create(kube: Kube, user: str, *manifests: Manifest) -> None:

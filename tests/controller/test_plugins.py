@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from tests.support.plugins import install
 from tests.support.server import serving
-from tests.support.wait import until
+from tests.support.wait import meanwhile, until
 
 from dask_operator import plugins
 from dask_operator.scope import Scope
@@ -103,12 +103,8 @@ async def _running(server: Server | None = None, scope: Scope = Scope()) -> Asyn
         def login(**_: Any) -> kopf.ConnectionInfo:
             return kopf.ConnectionInfo(server=url)
 
-        task = asyncio.create_task(plugins.run(scope))
-        try:
+        async with meanwhile(plugins.run(scope)) as task:
             yield task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def _threads() -> list[str]:

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import kopf
 import pytest
 from bench.churn.replicas import LONGEST, PAUSE
 from bench.churn.result import Result
 from bench.churn.run import PATIENCE, churn
 from tests.support.kube import Kube
+from tests.support.kubeconfig import credentials
 
 from dask_operator.api import Api
 
@@ -19,9 +19,7 @@ SECONDS = 45.0
 
 
 async def _churned(kube: Kube, folder: Path, figure: Callable[[str], None]) -> Result:
-    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-    assert info
-    async with Api(lambda: info) as api:
+    async with Api(credentials) as api:
         return await churn(api, kube, folder, seconds=SECONDS, clusters=15, seed=1, say=figure)
 
 

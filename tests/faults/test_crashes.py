@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import kopf
 import pytest
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stories import End, Kill, Slot, a_slot, tell
 from tests.support.dask import a_scheduler
+from tests.support.kubeconfig import credentials
 from tests.support.sampling import sampled
 
 from dask_operator.api import Api
@@ -56,8 +56,7 @@ def test_killed_anywhere_it_ends_as_if_undisturbed(scenario: Scenario, outcomes:
 async def _tell_all(folder: Path, figure: Callable[[str], None]) -> dict[str, Outcome]:
     async with AsyncExitStack() as stack:
         slots: asyncio.Queue[Slot] = asyncio.Queue()
-        info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-        assert info, "this test needs a cluster: run it by `make test-faults`"
+        info = credentials()
         api = await stack.enter_async_context(Api(lambda: info))
         schedulers = [stack.enter_context(a_scheduler(_made(folder / f"{n}"))) for n in range(SLOTS)]
         for scheduler in schedulers:

@@ -19,7 +19,7 @@ from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, worker_group
 from tests.support.outcome import difference
 from tests.support.sampling import sampled
 from tests.support.steps import Change, Step, Wanted, chosen
-from tests.support.wait import happens
+from tests.support.wait import happens, meanwhile
 
 from dask_operator.actions import RESOURCES
 from dask_operator.api import ApiError
@@ -84,7 +84,6 @@ async def _try_all(folder: Path, sequences: Sequence[Sequence[Step]]) -> tuple[l
         schedulers = await stack.enter_async_context(some_schedulers())
         fleet, anew = [await stack.enter_async_context(a_fleet(schedulers, folder)) for _ in range(2)]
         restarts = Restarts(fleet)
-        killing = asyncio.create_task(restarts.run())
         waiting = iter(enumerate(sequences))
 
         async def lane() -> None:
@@ -93,11 +92,8 @@ async def _try_all(folder: Path, sequences: Sequence[Sequence[Step]]) -> tuple[l
                 if found := await _try(fleet, anew, restarts, name, sequence):
                     wrong.append(f"{name} {sequence}: {found}"[:800])
 
-        try:
+        async with meanwhile(restarts.run()):
             await asyncio.gather(*(lane() for _ in range(AT_ONCE)))
-        finally:
-            killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
     return wrong, restarts.number
 
 

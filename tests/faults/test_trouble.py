@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import kopf
 import pytest
 from tests.faults.outages import OF_ALL, OUTAGES
 from tests.faults.scenarios import NAME, Place
@@ -17,10 +16,11 @@ from tests.faults.stories import Slot, a_slot
 from tests.faults.trouble import TROUBLE, Trouble
 from tests.support.controller import Controller
 from tests.support.dask import Scheduler
+from tests.support.kubeconfig import credentials
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.outcome import Outcome, orphans
 from tests.support.sampling import sampled
-from tests.support.wait import until_seen
+from tests.support.wait import meanwhile, until_seen
 
 from dask_operator import names
 from dask_operator.actions import CLUSTER, POD, SERVICE
@@ -73,8 +73,7 @@ def test_it_converges_and_stays_alive(trouble: str, courses: dict[str, Course]) 
 
 
 async def _all(folder: Path, figure: Callable[[str], None]) -> dict[str, Course]:
-    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-    assert info, "this test needs a cluster: run it by `make test-faults`"
+    info = credentials()
     room = asyncio.Semaphore(SIDE_BY_SIDE)
     courses: dict[str, Course] = {}
     async with Api(lambda: info) as api:
@@ -149,12 +148,8 @@ async def _end(slot: Slot, expected: Outcome | None) -> Outcome:
 async def _watched(controller: Controller) -> AsyncIterator[list[str]]:
     """What the controller answers to its liveness probe that is not well, in a list that grows."""
     dead: list[str] = []
-    task = asyncio.create_task(_probe(controller, dead))
-    try:
+    async with meanwhile(_probe(controller, dead)):
         yield dead
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _probe(controller: Controller, dead: list[str]) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import kopf
 from aiohttp import web
 from tests.support.events import events
 from tests.support.forked import Forked
+from tests.support.kubeconfig import credentials
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.outcome import Outcome, outcome
 from tests.support.server import serving
@@ -212,10 +212,8 @@ async def some_schedulers() -> AsyncIterator[Schedulers]:
 @asynccontextmanager
 async def a_fleet(schedulers: Schedulers, folder: Path) -> AsyncIterator[Fleet]:
     """With its controller, until the end; then all that was made is gone."""
-    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
-    assert info, "this test needs a cluster: run it by `make test-faults`"
     namespace = f"fleet-{uuid.uuid4().hex[:8]}"
-    async with Api(lambda: info) as api:
+    async with Api(credentials) as api:
         await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
         mirror = schedulers.mirrors[namespace] = Mirror(api, namespace)
         fleet = Fleet(api, namespace, mirror, schedulers, Path(os.environ["KUBECONFIG"]), folder / f"{namespace}.log")

@@ -1,4 +1,4 @@
-"""Kubeconfigs that tests write."""
+"""Kubeconfigs that tests write, and what the one says by which they are run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import kopf
 
 
 def write_kubeconfig(
@@ -23,3 +25,10 @@ def write_kubeconfig(
     }
     file.write_text(json.dumps(config))
     return file
+
+
+def credentials() -> kopf.ConnectionInfo:
+    """Returns those of the cluster that `KUBECONFIG` leads to."""
+    info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+    assert info, "this test needs a cluster: run it by `make test-api` or `make test-faults`"
+    return info

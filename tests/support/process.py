@@ -7,8 +7,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -64,6 +64,15 @@ class Process:
         self.begin()
         with recorded("a program is at work"):
             asyncio.run(self._until_ready())
+
+    @contextmanager
+    def started(self) -> Iterator[Self]:
+        """Starts it, and kills it at the end of the block."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.kill()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[Self]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 _FIRST_STEP, _LONGEST_STEP = 0.005, 0.5
 
@@ -40,3 +42,14 @@ async def happens(condition: Callable[[], object], seconds: float, longest_step:
         await asyncio.sleep(step)
         step = min(step * 1.5, longest_step)
     return True
+
+
+@asynccontextmanager
+async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Runs something until the end of the block, whatever comes of it."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
