@@ -274,14 +274,14 @@ make_cgroups() {
     for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, in which no process may run
       [ ! -f "$root/$CGROUP/$file" ] || [ -f "$root/cgroup.controllers" ] || cat "$root/$file" > "$root/$CGROUP/$file"
     done
-    # Or the Pods of a cluster, all together, would get no more of a busy machine than one process of a test.
-    [ ! -f "$root/$CGROUP/cpu.shares" ] || echo 8192 > "$root/$CGROUP/cpu.shares"
+    # As much of a busy machine as two processes of tests: one would starve the Pods, more of them the tests.
+    [ ! -f "$root/$CGROUP/cpu.shares" ] || echo 2048 > "$root/$CGROUP/cpu.shares"
     [ -f "$root/cgroup.controllers" ] || continue
     for controller in cpuset cpu io memory hugetlb pids; do
       echo "+$controller" > "$root/cgroup.subtree_control" || true
       echo "+$controller" > "$root/$CGROUP/cgroup.subtree_control" || true
     done
-    echo 800 > "$root/$CGROUP/cpu.weight" || true
+    echo 200 > "$root/$CGROUP/cpu.weight" || true
   done
   mkdir -p "$(processes_cgroup)"
 }
