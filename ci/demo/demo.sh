@@ -72,7 +72,7 @@ start_flights() {
 
 # wait_for_flights: the log has ended, so the Pod's phase is only a moment away
 wait_for_flights() {
-  kubectl wait pod/flights --for jsonpath='{.status.phase}'=Succeeded --timeout 15s >/dev/null ||
+  kubectl wait pod/flights --for jsonpath='{.status.phase}'=Succeeded --timeout 60s >/dev/null ||
     die "flights.py did not end well: see the lines above, and KUBECONFIG=$KUBECONFIG $KUBECTL/kubectl describe pod flights"
 }
 
