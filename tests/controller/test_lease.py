@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.support.clock import Run
 from tests.support.fake_api import Fault, Seen, connected
 from tests.support.wait import until
 
@@ -102,26 +101,16 @@ async def _candidates(*names: str) -> AsyncIterator[Candidates]:
         yield candidates
         for name in list(candidates.tasks):
             await candidates.stop(name)
-
-
-def _elected(run: Run, scenario: Callable[[Candidates], Awaitable[None]], *names: str) -> list[Term]:
-    async def elected() -> list[Term]:
-        async with _candidates(*names) as candidates:
-            await scenario(candidates)
-        return candidates.terms
-
-    terms = run(elected())
-    for (_, _, end), (_, begin, _) in pairwise(terms):
+    for (_, _, end), (_, begin, _) in pairwise(candidates.terms):
         assert end <= begin, "two lead at a time"
-    return terms
 
 
 def test_every_process_has_an_identity_of_its_own() -> None:
     assert identity() != identity()
 
 
-def test_the_first_leads_and_says_so(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_the_first_leads_and_says_so() -> None:
+    async with _candidates("a", "b") as candidates:
         await candidates.leader("a")
         await asyncio.sleep(30.0)
         assert candidates.leads == ["a"]
@@ -132,39 +121,31 @@ def test_the_first_leads_and_says_so(run: Run) -> None:
         assert candidates.spec["leaseDurationSeconds"] == DURATION
         assert candidates.spec["leaseTransitions"] == 0
 
-    _elected(run, scenario, "a", "b")
 
-
-def test_it_is_renewed_every_second(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_it_is_renewed_every_second() -> None:
+    async with _candidates("a") as candidates:
         before = len(candidates.fake.asked("PUT", "leases"))
         await asyncio.sleep(60.0)
         assert 50 <= len(candidates.fake.asked("PUT", "leases")) - before <= 61
         assert len(candidates.fake.asked("GET", "leases")) <= 2, "the holder has no need to look"
 
-    _elected(run, scenario, "a")
 
-
-def test_a_holder_that_ends_hands_over_at_once(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_a_holder_that_ends_hands_over_at_once() -> None:
+    async with _candidates("a", "b") as candidates:
         await candidates.stop("a")
         ended = now()
         await candidates.leader("b")
         assert now() - ended < 1.0
         assert candidates.spec["leaseTransitions"] == 1
 
-    _elected(run, scenario, "a", "b")
 
-
-def test_it_is_given_back_though_a_renewal_was_under_way(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_it_is_given_back_though_a_renewal_was_under_way() -> None:
+    async with _candidates("a") as candidates:
         fault = candidates.cut("a", after=True)
         await until(lambda: candidates.elections["a"].problem, "a renewal whose reply is lost", 5.0)
         fault.times = 0
         await candidates.stop("a")
         assert candidates.spec["holderIdentity"] == ""
-
-    _elected(run, scenario, "a")
 
 
 async def test_the_work_ends_before_the_lease_is_given_back() -> None:
@@ -191,73 +172,65 @@ async def test_the_work_ends_before_the_lease_is_given_back() -> None:
         assert lease["spec"]["holderIdentity"] == ""
 
 
-def test_a_holder_that_is_gone_is_followed_when_its_time_is_up(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_a_holder_that_is_gone_is_followed_when_its_time_is_up() -> None:
+    async with _candidates("a", "b") as candidates:
         await asyncio.sleep(10.3)
         candidates.kill("a")
-        killed.append(now())
+        killed = now()
         await candidates.leader("b")
         candidates.tasks.pop("a").cancel()
-
-    killed: list[float] = []
-    (_, (_, begin, _)) = _elected(run, scenario, "a", "b")
-    assert DURATION - RENEWAL <= begin - killed[0] <= 5.0
+    (_, (_, begin, _)) = candidates.terms
+    assert DURATION - RENEWAL <= begin - killed <= 5.0
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_holder_that_cannot_renew_ends_its_work_before_another_leads(run: Run, after: bool) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_a_holder_that_cannot_renew_ends_its_work_before_another_leads(after: bool) -> None:
+    async with _candidates("a", "b") as candidates:
         await asyncio.sleep(20.0)
         candidates.cut("a", after=after)
         await candidates.leader("b") if not after else await candidates.leader()
-
-    (first, *_) = _elected(run, scenario, "a", "b")
+    (first, *_) = candidates.terms
     assert first[0] == "a"
     assert first[2] <= 20.0 + 10.0
 
 
-def test_writes_are_forbidden_from_the_deadline_on_whatever_the_process_does(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_writes_are_forbidden_from_the_deadline_on_whatever_the_process_does() -> None:
+    async with _candidates("a") as candidates:
         candidates.cut("a")
         election = candidates.elections["a"]
         await asyncio.sleep(DEADLINE - 0.1 - now())
         assert election.leading()
         await asyncio.sleep(0.1)
         assert not election.leading()
+    assert candidates.terms[0][2] == pytest.approx(DEADLINE, abs=0.1)
 
-    assert _elected(run, scenario, "a")[0][2] == pytest.approx(DEADLINE, abs=0.1)
 
-
-def test_it_leads_again_when_it_can_renew_again(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    async def scenario(candidates: Candidates) -> None:
-        fault = candidates.cut("a")
-        await candidates.leader()
-        fault.times = 0
-        await candidates.leader("a")
-
+async def test_it_leads_again_when_it_can_renew_again(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        terms = _elected(run, scenario, "a")
-    assert [name for name, _, _ in terms] == ["a", "a"]
+        async with _candidates("a") as candidates:
+            fault = candidates.cut("a")
+            await candidates.leader()
+            fault.times = 0
+            await candidates.leader("a")
+    assert [name for name, _, _ in candidates.terms] == ["a", "a"]
     assert "lost the lease default/controller, as lease default/controller: 504 Timeout" in caplog.text
 
 
-def test_clocks_are_not_trusted(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_clocks_are_not_trusted() -> None:
+    async with _candidates("a") as candidates:
         lease = candidates.fake.find(LEASE, NAME.name)
         await candidates.stop("a")
         spec = {**lease["spec"], "holderIdentity": "x", "renewTime": "1999-01-01T00:00:00.000000Z"}
         candidates.fake.put({**lease, "spec": spec})
-        seen.append(now())
+        seen = now()
         candidates.start("b")
         await candidates.leader("b")
-
-    seen: list[float] = []
-    (_, (_, begin, _)) = _elected(run, scenario, "a")
-    assert begin - seen[0] == pytest.approx(DURATION, abs=0.1), "as seen here, not as the other says"
+    (_, (_, begin, _)) = candidates.terms
+    assert begin - seen == pytest.approx(DURATION, abs=0.1), "as seen here, not as the other says"
 
 
-def test_one_of_many_wins_a_free_lease(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_one_of_many_wins_a_free_lease() -> None:
+    async with _candidates() as candidates:
         names = [f"c{number}" for number in range(10)]
         for name in names:
             candidates.start(name)
@@ -267,31 +240,26 @@ def test_one_of_many_wins_a_free_lease(run: Run) -> None:
             await candidates.stop(leader)
             if candidates.tasks:
                 await until(lambda: candidates.leads, "the next", 2.0)
+    assert len(candidates.terms) == 10
 
-    assert len(_elected(run, scenario)) == 10
 
-
-def test_a_lease_that_is_deleted_is_made_again(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_a_lease_that_is_deleted_is_made_again() -> None:
+    async with _candidates("a", "b") as candidates:
         await asyncio.sleep(5.0)
         candidates.fake.drop(LEASE, NAME.name)
         await until(lambda: candidates.fake.find(LEASE, NAME.name), "the lease", 5.0)
         await asyncio.sleep(10.0)
         assert candidates.leads == ["a"], "the others waited for its time to be up"
 
-    _elected(run, scenario, "a", "b")
 
-
-def test_a_lease_that_is_taken_by_hand_is_lost(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_a_lease_that_is_taken_by_hand_is_lost() -> None:
+    async with _candidates("a") as candidates:
         await asyncio.sleep(5.0)
         lease = candidates.fake.find(LEASE, NAME.name)
         candidates.fake.put({**lease, "spec": {**lease["spec"], "holderIdentity": "somebody"}})
         await candidates.leader()
         assert candidates.elections["a"].holder == "somebody"
         await candidates.leader("a")
-
-    _elected(run, scenario, "a")
 
 
 @pytest.mark.parametrize(
@@ -304,8 +272,8 @@ def test_a_lease_that_is_taken_by_hand_is_lost(run: Run) -> None:
         {"holderIdentity": "gone", "leaseDurationSeconds": 0},
     ],
 )
-def test_a_lease_of_any_shape_can_be_taken(run: Run, spec: Any) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_a_lease_of_any_shape_can_be_taken(spec: Any) -> None:
+    async with _candidates() as candidates:
         metadata = {"name": NAME.name, "namespace": NAME.namespace, "labels": {"kept": "yes"}}
         candidates.fake.put(
             {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
@@ -314,36 +282,31 @@ def test_a_lease_of_any_shape_can_be_taken(run: Run, spec: Any) -> None:
         await candidates.leader("a")
         assert candidates.fake.find(LEASE, NAME.name)["metadata"]["labels"] == {"kept": "yes"}
 
-    _elected(run, scenario)
-
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_not_permitted_is_said_once_and_tried_again(
-    run: Run, caplog: pytest.LogCaptureFixture, method: str
+async def test_what_is_not_permitted_is_said_once_and_tried_again(
+    caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
-    async def scenario(candidates: Candidates) -> None:
-        fault = candidates.fake.fail(method, LEASE, 403, reason="Forbidden", message="may not", times=10_000)
-        election = candidates.start("a")
-        await asyncio.sleep(600.0)
-        assert "permit get, create and update of leases.coordination.k8s.io there" in election.problem
-        assert len(candidates.fake.asked(method, "leases")) < 150
-        fault.times = 0
-        await candidates.leader("a")
-        assert election.problem == ""
-
     with caplog.at_level(logging.WARNING):
-        _elected(run, scenario)
+        async with _candidates() as candidates:
+            fault = candidates.fake.fail(method, LEASE, 403, reason="Forbidden", message="may not", times=10_000)
+            election = candidates.start("a")
+            await asyncio.sleep(600.0)
+            assert "permit get, create and update of leases.coordination.k8s.io there" in election.problem
+            assert len(candidates.fake.asked(method, "leases")) < 150
+            fault.times = 0
+            await candidates.leader("a")
+            assert election.problem == ""
     assert len(caplog.records) == 1
     assert "lease default/controller: 403 Forbidden: may not" in caplog.text
 
 
-def test_an_api_server_that_does_not_answer_keeps_nobody_leading(run: Run) -> None:
-    async def scenario(candidates: Candidates) -> None:
+async def test_an_api_server_that_does_not_answer_keeps_nobody_leading() -> None:
+    async with _candidates("a") as candidates:
         candidates.elections["a"]._api = _Dead()  # type: ignore[assignment]
         await candidates.leader()
         candidates.elections["a"]._api = candidates.api
-
-    assert _elected(run, scenario, "a")[0][2] == pytest.approx(DEADLINE, abs=0.1)
+    assert candidates.terms[0][2] == pytest.approx(DEADLINE, abs=0.1)
 
 
 async def test_an_error_of_the_work_ends_the_election_and_gives_the_lease_back() -> None:
