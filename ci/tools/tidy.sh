@@ -78,7 +78,7 @@ for tool in "$@"; do
     rm -f go.sum
     # Without programs to build, the module alone is needed, and nothing that it needs.
     if [ -n "$programs" ]; then go mod tidy; else go mod download "$module"; fi
-    case $tool in coredns | etcd | helm) align "$module" ;; esac
+    case $tool in coredns | etcd) align "$module" ;; esac
   )
   echo "$tool: $module $version"
 done
