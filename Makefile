@@ -15,7 +15,7 @@ demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
 test: ## everything below but pictures, the matrix, bench, sbom and docs; of test-faults a tenth
-	@: > "$(TIMES)"
+	@mkdir -p "$(dir $(TIMES))" && : > "$(TIMES)"
 	@$(TEST) lint charts unit api sample
 	@$(TEST) e2e monitoring install beside migration upgrade versions
 
