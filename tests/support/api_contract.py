@@ -94,6 +94,14 @@ async def deletes_keep_their_preconditions(api: Api, namespace: str) -> None:
     assert (await _refused(api.get(GROUP, namespace, "deleted"))).code == 404
 
 
+async def a_finalizer_holds_what_is_deleted(api: Api, namespace: str) -> None:
+    await _made(api, namespace, "held", finalizers=["tests.dask.org/held"])
+    await api.delete(GROUP, namespace, "held", {})
+    assert (await api.get(GROUP, namespace, "held")).body["metadata"]["deletionTimestamp"]
+    await api.patch(GROUP, namespace, "held", {"metadata": {"finalizers": None}})
+    assert (await _refused(api.get(GROUP, namespace, "held"))).code == 404
+
+
 async def lists_come_in_pages(api: Api, namespace: str) -> None:
     for number in range(5):
         await _made(api, namespace, f"page-{number}")
@@ -201,6 +209,7 @@ CHECKS: tuple[Check, ...] = (
     patches_merge,
     the_status_is_a_subresource,
     deletes_keep_their_preconditions,
+    a_finalizer_holds_what_is_deleted,
     lists_come_in_pages,
     watches_tell_in_order,
     watches_are_bookmarked,

@@ -23,6 +23,7 @@ from tests.support.server import serving
 from dask_operator import names
 from dask_operator.actions import LEASE, NAMESPACE, POD, RESOURCES, Resource
 from dask_operator.api import Api
+from dask_operator.plan.conditions import rfc3339
 
 NODE = Resource("Node", "", "v1", "nodes", ())
 _ALL = (*RESOURCES.values(), LEASE, NAMESPACE, NODE)
@@ -392,7 +393,10 @@ class FakeApi:
             merged = {**known, "status": merged.get("status")}
         elif self.status_subresource and seen.plural in _WITH_STATUS:
             merged = {**merged, "status": known["status"]} if "status" in known else _without(merged, "status")
-        return web.json_response(self._kept.update(merged, "status"))
+        kept = self._kept.update(merged, "status")
+        if _is_let_go(kept):
+            self.drop(_BY_PLURAL[seen.plural], seen.name, seen.namespace)
+        return web.json_response(kept)
 
     def _delete(self, seen: Seen) -> web.Response:
         known = self._known(seen)
@@ -404,6 +408,9 @@ class FakeApi:
             if wanted.get(field_) not in (None, meta[field_]):
                 message = f"Precondition failed: {field_} in precondition: {wanted[field_]}, in object: {meta[field_]}"
                 return _refusal(409, "Conflict", message)
+        if meta.get("finalizers"):
+            leaving = {"deletionTimestamp": rfc3339(self.clock()), **meta}
+            return web.json_response(self._kept.update({**known, "metadata": leaving}))
         self.drop(_BY_PLURAL[seen.plural], seen.name, seen.namespace)
         details = {"name": seen.name, "uid": meta["uid"]}
         return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
@@ -468,6 +475,11 @@ def _read(request: web.Request, text: str) -> Seen:
 
 def _place(raw: Raw) -> tuple[str, str]:
     return raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
+
+
+def _is_let_go(raw: Raw) -> bool:
+    """Returns whether no finalizer holds an object any more that was deleted while one did."""
+    return raw["kind"] != "Pod" and "deletionTimestamp" in raw["metadata"] and not raw["metadata"].get("finalizers")
 
 
 def _wanted(seen: Seen) -> Callable[[Raw], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from dask_kubernetes.exceptions import (
@@ -29,6 +30,7 @@ from dask_kubernetes.operator.status import Snapshot
 
 Json = Mapping[str, Any]
 _POLL = 0.2
+_AUTOSCALER_ENDS_WITHIN = 10.0
 
 
 class DaskCluster:
@@ -96,7 +98,7 @@ class DaskCluster:
         """
         group = await self._own_group(worker_group)
         for autoscaler in self._of_group(await self._autoscalers(), worker_group):
-            await self.kubernetes.delete(AUTOSCALER, autoscaler["metadata"]["name"], self.namespace)
+            await self._end_autoscaler(autoscaler["metadata"]["name"])
         patch = {"spec": {"worker": {"replicas": n}}}
         if await self.kubernetes.patch(GROUP, group, self.namespace, patch) is None:
             await self._own_group(worker_group)
@@ -170,6 +172,14 @@ class DaskCluster:
 
     def _owns(self, about: Json) -> bool:
         return any(owner["uid"] == self.uid for owner in about["metadata"].get("ownerReferences") or [])
+
+    async def _end_autoscaler(self, name: str) -> None:
+        """Deletes an autoscaler, and waits while a finalizer holds it: an operator may then still decide by it."""
+        await self.kubernetes.delete(AUTOSCALER, name, self.namespace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_AUTOSCALER_ENDS_WITHIN):
+                while await self.kubernetes.get(AUTOSCALER, name, self.namespace):  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL)
 
     async def _create_autoscaler(self, manifest: Json) -> None:
         try:

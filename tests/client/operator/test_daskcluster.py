@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,8 +38,8 @@ async def running(kubeconfig: Kubeconfig) -> AsyncIterator[tuple[FakeApi, DaskCl
         yield fake, cluster
 
 
-def autoscaler(fake: FakeApi, name: str, cluster: str = "mine", **spec: Any) -> None:
-    metadata = {"name": name, "namespace": "default"}
+def autoscaler(fake: FakeApi, name: str, cluster: str = "mine", finalizers: Sequence[str] = (), **spec: Any) -> None:
+    metadata = {"name": name, "namespace": "default", "finalizers": list(finalizers)}
     fake.put({"kind": "DaskAutoscaler", "metadata": metadata, "spec": {"cluster": cluster, **spec}})
 
 
@@ -116,6 +117,21 @@ async def test_a_group_of_another_cluster_whose_name_fits_is_not_touched(kubecon
             with pytest.raises(WorkerGroupNotFoundError, match="it has default"):
                 await act
         assert replicas(fake, "mine-b-default") == 3
+
+
+@pytest.mark.parametrize("held_for", [3.0, math.inf], ids=["for a while", "for ever"])
+async def test_scale_waits_for_an_autoscaler_that_an_operator_still_decides_by(
+    kubeconfig: Kubeconfig, held_for: float
+) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        autoscaler(fake, "default", finalizers=["kopf.zalando.org/KopfFinalizerMarker"])
+        scaling = asyncio.create_task(cluster.scale(5))
+        await asyncio.sleep(2.0)
+        assert replicas(fake, "mine-default") == 2
+        if held_for < math.inf:
+            fake.drop(actions.AUTOSCALER, "default")
+        await scaling
+        assert replicas(fake, "mine-default") == 5
 
 
 async def test_adapt_makes_one_autoscaler_and_changes_it(kubeconfig: Kubeconfig) -> None:
