@@ -155,7 +155,8 @@ def test_a_start_that_is_interrupted_leaves_nothing(kube: Kube, machine: Machine
         program.send_signal(signal.SIGINT)
         printed, said = program.communicate(timeout=180)
     assert (printed, program.returncode) == ("", -signal.SIGINT), said
-    assert said.rstrip().endswith("KeyboardInterrupt")
+    # Of a handshake that is interrupted httpcore leaves the socket to the garbage collector, which may warn after it.
+    assert "KeyboardInterrupt" in said.splitlines()
     nothing_is_left(kube)
 
 
