@@ -15,10 +15,15 @@ from tests.support.kube import CommandError, Kube
 from tests.support.timing import Timing
 
 _BUNDLE = pytest.StashKey[Kube]()
+DASK_CONFIG = Path(__file__).parents[1] / "ci/images/dask/config.yaml"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start can be interrupted, also where a shell has the tests ignore it in the background."""
+    """Programs that tests start can be interrupted, also where a shell has the tests ignore it in the background.
+
+    Dask's processes on this machine are configured as those in the image of the tests.
+    """
+    os.environ["DASK_CONFIG"] = str(DASK_CONFIG)
     if times := os.environ.get("TIMES"):
         config.pluginmanager.register(Timing(Path(times)))
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

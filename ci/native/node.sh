@@ -7,6 +7,7 @@ NAME=$1 CACHE=$2 CGROUP=$3
 NODE=/run/node LOGS=/run/node/logs          # the cluster's folder, as it is seen from here
 SERVICES=10.96.0.0/16 PODS=10.244.0.0/16
 export KUBECONFIG=/run/kubeconfig
+export GOGC=400                             # there is memory enough, and the cores are what tests wait for
 PKI=/run/pki
 
 # 1. File system. The programs write below /run, /var and the cluster's folder; the host's /run and /var stay as they
