@@ -154,8 +154,7 @@ def operator(helm: Helm, kube: Kube, name: str) -> Iterator[None]:
 @contextmanager
 def namespace(kubeconfig: Path) -> Iterator[Kube]:
     kube = Kube("kubectl", kubeconfig, f"client-{uuid.uuid4().hex[:6]}")
-    kube.run("create", "namespace", kube.namespace)
-    eventually(lambda: kube.get("serviceaccount", "default"), "the namespace has its ServiceAccount")
+    kube.create_namespace()
     kube.run("create", "rolebinding", "client", "--clusterrole=admin", f"--serviceaccount={kube.namespace}:default")
     kube.apply(ROLE)
     kube.run("create", "rolebinding", "dask", "--role=dask", f"--serviceaccount={kube.namespace}:default")

@@ -54,7 +54,7 @@ async def failover(bench: Bench) -> AsyncIterator[Measured]:
     kubectl = shutil.which("kubectl")
     assert kubectl, "kubectl in the PATH"
     kube = Kube(kubectl, bench.kubeconfig, NAMESPACE)
-    kube.run("create", "namespace", NAMESPACE)
+    kube.create_namespace()
     first, second = (
         Controller(kube.kubeconfig, bench.folder / f"{name}.log", f"--namespace={NAMESPACE}", lease=LEASE)
         for name in ("first", "second")
@@ -83,7 +83,7 @@ async def failover(bench: Bench) -> AsyncIterator[Measured]:
         first.kill()
         second.kill()
         with suppress(Exception):
-            kube.run("delete", "namespace", NAMESPACE, "--wait=false")
+            kube.delete_namespace()
 
 
 async def _takes(

@@ -10,12 +10,15 @@ cd "$ROOT"
 
 NEWEST="test"
 OLDEST="test-oldest"
+FAULTS="test-faults"
 MIGRATION="test-migration"
 UPGRADE="test-upgrade"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
 BESIDE=
+# As many processes as the machine has cores, which run the tests of one tier
+LANES=(--numprocesses "$(nproc)" --dist worksteal)
 # Tests of tests/e2e that are tiers of their own
 OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_upgrade.py)
 
@@ -40,11 +43,11 @@ pytest_at() {
   echo "  $name: $(duration $((SECONDS - start)))"
 }
 
-# in_lanes NAME ARGUMENT...: runs tests in as many processes as the machine has cores, then those that stand no other beside them
+# in_lanes NAME ARGUMENT...: runs tests in lanes, then those that stand no other beside them
 in_lanes() {
   local name=$1
   shift
-  pytest_at "$name" -m "not alone" --numprocesses "$(nproc)" --dist worksteal "$@"
+  pytest_at "$name" -m "not alone" "${LANES[@]}" "$@"
   pytest_at "$name, those that run alone" -m alone "$@"
 }
 
@@ -58,6 +61,14 @@ use_cluster() {
   export KUBECONFIG PATH=$tools$BARE_PATH
 }
 
+# end_cluster NAME: one that no other tier uses, which would go on taking its part of the machine
+end_cluster() {
+  local name others=()
+  ci/cluster/cluster down "$1"
+  for name in "${STARTED[@]}"; do [ "$name" = "$1" ] || others+=("$name"); done
+  STARTED=("${others[@]}")
+}
+
 # use_images CLUSTER: gives it the images, and tells the tests which they are
 use_images() {
   local images
@@ -68,16 +79,15 @@ use_images() {
   export OPERATOR_IMAGE DASK_IMAGE
 }
 
-# schemas VERSION: the folder of that Kubernetes' JSON schemas, made from its API server's own description
-schemas() {
-  local folder=$CACHE/schemas/$1
-  if [ ! -d "$folder" ]; then
-    mkdir -p "$CACHE/schemas"
-    kubectl get --raw /openapi/v2 > "$folder.json"
-    "$venv/bin/python" -m ci.verify.schemas "$folder.partial" --openapi "$folder.json" >&2
-    mv "$folder.partial" "$folder"
-  fi
-  echo "$folder"
+# need_schemas CLUSTER VERSION: that Kubernetes' JSON schemas below $CACHE, made from its API server's own description
+need_schemas() {
+  local folder=$CACHE/schemas/$2
+  [ ! -d "$folder" ] || return 0
+  use_cluster "$1" "$2"
+  mkdir -p "$CACHE/schemas"
+  kubectl get --raw /openapi/v2 > "$folder.json"
+  "$venv/bin/python" -m ci.verify.schemas "$folder.partial" --openapi "$folder.json"
+  mv "$folder.partial" "$folder"
 }
 
 # with_crds COMMAND...: runs a command while our CRDs are there without the operator's release, which brings its own
@@ -111,7 +121,7 @@ tier_lint() {
   local actionlint
   step "ruff" "$venv/bin/ruff" check .
   step "ruff format" "$venv/bin/ruff" format --check .
-  step "mypy" "$venv/bin/mypy" controller client tests bench ci docs
+  step "mypy" "$venv/bin/mypy" --cache-dir "$CACHE/mypy" controller client tests bench ci docs
   step "import contracts" "$venv/bin/lint-imports"
   # shellcheck disable=SC2046 # a list of files
   step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/images/dask/entrypoint.sh .ci/run)
@@ -120,15 +130,12 @@ tier_lint() {
   ci/docs.sh
 }
 
-tier_unit() { pytest_at "unit tests" --numprocesses "$(nproc)" --dist worksteal tests/controller tests/client tests/ci tests/charts tests/docs; }
+tier_unit() { pytest_at "unit tests" "${LANES[@]}" tests/controller tests/client tests/ci tests/charts tests/docs; }
 
 tier_charts() {
-  local newest oldest
-  use_cluster $OLDEST "$KUBERNETES_OLDEST"
-  oldest=$(schemas "$KUBERNETES_OLDEST")
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
-  newest=$(schemas "$KUBERNETES_VERSION")
-  ci/verify/charts.sh "$newest" "$oldest"
+  need_schemas $OLDEST "$KUBERNETES_OLDEST"
+  need_schemas $NEWEST "$KUBERNETES_VERSION"
+  ci/verify/charts.sh "$CACHE/schemas/$KUBERNETES_VERSION" "$CACHE/schemas/$KUBERNETES_OLDEST"
 }
 
 tier_api() {
@@ -140,8 +147,9 @@ tier_api() {
 
 # The controller, killed and in trouble: what it makes of it does not depend on its image.
 tier_faults() {
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
+  use_cluster $FAULTS "$KUBERNETES_VERSION"
   with_crds pytest_at "faults, Kubernetes $KUBERNETES_VERSION" tests/faults
+  end_cluster $FAULTS
 }
 
 # A tenth of it
@@ -195,6 +203,7 @@ tier_migration() {
   ci/cluster/cluster load $MIGRATION "$INCUMBENT_IMAGE"
   export INCUMBENT_CHART INCUMBENT_IMAGE
   pytest_at "migration, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_no_operator.py tests/e2e/test_migration.py
+  end_cluster $MIGRATION
 }
 
 # A cluster of its own: it begins with the version before this one, and with that one's CRDs.
@@ -207,6 +216,7 @@ tier_upgrade() {
   HELM_4=$(ci/tools/build.sh helm-4)/helm
   export PREVIOUS PREVIOUS_OPERATOR_IMAGE HELM_4
   pytest_at "upgrades, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_upgrade.py
+  end_cluster $UPGRADE
 }
 
 # helm_settings CHART: Helm's arguments by which a chart takes the images that `use_images` has told of
@@ -256,6 +266,7 @@ tier_versions() {
   with_crds admission
   use_images $OLDEST
   pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e/test_users.py -k "release or helm_test or example"
+  end_cluster $OLDEST
 }
 
 # start_beside TIER...: runs tiers in another process of this script, in a process group of its own
@@ -313,8 +324,8 @@ for tier in "$@"; do
 done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
-# What each tier and each test took, one line each: `make times` shows it.
-export TIMES=${TIMES:-$CACHE/times.jsonl}
+# The file that gets a line of each tier and each test with what it took. Make names one, which `make times` shows.
+TIMES=${TIMES:-/dev/null}
 TIERS=()
 while [ $# -gt 0 ] && [ "$1" != beside ]; do
   TIERS+=("$1")

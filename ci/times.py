@@ -43,6 +43,10 @@ def _test(line: Line) -> str:
 
 
 def main(file: Path) -> None:
+    if not file.exists():
+        sys.exit(
+            f"no run of tests has left its times in {file}: run `make test`, or one of its tiers, such as `make unit`"
+        )
     print(shown([json.loads(line) for line in file.read_text().splitlines()]))
 
 

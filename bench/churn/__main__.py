@@ -42,14 +42,14 @@ async def main() -> None:
     kube = Kube(kubectl, Path(os.environ["KUBECONFIG"]), NAMESPACE)
     folder = Path(tempfile.mkdtemp(prefix="churn-"))
     print(f"logs and samples: {folder}", flush=True)
-    kube.run("create", "namespace", NAMESPACE)
+    kube.create_namespace()
     try:
         async with Api(lambda: info) as api:
             seconds = options.minutes * 60
             result = await churn(api, kube, folder, seconds, options.clusters, options.seed, _say)
     finally:
         with suppress(Exception):
-            kube.run("delete", "namespace", NAMESPACE, "--wait=false")
+            kube.delete_namespace()
     print(report.table(result, options.clusters, options.seed))
     if leaks := result.leaks():
         raise SystemExit(f"{LASTING} takes more and more: {'; '.join(leaks)}")

@@ -57,8 +57,7 @@ provider_fake_nodes() {
 start_kwok() {
   kwok_stages > "$STATE/stages.yaml"
   (
-    echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
-    share_cpu "$BASHPID"
+    join_cgroups "$BASHPID"
     close_files
     # shellcheck disable=SC2016 # expanded by the inner shell
     in_node bash -c '
@@ -144,8 +143,7 @@ start() {
   make_cgroups
   (
     # First of all, so that whatever happens later is found and ended through the cgroup.
-    echo "$BASHPID" > "$(processes_cgroup)/cgroup.procs"
-    share_cpu "$BASHPID"
+    join_cgroups "$BASHPID"
     close_files
     exec setsid unshare --mount --pid --net --fork --kill-child -- \
       bash "$CI/native/node.sh" "$NAME" "$CACHE" "$CGROUP"
@@ -257,9 +255,10 @@ processes_cgroup() {
   fi
 }
 
-# share_cpu PID: the node's processes have their part of the cluster's, and half as much again as its Pods. On v2 they have it already.
-share_cpu() {
+# join_cgroups PID: makes a process, and what it will start, the node's. On v1 its part of the CPU is a hierarchy's of its own.
+join_cgroups() {
   local folder=/sys/fs/cgroup/cpu/$CGROUP/processes
+  echo "$1" > "$(processes_cgroup)/cgroup.procs"
   [ -d "${folder%/*}" ] || return 0
   mkdir -p "$folder"
   echo 3072 > "$folder/cpu.shares"

@@ -99,7 +99,7 @@ folder_of() {
     folder=$CACHE/tools/path/$1-$version
   fi
   if [ ! -d "$folder" ]; then
-    grep -qE " v$version( |$)" "$module" || die "ci/tools/$1/go.mod does not build $1 $version, which ci/versions.env asks for: run ci/tools/tidy.sh $1."
+    grep -qE " v$version( |$)" "$module" || die "${module#"$ROOT/"} does not build $1 $version, which ci/versions.env asks for: run ci/tools/tidy.sh $1."
     command -v go >/dev/null || die "Go is needed to build $1 $version: install $(grep -m1 '^go ' "$module" | sed 's/go /Go /') or newer from https://go.dev/dl, then run this again."
     exclusively "tool-$1"
     [ -d "$folder" ] || step "build ${1%"-$version"} $version" build "$1" "$version" "$folder" >&2

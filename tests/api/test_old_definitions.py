@@ -49,7 +49,7 @@ class Definitions:
         eventually(lambda: self._statuses() == statuses, f"the API server serves what {folder} says")
 
     def _statuses(self) -> set[str]:
-        served = json.loads(self._kube.run("get", "--raw", "/apis/kubernetes.dask.org/v1"))["resources"]
+        served = self._kube.server.get("/apis/kubernetes.dask.org/v1")["resources"]
         return {resource["name"] for resource in served if resource["name"].endswith("/status")}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.builders import a_pod, raw_group, raw_pod
 from tests.support.fake_api import FakeApi, connected
-from tests.support.wait import happens, until
+from tests.support.wait import happens, meanwhile, until
 
 from dask_operator import api, parse
 from dask_operator import watch as watch_module
@@ -220,24 +220,22 @@ async def test_a_list_that_is_refused_is_tried_again_and_said_once(
     assert messages[1:] == ["the watch of pods in all namespaces works again"]
 
 
-async def test_it_comes_back_when_the_api_server_says() -> None:
+async def _synced_after(retry_after: int, patience: float) -> float:
+    """The seconds until a watch has synced that was told once to come back later."""
     async with connected() as (fake, connection):
-        fake.fail("GET", POD, 429, headers={"Retry-After": "45"})
+        fake.fail("GET", POD, 429, headers={"Retry-After": str(retry_after)})
         watch = Watch(connection, Store(), POD, "", lambda _: None)
-        task = asyncio.create_task(watch.run())
-        await asyncio.wait_for(watch.synced.wait(), 100.0)
-        task.cancel()
-        assert asyncio.get_running_loop().time() == pytest.approx(45.0, abs=0.5)
+        async with meanwhile(watch.run()):
+            await asyncio.wait_for(watch.synced.wait(), patience)
+            return asyncio.get_running_loop().time()
+
+
+async def test_it_comes_back_when_the_api_server_says() -> None:
+    assert await _synced_after(45, 100.0) == pytest.approx(45.0, abs=0.5)
 
 
 async def test_what_the_api_server_says_is_no_reason_to_wait_for_hours() -> None:
-    async with connected() as (fake, connection):
-        fake.fail("GET", POD, 429, headers={"Retry-After": "86400"})
-        watch = Watch(connection, Store(), POD, "", lambda _: None)
-        task = asyncio.create_task(watch.run())
-        await asyncio.wait_for(watch.synced.wait(), 1000.0)
-        task.cancel()
-        assert asyncio.get_running_loop().time() < 150.0
+    assert await _synced_after(86400, 1000.0) < 150.0
 
 
 async def test_its_times_show_that_it_gets_on() -> None:

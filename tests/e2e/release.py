@@ -14,7 +14,6 @@ CHART = str(CHARTS / "dask-cluster")
 EXAMPLES = CHARTS / "dask-cluster" / "examples"
 SMALL = ("--set", "worker.resources.requests.cpu=50m,worker.resources.requests.memory=256Mi")
 KINDS = "all,dask,configmaps,serviceaccounts,ingresses,networkpolicies"
-PATIENCE = 180.0
 
 
 def image_of(image: Image, part: str = "image") -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -224,10 +224,8 @@ def stop_operator(kube: Kube, replicas: int) -> None:
     where = ("--namespace", OPERATOR_NAMESPACE)
     kube.run(*where, "scale", "deployment", "--selector", CONTROLLER, f"--replicas={replicas}")
 
-    def running() -> int:
-        return len(json.loads(kube.run(*where, "get", "pods", "--selector", CONTROLLER, "--output", "json"))["items"])
-
-    eventually(lambda: running() == replicas, f"{replicas} controllers run")
+    operators = replace(kube, namespace=OPERATOR_NAMESPACE)
+    eventually(lambda: len(operators.names("pods", CONTROLLER)) == replicas, f"{replicas} controllers run")
     if replicas:
         kube.run(*where, "rollout", "status", "deployment", "--selector", CONTROLLER)
 

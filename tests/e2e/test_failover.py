@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Image
@@ -18,18 +19,19 @@ WHERE = ("--namespace", OPERATOR_NAMESPACE)
 
 def _controllers(kube: Kube) -> set[str]:
     """The Pods of the controller that are ready and not on their way out."""
-    ready = '{range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.name}{"\\n"}{end}'
-    going = '{range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{"\\n"}{end}'
-    named = [
-        set(kube.run(*WHERE, "get", "pods", "--selector", SELECTOR, "--output", f"jsonpath={path}").split())
-        for path in (ready, going)
-    ]
-    return named[0] - named[1]
+    return {
+        pod["metadata"]["name"]
+        for pod in replace(kube, namespace=OPERATOR_NAMESPACE).objects("pods", SELECTOR)
+        if any(container["ready"] for container in pod["status"].get("containerStatuses", []))
+        and not pod["metadata"].get("deletionTimestamp")
+    }
 
 
 def _leader(kube: Kube) -> str:
     """The Pod that holds the Lease; empty if none does."""
-    holder = kube.run(*WHERE, "get", "lease", LEASE, "--output", "jsonpath={.spec.holderIdentity}")
+    lease = replace(kube, namespace=OPERATOR_NAMESPACE).get("lease", LEASE)
+    assert lease
+    holder = lease["spec"].get("holderIdentity") or ""
     return next((pod for pod in _controllers(kube) if holder.startswith(pod)), "")
 
 

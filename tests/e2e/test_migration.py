@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -99,7 +99,8 @@ def operator(kube: Kube, helm: Helm) -> Iterator[None]:
     for release in (OLD_RELEASE, NEW_RELEASE):
         helm.run("uninstall", release, *where, "--ignore-not-found", "--wait")
     # One that still runs would put its finalizers back.
-    eventually(lambda: not kube.run(*where, "get", "pods", "--output=name"), "no operator runs")
+    operators = replace(kube, namespace=OPERATOR_NAMESPACE)
+    eventually(lambda: not operators.names("pods"), "no operator runs")
     for kind in KINDS:
         for name in kube.names(kind):
             kube.run("patch", kind, name, "--type=merge", "--patch", '{"metadata": {"finalizers": null}}')

@@ -19,7 +19,7 @@ from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, worker_group
 from tests.support.outcome import difference
 from tests.support.sampling import sampled
 from tests.support.steps import Change, Step, Wanted, chosen
-from tests.support.wait import happens, meanwhile
+from tests.support.wait import happens, meanwhile, recorded
 
 from dask_operator.actions import RESOURCES
 from dask_operator.api import ApiError
@@ -106,7 +106,8 @@ async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequenc
             if change.kind == "DaskCluster" and change.spec is None:
                 killed |= _held(fleet, name)
         # Of two who scale at once, the cluster and its group, either may come last.
-        await happens(lambda: _has_copied(fleet, wanted), PATIENCE)
+        with recorded(f"{name}: after {step} the default group has its cluster's number"):
+            await happens(lambda: _has_copied(fleet, wanted), PATIENCE)
         await _happen(fleet, restarts, name, step, killed)
         before = fleet.outcome(name)
         await happens(lambda before=before: fleet.outcome(name) != before, _UNTIL_NEXT)  # type: ignore[misc]
@@ -157,7 +158,8 @@ async def _until_like_new(fleet: Fleet, anew: Fleet, wanted: Wanted) -> list[str
         number = replicas(fleet, group) if number is None else number
         if replicas(anew, group) != number:
             await anew.patch("DaskWorkerGroup", group, {"spec": {"worker": {"replicas": number}}})
-    await happens(lambda: not differences(), PATIENCE)
+    with recorded(f"{wanted.name} is like new"):
+        await happens(lambda: not differences(), PATIENCE)
     return differences()
 
 

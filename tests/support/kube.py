@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.api_server import ApiServer, RequestError, Resource, api_server
-from tests.support.waits import recorded
+from tests.support.wait import recorded
 
 T = TypeVar("T")
 Manifest = Mapping[str, Any]

@@ -11,34 +11,26 @@ from pathlib import Path
 @contextmanager
 def shared(file: Path, begin: Callable[[], object], end: Callable[[], object]) -> Iterator[None]:
     """Calls `begin` for the first process that is inside, and `end` for the last. `file`: counts them."""
-    with _count(file) as count:
-        if count.read() == 0:
+    with _locked(file):
+        if not _inside(file):
             begin()
-        count.write(count.read() + 1)
+        file.write_text(str(_inside(file) + 1))
     try:
         yield
     finally:
-        with _count(file) as count:
-            count.write(count.read() - 1)
-            if count.read() == 0:
+        with _locked(file):
+            file.write_text(str(_inside(file) - 1))
+            if not _inside(file):
                 end()
 
 
-class _Count:
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def read(self) -> int:
-        return int(self._file.read_text() or 0)
-
-    def write(self, number: int) -> None:
-        self._file.write_text(str(number))
+def _inside(file: Path) -> int:
+    return int(file.read_text()) if file.exists() else 0
 
 
 @contextmanager
-def _count(file: Path) -> Iterator[_Count]:
-    """Holds the file's lock, so that no process begins while another one ends."""
+def _locked(file: Path) -> Iterator[None]:
+    """Holds a lock, so that no process begins while another one ends."""
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        file.touch()
-        yield _Count(file)
+        yield

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from tests.support.wait import until
-from tests.support.waits import recorded
 
 _PATIENCE = 240.0  # seconds until it is at work, many times what a quiet machine takes
 
@@ -62,8 +61,7 @@ class Process:
     def start(self) -> None:
         """Starts it, and returns once it is at work."""
         self.begin()
-        with recorded("a program is at work"):
-            asyncio.run(self._until_ready())
+        asyncio.run(self._until_ready())
 
     @contextmanager
     def started(self) -> Iterator[Self]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.waits import WAITS
+from tests.support.wait import WAITS
 
 _MOST = 3  # waits that are told of a test
 

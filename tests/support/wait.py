@@ -1,13 +1,27 @@
-"""Bounded waits that say what they waited for."""
+"""Bounded waits that say what they waited for. What the running test has waited for stands in WAITS: see timing.py."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+WAITS: defaultdict[str, float] = defaultdict(float)
+"""Seconds of the machine's clock by what was waited for."""
 _FIRST_STEP, _LONGEST_STEP = 0.005, 0.5
+
+
+@contextmanager
+def recorded(what: str) -> Iterator[None]:
+    """Adds the seconds that its body takes to what is waited for."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        WAITS[what] += time.monotonic() - start
 
 
 async def until(
@@ -17,16 +31,18 @@ async def until(
 
     It looks more and more seldom, but every `longest_step` seconds at least.
     """
-    if not await happens(condition, seconds, longest_step):
-        raise AssertionError(f"waited {seconds:g} s for {what}, in vain")
+    with recorded(what):
+        if not await happens(condition, seconds, longest_step):
+            raise AssertionError(f"waited {seconds:g} s for {what}, in vain")
 
 
 async def until_seen(look: Callable[[], Awaitable[object]], what: str, seconds: float = 60.0) -> None:
     """The same where looking takes a request."""
     try:
-        async with asyncio.timeout(seconds):
-            while not await look():  # noqa: ASYNC110 - what is looked at says nothing by itself
-                await asyncio.sleep(0.2)
+        with recorded(what):
+            async with asyncio.timeout(seconds):
+                while not await look():  # noqa: ASYNC110 - what is looked at says nothing by itself
+                    await asyncio.sleep(0.2)
     except TimeoutError:
         raise AssertionError(f"waited {seconds:g} s for {what}, in vain") from None
 
