@@ -39,7 +39,7 @@ class Load(threading.Thread):
     def run(self):
         try:
             while not self.over.is_set():
-                answer = squares(60, 0.05)
+                answer = squares(40, 0.25)
                 self.right += answer
                 self.wrong += not answer
         except Exception as error:
