@@ -8,13 +8,14 @@ by all tests of `plan`.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
-import subprocess
+import signal
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from ci.mutants.mutate import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,8 @@ TESTS = ROOT / "tests/controller"
 ALWAYS = ("build", "parse", "store", "execute", "lease")
 # Seconds; a mutant that goes on for ever is noticed as well.
 LONGEST = 300
-_NOTHING_FAILED = 0
+# What the tests import besides the controller, once for all mutants
+IMPORTED = ("aiohttp.web", "distributed", "hypothesis", "kopf", "kubernetes", "yaml")
 
 
 def modules() -> list[str]:
@@ -45,41 +47,43 @@ def files_that_try(module: str) -> list[list[Path]]:
 
 
 def is_noticed(module: str, number: int) -> bool:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--quiet",
-        "--exitfirst",
-        "-p",
-        "ci.mutants.plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
-    environment = os.environ | {"MUTANT": f"dask_operator.{module}:{number}"}
-    for files in files_that_try(module):
-        try:
-            done = subprocess.run(
-                [*command, *map(str, files)],
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                timeout=LONGEST,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return True
-        if done.returncode != _NOTHING_FAILED:
-            return True
-    return False
+    """Try a mutant in this process, which can import the controller only once."""
+    os.environ["MUTANT"] = f"dask_operator.{module}:{number}"
+    options = ["--quiet", "--exitfirst", "-p", "ci.mutants.plugin", "-p", "no:cacheprovider"]
+    return any(pytest.main([*options, *map(str, files)]) for files in files_that_try(module))
 
 
 def survivors(module: str, every: int) -> tuple[int, list[Mutant]]:
     """Try a module's mutants. Return how many were tried, and those that nothing noticed."""
     chosen = list(enumerate(mutants(source_of(module).read_text())))[::every]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        noticed = pool.map(lambda each: is_noticed(module, each[0]), chosen)
-        return len(chosen), [mutant for (_, mutant), seen in zip(chosen, noticed, strict=True) if not seen]
+    left: list[Mutant] = []
+    running: dict[int, Mutant] = {}
+    for number, mutant in chosen:
+        if len(running) == os.cpu_count():
+            left += _ended(running)
+        running[_started(module, number)] = mutant
+    while running:
+        left += _ended(running)
+    return len(chosen), sorted(left, key=lambda mutant: mutant.line)
+
+
+def _started(module: str, number: int) -> int:
+    """Try a mutant in a child, which has what takes long to import. Return its id."""
+    sys.stdout.flush()
+    if child := os.fork():
+        return child
+    signal.alarm(LONGEST)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os._exit(is_noticed(module, number))
+
+
+def _ended(running: dict[int, Mutant]) -> list[Mutant]:
+    """Wait for one of the children. Return its mutant if nothing noticed it."""
+    child, status = os.wait()
+    mutant = running.pop(child)
+    return [] if status else [mutant]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -87,6 +91,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("modules", nargs="*", default=modules())
     chosen = parser.parse_args(arguments)
+    os.chdir(ROOT)
+    for name in IMPORTED:
+        importlib.import_module(name)
     for module in chosen.modules:
         tried, left = survivors(module, chosen.every)
         print(f"{module:<20} {tried - len(left):>4} of {tried:>4} noticed", flush=True)

@@ -31,13 +31,25 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }
 
 
+Change = Callable[[Any], None]
+
+
 @dataclass(frozen=True)
 class Mutant:
-    """`line`: of the source; `what`: the change in words; `tree`: the whole module with it."""
+    """`line`: of the source; `what`: the change in words; `node`: the number of the node that `change` is made to."""
 
     line: int
     what: str
-    tree: ast.Module
+    original: ast.Module
+    node: int
+    change: Change
+
+    @property
+    def tree(self) -> ast.Module:
+        """The whole module with the change."""
+        tree = copy.deepcopy(self.original)
+        self.change(next(each for number, each in enumerate(ast.walk(tree)) if number == self.node))
+        return ast.fix_missing_locations(tree)
 
 
 def mutants(source: str) -> Iterator[Mutant]:
@@ -45,12 +57,10 @@ def mutants(source: str) -> Iterator[Mutant]:
     original = ast.parse(source)
     for number, node in enumerate(ast.walk(original)):
         for what, change in _changes(node):
-            tree = copy.deepcopy(original)
-            change(next(each for n, each in enumerate(ast.walk(tree)) if n == number))
-            yield Mutant(getattr(node, "lineno", 0), what, ast.fix_missing_locations(tree))
+            yield Mutant(getattr(node, "lineno", 0), what, original, number, change)
 
 
-def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+def _changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
     """Yield what can be changed about a node: in words, and as a function that does it to a copy of the node."""
     yield from _operators(node)
     match node:
@@ -70,7 +80,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
     yield from _removals(node)
 
 
-def _operators(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+def _operators(node: ast.AST) -> Iterator[tuple[str, Change]]:
     match node:
         case ast.Compare(ops=[op]):
             other: type[ast.AST] = _COMPARISONS[type(op)]
@@ -83,7 +93,7 @@ def _operators(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
             yield f"{type(op).__name__} becomes {other.__name__}", lambda copied: setattr(copied, "op", other())
 
 
-def _removals(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
+def _removals(node: ast.AST) -> Iterator[tuple[str, Change]]:
     """Yield the removal of each statement of a block that only does something, such as a call or a yield."""
     body = [] if isinstance(node, ast.Module) else getattr(node, "body", [])
     for position, statement in enumerate(body if isinstance(body, list) else []):
