@@ -166,12 +166,20 @@ async def _until_like_new(fleet: Fleet, anew: Fleet, wanted: Wanted) -> list[str
 async def _change(fleet: Fleet, change: Change) -> None:
     kind, name, spec, create = change
     if spec is None:
+        uid = _uid(fleet, kind, name)
         await fleet.delete(kind, name)
-        await happens(lambda: not fleet.raw(kind, name), PATIENCE)
+        # A default group is made anew at once.
+        await happens(lambda: not uid or _uid(fleet, kind, name) != uid, PATIENCE)
     elif create:
         await fleet.create({"apiVersion": "kubernetes.dask.org/v1", **spec})
     elif await happens(lambda: fleet.raw(kind, name), PATIENCE):
         await fleet.patch(kind, name, {"spec": spec})
+
+
+def _uid(fleet: Fleet, kind: str, name: str) -> str | None:
+    """Which object of a name there is, None if there is none."""
+    raw = fleet.raw(kind, name)
+    return raw["metadata"]["uid"] if raw else None
 
 
 async def _happen(fleet: Fleet, restarts: Restarts, name: str, step: Step, killed: set[str]) -> None:
