@@ -143,6 +143,16 @@ def test_a_cluster_comes_up_and_scales(kube: Kube) -> None:
     _wait_for_workers(kube, "old", 6)
 
 
+def _wait_until_noted(kube: Kube, group: str, ordinal: int) -> None:
+    """What is not noted yet when the controller is killed, the next one cannot know."""
+
+    def noted() -> bool:
+        annotations = (kube.get("daskworkergroup", group) or {})["metadata"]["annotations"]
+        return int(annotations.get(LAST_ORDINAL, -1)) >= ordinal
+
+    eventually(noted, f"ordinal {ordinal} is noted on {group}")
+
+
 def test_no_workers_name_is_given_twice(kube: Kube, controller: Controller) -> None:
     kube.apply(dask_cluster("old", 3, pods=ON_FAKE_NODES))
     seen = _wait_for_workers(kube, "old", 3)
@@ -151,12 +161,7 @@ def test_no_workers_name_is_given_twice(kube: Kube, controller: Controller) -> N
             p["metadata"]["name"]: int(p["metadata"]["annotations"][ORDINAL]) for p in kube.workers("old-default")
         }
         newest = max(ordinals, key=lambda name: ordinals[name])
-
-        def noted(least: int = ordinals[newest]) -> bool:
-            group = kube.get("daskworkergroup", "old-default") or {}
-            return int(group["metadata"]["annotations"].get(LAST_ORDINAL, -1)) >= least
-
-        eventually(noted, f"ordinal {ordinals[newest]} is noted on the group")
+        _wait_until_noted(kube, "old-default", ordinals[newest])
         if round_ % 2:
             controller.kill()
         # At once, as where a node is gone: nobody sees it leave.
@@ -171,6 +176,7 @@ def test_no_workers_name_is_given_twice(kube: Kube, controller: Controller) -> N
 def test_a_jobs_worker_that_is_lost_is_not_followed_by_its_namesake(kube: Kube, controller: Controller) -> None:
     kube.apply(dask_job("job", 1, pods=ON_FAKE_NODES))
     (first,) = _wait_for_workers(kube, "job", 1)
+    _wait_until_noted(kube, "job-default", 0)
     _wait_for_job(kube, "job", "Running")
     controller.kill()
     kube.run("delete", "pod", first, "--force", "--grace-period=0")
