@@ -118,9 +118,7 @@ def test_what_the_api_server_refuses_is_said_once_and_stops_nothing_else(kube: K
 def test_a_cluster_whose_scheduler_is_refused_is_in_error_and_not_settled(kube: Kube, change: Change) -> None:
     _create(kube, _cluster("broken", change, workers=0))
     eventually(lambda: kube.condition("daskcluster", "broken", "Degraded").get("status") == "True", "it says so")
-    eventually(
-        lambda: (kube.get("daskcluster", "broken") or {})["status"]["phase"] == "Error", "the phase is Error", 10
-    )
+    eventually(lambda: kube.status("daskcluster", "broken").get("phase") == "Error", "the phase is Error")
     assert kube.condition("daskcluster", "broken", "Progressing")["reason"] != "Settled"
 
 
@@ -144,7 +142,7 @@ def test_nulls_and_unknown_fields_are_as_absent(kube: Kube) -> None:
     _create(kube, _cluster("nulls", nulls), unknown, job, dask_autoscaler("nulls", "nulls", 0, 1, behavior=None))
     kube.wait_for_workers("nulls", 1)
     kube.wait_for_workers("unknown", 1)
-    eventually(lambda: (kube.get("daskjob", "nulls-job") or {})["status"].get("jobStatus") == "Running", "the job runs")
+    eventually(lambda: kube.status("daskjob", "nulls-job").get("jobStatus") == "Running", "the job runs")
     assert kube.get("daskcluster", "nulls")
     assert not _warnings(kube, "DaskCluster", "nulls") + _warnings(kube, "DaskJob", "nulls-job")
 
@@ -177,7 +175,7 @@ def test_names_may_be_as_long_as_they_are_allowed_to_be(kube: Kube) -> None:
     )
     kube.wait_for_workers(cluster, 2)
     eventually(lambda: len(kube.workers(group)) == 1, "the group has its worker")
-    eventually(lambda: (kube.get("daskjob", job) or {})["status"].get("jobStatus") == "Running", "the job runs")
+    eventually(lambda: kube.status("daskjob", job).get("jobStatus") == "Running", "the job runs")
     assert ("Normal", "Scaled") in {event[:2] for event in kube.events("DaskAutoscaler", autoscaler)}
 
 
@@ -295,7 +293,7 @@ def test_a_job_made_anew_under_its_name_is_another_job(kube: Kube) -> None:
     kube.apply(dask_job("twice", 1, pods=ON_FAKE_NODES))
     second = eventually(runs, "the second runs")
     assert second != first
-    assert (kube.get("daskjob", "twice") or {})["status"]["failed"] == 0
+    assert kube.status("daskjob", "twice")["failed"] == 0
 
 
 @pytest.mark.usefixtures("controller")
@@ -326,7 +324,7 @@ def test_autoscalers_for_clusters_that_never_come_cost_nothing(kube: Kube) -> No
 def test_more_workers_than_can_be_counted_are_made_as_far_as_the_quota_goes(kube: Kube) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "6"}}}
     kube.apply(quota)
-    eventually(lambda: (kube.get("resourcequota", "few") or {}).get("status", {}).get("hard"), "the quota is in force")
+    eventually(lambda: kube.status("resourcequota", "few").get("hard"), "the quota is in force")
     _sound_cluster_settles(kube)
     kube.apply(dask_cluster("huge", 2**31 - 1, pods=ON_FAKE_NODES))
     assert "pods=6" in kube.wait_for_condition("daskcluster", "huge", "Degraded", "QuotaExceeded")

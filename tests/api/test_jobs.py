@@ -13,7 +13,7 @@ from tests.support.manifests import ON_FAKE_NODES, dask_job
 
 def _wait_for_status(kube: Kube, job: str, status: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        seen: dict[str, Any] = (kube.get("daskjob", job) or {}).get("status", {})
+        seen: dict[str, Any] = kube.status("daskjob", job)
         return seen if seen.get("jobStatus") == status else None
 
     found = eventually(look, f"DaskJob {job} is {status}")
@@ -75,7 +75,7 @@ def test_a_lost_runner_is_started_again_until_the_limit(kube: Kube) -> None:
         _wait_for_status(kube, "lossy", "Running")
         before = eventually(lambda: _runner(kube, "lossy"), "a runner")
         eventually(
-            lambda: (kube.get("daskjob", "lossy") or {})["status"].get("jobRunnerPodName"),
+            lambda: kube.status("daskjob", "lossy").get("jobRunnerPodName"),
             "the runner is in the status",
         )
         kube.run("delete", "pod", "lossy-runner", "--force", "--grace-period=0")
@@ -123,7 +123,7 @@ def test_killed_at_the_end_of_a_job_it_ends_the_same(kube: Kube, controller: Con
     controller.start()
     _wait_for_status(kube, "killed", "Successful")
     eventually(lambda: not kube.names("daskclusters"), "the cluster goes with the job's end")
-    assert (kube.get("daskjob", "killed") or {})["status"]["failed"] == 0
+    assert kube.status("daskjob", "killed")["failed"] == 0
 
 
 def _named(kind: str, name: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _wait_for_workers(kube: Kube, cluster: str, number: int) -> set[str]:
 
 def _wait_for_phase(kube: Kube, cluster: str, phase: str = "Running") -> None:
     def look() -> bool:
-        return bool((kube.get("daskcluster", cluster) or {}).get("status", {}).get("phase") == phase)
+        return bool(kube.status("daskcluster", cluster).get("phase") == phase)
 
     eventually(look, f"{cluster} is {phase}")
 
@@ -147,7 +147,7 @@ def _wait_until_noted(kube: Kube, group: str, ordinal: int) -> None:
     """What is not noted yet when the controller is killed, the next one cannot know."""
 
     def noted() -> bool:
-        annotations = (kube.get("daskworkergroup", group) or {})["metadata"]["annotations"]
+        annotations = (kube.get("daskworkergroup", group) or {})["metadata"].get("annotations") or {}
         return int(annotations.get(LAST_ORDINAL, -1)) >= ordinal
 
     eventually(noted, f"ordinal {ordinal} is noted on {group}")
@@ -193,7 +193,7 @@ def _end(kube: Kube, job: str) -> None:
 
 def _wait_for_job(kube: Kube, job: str, status: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        seen: dict[str, Any] = (kube.get("daskjob", job) or {}).get("status", {})
+        seen: dict[str, Any] = kube.status("daskjob", job)
         return seen if seen.get("jobStatus") == status else None
 
     found = eventually(look, f"DaskJob {job} is {status}")
@@ -211,7 +211,7 @@ def test_jobs_end(kube: Kube, controller: Controller) -> None:
         assert running["startTime"]
     _end(kube, "job")
     assert _wait_for_job(kube, "job", "Successful")["endTime"]
-    eventually(lambda: (kube.get("daskjob", "once") or {})["status"].get("jobRunnerPodName"), "the runner is noted")
+    eventually(lambda: kube.status("daskjob", "once").get("jobRunnerPodName"), "the runner is noted")
     controller.kill()
     _end(kube, "killed")
     kube.run("delete", "pod", "once-runner", "--force", "--grace-period=0")
@@ -271,7 +271,7 @@ def test_our_definitions_may_come_while_the_controller_runs(
     kube.run("scale", "--replicas=4", "daskcluster", "moved")
     kube.wait_for_workers("moved", 4)
     assert before < _ready_workers(kube, "moved-default")
-    status = (kube.get("daskworkergroup", "moved-default") or {})["status"]
+    status = kube.status("daskworkergroup", "moved-default")
     assert status["lastOrdinal"] == 3
     kube.apply(dask_cluster("new", 1, pods=ON_FAKE_NODES))
     kube.wait_for_workers("new", 1)

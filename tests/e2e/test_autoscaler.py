@@ -43,7 +43,7 @@ def test_a_cluster_goes_from_one_to_eight_and_back_with_every_result(
     assert dask.digests() == results.digests
     assert min(wanted) == 1
     assert max(wanted) == 8
-    status = (kube.get("daskautoscaler", "adaptive") or {})["status"]
+    status = kube.status("daskautoscaler", "adaptive")
     assert status["desiredReplicas"] == 1
     assert "→ 1" in status["lastDecision"]
     assert status["lastScaleTime"]

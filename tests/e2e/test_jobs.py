@@ -20,7 +20,7 @@ AT_ONCE = {"terminationGracePeriodSeconds": 0}
 
 
 def _status(kube: Kube, job: str) -> dict[str, Any]:
-    status: dict[str, Any] = (kube.get("daskjob", job) or {}).get("status", {})
+    status: dict[str, Any] = kube.status("daskjob", job)
     return status
 
 
@@ -93,9 +93,7 @@ def test_a_job_that_must_not_be_tried_again_has_failed_at_once(kube: Kube, dask_
     _wait_for(kube, "once", "Failed")
     assert "exit code 7" in kube.wait_for_condition("daskjob", "once", "Failed", "RunnerFailed")
     _cluster_goes(kube, "once")
-    eventually(
-        lambda: (kube.get("pod", "once-runner") or {})["status"]["phase"] == "Failed", "its Pod stays, and says so"
-    )
+    eventually(lambda: kube.status("pod", "once-runner").get("phase") == "Failed", "its Pod stays, and says so")
 
 
 def test_a_job_that_takes_too_long_has_failed(kube: Kube, dask_image: Image) -> None:

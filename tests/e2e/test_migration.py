@@ -187,7 +187,7 @@ def _moves(guide: Guide, production: Production, *, crds_too: bool) -> None:
 
 
 def _phase(kube: Kube, cluster: str) -> str:
-    return str((kube.get("daskcluster", cluster) or {}).get("status", {}).get("phase"))
+    return str(kube.status("daskcluster", cluster).get("phase"))
 
 
 def _nothing_has_changed(kube: Kube, production: Production) -> None:
@@ -249,7 +249,7 @@ def _job_ends(kube: Kube) -> None:
     kube.run("exec", "long-runner", "--", "touch", "/tmp/go")
 
     def status() -> str:
-        return str((kube.get("daskjob", "long") or {})["status"]["jobStatus"])
+        return str(kube.status("daskjob", "long").get("jobStatus"))
 
     eventually(lambda: status() == "Successful", "the job is Successful")
     assert "499500" in kube.run("logs", "long-runner").split()

@@ -81,6 +81,11 @@ class Kube:
                 return None
             raise
 
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        """Returns an object's status, empty if it has none (yet)."""
+        found: dict[str, Any] = (self.get(kind, name) or {}).get("status") or {}
+        return found
+
     def objects(self, kinds: str, selector: str = "") -> list[dict[str, Any]]:
         """Returns the objects of a kind or category, or of several with commas between them."""
         found = [resource for kind in kinds.split(",") for resource in self.server.resources(kind)]
