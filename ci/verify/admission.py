@@ -75,7 +75,7 @@ def renderings(kubectl: Kubectl) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             command = ["helm", "template", "release", str(chart), "--kube-version", version, "--namespace", NAMESPACE]
             command += [f"--values={values}"] if values else []
             text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            manifests = [here(manifest) for manifest in yaml.safe_load_all(text) if manifest]
+            manifests = [here(manifest) for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest]
             yield f"{chart.name} with {values.relative_to(chart) if values else 'its defaults'}", manifests
 
 
@@ -91,7 +91,7 @@ def not_accepted(kubectl: Kubectl) -> Iterator[str]:
         # A Pod is refused while its ServiceAccount is not really there.
         for account in (manifest for manifest in manifests if manifest["kind"] == "ServiceAccount"):
             kubectl.apply("--filename=-", manifest=json.dumps(account))
-        text = yaml.safe_dump_all(manifests)
+        text = "\n".join(map(json.dumps, manifests))
         answer = kubectl(
             "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--filename=-", manifest=text
         )

@@ -136,7 +136,7 @@ def main(arguments: list[str]) -> int:
     if options.openapi:
         kinds = openapi_kinds(json.loads(options.openapi.read_text()))
     else:
-        kinds = (kind for path in options.crds for kind in crd_kinds(yaml.safe_load(path.read_text())))
+        kinds = (kind for path in options.crds for kind in crd_kinds(yaml.load(path.read_text(), yaml.CSafeLoader)))
     print(f"{write(kinds, options.folder)} kinds in {options.folder}")
     return 0
 

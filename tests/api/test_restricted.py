@@ -34,7 +34,7 @@ def restricted(kube: Kube) -> Kube:
 def _rendered(kube: Kube, chart: Path, *arguments: str) -> list[dict[str, Any]]:
     command = ("template", "release", str(chart), "--namespace", kube.namespace, "--kube-version", "1.33.0")
     text = Helm(kube.kubeconfig).run(*command, *arguments)
-    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+    return [manifest for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest]
 
 
 def _pods_of(manifest: dict[str, Any]) -> Iterator[Manifest]:

@@ -53,5 +53,5 @@ def test_the_commands_of_the_example_are_those_that_are_tried() -> None:
 
 
 def objects(manifests: str) -> dict[tuple[str, str], dict[str, Any]]:
-    found = [manifest for manifest in yaml.safe_load_all(manifests) if manifest]
+    found = [manifest for manifest in yaml.load_all(manifests, yaml.CSafeLoader) if manifest]
     return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in found}

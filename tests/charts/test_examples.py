@@ -46,4 +46,6 @@ def test_certificates_of_the_example_s_commands_are_trusted(tmp_path: Path) -> N
 def rendered(helm: Path, *arguments: str) -> list[object]:
     chart = str(ROOT / "charts/dask-cluster")
     command = [str(helm), "template", "my-cluster", chart, "--kube-version", "1.33.0", *arguments]
-    return list(yaml.safe_load_all(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return list(
+        yaml.load_all(subprocess.run(command, check=True, capture_output=True, text=True).stdout, yaml.CSafeLoader)
+    )

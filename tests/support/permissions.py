@@ -30,7 +30,7 @@ def releasing(kube: Kube) -> Iterator[Helm]:
 
 def rendered(kube: Kube, helm: Helm, *arguments: str) -> list[dict[str, Any]]:
     manifests = helm.run("template", kube.namespace, CHART, "--namespace", kube.namespace, "--skip-tests", *arguments)
-    return [manifest for manifest in yaml.safe_load_all(manifests) if manifest]
+    return [manifest for manifest in yaml.load_all(manifests, yaml.CSafeLoader) if manifest]
 
 
 def bind(kube: Kube, user: str, role: str) -> None:
