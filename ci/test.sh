@@ -88,6 +88,7 @@ need_schemas() {
   kubectl get --raw /openapi/v2 > "$folder.json"
   "$venv/bin/python" -m ci.verify.schemas "$folder.partial" --openapi "$folder.json"
   mv "$folder.partial" "$folder"
+  [ "$1" = $NEWEST ] || end_cluster "$1"
 }
 
 # with_crds COMMAND...: runs a command while our CRDs are there without the operator's release, which brings its own

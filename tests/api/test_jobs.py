@@ -13,7 +13,7 @@ from tests.support.manifests import ON_FAKE_NODES, dask_job
 
 def _wait_for_status(kube: Kube, job: str, status: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        seen: dict[str, Any] = kube.status("daskjob", job)
+        seen = kube.status("daskjob", job)
         return seen if seen.get("jobStatus") == status else None
 
     found = eventually(look, f"DaskJob {job} is {status}")

@@ -193,7 +193,7 @@ def _end(kube: Kube, job: str) -> None:
 
 def _wait_for_job(kube: Kube, job: str, status: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        seen: dict[str, Any] = kube.status("daskjob", job)
+        seen = kube.status("daskjob", job)
         return seen if seen.get("jobStatus") == status else None
 
     found = eventually(look, f"DaskJob {job} is {status}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tests.e2e.conftest import Image
@@ -17,11 +16,6 @@ COMPUTE = "from dask.distributed import Client; client = Client(); print(client.
 SUM = "499500"
 # A worker that is told to end while it starts does not hear it.
 AT_ONCE = {"terminationGracePeriodSeconds": 0}
-
-
-def _status(kube: Kube, job: str) -> dict[str, Any]:
-    status: dict[str, Any] = kube.status("daskjob", job)
-    return status
 
 
 def _wait_for(kube: Kube, job: str, phase: str) -> list[str]:
@@ -60,7 +54,7 @@ def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, das
     seen = _wait_for(kube, "simple-job", "Successful")
     assert seen == sorted(seen, key=PHASES.index)
     assert "Running" in seen
-    status, runner = _status(kube, "simple-job"), kube.get("pod", "simple-job-runner") or {}
+    status, runner = kube.status("daskjob", "simple-job"), kube.get("pod", "simple-job-runner") or {}
     assert (status["clusterName"], status["jobRunnerPodName"]) == ("simple-job", "simple-job-runner")
     assert status["startTime"] <= status["endTime"]
     assert runner["status"]["phase"] == "Succeeded"
@@ -82,7 +76,7 @@ def test_a_job_whose_program_fails_too_often_has_failed(kube: Kube, dask_image: 
     _wait_for(kube, "failing", "Failed")
     message = kube.wait_for_condition("daskjob", "failing", "Failed", "BackoffLimitExceeded")
     assert "exit code 7" in message
-    assert _status(kube, "failing")["endTime"]
+    assert kube.status("daskjob", "failing")["endTime"]
     _cluster_goes(kube, "failing")
 
 
@@ -112,6 +106,6 @@ def test_a_job_that_loses_its_runner_starts_another_and_succeeds(kube: Kube, das
     # As when its node is gone: the Pod is no longer there, and nobody has seen it end.
     kube.run("delete", "pod", "losing-runner", "--force", "--grace-period=0")
     _wait_for(kube, "losing", "Successful")
-    assert _status(kube, "losing")["failed"] == 1
+    assert kube.status("daskjob", "losing")["failed"] == 1
     assert SUM in kube.run("logs", "losing-runner").split()
     _cluster_goes(kube, "losing")

@@ -50,7 +50,7 @@ def test_an_init_container_that_keeps_failing_fails_the_job(kube: Kube, dask_ima
 
 def _ended(kube: Kube, job: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        status: dict[str, Any] = kube.status("daskjob", job)
+        status = kube.status("daskjob", job)
         return status if status.get("endTime") else None
 
     return eventually(look, f"DaskJob {job} has ended") or {}
