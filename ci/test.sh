@@ -13,6 +13,7 @@ OLDEST="test-oldest"
 FAULTS="test-faults"
 MIGRATION="test-migration"
 UPGRADE="test-upgrade"
+RELEASES="test-releases"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
@@ -177,11 +178,11 @@ tier_e2e() {
 
 # With $PICTURES, pictures of the dashboards are written to that folder.
 tier_monitoring() {
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
-  use_images $NEWEST
+  use_cluster $RELEASES "$KUBERNETES_VERSION"
+  use_images $RELEASES
   PROMETHEUS_CRDS=$(ci/crds.sh prometheus-operator)
   PROMETHEUS_IMAGE=$(ci/images/build.sh prometheus)
-  ci/cluster/cluster load $NEWEST "$PROMETHEUS_IMAGE"
+  ci/cluster/cluster load $RELEASES "$PROMETHEUS_IMAGE"
   export PROMETHEUS_CRDS PROMETHEUS_IMAGE
   pytest_at "monitoring, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_monitoring.py
 }
@@ -189,9 +190,9 @@ tier_monitoring() {
 # Of a notebook and of Dask's dashboard as a browser shows them, into the folder $PICTURES
 tier_pictures() {
   need_packages chromium
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
-  use_images $NEWEST
-  use_notebook $NEWEST
+  use_cluster $RELEASES "$KUBERNETES_VERSION"
+  use_images $RELEASES
+  use_notebook $RELEASES
   pytest_at "pictures, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_notebook.py
 }
 
@@ -249,7 +250,7 @@ install_charts() {
   kubectl delete --filename $operator/files/crds > /dev/null
 }
 
-tier_install() { install_charts $NEWEST "$KUBERNETES_VERSION" "$HELM_TOOL"; }
+tier_install() { install_charts $RELEASES "$KUBERNETES_VERSION" "$HELM_TOOL"; }
 
 # Every chart, file of values, Helm and Kubernetes, each also as an upgrade from the version before this one. With
 # --kubernetes on that version alone.
@@ -258,7 +259,7 @@ tier_matrix() {
   git update-ref $PREVIOUS_BRANCH "$PREVIOUS_COMMIT"
   for helm in helm helm-4; do
     [ -n "$CHOSEN" ] || install_charts $OLDEST "$KUBERNETES_OLDEST" $helm --upgrade --remote previous
-    install_charts $NEWEST "$KUBERNETES_VERSION" $helm --upgrade --remote previous
+    install_charts $RELEASES "$KUBERNETES_VERSION" $helm --upgrade --remote previous
   done
 }
 

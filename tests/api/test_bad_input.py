@@ -176,7 +176,7 @@ def test_names_may_be_as_long_as_they_are_allowed_to_be(kube: Kube) -> None:
     kube.wait_for_workers(cluster, 2)
     eventually(lambda: len(kube.workers(group)) == 1, "the group has its worker")
     eventually(lambda: kube.status("daskjob", job).get("jobStatus") == "Running", "the job runs")
-    assert ("Normal", "Scaled") in {event[:2] for event in kube.events("DaskAutoscaler", autoscaler)}
+    kube.wait_for_event("DaskAutoscaler", autoscaler, "Normal", "Scaled")
 
 
 @pytest.mark.usefixtures("controller")

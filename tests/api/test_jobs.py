@@ -84,7 +84,8 @@ def test_a_lost_runner_is_started_again_until_the_limit(kube: Kube) -> None:
     assert _wait_for_status(kube, "lossy", "Failed")["failed"] == 2
     message = kube.wait_for_condition("daskjob", "lossy", "Failed", "BackoffLimitExceeded")
     assert "backoffLimit 1" in message
-    assert {"BackoffLimitExceeded", "RunnerFailed"} <= {reason for _, reason, _ in kube.events("DaskJob", "lossy")}
+    for reason in ("BackoffLimitExceeded", "RunnerFailed"):
+        kube.wait_for_event("DaskJob", "lossy", "Warning", reason)
 
 
 @pytest.mark.usefixtures("controller")

@@ -223,7 +223,7 @@ def test_a_quota_is_said_and_does_not_stop_others(kube: Kube) -> None:
     kube.apply(dask_cluster("greedy", 6, pods=ON_FAKE_NODES))
     message = kube.wait_for_condition("daskcluster", "greedy", "Degraded", "QuotaExceeded")
     assert "pods=4" in message
-    eventually(lambda: "QuotaExceeded" in {event[1] for event in kube.events("DaskCluster", "greedy")}, "an Event")
+    kube.wait_for_event("DaskCluster", "greedy", "Warning", "QuotaExceeded")
     kube.apply(dask_cluster("modest", 0, pods=ON_FAKE_NODES))
     eventually(
         lambda: kube.status("daskcluster", "modest").get("phase") == "Running",
@@ -241,8 +241,7 @@ def test_a_pod_that_the_api_server_refuses_is_said(kube: Kube) -> None:
     kube.apply(cluster)
     message = kube.wait_for_condition("daskcluster", "refused", "Degraded", "Forbidden")
     assert "no-such-class" in message
-    events = eventually(lambda: kube.events("DaskCluster", "refused"), "an Event")
-    assert ("Warning", "Forbidden") in {(type_, reason) for type_, reason, _ in events}
+    kube.wait_for_event("DaskCluster", "refused", "Warning", "Forbidden")
 
 
 @pytest.mark.usefixtures("controller")

@@ -56,8 +56,7 @@ def test_an_image_that_does_not_exist_is_said_and_stops_nobody_else(
     kube.apply(dask_cluster("broken", 1, image="localhost/no-such-image:1"))
     message = kube.wait_for_condition("daskcluster", "broken", "Degraded", "ImagePullBackOff")
     assert "localhost/no-such-image:1" in message
-    events = eventually(lambda: kube.events("DaskCluster", "broken"), "an Event")
-    assert ("Warning", "ImagePullBackOff") in {(type_, reason) for type_, reason, _ in events}
+    kube.wait_for_event("DaskCluster", "broken", "Warning", "ImagePullBackOff")
     kube.apply(dask_cluster("sound", 1, image=str(dask_image)))
     kube.wait_for_workers("sound", 1)
     assert computes(client, "sound", 1)

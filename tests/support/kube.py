@@ -150,6 +150,15 @@ class Kube:
         found = self._list(self.server.resource("events"), [("fieldSelector", selector)])
         return [(event["type"], event["reason"], event["message"]) for event in found]
 
+    def wait_for_event(self, kind: str, name: str, type_: str, reason: str) -> str:
+        """Returns the message of an Event once it is there, which may be later than the status that says the same."""
+
+        def look() -> str:
+            found = self.events(kind, name)
+            return next((message for *what, message in found if what == [type_, reason]), "")
+
+        return eventually(look, f"a {type_} Event {reason} about {kind} {name}")
+
     def _path(self, kind: str, name: str = "") -> str:
         return self.server.resource(kind).path(self.namespace, name)
 
