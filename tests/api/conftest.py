@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.controller import LEADS, STANDS_BY, Controller
+from tests.support.controller import LEADS, Controller
 from tests.support.kube import Kube, eventually
 
 
@@ -19,16 +19,15 @@ def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
 
 @pytest.fixture
 def replicas(kube: Kube, tmp_path: Path) -> Iterator[tuple[Controller, Controller]]:
-    """The leader, and one that stands by."""
+    """Two of which one leads: the first, unless the machine stands still for so long that the Lease expires."""
     lease = f"{kube.namespace}/controller"
-    leader, standby = (
+    first, second = (
         Controller(kube.kubeconfig, tmp_path / f"{name}.log", f"--namespace={kube.namespace}", lease=lease)
         for name in ("first", "second")
     )
-    leader.start()
-    eventually(lambda: leader.does(LEADS), "the first leads")
-    standby.start()
-    eventually(lambda: standby.does(STANDS_BY), "the second stands by")
-    yield leader, standby
-    leader.kill()
-    standby.kill()
+    first.start()
+    eventually(lambda: first.does(LEADS), "the first leads")
+    second.start()
+    yield first, second
+    first.kill()
+    second.kill()

@@ -41,8 +41,15 @@ def test_bounds_hold_while_no_scheduler_answers(kube: Kube) -> None:
     assert columns == ["NAME", "CLUSTER", "MINIMUM", "MAXIMUM", "CURRENT", "DESIRED", "AGE"]
     eventually(lambda: _reasons(kube, "bound").count("Scaled") == 2, "an Event for each decision")
     kube.run("delete", "daskautoscaler", "bound")
+    # Who knows of one that came later knows that this one is gone.
+    kube.apply(_autoscaler("later", "nowhere", minimum=1))
+    kube.wait_for_condition("daskautoscaler", "later", "ScalingActive", "ClusterNotFound")
     kube.run("scale", "--replicas=1", "daskworkergroup", "bound-default")
     kube.run("label", "daskcluster", "bound", "touched=yes")
+    eventually(
+        lambda: kube.condition("daskcluster", "bound", "Progressing").get("message", "").endswith("on the way to 1"),
+        "the controller has seen the one worker that is wanted",
+    )
     assert _replicas(kube, "bound-default") == 1
 
 

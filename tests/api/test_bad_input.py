@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import socketserver
 import threading
 import time
@@ -17,7 +18,8 @@ from tests.support.controller import Controller
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.loopback_schedulers import SITE
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
-from tests.support.server import free_port
+
+from dask_operator.loop import RECONCILERS
 
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.
@@ -250,7 +252,7 @@ def test_labels_that_are_ours_do_not_mislead(kube: Kube) -> None:
         "dask.org/workergroup-name": "sound-default",
     }
     kube.apply(_cluster("posing", lambda c: c["metadata"].update(labels=ours)))
-    kube.wait_for_workers("posing", 1, 10)
+    kube.wait_for_workers("posing", 1)
     kube.wait_for_workers("sound", 1)
 
 
@@ -355,6 +357,33 @@ def _say_nothing(connection: socketserver.StreamRequestHandler) -> None:
     connection.rfile.read()
 
 
+class _Silence:
+    """Says nothing. `most`: how many have waited for an answer at the same time."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, connection: socketserver.StreamRequestHandler) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            _say_nothing(connection)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+@contextmanager
+def _closed() -> Iterator[int]:
+    """A port on loopback where nobody listens, and nobody else can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
 @contextmanager
 def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> Iterator[int]:
     """The port on loopback where somebody listens who behaves like this."""
@@ -400,8 +429,9 @@ def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube:
         _listening(_wrong_json) as wrong,
         _listening(_drip) as drip,
         _listening(_say_nothing) as silent,
+        _closed() as closed,
     ):
-        cases = {"garbage": garbage, "wrong": wrong, "slow": drip, "silent": silent, "closed": free_port()}
+        cases = {"garbage": garbage, "wrong": wrong, "slow": drip, "silent": silent, "closed": closed}
         kube.apply(*(_answered_by(port, name, 3) for name, port in cases.items()))
         for name in cases:
             kube.wait_for_workers(name, 3)
@@ -421,17 +451,25 @@ def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube:
             assert len(kube.workers(f"{name}-default")) == 3
 
 
-@pytest.mark.usefixtures("controller_with_schedulers")
-def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(kube: Kube) -> None:
+def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(
+    kube: Kube, controller_with_schedulers: Controller
+) -> None:
     names = [f"silent-{number}" for number in range(50)]
-    with _listening(_say_nothing) as port:
+    silence = _Silence()
+    with _listening(silence) as port:
         kube.apply(*(_answered_by(port, name, 1) for name in names))
         running = "dask.org/component=worker"
-        eventually(lambda: len(kube.objects("pods", running)) == len(names), "every cluster has its worker")
+        # A worker that has not started, or is not known to have, would go without a question.
+        for name in names:
+            kube.wait_for_workers(name, 1)
         down = '{"spec":{"worker":{"replicas":0}}}'
+        # It hears of all of them at once, however long this takes.
+        controller_with_schedulers.pause()
         kube.run("patch", "daskcluster", *names, "--type=merge", "--patch", down)
+        controller_with_schedulers.resume()
         kube.wait_for_condition("daskcluster", names[-1], "Progressing", "ScalingDown")
+        eventually(lambda: silence.most > RECONCILERS, "more are waited for than clusters are worked on at a time")
         _sound_cluster_settles(kube)
         kube.run("delete", "pod", kube.workers("sound-default")[0]["metadata"]["name"], "--force")
-        kube.wait_for_workers("sound", 1, 10)
+        kube.wait_for_workers("sound", 1)
         assert len(kube.objects("pods", running)) == len(names) + 1

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.support import client_contract
 from tests.support.api_contract import CHECKS, Check
-from tests.support.kube import Kube
+from tests.support.kube import PATIENCE, Kube
 from tests.support.kubeconfig import credentials
 from tests.support.wait import until
 
@@ -28,7 +28,7 @@ def test_the_real_server_keeps_the_contract(kube: Kube, monkeypatch: pytest.Monk
         async with Api(credentials) as api:
             await check(api, kube.namespace)
         # TLS connections are closed in the background, and would be found open by a later test's garbage collection.
-        await until(_all_closed, "the end of all connections")
+        await until(_all_closed, "the end of all connections", PATIENCE)
 
     asyncio.run(checked())
 
@@ -42,6 +42,6 @@ def test_the_real_server_keeps_what_the_client_counts_on(
     async def checked() -> None:
         async with (await Access.read()).session(timeout=30.0) as session:
             await check(session, kube.namespace)
-        await until(_all_closed, "the end of all connections")
+        await until(_all_closed, "the end of all connections", PATIENCE)
 
     asyncio.run(checked())

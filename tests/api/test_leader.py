@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ class Audit:
         self._events = events
         self._path = f"/api/v1/namespaces/{kube.namespace}/pods"
         listed = json.loads(kube.run("get", "--raw", f"{self._path}?limit=1"))
-        self._process = self._watch(listed["metadata"]["resourceVersion"])
+        self._version = listed["metadata"]["resourceVersion"]
+        self._process = self._watch()
 
     def created(self) -> list[str]:
         """The names, at least MANY."""
@@ -36,8 +38,8 @@ class Audit:
         self._process.kill()
         self._process.wait()
 
-    def _watch(self, version: str) -> subprocess.Popen[bytes]:
-        query = f"watch=true&labelSelector=dask.org/component=worker&resourceVersion={version}"
+    def _watch(self) -> subprocess.Popen[bytes]:
+        query = f"watch=true&labelSelector=dask.org/component=worker&resourceVersion={self._version}"
         command = [self._kube.kubectl, "--kubeconfig", str(self._kube.kubeconfig), "get", "--raw"]
         with self._events.open("a") as file:
             return subprocess.Popen([*command, f"{self._path}?{query}"], stdout=file)
@@ -48,7 +50,10 @@ class Audit:
         *lines, _ = self._events.read_text().split("\n")
         events = [json.loads(line) for line in lines]
         if ended:
-            self._process = self._watch(events[-1]["object"]["metadata"]["resourceVersion"])
+            # Within a line, or before the first one, as it may where the machine is slow.
+            self._events.write_text("".join(f"{line}\n" for line in lines))
+            self._version = events[-1]["object"]["metadata"]["resourceVersion"] if events else self._version
+            self._process = self._watch()
         names = [event["object"]["metadata"]["name"] for event in events if event["type"] == "ADDED"]
         return names if len(names) >= MANY else []
 
@@ -58,6 +63,15 @@ def audit(kube: Kube, tmp_path: Path) -> Iterator[Audit]:
     audit = Audit(kube, tmp_path / "events.json")
     yield audit
     audit.close()
+
+
+def _leader_and_standby(replicas: Replicas) -> Replicas:
+    """A leader that a slow machine does not let renew its Lease in time loses it to the other."""
+
+    def found() -> list[Replicas]:
+        return [pair for pair in (replicas, replicas[::-1]) if pair[0].does(LEADS) and pair[1].does(STANDS_BY)]
+
+    return eventually(found, "one leads, and the other stands by")[0]
 
 
 def _in_the_middle(kube: Kube, name: str) -> None:
@@ -70,7 +84,7 @@ def _in_the_middle(kube: Kube, name: str) -> None:
 def test_another_goes_on_where_the_leader_ends(
     kube: Kube, replicas: Replicas, audit: Audit, end: Callable[[Controller], object]
 ) -> None:
-    leader, standby = replicas
+    leader, standby = _leader_and_standby(replicas)
     _in_the_middle(kube, "simple")
     end(leader)
     eventually(lambda: standby.does(LEADS), "the standby leads")
@@ -86,17 +100,18 @@ def test_a_leader_that_ends_properly_makes_nobody_wait(kube: Kube, replicas: Rep
     def holder() -> str:
         return str((kube.get("lease", "controller") or {})["spec"].get("holderIdentity"))
 
-    for leader, standby in (replicas, replicas[::-1], replicas):
-        held_by = holder()
+    for _ in range(3):
+        leader, standby = _leader_and_standby(replicas)
+        identity = re.findall(r"this process leads now, as (\S+)", leader.log.read_text())[-1]
         assert leader.stop() == 0
-        assert holder() != held_by
+        assert holder() != identity
         eventually(partial(standby.does, LEADS), "the other leads")
         leader.start()
         eventually(partial(leader.does, STANDS_BY), "it stands by again")
 
 
 def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, replicas: Replicas, audit: Audit) -> None:
-    leader, standby = replicas
+    leader, standby = _leader_and_standby(replicas)
     _in_the_middle(kube, "simple")
     leader.pause()
     eventually(lambda: standby.does(LEADS), "the standby leads")
@@ -105,7 +120,7 @@ def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, repl
     leader.resume()
     eventually(lambda: leader.does(STANDS_BY), "the first stands by")
     time.sleep(3.0)  # what must not happen would happen now
-    assert standby.does(LEADS)
+    eventually(lambda: standby.does(LEADS), "the standby leads as before")
     assert len(audit.created()) == MANY
     awake = leader.log.read_text()[asleep:]
     assert "this process stood still" in awake
@@ -113,4 +128,4 @@ def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, repl
     standby.kill()
     kube.run("scale", f"--replicas={MANY + 5}", "daskcluster", "simple")
     kube.wait_for_workers("simple", MANY + 5)
-    assert leader.does(LEADS)
+    eventually(lambda: leader.does(LEADS), "the first leads again")

@@ -117,7 +117,7 @@ def test_a_secret_is_said_to_nobody_but_who_may_read_what_it_was_written_in(kube
         eventually(lambda: SECRET in _said(kube)["dying-default"], "an Event tells how the worker ended")
     said = _said(kube)
     assert {name for name, text in said.items() if SECRET in text and name.startswith("quiet")} == set()
-    assert SECRET not in controller.get("/metrics")
+    assert SECRET not in eventually(lambda: controller.get("/metrics"), "its metrics")
     kube.run("delete", KINDS, "--all")
     eventually(lambda: not kube.names("pods"), "all is gone")
     controller.kill()

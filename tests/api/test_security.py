@@ -133,9 +133,16 @@ def test_what_belongs_to_somebody_else_is_neither_changed_nor_deleted(kube: Kube
     edit = [{"op": "replace", "path": "/spec/scheduler/spec/containers/0/image", "value": "other:1"}]
     kube.run("patch", "daskcluster", "taken", "--type=json", "--patch", json.dumps(edit), "--as", EVE)
     eventually(lambda: len(kube.workers("plain-default")) == 1, "its own workers are gone")
+    eventually(lambda: _is_seen(kube, "taken"), "the controller has seen the edit")
     kube.run("delete", "daskcluster,daskjob", "--all", "--as", EVE)
     eventually(lambda: not kube.names("daskworkergroups"), "what the clusters own is gone")
     assert [_state(kube, *name) for name in names] == before
+
+
+def _is_seen(kube: Kube, cluster: str) -> bool:
+    """Whether a cluster's status is that of its present spec."""
+    found = kube.get("daskcluster", cluster) or {}
+    return bool(found["status"].get("observedGeneration") == found["metadata"]["generation"])
 
 
 def _state(kube: Kube, kind: str, name: str) -> dict[str, Any]:

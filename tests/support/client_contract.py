@@ -76,7 +76,7 @@ async def what_a_role_lacks_is_said(session: httpx.AsyncClient, namespace: str) 
 
 async def credentials_that_are_not_known_are_refused(session: httpx.AsyncClient, namespace: str) -> None:
     # Another connection, as a client certificate belongs to that of `session`.
-    async with httpx.AsyncClient(base_url=session.base_url, verify=False) as stranger:
+    async with httpx.AsyncClient(base_url=session.base_url, verify=False, timeout=30.0) as stranger:
         answer = await stranger.get(_pods(namespace), headers={"Authorization": "Bearer no-such-token"})
     assert (answer.status_code, answer.json()["reason"]) == (401, "Unauthorized")
 

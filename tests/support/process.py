@@ -47,7 +47,7 @@ class Process:
     def __exit__(self, *_: object) -> None:
         """Ends it, and gives it some time for that."""
         try:
-            self._end(signal.SIGTERM, 10.0)
+            self._end(signal.SIGTERM)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -131,7 +131,7 @@ class Process:
         assert self._running
         return Path(f"/proc/{self._running.pid}/{name}").read_text()
 
-    def _end(self, how: signal.Signals, seconds: float = 30.0) -> int:
+    def _end(self, how: signal.Signals, seconds: float = 60.0) -> int:
         if self._running is None:
             return 0
         self._running.send_signal(how)
