@@ -108,7 +108,9 @@ async def test_only_its_own_namespace() -> None:
 async def test_an_end_that_no_watch_has_told_of_is_known_within_an_hour() -> None:
     async with _watching(raw_pod(0), raw_pod(1)) as watching:
         watching.fake.lose(POD, "simple-default-worker-0")
-        await until(lambda: watching.names() == {"simple-default-worker-1"}, "the store to know of the end", 3600.0)
+        await until(
+            lambda: watching.names() == {"simple-default-worker-1"}, "the store to know of the end", 3600.0, 30.0
+        )
         assert watching.lists() == 2
 
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from tests.support.kube import Kube
 
-PATIENCE = 180.0
+PATIENCE = 240.0
+_SAID = 60.0
+"""Seconds more for what the client waits for itself, so that it can say what was in the way."""
 PROGRAM = """
 import hashlib, json, os, sys, threading, time
 from distributed import Client, wait
@@ -31,15 +33,21 @@ def slow_square(number, seconds):
     time.sleep(seconds)
     return number * number
 
+def until(file):
+    while not os.path.exists(file):
+        time.sleep(0.1)
+    return True
+
 class Load(threading.Thread):
-    def __init__(self):
+    def __init__(self, number, seconds):
         super().__init__(daemon=True)
         self.right, self.wrong, self.error, self.over = 0, 0, "", threading.Event()
+        self.number, self.seconds = number, seconds
 
     def run(self):
         try:
             while not self.over.is_set():
-                answer = squares(40, 0.25)
+                answer = squares(self.number, self.seconds)
                 self.right += answer
                 self.wrong += not answer
         except Exception as error:
@@ -49,8 +57,16 @@ def squares(number, seconds):
     parts = client.map(slow_square, range(number), seconds=seconds, pure=False)
     return client.submit(sum, parts).result() == sum(n * n for n in range(number))
 
+def registered(workers):
+    # A worker runs some time before the scheduler knows it, which takes a name that it does not know for a host.
+    while True:
+        info = client.scheduler_info(n_workers=-1)["workers"]
+        if set(workers) <= {str(worker["name"]) for worker in info.values()}:
+            return info
+        time.sleep(0.1)
+
 def hold(key, number, workers):
-    info = client.scheduler_info(n_workers=-1)["workers"]
+    info = registered(workers)
     places = workers or sorted(info)
     held[key] = [
         client.submit(result, n, pure=False, workers=[places[n % len(places)]]) for n in range(number)
@@ -63,7 +79,7 @@ def digests(key):
     return client.gather(client.map(digest, held[key], pure=False))
 
 def answer(do, **arguments):
-    global load
+    global load, occupied
     if do == "wait":
         client.wait_for_workers(arguments["number"], timeout=arguments["seconds"])
     elif do == "hold":
@@ -73,15 +89,21 @@ def answer(do, **arguments):
     elif do == "squares":
         return squares(**arguments)
     elif do == "load":
-        load = Load()
+        load = Load(**arguments)
         load.start()
     elif do == "rest":
         load.over.set()
         load.join()
         return {"right": load.right, "wrong": load.wrong, "error": load.error}
+    elif do == "occupy":
+        occupied = client.submit(until, arguments["file"], pure=False)
+        while not any(client.processing().values()):
+            time.sleep(0.1)
+    elif do == "free":
+        return occupied.result()
 
-held, load = {}, None
-with Client(sys.argv[1], timeout="60s") as client:
+held, load, occupied = {}, None, None
+with Client(sys.argv[1], timeout=float(sys.argv[2])) as client:
     print("{}", flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), flush=True)
@@ -101,7 +123,7 @@ class Session:
 
     def __init__(self, kube: Kube, address: str, log: Path, pod: str = "client") -> None:
         command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "--namespace", kube.namespace]
-        command += ["exec", "--stdin", pod, "--", "python", "-u", "-c", PROGRAM, address]
+        command += ["exec", "--stdin", pod, "--", "python", "-u", "-c", PROGRAM, address, str(PATIENCE)]
         self._log = log
         with log.open("w") as errors:
             self._process = subprocess.Popen(
@@ -120,15 +142,23 @@ class Session:
         found: list[str] = self.ask("digests", key=key)
         return found
 
-    def load(self) -> None:
-        """Keeps all workers busy until `rest`."""
-        self.ask("load")
+    def load(self, number: int = 40, seconds: float = 0.25) -> None:
+        """Keeps all workers busy until `rest`, with sums of so many parts, each of which takes so many seconds."""
+        self.ask("load", number=number, seconds=seconds)
 
     def rest(self) -> int:
         """How many sums were right since `load`. Fails if one was not."""
         done = self.ask("rest")
         assert (done["wrong"], done["error"]) == (0, ""), done
         return int(done["right"])
+
+    def occupy(self, file: str) -> None:
+        """Has a worker do one task until there is this file in its Pod; returns when the scheduler has given it out."""
+        self.ask("occupy", file=file)
+
+    def free(self) -> bool:
+        """What comes of that task."""
+        return bool(self.ask("free"))
 
     def ask(self, do: str, **arguments: Any) -> Any:
         self.begin(do, **arguments)
@@ -140,10 +170,11 @@ class Session:
 
     def answer(self, what: str) -> Any:
         assert self._process.stdout
-        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        seconds = PATIENCE + _SAID
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         line = self._process.stdout.readline() if ready else b""
         if not line:
-            raise AssertionError(f"no answer to `{what}` within {PATIENCE:.0f} s: {self._log.read_text()[-2000:]}")
+            raise AssertionError(f"no answer to `{what}` within {seconds:.0f} s: {self._log.read_text()[-2000:]}")
         return json.loads(line)
 
     def close(self) -> None:

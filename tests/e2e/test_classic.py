@@ -134,7 +134,8 @@ def answer(program: subprocess.Popen[str]) -> str:
 
 
 def workers(kube: Kube) -> list[dict[str, Any]]:
-    return kube.objects("pods", "dask.org/component=worker")
+    pods = kube.objects("pods", "dask.org/component=worker")
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
 
 def is_as_the_worker_spec(pod: dict[str, Any]) -> None:

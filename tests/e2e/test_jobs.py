@@ -11,8 +11,17 @@ from tests.support.manifests import dask_job
 
 DOCUMENTED = Path(__file__).parents[1] / "examples" / "job.yaml"
 PHASES = ["", "JobCreated", "ClusterCreated", "Running", "Successful"]
-# The client is told nothing: it finds its cluster by what is in its environment.
-COMPUTE = "from dask.distributed import Client; client = Client(); print(client.submit(sum, range(1000)).result())"
+GO = "/tmp/go"
+# It goes on when it is told to, as what is to be seen or done before may come late. The client is not told where its
+# cluster is: it finds it by what is in its environment.
+COMPUTE = f"""
+import os, time
+from dask.distributed import Client
+while not os.path.exists("{GO}"):
+    time.sleep(0.1)
+client = Client(timeout="240s")
+print(client.submit(sum, range(1000)).result())
+"""
 SUM = "499500"
 # A worker that is told to end while it starts does not hear it.
 AT_ONCE = {"terminationGracePeriodSeconds": 0}
@@ -30,13 +39,19 @@ def _wait_for(kube: Kube, job: str, phase: str) -> list[str]:
     raise AssertionError(f"not within {PATIENCE:.0f} s: DaskJob {job} is {phase}; seen: {seen}")
 
 
+def _go(kube: Kube, job: str) -> None:
+    kube.run("exec", f"{job}-runner", "--", "touch", GO)
+
+
 def _cluster_goes(kube: Kube, job: str) -> None:
     """All is gone but what the runner leaves."""
     eventually(
-        lambda: kube.names("pods", f"dask.org/cluster-name={job}") <= {f"{job}-runner"} and not kube.names("services"),
+        lambda: (
+            kube.names("pods", f"dask.org/cluster-name={job}") <= {f"{job}-runner"}
+            and not kube.names("services,daskclusters,daskworkergroups,deployments")
+        ),
         f"the cluster of DaskJob {job} is gone",
     )
-    assert not kube.names("daskclusters") | kube.names("daskworkergroups") | kube.names("deployments")
 
 
 def _metadata(key: str, value: str) -> dict[str, dict[str, str]]:
@@ -51,13 +66,15 @@ def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, das
     job["spec"]["cluster"]["metadata"] = _metadata("only", "cluster")
     kube.apply(job)
     cluster = eventually(lambda: kube.get("daskcluster", "simple-job"), "the job's cluster") or {}
-    seen = _wait_for(kube, "simple-job", "Successful")
+    seen = _wait_for(kube, "simple-job", "Running")
+    _go(kube, "simple-job")
+    seen += _wait_for(kube, "simple-job", "Successful")
     assert seen == sorted(seen, key=PHASES.index)
-    assert "Running" in seen
+    # The program has ended, and then its Pod does.
+    eventually(lambda: kube.status("pod", "simple-job-runner").get("phase") == "Succeeded", "its Pod says so, too")
     status, runner = kube.status("daskjob", "simple-job"), kube.get("pod", "simple-job-runner") or {}
     assert (status["clusterName"], status["jobRunnerPodName"]) == ("simple-job", "simple-job-runner")
     assert status["startTime"] <= status["endTime"]
-    assert runner["status"]["phase"] == "Succeeded"
     assert "Completed" in kube.run("get", "pod", "simple-job-runner")
     assert SUM in kube.run("logs", "simple-job-runner").split()
     for child, only in ((cluster, "cluster"), (runner, "runner")):
@@ -92,19 +109,31 @@ def test_a_job_that_must_not_be_tried_again_has_failed_at_once(kube: Kube, dask_
 
 def test_a_job_that_takes_too_long_has_failed(kube: Kube, dask_image: Image) -> None:
     program = "import time; time.sleep(3600)"
-    kube.apply(dask_job("late", 1, program=program, image=str(dask_image), pods=AT_ONCE, activeDeadlineSeconds=15))
-    assert "Running" in _wait_for(kube, "late", "Failed")
+    job = dask_job("late", 1, program=program, image=str(dask_image), pods=AT_ONCE)
+    kube.apply(job)
+    _wait_for(kube, "late", "Running")
+    # Not before: it may take longer until it runs.
+    job["spec"]["activeDeadlineSeconds"] = 15
+    kube.apply(job)
+    _wait_for(kube, "late", "Failed")
     kube.wait_for_condition("daskjob", "late", "Failed", "DeadlineExceeded")
     _cluster_goes(kube, "late")
     eventually(lambda: not kube.names("pods"), "a runner that is not to go on is stopped")
 
 
 def test_a_job_that_loses_its_runner_starts_another_and_succeeds(kube: Kube, dask_image: Image) -> None:
-    program = f"import time; time.sleep(4); {COMPUTE}"
-    kube.apply(dask_job("losing", 1, program=program, image=str(dask_image)))
+    kube.apply(dask_job("losing", 1, program=COMPUTE, image=str(dask_image)))
     _wait_for(kube, "losing", "Running")
+    lost = (kube.get("pod", "losing-runner") or {})["metadata"]["uid"]
     # As when its node is gone: the Pod is no longer there, and nobody has seen it end.
     kube.run("delete", "pod", "losing-runner", "--force", "--grace-period=0")
+
+    def another_runs() -> bool:
+        pod = kube.get("pod", "losing-runner")
+        return bool(pod and pod["metadata"]["uid"] != lost and pod["status"].get("phase") == "Running")
+
+    eventually(another_runs, "another runner runs")
+    _go(kube, "losing")
     _wait_for(kube, "losing", "Successful")
     assert kube.status("daskjob", "losing")["failed"] == 1
     assert SUM in kube.run("logs", "losing-runner").split()

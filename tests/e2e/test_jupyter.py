@@ -35,13 +35,14 @@ async def run(kernel):
 
 async def browse():
     http = AsyncHTTPClient()
-    page = await http.fetch(f"http://{server}/jupyter/lab", request_timeout=180)
+    page = await http.fetch(f"http://{server}/jupyter/lab", connect_timeout=180, request_timeout=180)
     (cookie,) = (c.split(";")[0] for c in page.headers.get_list("Set-Cookie") if c.startswith("_xsrf="))
     headers = {"Cookie": cookie, "X-XSRFToken": cookie.removeprefix("_xsrf=")}
     kernels = HTTPRequest(f"http://{server}/jupyter/api/kernels", "POST", headers, body="{}", request_timeout=180)
     kernel = json.loads((await http.fetch(kernels)).body)["id"]
-    channels = HTTPRequest(f"ws://{server}/jupyter/api/kernels/{kernel}/channels", headers=headers)
-    printed = await asyncio.wait_for(run(await websocket_connect(channels)), 90)
+    where = f"ws://{server}/jupyter/api/kernels/{kernel}/channels"
+    channels = HTTPRequest(where, headers=headers, connect_timeout=180, request_timeout=180)
+    printed = await asyncio.wait_for(run(await websocket_connect(channels)), 400)
     print(json.dumps({"page": page.body.decode(), "printed": printed.split()}))
 
 asyncio.run(browse())

@@ -40,7 +40,8 @@ def _container(kube: Kube) -> dict[str, Any]:
 
 
 def test_a_missing_permission_is_an_event_a_line_and_an_unready_pod(kube: Kube, limited: dict[str, Any]) -> None:
-    name = _pod(kube)["metadata"]["name"]
+    pods = eventually(lambda: kube.objects("pods", PODS), "there is a Pod again")
+    name = pods[0]["metadata"]["name"]
     sentence = f"may not watch daskclusters in namespace {kube.namespace}"
 
     def events() -> list[str]:
@@ -48,7 +49,7 @@ def test_a_missing_permission_is_an_event_a_line_and_an_unready_pod(kube: Kube, 
 
     eventually(lambda: any(sentence in message for message in events()), "an Event says what is not permitted")
     assert all("grant the controller's ServiceAccount" in message for message in events())
-    assert sentence in kube.run("logs", name)
+    eventually(lambda: sentence in kube.run("logs", name), "its log says so, too")
     eventually(lambda: _container(kube).get("started"), "it is alive all the same")
     assert (_container(kube)["ready"], _container(kube)["restartCount"]) == (False, 0)
     kube.apply(

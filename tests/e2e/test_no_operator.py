@@ -17,4 +17,4 @@ def operator() -> None:
 @pytest.mark.parametrize("mode", CreateMode)
 def test_an_operator_that_is_not_installed(kube: Kube, mode: CreateMode) -> None:
     with pytest.raises(OperatorNotInstalledError, match=r"does not know DaskClusters: .*`helm install dask-operator"):
-        KubeCluster(name="mine", namespace=kube.namespace, create_mode=mode, resource_timeout=6, quiet=True)
+        KubeCluster(name="mine", namespace=kube.namespace, create_mode=mode, resource_timeout=240, quiet=True)

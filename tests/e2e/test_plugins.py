@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, operator_with
 from tests.support.helm import Helm
-from tests.support.kube import Kube, eventually
+from tests.support.kube import CommandError, Kube, eventually
 from tests.support.manifests import dask_cluster
 
 RULES = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch", "patch"]}]
@@ -49,6 +49,15 @@ def test_plugins_in_an_image_made_from_the_operators(kube: Kube, dask_image: Ima
         "--selector",
         "app.kubernetes.io/name=dask-kubernetes-operator",
     )
-    log = kube.run(*operator, "--tail", "-1")
-    assert "plugin does_not_import (faulty_plugin.does_not_import) does not import; the controller works" in log
-    assert "Handler 'raises' failed permanently: this plugin does not work" in log
+
+    def log() -> str:
+        try:
+            return kube.run(*operator, "--tail", "-1")
+        except CommandError:
+            return ""  # the controller before this one has gone just now
+
+    for said in (
+        "plugin does_not_import (faulty_plugin.does_not_import) does not import; the controller works",
+        "Handler 'raises' failed permanently: this plugin does not work",
+    ):
+        eventually(lambda said=said: said in log(), f"the log says {said!r}")  # type: ignore[misc]

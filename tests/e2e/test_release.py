@@ -76,11 +76,17 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     on = ",".join(f"worker.autoscaler.{bound}" for bound in ("enabled=true", "minimum=3", "maximum=5"))
     release.upgrade("--set", f"{on},worker.replicas=null,workerGroups.more.replicas=null")
     eventually(lambda: numbers() == [3, 3], "there is nothing to do for more than the minimum")
-    dask.begin("squares", number=400, seconds=0.5)
-    eventually(lambda: numbers() == [5, 5], "there is enough to do for the maximum")
+    # From now on no worker goes by itself, however long it takes Helm to say something else, and to switch them off.
+    release.upgrade("--set", "worker.autoscaler.behavior.scaleDown.stabilizationWindowSeconds=3600")
+    dask.load(400, 0.5)
+    busy = lambda: _autoscalers_are_seen(release) and numbers() == [5, 5]  # noqa: E731
+    eventually(busy, "there is enough to do for the maximum")
+    _wait_until_asked_for(release, "TooManyReplicas")
     release.upgrade("--set", "idleTimeout=86400")
     assert numbers() == [5, 5]
-    assert dask.answer("squares") is True
+    assert dask.rest() > 0
+    # What was asked for last, while there was enough to do, would overrule what Helm says.
+    _wait_until_asked_for(release, "TooFewReplicas")
     assert wanted - {None} <= {3, 4, 5}, "it jumped when Helm took the number away"
 
     # What an autoscaler has written is its own, which Helm 4 says, and must be told to overrule.
@@ -95,6 +101,19 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     release.settles(2, "more")
     assert dask.digests() == held.digests
     release.uninstall()
+
+
+def _autoscalers_are_seen(release: Release) -> bool:
+    return all(
+        each.get("status", {}).get("observedGeneration") == each["metadata"]["generation"]
+        for each in release.kube.objects("daskautoscalers")
+    )
+
+
+def _wait_until_asked_for(release: Release, number: str) -> None:
+    """By the scheduler, of each autoscaler."""
+    for name in release.kube.names("daskautoscalers"):
+        release.kube.wait_for_condition("daskautoscaler", name, "ScalingLimited", number)
 
 
 def test_a_worker_that_kubernetes_ends_hands_its_results_over(

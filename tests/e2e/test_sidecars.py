@@ -9,6 +9,7 @@ from tests.support.kube import Kube, eventually
 from tests.support.manifests import WORKER, dask_cluster, dask_job
 
 AT_ONCE = {"terminationGracePeriodSeconds": 0}
+LIFETIME = "LIFETIME"
 
 
 def _sidecar(image: Image) -> dict[str, Any]:
@@ -16,14 +17,26 @@ def _sidecar(image: Image) -> dict[str, Any]:
     return {"name": "a-proxy", "image": str(image), "command": ["sleep", "infinity"]}
 
 
+def _lifetime(value: str) -> dict[str, Any]:
+    """That of workers which start from now on."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workers"}, "data": {LIFETIME: value}}
+
+
 def test_a_worker_that_has_ended_beside_another_container_is_replaced(kube: Kube, dask_image: Image) -> None:
     cluster = dask_cluster("shipped", 2, image=str(dask_image), pods=AT_ONCE)
     containers = cluster["spec"]["worker"]["spec"]["containers"]
-    containers[0]["args"] = [*WORKER, "--lifetime", "20 seconds"]
+    containers[0]["args"] = [*WORKER, "--lifetime", f"$({LIFETIME})"]
+    containers[0]["env"] = [{"name": LIFETIME, "valueFrom": {"configMapKeyRef": {"name": "workers", "key": LIFETIME}}}]
     containers.append(_sidecar(dask_image))
-    kube.apply(cluster)
-    kube.wait_for_workers("shipped", 2)
-    before = {pod["metadata"]["name"] for pod in kube.workers("shipped-default")}
+    kube.apply(_lifetime("20 seconds"), cluster)
+
+    def started() -> set[str]:
+        pods = [pod for pod in kube.workers("shipped-default") if pod["status"].get("phase") != "Pending"]
+        return {pod["metadata"]["name"] for pod in pods} if len(pods) == 2 else set()
+
+    before = eventually(started, "two workers have started")
+    # So that there are two for as long as it takes to see them.
+    kube.apply(_lifetime("7 days"))
     eventually(lambda: not before & kube.names("pods"), "the workers whose lifetime is over are gone")
     kube.wait_for_workers("shipped", 2)
 

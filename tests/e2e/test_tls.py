@@ -29,7 +29,7 @@ CONNECT = """
 import sys
 from distributed import Client
 try:
-    with Client(sys.argv[1], timeout="20s") as client:
+    with Client(sys.argv[1], timeout="180s") as client:
         print(client.submit(sum, range(1000)).result(timeout=180))
 except Exception as error:
     print(type(error).__name__, error, error.__cause__)
@@ -39,7 +39,7 @@ HANDSHAKE = """
 import socket, ssl, sys
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-with context.wrap_socket(socket.create_connection((sys.argv[1], 8786), timeout=20)) as connection:
+with context.wrap_socket(socket.create_connection((sys.argv[1], 8786), timeout=180)) as connection:
     try:
         print(connection.read(1))
     except ssl.SSLError as error:

@@ -10,10 +10,11 @@ import aiohttp
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.wait import until_seen
 
-from dask_operator.actions import RULES
+from dask_operator.actions import CLUSTER, RULES
 from dask_operator.api import Api
 
 NAME = "controller"
+_IN_FORCE = 240.0
 _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
@@ -23,6 +24,15 @@ async def make(api: Api, namespace: str, url: str, file: Path) -> None:
     await api.request("POST", f"{_RBAC}/{namespace}/roles", {"metadata": {"name": NAME}, "rules": _rules()})
     await permit(api, namespace)
     await give_token(api, namespace, url, file)
+
+    async def permitted() -> bool:
+        what = {"namespace": namespace, "verb": "list", "group": CLUSTER.group, "resource": CLUSTER.plural}
+        spec = {"user": f"system:serviceaccount:{namespace}:{NAME}", "resourceAttributes": what}
+        review = await api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": spec})
+        return bool(review.body["status"]["allowed"])
+
+    # A controller that is refused at first makes more requests than others.
+    await until_seen(permitted, "the permissions are in force", _IN_FORCE)
 
 
 async def permit(api: Api, namespace: str) -> None:
@@ -55,7 +65,7 @@ async def take_token(api: Api, namespace: str, url: str, token: str) -> None:
         async with aiohttp.ClientSession() as session, session.get(f"{url}/version", headers=headers) as reply:
             return reply.status == 401
 
-    await until_seen(refused, "the token is refused")
+    await until_seen(refused, "the token is refused", _IN_FORCE)
 
 
 def _rules() -> list[dict[str, Any]]:

@@ -14,9 +14,14 @@ from tests.faults.stories import Slot
 from tests.faults.trouble import Trouble
 from tests.support.wait import until_seen
 
+from dask_operator.actions import POD
+from dask_operator.api import ApiError
+
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_CONTAINER = {"name": "a", "image": "a"}
 _PODS = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
 CLUSTER = Path(__file__).parents[2] / "ci/cluster/cluster"
+_IN_FORCE = 240.0
 
 
 class Forbidden(Trouble):
@@ -52,27 +57,37 @@ class Quota(Trouble):
         async def in_force() -> bool:
             return bool((await slot.api.request("GET", f"{where}/few")).body.get("status", {}).get("hard"))
 
-        await until_seen(in_force, "the quota is in force")
+        await until_seen(in_force, "the quota is in force", _IN_FORCE)
 
     async def end(self, slot: Slot) -> None:
         await slot.api.request("DELETE", f"/api/v1/namespaces/{slot.namespace}/resourcequotas/few")
 
 
 class Admission(Trouble):
-    """No Pod is admitted."""
+    """No Pod is admitted. `said`: what the API server says then."""
 
-    def __init__(self, *configurations: tuple[str, dict[str, Any]]) -> None:
+    def __init__(self, said: str, *configurations: tuple[str, dict[str, Any]]) -> None:
         super().__init__()
+        self._said = said
         self._configurations = configurations
 
     async def begin(self, slot: Slot) -> None:
         for plural, spec in self._configurations:
             body = {"metadata": {"name": slot.namespace}, **_about(slot.namespace, spec)}
             await slot.api.request("POST", f"{_ADMISSION}/{plural}", body)
+        await until_seen(lambda: self._in_force(slot), "no Pod is admitted", _IN_FORCE)
 
     async def end(self, slot: Slot) -> None:
         for plural, _ in self._configurations:
             await slot.api.request("DELETE", f"{_ADMISSION}/{plural}/{slot.namespace}")
+
+    async def _in_force(self, slot: Slot) -> bool:
+        pod = {"metadata": {"name": "tried", "namespace": slot.namespace}, "spec": {"containers": [_CONTAINER]}}
+        try:
+            await slot.api.create(POD, {"apiVersion": "v1", "kind": "Pod", **pod}, dry_run=True)
+        except ApiError as error:
+            return self._said in error.message
+        return False
 
 
 class EtcdPaused(Trouble):
@@ -104,13 +119,14 @@ def _about(namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
     return about
 
 
+_NO_PODS, _NOBODY = "no Pods today", "nobody.listens.here"
 _HERE = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "NAMESPACE"}}}
 _POLICY = (
     "validatingadmissionpolicies",
     {
         "spec": {
             "matchConstraints": {"resourceRules": _PODS, **_HERE},
-            "validations": [{"expression": "false", "message": "no Pods today"}],
+            "validations": [{"expression": "false", "message": _NO_PODS}],
         }
     },
 )
@@ -120,7 +136,7 @@ _WEBHOOK = (
     {
         "webhooks": [
             {
-                "name": "nobody.listens.here",
+                "name": _NOBODY,
                 "clientConfig": {"url": "https://127.0.0.1:1/"},
                 "rules": _PODS,
                 "sideEffects": "None",
@@ -135,8 +151,8 @@ OUTAGES: dict[str, Callable[[], Trouble]] = {
     "permissions withdrawn": Forbidden,
     "token expired": Expired,
     "quota exceeded": Quota,
-    "Pods refused by an admission policy": lambda: Admission(_POLICY, _BINDING),
-    "admission webhook unreachable": lambda: Admission(_WEBHOOK),
+    "Pods refused by an admission policy": lambda: Admission(_NO_PODS, _POLICY, _BINDING),
+    "admission webhook unreachable": lambda: Admission(_NOBODY, _WEBHOOK),
 }
 OF_ALL: dict[str, Callable[[], Trouble]] = {"etcd paused": EtcdPaused, "API server restarted": Restarted}
 """Those from which nobody on the cluster is spared."""

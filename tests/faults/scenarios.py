@@ -100,8 +100,11 @@ def _autoscaler(place: Place, **more: Any) -> Raw:
 
 async def _let_go(place: Place) -> None:
     """It may go down at once from now on."""
-    behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-    await place.api.patch(AUTOSCALER, place.namespace, NAME, {"spec": {"behavior": behavior}})
+    await place.api.patch(AUTOSCALER, place.namespace, NAME, {"spec": {"behavior": _goes_down_after(0)}})
+
+
+def _goes_down_after(seconds: int) -> Raw:
+    return {"scaleDown": {"stabilizationWindowSeconds": seconds}}
 
 
 def _succeed() -> Scenario:
@@ -129,7 +132,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(
         "autoscale down",
         _let_go,
-        lambda place: [place.cluster(3), _autoscaler(place)],
+        lambda place: [place.cluster(3), _autoscaler(place, behavior=_goes_down_after(3600))],
         workers=3,
     ),
     Scenario("delete", _delete, lambda place: [place.cluster(3)]),

@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from tests.support.outcome import CHANCE, Outcome, difference, orphans, outcome
 from tests.support.wait import until_seen
 
 from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED
-from dask_operator.api import Api, path
+from dask_operator.api import Api, ApiError, path
 from dask_operator.names import COMPONENT_LABEL, JOB_RUNNER, WORKER
 
 PATIENCE = 300.0
@@ -37,6 +37,12 @@ _OVER = 13.0
 """Seconds without a request after which an undisturbed story is over: longer than any pause in one."""
 _DONE = 0.7
 """The same where it is known how it ends, and that it has begun."""
+_SETTLED = {
+    CLUSTER.kind: ("Progressing", "Settled"),
+    GROUP.kind: ("Progressing", "Settled"),
+    AUTOSCALER.kind: ("ScalingActive", "FollowsScheduler"),
+}
+"""The condition and its reason by which each says that it is as it should be."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,19 @@ class Slot:
 
     async def state(self) -> Outcome:
         """Returns what the namespace has of what the controller looks at, but for what is chance."""
+        return outcome(await self._objects(), CHANCE, self._texts())
+
+    async def is_at_rest(self) -> bool:
+        """Returns whether all that is declared says that it is as it is wanted now, and nothing is on its way out."""
+        objects = await self._objects()
+        there = {raw["metadata"]["uid"] for raw in objects}
+        there |= {raw["metadata"]["name"] for raw in objects if raw["kind"] == DEPLOYMENT.kind}
+        return all(_is_at_rest(raw, there) for raw in objects)
+
+    async def _objects(self) -> list[dict[str, Any]]:
         pages = await asyncio.gather(*(self.api.list_page(resource, self.namespace, "") for resource in WATCHED))
         listed = zip(WATCHED, pages, strict=True)
-        objects = [{**raw, "kind": resource.kind} for resource, page in listed for raw in page.items]
-        return outcome(objects, CHANCE, self._texts())
+        return [{**raw, "kind": resource.kind} for resource, page in listed for raw in page.items]
 
     def _texts(self) -> dict[str, str]:
         """Returns what is another text in each slot, and at each time."""
@@ -74,6 +89,24 @@ class Slot:
         controller = Forked(self.kubeconfig, log, f"--namespace={self.namespace}", port=port)
         controller.begin()
         return controller
+
+
+def _is_at_rest(raw: Mapping[str, Any], there: Container[str]) -> bool:
+    """`there`: the uids of all that there is, and the names of Deployments, whose ReplicaSets are not looked at."""
+    meta, status = raw["metadata"], raw.get("status") or {}
+    owners = meta.get("ownerReferences", ())
+    left = owners and not any(o["uid"] in there or o["name"].rpartition("-")[0] in there for o in owners)
+    if left or meta.get("deletionTimestamp"):
+        return False
+    if raw["kind"] == JOB.kind:
+        return status.get("jobStatus") in ("Successful", "Failed")
+    if raw["kind"] not in _SETTLED:
+        return True
+    if any(owner["kind"] == JOB.kind for owner in owners):
+        return False  # it goes with the end of its job
+    type_, settled = _SETTLED[raw["kind"]]
+    reasons = {condition["type"]: condition["reason"] for condition in status.get("conditions", ())}
+    return status.get("observedGeneration") == meta["generation"] and reasons.get(type_) == settled
 
 
 @asynccontextmanager
@@ -95,7 +128,7 @@ class Kill(Fault):
 
     def __init__(self, number: int, *, after: bool) -> None:
         self.number = number
-        self._after = after
+        self.after = after
         self.kill: Callable[[], None] = lambda: None
         self.killed = asyncio.Event()
         self.at = "nowhere"
@@ -105,22 +138,22 @@ class Kill(Fault):
             raise LostError
         if call.number != self.number:
             return await pass_on()
-        if self._after and call.watches:
+        if self.after and call.watches:
             return await pass_on()  # `stream` kills it
-        if self._after:
+        if self.after:
             await pass_on()
         self._now(call)
         raise LostError
 
     async def stream(self, call: Call, lines: Lines) -> Lines:
-        if self._after and call.number == self.number:
+        if self.after and call.number == self.number:
             self._now(call)
             return
         async for line in lines:
             yield line
 
     def _now(self, call: Call) -> None:
-        self.at = f"{'after' if self._after else 'before'} {call}"
+        self.at = f"{'after' if self.after else 'before'} {call}"
         self.kill()
         self.killed.set()
 
@@ -180,14 +213,15 @@ async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int
         task.cancel()
     await asyncio.gather(over, killed, return_exceptions=True)
     kill.kill = lambda: None
-    await asyncio.to_thread(running.wait)
+    await asyncio.to_thread(running.wait, PATIENCE)
     return slot.proxy.created(POD.plural)
 
 
 async def _over(slot: Slot, undisturbed: End | None, usual: int) -> None:
     """Returns when the story is over; the latest after PATIENCE, with whatever there is then.
 
-    Before as many requests as are `usual` the controller may only be slow, as the machine is busy.
+    Before as many requests as are `usual`, or before all is at rest, the controller may only be slow, as the machine is
+    busy.
     """
     deadline = time.monotonic() + PATIENCE
     # What is deleted may be gone before the controller has asked for anything.
@@ -196,10 +230,14 @@ async def _over(slot: Slot, undisturbed: End | None, usual: int) -> None:
         quiet = _DONE if undisturbed and len(slot.proxy.calls) >= usual else _OVER
         if (rest := quiet - slot.proxy.quiet()) > 0:
             await asyncio.sleep(min(rest, _DONE))
-        elif undisturbed is None or await slot.state() == undisturbed.state:
+        elif await (slot.is_at_rest() if undisturbed is None else _ends_as(slot, undisturbed)):
             return
         else:
             await asyncio.sleep(0.5)
+
+
+async def _ends_as(slot: Slot, undisturbed: End) -> bool:
+    return await slot.state() == undisturbed.state
 
 
 async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack) -> Results | None:
@@ -209,7 +247,9 @@ async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack
     if scenario.workers is None:
         return None
     await surroundings.enter_async_context(workers_of(slot.api, slot.namespace, slot.scheduler, slot.folder))
-    client = await surroundings.enter_async_context(Client(slot.scheduler.address, asynchronous=True, name="results"))
+    client = await surroundings.enter_async_context(
+        Client(slot.scheduler.address, asynchronous=True, name="results", timeout=PATIENCE)
+    )
     if scenario.busy:
         # Nobody has that resource, so they wait, and the scheduler asks for more workers.
         waiting = client.map(abs, range(100), resources={"none": 1}, pure=False)
@@ -266,7 +306,12 @@ async def _end_runners(slot: Slot, phase: str) -> None:
         status = after.get(pod.get("status", {}).get("phase"))
         if status and meta["labels"].get(COMPONENT_LABEL) == JOB_RUNNER and event["type"] != "DELETED":
             body = {"metadata": {"uid": meta["uid"]}, "status": status}
-            await slot.api.patch(POD, slot.namespace, meta["name"], body, "status")
+            try:
+                await slot.api.patch(POD, slot.namespace, meta["name"], body, "status")
+            except ApiError as error:
+                if error.code not in (404, 409):
+                    raise
+                # It has gone meanwhile.
 
 
 def _pod_status(phase: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]
 SEQUENCES, STEPS, AT_ONCE = 200, 6, 25
 PATIENCE = 300.0
+_LOOKS = 10
 _UNTIL_NEXT = 1.5
 """Seconds at most that a step is given to have come to something, before the next comes."""
 
@@ -134,10 +135,12 @@ def _held(fleet: Fleet, name: str) -> set[str]:
 
 def _has_copied(fleet: Fleet, wanted: Wanted) -> bool:
     """Whether a cluster's default group has been told how many workers it is to have."""
-    cluster = wanted.objects.get(("DaskCluster", wanted.name))
+    cluster, made = wanted.objects.get(("DaskCluster", wanted.name)), fleet.raw("DaskCluster", wanted.name)
     group = fleet.raw("DaskWorkerGroup", f"{wanted.name}-default")
-    if not cluster or not group:
+    if not cluster or not made or not group:
         return not cluster
+    if made["metadata"]["uid"] not in [owner["uid"] for owner in group["metadata"].get("ownerReferences", ())]:
+        return False  # that of a cluster before of this name, which is about to go
     copied: str = group["metadata"]["annotations"].get(REPLICAS_ANNOTATION, "")
     return copied == str(cluster["spec"]["worker"]["replicas"])
 
@@ -150,16 +153,18 @@ async def _until_like_new(fleet: Fleet, anew: Fleet, wanted: Wanted) -> list[str
         raw = place.raw("DaskWorkerGroup", group)
         return raw["spec"]["worker"]["replicas"] if raw else -1
 
-    # As many as somebody has scaled a group to, or as an autoscaler had left it with.
-    for group in wanted.groups:
-        if not await happens(lambda group=group: anew.raw("DaskWorkerGroup", group), PATIENCE):  # type: ignore[misc]
-            return [f"there is no {group}"]
-        number = wanted.replicas[group]
-        number = replicas(fleet, group) if number is None else number
-        if replicas(anew, group) != number:
-            await anew.patch("DaskWorkerGroup", group, {"spec": {"worker": {"replicas": number}}})
-    with recorded(f"{wanted.name} is like new"):
-        await happens(lambda: not differences(), PATIENCE)
+    for _ in range(_LOOKS):
+        # As many as somebody has scaled a group to, or as an autoscaler had left it with, which may do so a last time.
+        for group in wanted.groups:
+            if not await happens(lambda group=group: anew.raw("DaskWorkerGroup", group), PATIENCE):  # type: ignore[misc]
+                return [f"there is no {group}"]
+            number = wanted.replicas[group]
+            number = replicas(fleet, group) if number is None else number
+            if replicas(anew, group) != number:
+                await anew.patch("DaskWorkerGroup", group, {"spec": {"worker": {"replicas": number}}})
+        with recorded(f"{wanted.name} is like new"):
+            if await happens(lambda: not differences(), PATIENCE / _LOOKS):
+                break
     return differences()
 
 

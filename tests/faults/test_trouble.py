@@ -20,10 +20,10 @@ from tests.support.kubeconfig import credentials
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.outcome import Outcome, orphans
 from tests.support.sampling import sampled
-from tests.support.wait import meanwhile, until_seen
+from tests.support.wait import happens, meanwhile, until_seen
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, POD, SERVICE
+from dask_operator.actions import CLUSTER, GROUP, POD, SERVICE
 from dask_operator.api import Api
 
 pytestmark = pytest.mark.timeout(900)
@@ -101,17 +101,23 @@ async def _course(slot: Slot, trouble: Trouble, expected: Outcome | None) -> Cou
             await trouble.begin(slot)
             await _go_on(slot.place)
             await trouble.last(LASTS)
+            if expected:
+                # The controller may be slow, and has to be in trouble at all.
+                await happens(lambda: _hits(slot, trouble), PATIENCE)
             await trouble.end(slot)
             began = time.monotonic()
             state = await _end(slot, expected)
             converged = time.monotonic() - began
         created = slot.proxy.created(POD.plural)
         twice = [name for name in set(created) if created.count(name) > 1]
-        refused = sum(call.status >= 400 or not call.status for call in slot.proxy.calls)
-        hits = trouble.hits + refused
-        return Course(state, converged, tuple(dead), tuple(twice), controller.memory() - before, hits)
+        growth = controller.memory() - before
+        return Course(state, converged, tuple(dead), tuple(twice), growth, _hits(slot, trouble))
     finally:
         await asyncio.to_thread(controller.kill)
+
+
+def _hits(slot: Slot, trouble: Trouble) -> int:
+    return trouble.hits + sum(call.status >= 400 or not call.status for call in slot.proxy.calls)
 
 
 async def _go_on(place: Place) -> None:
@@ -126,14 +132,22 @@ async def _go_on(place: Place) -> None:
 
 
 async def _running(slot: Slot) -> bool:
-    items = (await slot.api.list_page(CLUSTER, slot.namespace, "")).items
-    return [item.get("status", {}).get("readyReplicas") for item in items] == [3]
+    said = []
+    for resource in (CLUSTER, GROUP):
+        items = (await slot.api.list_page(resource, slot.namespace, "")).items
+        said += [item.get("status", {}) for item in items]
+    # The group notes which workers it has given: of one that is deleted before, another could be made.
+    return [status.get("readyReplicas") for status in said] == [3, 3] and said[1].get("lastOrdinal") == 2
 
 
 async def _end(slot: Slot, expected: Outcome | None) -> Outcome:
-    """The state as soon as it is the expected one, or after all patience."""
+    """The state as soon as it is the expected one, or after all patience; where none is, once all is at rest."""
     if expected is None:
-        await asyncio.sleep(LASTS)
+
+        async def rests() -> bool:
+            return slot.proxy.quiet() > LASTS and await slot.is_at_rest()
+
+        await until_seen(rests, "what is not disturbed comes to rest", PATIENCE)
         return await slot.state()
 
     async def reached() -> bool:
@@ -154,7 +168,7 @@ async def _watched(controller: Controller) -> AsyncIterator[list[str]]:
 
 async def _probe(controller: Controller, dead: list[str]) -> None:
     while True:
-        said = await asyncio.to_thread(controller.get, "/healthz", 10.0)
+        said = await asyncio.to_thread(controller.get, "/healthz", 60.0)
         if not said.startswith("ok"):
             dead.append(said or "no answer")
         await asyncio.sleep(1.0)

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 JSON = "application/json"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _STRICT = [("fieldValidation", "Strict")]
-_PATIENCE = 30.0  # seconds for one answer
+_PATIENCE = 120.0  # seconds for one answer
 
 
 class RequestError(Exception):

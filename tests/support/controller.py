@@ -61,7 +61,7 @@ class Controller(Process):
     def resume(self) -> None:
         self.send(signal.SIGCONT)
 
-    def get(self, path: str, seconds: float = 30.0) -> str:
+    def get(self, path: str, seconds: float = 2.0) -> str:
         """Returns what it answers to a probe; empty while it does not."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=seconds) as reply:
@@ -74,4 +74,4 @@ class Controller(Process):
 
     def does(self, what: str) -> bool:
         """Returns whether it says that it is well, and that it LEADS or STANDS_BY."""
-        return self.get("/readyz").startswith(f"ok: {what}")
+        return self.get("/readyz", 30.0).startswith(f"ok: {what}")

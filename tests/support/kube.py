@@ -62,8 +62,12 @@ class Kube:
         eventually(lambda: self.get("serviceaccount", "default"), "the namespace has its default ServiceAccount")
 
     def delete_namespace(self) -> None:
-        """Begins to delete it with all in it."""
-        self.server.delete(f"/api/v1/namespaces/{self.namespace}")
+        """Begins to delete it with all in it; nothing if it has gone."""
+        try:
+            self.server.delete(f"/api/v1/namespaces/{self.namespace}")
+        except RequestError as refused:
+            if refused.reason != "NotFound":
+                raise
 
     def apply(self, *manifests: Manifest) -> None:
         """Applies manifests as `kubectl apply --server-side --force-conflicts` does. Raises RequestError."""
