@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# test.sh [--kubernetes VERSION] [--helm TOOL] TIER... [beside TIER...]: runs tiers of the tests, as `make help` lists
+# test.sh [--kubernetes VERSION] [--helm TOOL] TIER... [beside TIER...]...: runs tiers of the tests, as `make help` lists
 # them, and makes what each needs: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for
-# the tier `install`. Tiers after `beside` run while those before it do: no two of them may use a cluster at once. What they
-# print comes once they have ended.
+# the tier `install`. Tiers after a `beside` run while the others do: no two of them may use a cluster at once. What they
+# print comes once the first have ended.
 # The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -17,19 +17,19 @@ RELEASES="test-releases"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 STARTED=()
-BESIDE=
+# The processes of the tiers beside, each the leader of a group of its own
+BESIDE=()
+BESIDE_LOGS=()
 # As many processes as the machine has cores, which run the tests of one tier
 LANES=(--numprocesses "$(nproc)" --dist worksteal)
 # Tests of tests/e2e that are tiers of their own
 OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
-  local name
-  if [ -n "$BESIDE" ]; then
-    # With what it has started; its clusters it ends itself.
-    kill -TERM -- "-$BESIDE" 2>/dev/null || true
-    join_beside || true
-  fi
+  local name process
+  # With what they have started; their clusters they end themselves.
+  for process in "${BESIDE[@]}"; do kill -TERM -- "-$process" 2>/dev/null || true; done
+  join_beside || true
   for name in "${STARTED[@]}"; do ci/cluster/cluster down "$name" || true; done
   git update-ref -d $PREVIOUS_BRANCH || true
 }
@@ -273,24 +273,36 @@ tier_versions() {
 
 # start_beside TIER...: runs tiers in another process of this script, in a process group of its own
 start_beside() {
+  local log=$CACHE/logs/beside-$$-$1.log
   mkdir -p "$CACHE/logs"
-  BESIDE_LOG=$CACHE/logs/beside-$$.log
-  echo "beside: $* (their progress: $BESIDE_LOG)"
+  echo "beside: $* (their progress: $log)"
   set -m
-  "${BASH_SOURCE[0]}" "${OPTIONS[@]}" "$@" > "$BESIDE_LOG" 2>&1 < /dev/null &
-  BESIDE=$!
+  "${BASH_SOURCE[0]}" "${OPTIONS[@]}" "$@" > "$log" 2>&1 < /dev/null &
+  BESIDE+=($!)
+  BESIDE_LOGS+=("$log")
   set +m
 }
 
-# join_beside: waits for them, shows what they printed, and fails if they have failed
+# join_beside: waits for all of them, shows what they printed, and fails if one has failed
 join_beside() {
-  local status=0
-  wait "$BESIDE" || status=$?
-  BESIDE=
-  echo "beside"
-  cat "$BESIDE_LOG"
-  rm -f "$BESIDE_LOG"
+  local process log status=0
+  for process in "${BESIDE[@]}"; do wait "$process" || status=$?; done
+  BESIDE=()
+  for log in "${BESIDE_LOGS[@]}"; do
+    echo "beside"
+    cat "$log"
+    rm -f "$log"
+  done
+  BESIDE_LOGS=()
   return "$status"
+}
+
+# fail_early: fails if tiers beside have failed already
+fail_early() {
+  local process
+  for process in "${BESIDE[@]}"; do
+    kill -0 "$process" 2>/dev/null || wait "$process" || return
+  done
 }
 
 # idle_ticks: for how long the machine's cores have been idle since its start, added up, in hundredths of a second
@@ -303,8 +315,7 @@ run_tiers() {
     start=$SECONDS idle=$(idle_ticks)
     "tier_$tier"
     echo "{\"tier\": \"$tier\", \"seconds\": $((SECONDS - start)), \"idle\": $((($(idle_ticks) - idle) / $(nproc)))}" >> "$TIMES"
-    # One that has failed is not waited for.
-    [ -z "$BESIDE" ] || kill -0 "$BESIDE" 2>/dev/null || join_beside
+    fail_early
   done
 }
 
@@ -328,11 +339,14 @@ BARE_PATH=$PATH
 venv=$(ci/python.sh)
 # The file that gets a line of each tier and each test with what it took. Make names one, which `make times` shows.
 TIMES=${TIMES:-/dev/null}
-TIERS=()
-while [ $# -gt 0 ] && [ "$1" != beside ]; do
-  TIERS+=("$1")
-  shift
+FIRST=() GROUP=()
+for tier in "$@" beside; do
+  if [ "$tier" != beside ]; then
+    GROUP+=("$tier")
+    continue
+  fi
+  if [ ${#FIRST[@]} = 0 ]; then FIRST=("${GROUP[@]}"); else start_beside "${GROUP[@]}"; fi
+  GROUP=()
 done
-[ $# = 0 ] || start_beside "${@:2}"
-run_tiers "${TIERS[@]}"
-[ -z "$BESIDE" ] || join_beside
+run_tiers "${FIRST[@]}"
+join_beside

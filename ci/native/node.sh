@@ -156,11 +156,13 @@ run kube-apiserver --etcd-servers http://127.0.0.1:2379 --secure-port 6443 --adv
   --service-account-key-file "$PKI/accounts.key" --service-account-signing-key-file "$PKI/accounts.key" \
   --kubelet-client-certificate "$PKI/admin.crt" --kubelet-client-key "$PKI/admin.key" --kubelet-preferred-address-types InternalIP \
   --enable-priority-and-fairness=false --max-requests-inflight 0 --max-mutating-requests-inflight 0
+# Of each there is one, and nobody to elect it from.
+alone=(--kubeconfig "$KUBECONFIG" --bind-address 127.0.0.1 --leader-elect=false --kube-api-qps 5000 --kube-api-burst 10000)
 # A busy machine's nodes are late with their signs of life; kwok would never make Pods Ready again that were marked not to be.
-run kube-controller-manager --kubeconfig "$KUBECONFIG" --bind-address 127.0.0.1 --root-ca-file "$PKI/ca.crt" \
+run kube-controller-manager "${alone[@]}" --root-ca-file "$PKI/ca.crt" \
   --service-account-private-key-file "$PKI/accounts.key" --flex-volume-plugin-dir /run/volume-plugins \
-  --node-monitor-grace-period 1h --kube-api-qps 5000 --kube-api-burst 10000
-run kube-scheduler --kubeconfig "$KUBECONFIG" --bind-address 127.0.0.1 --kube-api-qps 5000 --kube-api-burst 10000
+  --node-monitor-grace-period 1h
+run kube-scheduler "${alone[@]}"
 ready() { kubectl get --raw /readyz >/dev/null 2>&1; }
 for ((tries = 0; tries < 450; tries++)); do ready && break; sleep 0.2; done
 ready || { echo "the API server is not ready after 90 seconds: see its log in this folder"; exit 1; }
