@@ -8,7 +8,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-NEWEST="test"
+API="test-api"
+E2E="test-e2e"
 OLDEST="test-oldest"
 FAULTS="test-faults"
 MIGRATION="test-migration"
@@ -89,7 +90,7 @@ need_schemas() {
   kubectl get --raw /openapi/v2 > "$folder.json"
   "$venv/bin/python" -m ci.verify.schemas "$folder.partial" --openapi "$folder.json"
   mv "$folder.partial" "$folder"
-  [ "$1" = $NEWEST ] || end_cluster "$1"
+  end_cluster "$1"
 }
 
 # with_crds COMMAND...: runs a command while our CRDs are there without the operator's release, which brings its own
@@ -136,15 +137,16 @@ tier_unit() { pytest_at "unit tests" "${LANES[@]}" tests/controller tests/client
 
 tier_charts() {
   need_schemas $OLDEST "$KUBERNETES_OLDEST"
-  need_schemas $NEWEST "$KUBERNETES_VERSION"
+  need_schemas $API "$KUBERNETES_VERSION"
   ci/verify/charts.sh "$CACHE/schemas/$KUBERNETES_VERSION" "$CACHE/schemas/$KUBERNETES_OLDEST"
 }
 
 tier_api() {
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
+  use_cluster $API "$KUBERNETES_VERSION"
   INCUMBENT_CRDS=$(ci/incumbent.sh)/crds
   export INCUMBENT_CRDS
   with_crds api_tests
+  end_cluster $API
 }
 
 # The controller, killed and in trouble: what it makes of it does not depend on its image.
@@ -165,15 +167,16 @@ use_notebook() {
 }
 
 tier_e2e() {
-  use_cluster $NEWEST "$KUBERNETES_VERSION"
-  use_images $NEWEST
-  use_notebook $NEWEST
+  use_cluster $E2E "$KUBERNETES_VERSION"
+  use_images $E2E
+  use_notebook $E2E
   PLUGIN_IMAGE=$(ci/images/build.sh plugin)
   INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
-  ci/cluster/cluster load $NEWEST "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE"
+  ci/cluster/cluster load $E2E "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE"
   HELM_4=$(ci/tools/build.sh helm-4)/helm
   export PLUGIN_IMAGE INCUMBENT_IMAGE HELM_4
   in_lanes "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
+  end_cluster $E2E
 }
 
 # With $PICTURES, pictures of the dashboards are written to that folder.
