@@ -11,7 +11,7 @@ RESULTS=$CACHE/bench
 export CLUSTER=bench
 
 finish() { [ -z "${started:-}" ] || ci/cluster/cluster down "$CLUSTER"; }
-trap finish EXIT
+at_end finish
 
 # use_cluster CRDS: with fake nodes, these definitions, an image of Dask for real ones, and nothing else
 use_cluster() {

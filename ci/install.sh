@@ -20,6 +20,8 @@ timed() {
   ended
 }
 
+end_namespace() { kubectl delete namespace "$namespace" --wait=false > /dev/null; }
+
 ended() { [ -z "$doing" ] || printf '    %-70s %6s\n' "$doing" "$(duration $((SECONDS - since)))"; }
 
 chart=$1 settings=$2
@@ -30,7 +32,7 @@ log=$CACHE/logs/ct-install-$(basename "$chart").log
 # One namespace for all, as chart-testing would wait for each of its own to go away.
 namespace=ct-$(basename "$chart")
 kubectl create namespace "$namespace" > /dev/null
-trap 'kubectl delete namespace "$namespace" --wait=false > /dev/null' EXIT
+at_end end_namespace
 if ! "$ct/ct" install --config ct.yaml --charts "$chart" --namespace "$namespace" --helm-extra-set-args "$settings" "$@" 2>&1 | tee "$log" | timed; then
   tail -n 100 "$log" >&2
   die "ct install of $chart failed; all that was printed: $log"

@@ -35,6 +35,11 @@ release() {
   exec {lock}>&-
 }
 
+# at_end COMMAND: runs it when the script ends, in whatever way. Who tells a script to end may tell it again, as make does:
+# from then on that is ignored.
+# shellcheck disable=SC2064 # the command is known now
+at_end() { trap "trap '' INT TERM HUP; $1" EXIT; }
+
 # need_disk GIGABYTES: dies when the cache has less room than that
 need_disk() {
   mkdir -p "$CACHE"

@@ -34,7 +34,7 @@ end_clusters() {
   for name in "${STARTED[@]}"; do ci/cluster/cluster down "$name" || true; done
   git update-ref -d $PREVIOUS_BRANCH || true
 }
-trap end_clusters EXIT
+at_end end_clusters
 
 # pytest_at NAME ARGUMENT...: runs tests in sight, because their progress is the progress
 pytest_at() {

@@ -31,7 +31,7 @@ provider_up() {
   need_packages openssl runc containernetworking-plugins iptables conntrack ethtool iproute2 kmod
   images=$("$CI/images/build.sh" pause coredns)
   # Nothing goes on after a failure or Ctrl-C; the folder with the logs stays until the next `up` or `down`.
-  trap end_processes EXIT
+  at_end end_processes
   step "cluster $NAME: start Kubernetes $version" start "$version" "$folders" "$images"
   trap - EXIT
 }
