@@ -17,6 +17,8 @@ UPGRADE="test-upgrade"
 RELEASES="test-releases"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
+# Helm and kubectl end before their garbage is worth collecting.
+export GOGC=400
 STARTED=()
 # The processes of the tiers beside, each the leader of a group of its own
 BESIDE=()
