@@ -20,9 +20,9 @@ timed() {
   ended
 }
 
-end_namespace() { kubectl delete namespace "$namespace" --wait=false > /dev/null; }
-
 ended() { [ -z "$doing" ] || printf '    %-70s %6s\n' "$doing" "$(duration $((SECONDS - since)))"; }
+
+end_namespace() { kubectl delete namespace "$namespace" --wait=false > /dev/null; }
 
 chart=$1 settings=$2
 shift 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.helm import CHARTS, Helm
-from tests.support.kube import CommandError, Kube, Manifest, eventually
+from tests.support.kube import Kube, Manifest, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, dask_job
 
 from dask_operator import build, parse
@@ -29,16 +29,8 @@ ON_FAKE = [
 def restricted(kube: Kube) -> Kube:
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
     violating = {"hostNetwork": True, "containers": [{"name": "a", "image": "a"}]}
-    pod = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "violating"}, "spec": violating})
-
-    def enforced() -> bool:
-        try:
-            kube.run("create", "--dry-run=server", "--filename", "-", stdin=pod)
-        except CommandError as refused:
-            return "violates PodSecurity" in str(refused)
-        return False
-
-    eventually(enforced, "the standard is enforced")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "violating"}, "spec": violating}
+    eventually(lambda: kube.is_refused(pod, "violates PodSecurity"), "the standard is enforced")
     return kube
 
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.kube import Kube
+from tests.support.kube import PATIENCE, Kube
 
-PATIENCE = 240.0
 _SAID = 60.0
 """Seconds more for what the client waits for itself, so that it can say what was in the way."""
 PROGRAM = """

@@ -18,7 +18,7 @@ import yaml
 from docs.included import ROOT
 from tests.e2e.conftest import OPERATOR_NAMESPACE, Image
 from tests.support.documents import blocks
-from tests.support.kube import CommandError, Kube, eventually
+from tests.support.kube import Kube, eventually
 from tests.support.manifests import dask_cluster, worker_group
 from tests.support.server import free_port
 
@@ -327,7 +327,7 @@ def test_a_namespace_whose_policy_refuses_the_pods(user: User) -> None:
         "metadata": {"name": "tried"},
         "spec": {"containers": [{"name": "a", "image": "a"}]},
     }
-    eventually(lambda: _is_refused(kube, tried, "violates PodSecurity"), "the policy is in force")
+    eventually(lambda: kube.is_refused(tried, "violates PodSecurity"), "the policy is in force")
     user.refused(SchedulerStartupError, "violates PodSecurity", "runAsNonRoot")
 
 
@@ -364,18 +364,10 @@ def admission_policy(kube: Kube, message: str) -> Iterator[None]:
     ]
     kube.apply(*objects)
     try:
-        eventually(lambda: _is_refused(kube, dask_cluster("mine", 0), message), "the policy is in force")
+        eventually(lambda: kube.is_refused(dask_cluster("mine", 0), message), "the policy is in force")
         yield
     finally:
         kube.run("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", name)
-
-
-def _is_refused(kube: Kube, manifest: Mapping[str, Any], why: str) -> bool:
-    try:
-        kube.run("create", "--dry-run=server", "--filename", "-", stdin=json.dumps(manifest))
-    except CommandError as refused:
-        return why in str(refused)
-    return False
 
 
 def test_an_image_that_does_not_exist(user: User) -> None:

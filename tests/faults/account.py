@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from tests.support.kube import PATIENCE
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.wait import until_seen
 
@@ -14,7 +15,6 @@ from dask_operator.actions import CLUSTER, RULES
 from dask_operator.api import Api
 
 NAME = "controller"
-_IN_FORCE = 240.0
 _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
@@ -32,7 +32,7 @@ async def make(api: Api, namespace: str, url: str, file: Path) -> None:
         return bool(review.body["status"]["allowed"])
 
     # A controller that is refused at first makes more requests than others.
-    await until_seen(permitted, "the permissions are in force", _IN_FORCE)
+    await until_seen(permitted, "the permissions are in force", PATIENCE)
 
 
 async def permit(api: Api, namespace: str) -> None:
@@ -65,7 +65,7 @@ async def take_token(api: Api, namespace: str, url: str, token: str) -> None:
         async with aiohttp.ClientSession() as session, session.get(f"{url}/version", headers=headers) as reply:
             return reply.status == 401
 
-    await until_seen(refused, "the token is refused", _IN_FORCE)
+    await until_seen(refused, "the token is refused", PATIENCE)
 
 
 def _rules() -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import yaml
 from tests.faults import account
 from tests.faults.stories import Slot
 from tests.faults.trouble import Trouble
+from tests.support.kube import PATIENCE
 from tests.support.wait import until_seen
 
 from dask_operator.actions import POD
@@ -21,7 +22,6 @@ _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _CONTAINER = {"name": "a", "image": "a"}
 _PODS = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
 CLUSTER = Path(__file__).parents[2] / "ci/cluster/cluster"
-_IN_FORCE = 240.0
 
 
 class Forbidden(Trouble):
@@ -57,7 +57,7 @@ class Quota(Trouble):
         async def in_force() -> bool:
             return bool((await slot.api.request("GET", f"{where}/few")).body.get("status", {}).get("hard"))
 
-        await until_seen(in_force, "the quota is in force", _IN_FORCE)
+        await until_seen(in_force, "the quota is in force", PATIENCE)
 
     async def end(self, slot: Slot) -> None:
         await slot.api.request("DELETE", f"/api/v1/namespaces/{slot.namespace}/resourcequotas/few")
@@ -75,7 +75,7 @@ class Admission(Trouble):
         for plural, spec in self._configurations:
             body = {"metadata": {"name": slot.namespace}, **_about(slot.namespace, spec)}
             await slot.api.request("POST", f"{_ADMISSION}/{plural}", body)
-        await until_seen(lambda: self._in_force(slot), "no Pod is admitted", _IN_FORCE)
+        await until_seen(lambda: self._in_force(slot), "no Pod is admitted", PATIENCE)
 
     async def end(self, slot: Slot) -> None:
         for plural, _ in self._configurations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +76,14 @@ class Kube:
             resource = self.server.resource_of(manifest)
             metadata = manifest["metadata"]
             self.server.apply(resource.path(metadata.get("namespace", self.namespace), metadata["name"]), manifest)
+
+    def is_refused(self, manifest: Manifest, why: str) -> bool:
+        """Returns whether the API server would refuse to create this, and says `why`."""
+        try:
+            self.run("create", "--dry-run=server", "--filename", "-", stdin=json.dumps(manifest))
+        except CommandError as refused:
+            return why in str(refused)
+        return False
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """Returns an object, None if there is none."""
