@@ -16,7 +16,7 @@ demo-down: ## ends what `make demo` started
 
 test: ## everything below but pictures, the matrix, bench, sbom and docs; of test-faults a tenth
 	@mkdir -p "$(dir $(TIMES))" && : > "$(TIMES)"
-	@$(TEST) lint charts unit api versions beside e2e sample beside migration upgrade monitoring install
+	@$(TEST) lint charts versions migration monitoring install beside e2e upgrade beside sample unit api
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint

@@ -139,7 +139,7 @@ tier_unit() { pytest_at "unit tests" "${LANES[@]}" tests/controller tests/client
 
 tier_charts() {
   need_schemas $OLDEST "$KUBERNETES_OLDEST"
-  need_schemas $API "$KUBERNETES_VERSION"
+  need_schemas $RELEASES "$KUBERNETES_VERSION"
   ci/verify/charts.sh "$CACHE/schemas/$KUBERNETES_VERSION" "$CACHE/schemas/$KUBERNETES_OLDEST"
 }
 

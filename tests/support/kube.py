@@ -16,7 +16,7 @@ from tests.support.wait import recorded
 T = TypeVar("T")
 Manifest = Mapping[str, Any]
 PATIENCE = 240.0  # seconds, many times what a quiet machine takes; only a test that fails waits so long
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 class CommandError(Exception):
