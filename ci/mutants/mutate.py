@@ -55,9 +55,21 @@ class Mutant:
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module, always in the same order."""
     original = ast.parse(source)
+    annotations = {each for node in ast.walk(original) for of in _annotations(node) for each in ast.walk(of)}
     for number, node in enumerate(ast.walk(original)):
+        if node in annotations:
+            continue  # which only the type checker reads
         for what, change in _changes(node):
             yield Mutant(getattr(node, "lineno", 0), what, original, number, change)
+
+
+def _annotations(node: ast.AST) -> list[ast.expr]:
+    match node:
+        case ast.AnnAssign(annotation=annotation) | ast.arg(annotation=ast.expr() as annotation):
+            return [annotation]
+        case ast.FunctionDef(returns=ast.expr() as returns) | ast.AsyncFunctionDef(returns=ast.expr() as returns):
+            return [returns]
+    return []
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, Change]]:

@@ -24,6 +24,7 @@ from ci.mutants.mutate import mutants
         ("for a in b:\n    continue", ["for a in b:\n    break"]),
         ("def f():\n    '''Text.'''\n    g()\n    return x", ["def f():\n    '''Text.'''\n    pass\n    return x"]),
         ("def f():\n    a.b = x", ["def f():\n    pass"]),
+        ("def f(a: A | B) -> A | B:\n    b: A | B = a", []),
     ],
 )
 def test_each_change_is_a_mutant_of_its_own(source: str, mutated: list[str]) -> None:

@@ -90,6 +90,9 @@ def test_what_its_workers_were_made_from_is_noted_on_every_group_that_has_some()
     assert _patches(observed) == {GPU: {"metadata": {"annotations": {names.ADOPTED_ANNOTATION: WORKER_TEMPLATE}}}}
     noted = [a_group(), a_group("simple-gpu", adopted_template="anything")]
     assert _patches(seen(0, groups=noted, worker_deployments=observed.worker_deployments)) == {}
+    for group in (a_group("simple-gpu", deleting=True), a_group("simple-gpu", unread="it is too large")):
+        groups = [a_group(), group]
+        assert _patches(seen(0, groups=groups, worker_deployments=observed.worker_deployments)) == {}
 
 
 def test_what_is_somebody_elses_or_going_is_not_noted() -> None:
