@@ -1,14 +1,18 @@
-"""What the operator chart's `helm test` says when a cluster does not work. That it works is seen on real clusters."""
+"""What the charts' `helm test` says when a cluster does not work. That it works is seen on real clusters."""
 
 from __future__ import annotations
 
 import importlib.util
+import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from tests.charts.conftest import ROOT
 
+CLUSTER_TEST = ROOT / "charts/dask-kubernetes-operator/files/test/cluster.py"
+COMPUTE_TEST = ROOT / "charts/dask-cluster/files/test/compute.py"
 CLUSTER: dict[str, Any] = {"metadata": {"name": "c"}}
 WAITING = {
     "metadata": {"name": "c-scheduler-1"},
@@ -36,16 +40,18 @@ class Answers:
         return self._cluster if path.startswith("daskclusters/") else {"items": self._pods}
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "cluster", ROOT / "charts/dask-kubernetes-operator/files/test/cluster.py"
-    )
+def loaded(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return loaded(CLUSTER_TEST)
 
 
 def test_says_that_no_operator_is_there(script: ModuleType) -> None:
@@ -75,3 +81,25 @@ def test_waiting_ends_and_says_for_what(script: ModuleType) -> None:
 def test_phase_of_a_cluster_without_a_status(script: ModuleType) -> None:
     assert script.phase(Answers(CLUSTER), "c") == ""
     assert script.phase(Answers({**CLUSTER, "status": {"phase": "Running"}}), "c") == "Running"
+
+
+@pytest.mark.parametrize("module", [CLUSTER_TEST, COMPUTE_TEST], ids=["operator", "cluster"])
+def test_a_connection_that_was_lost_is_tried_again_until_the_time_is_over(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = loaded(module)
+    given: list[float] = []
+
+    def client(address: str, timeout: float) -> str:
+        given.append(timeout)
+        if len(given) < 3:
+            raise OSError("nobody answers")
+        return address
+
+    monkeypatch.setattr(script, "Client", client)
+    assert script.connected("tcp://a:1", time.monotonic() + 300.0) == "tcp://a:1"
+    assert given == [script.ATTEMPT] * 3
+    given.clear()
+    with pytest.raises(OSError, match="nobody answers"):
+        script.connected("tcp://a:1", time.monotonic() - 1.0)
+    assert given == [1.0]

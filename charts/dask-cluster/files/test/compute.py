@@ -13,6 +13,7 @@ from distributed import Client
 
 NUMBERS = 1000
 ANSWER = 332833500
+ATTEMPT = 10.0  # seconds to connect, of which Dask takes a fifth for its first try
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
     deadline = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
     unmet = f"no scheduler answers at {address}: is the operator there? See `kubectl describe daskcluster {cluster}`"
     try:
-        with Client(address, timeout=left(deadline)) as client:  # type: ignore[no-untyped-call]
+        with connected(address, deadline) as client:
             unmet = f"no worker has come: see `kubectl describe daskworkergroup,pod -l dask.org/cluster-name={cluster}`"
             client.wait_for_workers(1, timeout=left(deadline))
             print(f"{address} answers, and has {len(client.scheduler_info()['workers'])} workers", flush=True)
@@ -35,6 +36,16 @@ def main() -> int:
         return 1
     print(f"the sum of the squares below {NUMBERS} is {answer}, as it should be", flush=True)
     return 0
+
+
+def connected(address: str, deadline: float) -> Client:
+    """Connects, again and again: the first attempt can be lost where a node does not know the Service yet."""
+    while True:
+        try:
+            return Client(address, timeout=min(ATTEMPT, left(deadline)))  # type: ignore[no-untyped-call]
+        except (OSError, TimeoutError):
+            if time.monotonic() > deadline:
+                raise
 
 
 def square(number: int) -> int:

@@ -21,6 +21,7 @@ from distributed import Client
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MANIFEST = Path(__file__).with_name("cluster.json")
 EVERY = 0.5
+ATTEMPT = 10.0  # seconds to connect, of which Dask takes a fifth for its first try
 
 
 class UnmetError(Exception):
@@ -78,7 +79,7 @@ def main() -> int:
 
 def compute(address: str, deadline: float) -> None:
     try:
-        with Client(address, timeout=left(deadline)) as client:  # type: ignore[no-untyped-call]
+        with connected(address, deadline) as client:
             client.wait_for_workers(1, timeout=left(deadline))
             total = client.submit(sum, client.map(square, range(100))).result(timeout=left(deadline))
     except (OSError, TimeoutError) as error:
@@ -86,6 +87,16 @@ def compute(address: str, deadline: float) -> None:
     if total != 328350:
         raise UnmetError(f"the sum of the squares below 100 is 328350, and the cluster says {total}")
     print("it computed the sum of the squares below 100, 328350", flush=True)
+
+
+def connected(address: str, deadline: float) -> Client:
+    """Connects, again and again: the first attempt can be lost where a node does not know the Service yet."""
+    while True:
+        try:
+            return Client(address, timeout=min(ATTEMPT, left(deadline)))  # type: ignore[no-untyped-call]
+        except (OSError, TimeoutError):
+            if time.monotonic() > deadline:
+                raise
 
 
 def square(number: int) -> int:
