@@ -6,13 +6,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 # pip stays in the environment, because images derived from this one add plugins with `RUN pip install …`; setuptools,
 # which older Pythons put beside it, does not.
 RUN python3 -m venv /opt/venv && /opt/venv/bin/pip uninstall --yes setuptools
-# The dependencies come first: they stay in the layer cache when only our code changes, and pip's downloads in its own.
+# The dependencies come first: they stay in the layer cache when only our code changes.
 COPY controller/requirements.txt /build/requirements.txt
-RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/venv/bin/pip install --require-hashes --only-binary :all: --requirement /build/requirements.txt
+RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: --requirement /build/requirements.txt
 COPY controller /build/controller
-RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/venv/bin/pip install --no-deps /build/controller
+RUN /opt/venv/bin/pip install --no-deps /build/controller
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.0.0

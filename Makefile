@@ -3,7 +3,7 @@
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 export TIMES = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dask-kubernetes/times.jsonl
 
-.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-matrix test-versions times mutants bench sbom docs generate lock
+.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-kind test-matrix test-versions times mutants bench sbom docs generate lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -14,9 +14,9 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but pictures, the matrix, bench, sbom and docs; of test-faults a tenth
+test: ## everything below but test-install, which is part of test-kind, pictures, the matrix, bench, sbom and docs; of test-faults a tenth
 	@mkdir -p "$(dir $(TIMES))" && : > "$(TIMES)"
-	@$(TEST) lint charts versions migration monitoring install beside e2e upgrade beside sample unit api
+	@$(TEST) lint charts versions migration monitoring kind beside e2e upgrade beside sample unit api
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint
@@ -50,6 +50,9 @@ test-upgrade: ## from the version before this one to this one and back, by Helm 
 
 test-install: ## both charts with each of their ci/*-values.yaml, by chart-testing and Helm 4
 	@$(TEST) install
+
+test-kind: ## what users of Docker have: both charts by chart-testing on kind, the demo, what README.md says; where no Docker engine answers, on one of our own
+	@$(TEST) kind
 
 test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…, and as upgrades from the version before; takes an hour
 	@$(TEST) matrix

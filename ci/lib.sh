@@ -8,12 +8,34 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dask-kubernetes
 
 die() { echo "$*" >&2; exit 1; }
 
-# docker_answers: whether there is a Docker engine to build images with and to run kind on. A client alone is not enough,
-# and one that points at an engine which is gone must not hang.
-docker_answers() { command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+# docker_answers: whether there is a Docker engine to build images with and to run kind on
+docker_answers() { [ -z "$(without_docker)" ]; }
+
+# without_docker: prints why there is no such engine; nothing if there is. A client alone is not enough, and one whose engine
+# is gone or hangs must not hang as well. Podman's answers to the name of Docker, but has no such field.
+without_docker() {
+  local options
+  if ! command -v docker >/dev/null; then
+    echo "there is no Docker"
+  elif ! options=$(timeout 10 docker info --format '{{.ServerVersion}} {{.SecurityOptions}}' 2>/dev/null) || [[ $options = \ * ]]; then
+    echo "no Docker engine answers"
+  elif [[ $options = *name=rootless* ]]; then
+    echo "the Docker engine is rootless, in which a node cannot have all that it needs"
+  fi
+}
+
+# pulled IMAGE: whether Docker has it, or gets it; says why where it does not
+pulled() {
+  local said
+  ! docker image inspect "$1" >/dev/null 2>&1 || return 0
+  echo "  pull ${1%@*}" >&2
+  ! said=$(timeout 900 docker pull --quiet "$1" 2>&1) || return 0
+  echo "  it cannot be pulled, so Debian's packages stand in for it: ${said##*$'\n'}" >&2
+  return 1
+}
 
 # need_native: dies where a Docker engine is needed because ci/native is not here
-need_native() { [ -d "$CI/native" ] || die "no Docker engine answers, and ci/native, which does without one, is not here: start Docker."; }
+need_native() { [ -d "$CI/native" ] || die "$(without_docker), and ci/native, which does without one, is not here: start Docker."; }
 
 # exclusively NAME: holds the lock NAME until `release` or the end; says so when it has to wait for another run.
 # The lock is a file of its own and never deleted: two runs would lock different files of the same name.

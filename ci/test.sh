@@ -15,11 +15,15 @@ FAULTS="test-faults"
 MIGRATION="test-migration"
 UPGRADE="test-upgrade"
 RELEASES="test-releases"
+KIND="test-kind"
+KIND_OLDEST="test-kind-oldest"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 # Helm and kubectl end before their garbage is worth collecting.
 export GOGC=400
 STARTED=()
+# Whether the Docker engine is one of ours
+ENGINE=
 # The processes of the tiers beside, each the leader of a group of its own
 BESIDE=()
 BESIDE_LOGS=()
@@ -33,6 +37,7 @@ end_clusters() {
   # With what they have started; their clusters they end themselves.
   for process in "${BESIDE[@]}"; do kill -TERM -- "-$process" 2>/dev/null || true; done
   join_beside || true
+  end_engine
   for name in "${STARTED[@]}"; do ci/cluster/cluster down "$name" || true; done
   git update-ref -d $PREVIOUS_BRANCH || true
 }
@@ -71,6 +76,22 @@ end_cluster() {
   ci/cluster/cluster down "$1"
   for name in "${STARTED[@]}"; do [ "$name" = "$1" ] || others+=("$name"); done
   STARTED=("${others[@]}")
+}
+
+# use_engine: a Docker engine, of our own where none answers. From then on clusters are kind's.
+use_engine() {
+  ! docker_answers || return 0
+  DOCKER_HOST=$(ci/docker/engine up)
+  ENGINE=ours
+  export DOCKER_HOST
+}
+
+# end_engine: ours, with all that it runs
+end_engine() {
+  [ -n "$ENGINE" ] || return 0
+  ci/docker/engine down
+  ENGINE=
+  unset DOCKER_HOST
 }
 
 # use_images CLUSTER: gives it the images, and tells the tests which they are
@@ -129,7 +150,7 @@ tier_lint() {
   step "mypy" "$venv/bin/mypy" --cache-dir "$CACHE/mypy" controller client tests bench ci docs
   step "import contracts" "$venv/bin/lint-imports"
   # shellcheck disable=SC2046 # a list of files
-  step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/images/dask/entrypoint.sh .ci/run)
+  step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/docker/engine ci/images/dask/entrypoint.sh .ci/run)
   actionlint=$(ci/tools/build.sh actionlint)
   step "actionlint" "$actionlint/actionlint" -shellcheck= .github/workflows/*.yaml
   ci/docs.sh
@@ -256,6 +277,36 @@ install_charts() {
 }
 
 tier_install() { install_charts $RELEASES "$KUBERNETES_VERSION" "$HELM_TOOL"; }
+
+# read_readme: gives the cluster of kind the images that the README's commands name, and types these commands
+read_readme() {
+  local version dask
+  version=$(sed -n 's/^appVersion: //p' charts/dask-cluster/Chart.yaml)
+  dask=ghcr.io/dask/dask:$version-py3.13
+  docker tag "$DASK_IMAGE" "$dask"
+  ci/cluster/cluster load $KIND "$dask"
+  # On an engine of somebody's it was pulled, and builds have a network; here the steps that want one are done before.
+  if [ -n "$ENGINE" ]; then
+    docker tag "$(docker image ls --format '{{.Repository}}:{{.Tag}}' localhost/python)" "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)"
+    docker build --quiet --network host . > /dev/null
+  fi
+  KIND_CLUSTER_NAME=$(kubectl config current-context)
+  KIND_CLUSTER_NAME=${KIND_CLUSTER_NAME#kind-} PATH=$(ci/tools/build.sh kind):$PATH pytest_at "the README's commands" tests/kind/test_readme.py
+}
+
+# What users of Docker have: both charts by chart-testing on kind, on the oldest and the newest Kubernetes, the demo, and what
+# the README says. Then an engine of ours is killed.
+tier_kind() {
+  use_engine
+  install_charts $KIND_OLDEST "$KUBERNETES_OLDEST" "$HELM_TOOL"
+  end_cluster $KIND_OLDEST
+  install_charts $KIND "$KUBERNETES_VERSION" "$HELM_TOOL"
+  read_readme
+  step "make demo, on kind" env DEMO_CLUSTER=$KIND ci/demo/demo.sh
+  [ -z "$ENGINE" ] || pytest_at "the engine, killed" tests/kind/test_engine.py
+  end_engine
+  end_cluster $KIND
+}
 
 # Every chart, file of values, Helm and Kubernetes, each also as an upgrade from the version before this one. With
 # --kubernetes on that version alone.

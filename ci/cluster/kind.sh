@@ -1,7 +1,8 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153 # NAME and STATE are the cluster's
 # Sourced by `cluster`: Kubernetes by kind, where a Docker engine answers.
 
 KIND_NAME=dask-$NAME-$ID
+NODE=$KIND_NAME-control-plane
 
 kind() { "$("$CI/tools/build.sh" kind)/kind" "$@" --name "$KIND_NAME"; }
 
@@ -12,24 +13,39 @@ provider_preflight() {
   local pin=${1%.*}
   pin=KIND_NODE_${pin//./_}
   [ -n "${!pin:-}" ] || die "there is no pin for Kubernetes ${1%.*} on kind: add $pin to ci/versions.env."
-  NODE_VERSION=${!pin}
+  PUBLIC_NODE=docker.io/kindest/node:v${!pin}
   need_disk 8
 }
 
+# provider_up VERSION: as kind publishes it, and where that cannot be pulled, as it is built here
 provider_up() {
-  if running && [ "$(cat "$STATE/version" 2>/dev/null)" = "$NODE_VERSION" ] &&
+  local image
+  if running && [ "$(cat "$STATE/asked" 2>/dev/null)" = "$1" ] &&
     kubectl_of_cluster get --raw /readyz --request-timeout 10s >/dev/null 2>&1; then
-    echo "  cluster $NAME already runs Kubernetes $NODE_VERSION"
+    echo "  cluster $NAME already runs Kubernetes $(cat "$STATE/version")"
     return
   fi
   clear_all
+  if pulled "$PUBLIC_NODE"; then image=$PUBLIC_NODE; else image=$(built_node "$1"); fi
   "$CI/tools/build.sh" kind kubectl > /dev/null
-  step "cluster $NAME: start Kubernetes $NODE_VERSION" start
+  mkdir -p "$STATE"
+  docker run --rm --network none --entrypoint sed "$image" 's/^v//' /kind/version > "$STATE/version"
+  # Nothing goes on after a failure or Ctrl-C; the log of the step says why.
+  at_end clear_all
+  step "cluster $NAME: start Kubernetes $(cat "$STATE/version") by kind" start "$image"
+  trap - EXIT
+  echo "$1" > "$STATE/asked"
+}
+
+# built_node VERSION: the image of the nodes of this version
+built_node() {
+  [ -d "$CI/tools/kubernetes-$1" ] ||
+    die "Kubernetes $1 can be had neither as $PUBLIC_NODE nor as one of those here: $(cd "$CI/tools" && echo kubernetes-*)."
+  "$CI/images/build.sh" "node-$1"
 }
 
 start() {
-  mkdir -p "$STATE"
-  kind create cluster --image "docker.io/kindest/node:v$NODE_VERSION" --kubeconfig "$KUBECONFIG_FILE.new" --wait 180s --config - <<'CONFIG'
+  kind create cluster --image "$1" --kubeconfig "$KUBECONFIG_FILE.new" --wait 180s --config - <<'CONFIG'
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 nodes:
@@ -39,16 +55,16 @@ kubeadmConfigPatches:
   kind: KubeletConfiguration
   maxPods: 250
   serializeImagePulls: false
+  failCgroupV1: false
 CONFIG
   kubectl_of_cluster --kubeconfig "$KUBECONFIG_FILE.new" --namespace kube-system rollout status deployment/coredns --timeout 120s
-  echo "$NODE_VERSION" > "$STATE/version"
   mv "$KUBECONFIG_FILE.new" "$KUBECONFIG_FILE"
 }
 
-running() { [ -f "$KUBECONFIG_FILE" ] && docker inspect "$KIND_NAME-control-plane" >/dev/null 2>&1; }
+running() { [ -f "$KUBECONFIG_FILE" ] && docker inspect "$NODE" >/dev/null 2>&1; }
 
 provider_down() {
-  if [ ! -d "$STATE" ] && ! docker inspect "$KIND_NAME-control-plane" >/dev/null 2>&1; then
+  if [ ! -d "$STATE" ] && ! docker inspect "$NODE" >/dev/null 2>&1; then
     echo "  cluster $NAME does not run"
     return
   fi
@@ -56,7 +72,7 @@ provider_down() {
 }
 
 clear_all() {
-  if docker inspect "$KIND_NAME-control-plane" >/dev/null 2>&1; then
+  if docker inspect "$NODE" >/dev/null 2>&1; then
     kind delete cluster --kubeconfig "$KUBECONFIG_FILE"
   fi
   rm -rf "$STATE"
@@ -64,16 +80,19 @@ clear_all() {
 
 provider_load() {
   docker image inspect "$1" >/dev/null 2>&1 || die "there is no image $1: build it with ci/images/build.sh"
-  [ "$(docker exec "$KIND_NAME-control-plane" ctr --namespace k8s.io images list --quiet "name==$1")" != "$1" ] || return 0
-  step "cluster $NAME: load ${1#localhost/}" kind load docker-image "$1"
+  [ "$(docker exec "$NODE" ctr --namespace k8s.io images list --quiet "name==$1")" != "$1" ] || return 0
+  step "cluster $NAME: load ${1#localhost/}" load "$1"
 }
+
+# load IMAGE: as `kind load docker-image`, which writes an archive to the disk in between
+load() { docker save "$1" | docker exec --interactive "$NODE" ctr --namespace k8s.io images import --digests -; }
 
 provider_exec() {
   die "'cluster exec' is for clusters of plain processes; on kind reach a Service with kubectl port-forward, or run a pod."
 }
 
 # provider_signal PROGRAM SIGNAL: to a program of the control plane
-provider_signal() { docker exec "$KIND_NAME-control-plane" sh -c "kill -$2 \$(pidof $1)"; }
+provider_signal() { docker exec "$NODE" sh -c "kill -$2 \$(pidof $1)"; }
 
 # provider_restart: the kubelet starts it anew
 provider_restart() { provider_signal kube-apiserver KILL; }

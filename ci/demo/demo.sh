@@ -3,23 +3,31 @@
 # left as it is, so that a second run takes seconds, and an interrupted one goes on.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-NAME=demo
+CLUSTER=${DEMO_CLUSTER:-demo}
+NAME=demo                   # of Dask's release
 OPERATOR="dask-operator"    # the release, and its namespace
 
 main() {
   local start=$SECONDS
   [ -d "$CACHE/images" ] || echo "The first run takes about a quarter of an hour, most of it for building; later ones take seconds."
+  local why
+  why=$(without_docker)
+  if [ -z "$why" ]; then
+    echo "Kubernetes runs in the Docker engine that answers, by kind."
+  else
+    echo "Kubernetes runs as plain processes of this machine, because $why."
+  fi
   KUBECTL=$("$CI/tools/build.sh" kubectl)
   HELM=$("$CI/tools/build.sh" helm)
   export PATH=$KUBECTL:$HELM:$PATH KUBECACHEDIR=$CACHE/kubectl
-  "$CI/cluster/cluster" up "$NAME"
-  KUBECONFIG=$("$CI/cluster/cluster" kubeconfig "$NAME")
+  "$CI/cluster/cluster" up "$CLUSTER"
+  KUBECONFIG=$("$CI/cluster/cluster" kubeconfig "$CLUSTER")
   export KUBECONFIG
 
   local images controller dask
   images=$("$CI/images/build.sh" controller dask)
   { read -r controller; read -r dask; } <<< "$images"
-  "$CI/cluster/cluster" load "$NAME" "$controller" "$dask"
+  "$CI/cluster/cluster" load "$CLUSTER" "$controller" "$dask"
 
   step "helm install the operator" install "$OPERATOR" "$OPERATOR" dask-kubernetes-operator \
     --set "image.name=${controller%:*}" --set "image.tag=${controller##*:}"

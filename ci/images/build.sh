@@ -7,11 +7,16 @@
 #   plugin       the controller's with the plugins of the tests, made as users make theirs (tests/plugins/)
 #   prometheus   Prometheus, prometheus-operator and its config reloader, which monitoring is tested with
 #   kwok         what a kind cluster has for fake nodes
+#   pause, coredns    what a native cluster needs itself
 # The tag is a hash of what goes in, so an image is built when that changed and never otherwise. Docker builds where an
-# engine answers (docker.sh); elsewhere buildah does (../native/images.sh), which has two images more.
+# engine answers (docker.sh), and has the nodes of kind clusters as well; elsewhere buildah does (../native/images.sh).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-IMAGES=(controller dask incumbent notebook plugin prometheus kwok)
+# shellcheck source=../processes.sh
+. "$CI/processes.sh"
+# shellcheck source=debian.sh
+. "$CI/images/debian.sh"
+IMAGES=(controller dask incumbent notebook plugin prometheus kwok pause coredns)
 KEPT=3      # tags of an image that stay: other checkouts and branches use it as well
 
 if docker_answers; then
@@ -31,18 +36,21 @@ repository_of() {
   esac
 }
 
-# built_on_python IMAGE: whether it begins with the Python image
+# built_on_python IMAGE: whether it begins with the Python image, itself or by another one
 built_on_python() { [[ $1 =~ ^(controller|dask|incumbent)$ ]]; }
+
+# What these begin with, where it is not the image that the Dockerfiles name; known once one of them is asked for
+BASE_IMAGE=
 
 # inputs_of IMAGE: everything its content depends on, to be hashed
 inputs_of() {
   case $1 in
     controller)
-      engine_base_image
+      echo "$BASE_IMAGE"
       cat "$ROOT/Dockerfile" "$ROOT/.dockerignore"
       hash_files "$ROOT/controller" ;;
     dask | incumbent)
-      engine_base_image
+      echo "$BASE_IMAGE"
       hash_files "$CI/images/$1" ;;
     plugin)
       inputs_of controller
@@ -54,8 +62,9 @@ inputs_of() {
     prometheus)
       cat "$CI/images/prometheus/Dockerfile"
       "$CI/tools/build.sh" prometheus prometheus-operator | xargs basename --multiple ;;
+    pause) cat "$CI/images/pause.go" ;;
     *)
-      if is_function "inputs_of_$1"; then "inputs_of_$1"; else basename "$("$CI/tools/build.sh" "$1")"; fi ;;
+      if is_function "inputs_of_${1%%-*}"; then "inputs_of_${1%%-*}" "${1#*-}"; else basename "$("$CI/tools/build.sh" "$1")"; fi ;;
   esac
 }
 
@@ -101,23 +110,28 @@ build_notebook() {
 
 build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
 
+build_pause() {
+  command -v go >/dev/null || die "Go is needed to build the image pause: install it from https://go.dev/dl, then run this again."
+  CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$CONTEXT/pause" "$CI/images/pause.go"
+  build_program "$1" "$CONTEXT/pause"
+}
+
 # ensure IMAGE: prints its reference, after building it when there is none
 ensure() {
-  local repository reference inputs base build
+  local repository reference inputs build
   repository=$(repository_of "$1")
   inputs=$(inputs_of "$1")
   reference=localhost/$repository:$(sha256sum <<< "$inputs" | cut -c 1-12)
   if ! engine_exists "$reference"; then
     prepare "$1"
-    build=("build_$1" "$reference")
-    is_function "build_$1" || build=(build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1")
+    build=("build_${1%%-*}" "$reference" "${1#*-}")
+    is_function "${build[0]}" || build=(build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1")
     exclusively images
     CONTEXT=$CACHE/image-context      # a folder for what a build needs beside its Dockerfile
     rm -rf "$CONTEXT"
     mkdir -p "$CONTEXT"
     engine_begin "$1"
-    base=$(engine_base_image)
-    BASE_ARGUMENT=(${base:+--build-arg "PYTHON_IMAGE=$base"})
+    BASE_ARGUMENT=(${BASE_IMAGE:+--build-arg "PYTHON_IMAGE=$BASE_IMAGE"})
     if ! engine_exists "$reference"; then
       step "image $repository" "${build[@]}" >&2
       echo "  $reference, $(engine_megabytes "$reference") MB" >&2
@@ -140,4 +154,5 @@ prepare() {
 for image in "$@"; do
   [[ " ${IMAGES[*]} " == *" $image "* ]] || die "no image '$image': the images are ${IMAGES[*]}"
 done
+[[ ! " $* " =~ \ (controller|plugin|dask|notebook|incumbent)\  ]] || engine_choose_base
 for image in "$@"; do ensure "$image"; done

@@ -3,6 +3,9 @@
 # and network namespaces of their own (node.sh is the first of them), so killing that first process ends every process,
 # container, mount and namespace. What is left to clear then is a folder and the cgroups.
 
+# shellcheck source=../processes.sh
+. "$CI/processes.sh"
+
 LINK=dk-$ID                     # the host's end of the link to the node; the kernel allows 15 characters
 CGROUP=dask-$(basename "$STATE")-$ID
 
@@ -119,10 +122,8 @@ in_node() {
   nsenter --target "$(cat "$STATE/init.pid")" --mount --pid --net -- env PATH="$(cat "$STATE/path")" "$@"
 }
 
-# alive: whether the node's first process runs. Its id alone could be another process's by now; the cgroup says.
-alive() {
-  [ -f "$STATE/init.pid" ] && grep -qsx "$(cat "$STATE/init.pid")" "$(processes_cgroup)/cgroup.procs"
-}
+# alive: whether the node's first process runs
+alive() { [ -f "$STATE/init.pid" ] && has_cgroup "$(cat "$STATE/init.pid")"; }
 
 # healthy: asked with a time limit, because an API server that hangs does not answer at all
 healthy() {
@@ -154,15 +155,6 @@ start() {
   connect "$init"
   wait_for 180 "a Ready node" "$launched" test -f "$STATE/ready"
   kubectl_of_cluster --namespace kube-system rollout status deployment/coredns --timeout 60s
-}
-
-# close_files: all but the standard ones. The node must hold neither our locks nor a pipe whose reader waits for its end.
-close_files() {
-  local file
-  for file in "/proc/$BASHPID/fd/"*; do
-    file=${file##*/}
-    (( file <= 2 )) || exec {file}>&-
-  done
 }
 
 # wait_for SECONDS WHAT PID COMMAND...: until COMMAND succeeds; fails when the process PID ends or the time is over
@@ -234,79 +226,10 @@ overlaps() {
   return 1
 }
 
-# cgroup_roots: where the cluster's cgroup must exist: once on cgroup v2, in every hierarchy on v1
-cgroup_roots() {
-  local folder
-  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-    echo /sys/fs/cgroup
-    return
-  fi
-  for folder in /sys/fs/cgroup/*/; do
-    [ -L "${folder%/}" ] || [ "$folder" = /sys/fs/cgroup/unified/ ] || echo "${folder%/}"
-  done
-}
-
-# processes_cgroup: the cgroup in which every process of the node starts; containers have theirs beside it
-processes_cgroup() {
-  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-    echo "/sys/fs/cgroup/$CGROUP/processes"
-  else
-    echo "/sys/fs/cgroup/pids/$CGROUP/processes"
-  fi
-}
-
-# join_cgroups PID: makes a process, and what it will start, the node's. On v1 its part of the CPU is a hierarchy's of its own.
-join_cgroups() {
-  local folder=/sys/fs/cgroup/cpu/$CGROUP/processes
-  echo "$1" > "$(processes_cgroup)/cgroup.procs"
-  [ -d "${folder%/*}" ] || return 0
-  mkdir -p "$folder"
-  echo 3072 > "$folder/cpu.shares"
-  echo "$1" > "$folder/cgroup.procs"
-}
-
-# make_cgroups: kubelets that share a cgroup root end each other's pods, so each cluster has its own
-make_cgroups() {
-  local root file controller
-  for root in $(cgroup_roots); do
-    mkdir -p "$root/$CGROUP"
-    for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, in which no process may run
-      [ ! -f "$root/$CGROUP/$file" ] || [ -f "$root/cgroup.controllers" ] || cat "$root/$file" > "$root/$CGROUP/$file"
-    done
-    # As much of a busy machine as two processes of tests: one would starve the Pods, more of them the tests.
-    [ ! -f "$root/$CGROUP/cpu.shares" ] || echo 2048 > "$root/$CGROUP/cpu.shares"
-    [ -f "$root/cgroup.controllers" ] || continue
-    for controller in cpuset cpu io memory hugetlb pids; do
-      echo "+$controller" > "$root/cgroup.subtree_control" || true
-      echo "+$controller" > "$root/$CGROUP/cgroup.subtree_control" || true
-    done
-    echo 200 > "$root/$CGROUP/cpu.weight" || true
-  done
-  mkdir -p "$(processes_cgroup)"
-}
-
-# end_processes: the node's first, so that nothing is started anew, then what is left of its containers
+# end_processes: of the node, with what is left of its containers
 end_processes() {
-  local root
-  end_cgroup "$(processes_cgroup)"
-  # runc also uses a v2 hierarchy that is mounted beside those of v1.
-  for root in $(cgroup_roots) /sys/fs/cgroup/unified; do
-    end_cgroup "$root/$CGROUP"
-    [ ! -d "$root/$CGROUP" ] || find "$root/$CGROUP" -depth -type d -exec rmdir {} +
-  done
+  end_cgroups
   ip link delete "$LINK" 2>/dev/null || true
-}
-
-# end_cgroup FOLDER: kills what the kernel has recorded there, until nothing is
-end_cgroup() {
-  local deadline=$((SECONDS + 30)) pids
-  [ -d "$1" ] || return 0
-  while pids=$(find "$1" -name cgroup.procs -exec cat {} + 2>/dev/null) && [ -n "$pids" ]; do
-    # shellcheck disable=SC2086 # a list of ids
-    kill -KILL $pids 2>/dev/null || true
-    (( SECONDS < deadline )) || { echo "processes of cluster $NAME do not end: $pids" >&2; return 1; }
-    sleep 0.1
-  done
 }
 
 clear_all() {

@@ -1,29 +1,22 @@
 # shellcheck shell=bash disable=SC2153 # CONTEXT is build.sh's
-# Sourced by images/build.sh: images by buildah, where no Docker engine answers, on a stand-in for the public Python image
-# that cannot be pulled everywhere. They become archives in the cache, which the native clusters load.
+# Sourced by images/build.sh: images by buildah, where no Docker engine answers, on the stand-in for the public Python image.
+# They become archives in the cache, which the native clusters load.
 ARCHIVES=$CACHE/images
 BUILDAH=$CACHE/buildah
-IMAGES+=(pause coredns)     # what a native cluster needs itself
 
-# STAND_IN: what makes the stand-in for the public Python image, from Debian's packages alone
-# shellcheck disable=SC2016,SC2054 # the hook is expanded later, and the commas are mmdebstrap's
-STAND_IN=(mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3,python3-venv
-  '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' '--dpkgopt=path-exclude=/usr/share/locale/*'
-  '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/*' bookworm)
-
-engine_base_image() { echo "localhost/python:3.11-$(sha256sum <<< "${STAND_IN[*]}" | cut -c 1-12)"; }
+engine_choose_base() { BASE_IMAGE=$PYTHON_STAND_IN_IMAGE; }
 
 engine_prepare() {
   [ "$(id -u)" = 0 ] || die "without Docker images are built by buildah as root: run this as root, or start Docker."
   need_packages buildah ca-certificates
-  ! built_on_python "$1" || need_packages mmdebstrap debian-archive-keyring
+  ! built_on_python "$1" || need_debian
 }
 
 # engine_begin IMAGE: clears what a killed build left in the cache, and makes the stand-in
 engine_begin() {
   buildah_isolated rm --all > /dev/null
-  find "$BUILDAH/tmp" -mindepth 1 -maxdepth 1 -not -name buildah-cache -exec rm -rf {} +    # that one is pip's
-  ! built_on_python "$1" || buildah_isolated inspect --type image "$(engine_base_image)" >/dev/null 2>&1 ||
+  rm -rf "$CACHE/tmp"
+  ! built_on_python "$1" || buildah_isolated inspect --type image "$BASE_IMAGE" >/dev/null 2>&1 ||
     step "image python (stands in for the public one)" build_stand_in >&2
 }
 
@@ -66,12 +59,6 @@ archive_of() {
   echo "$ARCHIVES/${name//[:\/]/-}.tar"
 }
 
-# isolated COMMAND...: in namespaces that end with it, so that a killed build leaves neither a process nor a mount
-isolated() {
-  mkdir -p "$BUILDAH/tmp"
-  TMPDIR=$BUILDAH/tmp unshare --mount --pid --fork --kill-child --mount-proc -- "$@"
-}
-
 # buildah_isolated ARGUMENT...: with its storage in the cache
 buildah_isolated() { isolated buildah --root "$BUILDAH/storage" --runroot "$BUILDAH/run" "$@"; }
 
@@ -85,16 +72,8 @@ bud() {
 }
 
 build_stand_in() {
-  isolated "${STAND_IN[@]}" "$CONTEXT/base.tar"
+  debian "$CONTEXT/base.tar" "${PYTHON_STAND_IN[@]}"
   printf 'FROM scratch\nADD base.tar /\nCMD ["python3"]\n' > "$CONTEXT/Dockerfile"
-  bud "$(engine_base_image)" "$CONTEXT"
+  bud "$BASE_IMAGE" "$CONTEXT"
   rm -r "${CONTEXT:?}"/*
-}
-
-inputs_of_pause() { cat "$CI/native/pause.go"; }
-
-build_pause() {
-  command -v go >/dev/null || die "Go is needed to build the image pause: install it from https://go.dev/dl, then run this again."
-  CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$CONTEXT/pause" "$CI/native/pause.go"
-  build_program "$1" "$CONTEXT/pause"
 }

@@ -3,6 +3,8 @@
 # kube-apiserver, controller manager, scheduler), then a real node (containerd, kubelet, kube-proxy) and DNS.
 # It ends, and everything with it, when a part of the node ends.
 set -euo pipefail
+# shellcheck source=../processes.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../processes.sh"
 NAME=$1 CACHE=$2 CGROUP=$3
 NODE=/run/node LOGS=/run/node/logs          # the cluster's folder, as it is seen from here
 SERVICES=10.96.0.0/16 PODS=10.244.0.0/16
@@ -53,9 +55,7 @@ run() {
 mkdir /run/pids
 
 # 3. containerd, which loads its images while the control plane starts
-# Images are unpacked into memory where there is plenty: an ext4 without a journal looks at every inode that was freed a
-# minute ago or less before it takes one, and a cluster that has ended leaves tens of thousands.
-if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 12 ]; then
+if has_memory; then
   mkdir -p "$NODE/containerd"
   mount -t tmpfs tmpfs "$NODE/containerd"
 fi

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # build.sh TOOL...: prints the folder that holds each tool's programs, one a line, after building what the cache lacks.
-# A tool is a folder here or in ../native/tools whose go.mod has `tool` lines, its programs; kubernetes-VERSION brings
-# kube-apiserver, kubelet, kubectl and their siblings. `kubectl` alone is for where Docker answers: elsewhere a cluster needs
-# all of Kubernetes anyway. A program on PATH that is exactly the pinned version is taken as it is.
+# A tool is a folder here whose go.mod has `tool` lines, its programs; kubernetes-VERSION brings kube-apiserver, kubelet,
+# kubectl and their siblings, but kubeadm, which is kubeadm-VERSION. `kubectl` alone is for where Docker answers: elsewhere a
+# cluster needs all of Kubernetes anyway. A program on PATH that is exactly the pinned version is taken as it is.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 # version_of TOOL: the pin of a tool in versions.env
 version_of() {
   case $1 in
-    kubernetes-*) echo "${1#kubernetes-}" ;;
+    kubernetes-* | kubeadm-*) echo "${1#*-}" ;;
     kubectl) echo "$KUBERNETES_VERSION" ;;
     *) local pin=${1^^}_VERSION; pin=${pin//-/_}; echo "${!pin:?no pin for $1 in ci/versions.env}" ;;
   esac
@@ -19,7 +19,8 @@ version_of() {
 module_of() {
   case $1 in
     kubectl) echo "$CI/tools/kubernetes-$KUBERNETES_VERSION" ;;
-    *) if [ -d "$CI/native/tools/$1" ]; then echo "$CI/native/tools/$1"; else echo "$CI/tools/$1"; fi ;;
+    kubeadm-*) echo "$CI/tools/kubernetes-${1#*-}" ;;
+    *) echo "$CI/tools/$1" ;;
   esac
 }
 
@@ -27,6 +28,8 @@ module_of() {
 packages_of() {
   case $1 in
     kubectl) echo k8s.io/kubernetes/cmd/kubectl ;;
+    kubeadm-*) echo k8s.io/kubernetes/cmd/kubeadm ;;
+    kubernetes-*) go list tool | grep -v '/kubeadm$' ;;
     *) echo tool ;;
   esac
 }
@@ -35,7 +38,7 @@ packages_of() {
 link_flags() {
   local minor=${2#*.}; minor=${minor%%.*}
   case $1 in
-    kubernetes-* | kubectl)
+    kubernetes-* | kubeadm-* | kubectl)
       local version=k8s.io/component-base/version
       echo "-X $version.gitVersion=v$2 -X $version.gitMajor=${2%%.*} -X $version.gitMinor=$minor -X $version.gitCommit=none" ;;
     helm)
@@ -79,19 +82,28 @@ build() {
   cd "$(module_of "$1")"
   # What debuggers read is not linked, so it is not made either: that saves an eighth of the time. Not with -trimpath, by
   # which Go would compile anew what another tool has of the same version by a `replace` line.
+  # shellcheck disable=SC2046 # a list of packages
   # A compiler that ends within seconds need not collect its garbage before it has a gibibyte of it, which is a fifth of its work.
-  GOGC=off GOMEMLIMIT=1GiB CGO_ENABLED=0 go build -buildvcs=false -tags "$(tags_of "$1")" -gcflags=all=-dwarf=false -ldflags "-s -w $(link_flags "$1" "$2" | tr '\n' ' ')" -o "$staging/" "$(packages_of "$1")"
+  GOGC=off GOMEMLIMIT=1GiB CGO_ENABLED=0 go build -buildvcs=false -tags "$(tags_of "$1")" -gcflags=all=-dwarf=false -ldflags "-s -w $(link_flags "$1" "$2" | tr '\n' ' ')" -o "$staging/" $(packages_of "$1")
   # These packages' folders are called `server` and `operator`.
   [ "$1" != etcd ] || mv "$staging/server" "$staging/etcd"
   [ "$1" != prometheus-operator ] || mv "$staging/operator" "$staging/prometheus-operator"
   mv "$staging" "$3"
 }
 
+# own_hash TOOL: of what a tool's folder has itself to be compiled
+own_hash() {
+  local sources
+  sources=$(find "$(module_of "$1")" -name '*.go')
+  # shellcheck disable=SC2086 # a list of files
+  [ -z "$sources" ] || echo "-$(cat $sources | sha256sum | cut -c 1-8)"
+}
+
 # folder_of TOOL: prints the folder with its programs, after building them when there is none
 folder_of() {
   local version folder module
   version=$(version_of "$1")
-  folder=$CACHE/tools/${1%"-$version"}-$version
+  folder=$CACHE/tools/${1%"-$version"}-$version$(own_hash "$1")
   module=$(module_of "$1")/go.mod
   if [ "$1" = kubectl ] && { [ -d "$CACHE/tools/kubernetes-$version" ] || ! docker_answers; }; then
     folder_of "kubernetes-$version"
@@ -109,8 +121,8 @@ folder_of() {
   echo "$folder"
 }
 
-[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl and the folders of ci/tools and ci/native/tools whose go.mod has tool lines"
+[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl, kubeadm-VERSION and the folders of ci/tools whose go.mod has tool lines"
 for tool in "$@"; do
-  grep -qs '^tool ' "$(module_of "$tool")/go.mod" || die "no tool '$tool': the tools are kubectl and the folders of ci/tools and ci/native/tools whose go.mod has tool lines"
+  grep -qs '^tool ' "$(module_of "$tool")/go.mod" || die "no tool '$tool': the tools are kubectl, kubeadm-VERSION and the folders of ci/tools whose go.mod has tool lines"
 done
 for tool in "$@"; do folder_of "$tool"; done

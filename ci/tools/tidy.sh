@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tidy.sh TOOL...: renews go.mod and go.sum of ci/tools/TOOL or ci/native/tools/TOOL after its pin in versions.env changed.
+# tidy.sh TOOL...: renews go.mod and go.sum of ci/tools/TOOL after its pin in versions.env changed.
 # A module per tool, because several need `replace` lines, with which `go install package@version` fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -26,7 +26,7 @@ pin() {
     prometheus) echo "github.com/prometheus/prometheus v$PROMETHEUS_VERSION" ;;
     prometheus-operator) echo "github.com/prometheus-operator/prometheus-operator v$PROMETHEUS_OPERATOR_VERSION" ;;
     syft) echo "github.com/anchore/syft v$SYFT_VERSION" ;;
-    *) echo "tidy.sh: no tool '$1'; the tools are the folders of ci/tools and ci/native/tools" >&2; return 1 ;;
+    *) echo "tidy.sh: no tool '$1'; the tools are the folders of ci/tools" >&2; return 1 ;;
   esac
 }
 
@@ -65,7 +65,7 @@ for tool in "$@"; do
   read -r module version <<< "$(pin "$tool")"
   upstream=$(go mod download -json "$module@$version" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
   (
-    if [ -d "../native/tools/$tool" ]; then cd "../native/tools/$tool"; else cd "$tool"; fi
+    cd "$tool"
     programs=$(programs)
     {
       echo "module build/$tool"

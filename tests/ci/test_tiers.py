@@ -6,8 +6,9 @@ import re
 
 from docs.included import ROOT
 
-# What takes too long for `make test`, which tries a tenth of the first, and what writes into the documentation
-NOT_IN_TEST = {"faults", "matrix", "pictures"}
+# What takes too long for `make test`, which tries a tenth of the first, what is a part of `kind`, and what writes into
+# the documentation
+NOT_IN_TEST = {"faults", "matrix", "install", "pictures"}
 
 
 def _tiers() -> set[str]:

@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# Sourced by what starts processes that must all end with it: a native cluster, an engine of Docker. Their cgroups have the
+# name $CGROUP.
+
+# has_memory: whether unpacked images can be in memory. An ext4 without a journal looks at every inode that was freed a minute
+# ago or less before it takes one, and what ran images leaves tens of thousands.
+has_memory() { [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 12 ]; }
+
+# close_files: all but the standard ones. What goes on must hold neither our locks nor a pipe whose reader waits for its end.
+close_files() {
+  local file
+  for file in "/proc/$BASHPID/fd/"*; do
+    file=${file##*/}
+    (( file <= 2 )) || exec {file}>&-
+  done
+}
+
+# cgroup_roots: where the cgroup must exist: once on cgroup v2, in every hierarchy on v1
+cgroup_roots() {
+  local folder
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    echo /sys/fs/cgroup
+    return
+  fi
+  for folder in /sys/fs/cgroup/*/; do
+    [ -L "${folder%/}" ] || [ "$folder" = /sys/fs/cgroup/unified/ ] || echo "${folder%/}"
+  done
+}
+
+# processes_cgroup: the cgroup in which every process starts; containers have theirs beside it
+processes_cgroup() {
+  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    echo "/sys/fs/cgroup/$CGROUP/processes"
+  else
+    echo "/sys/fs/cgroup/pids/$CGROUP/processes"
+  fi
+}
+
+# join_cgroups PID: a process, and with it what it will start. On v1 its part of the CPU is a hierarchy's of its own.
+join_cgroups() {
+  local folder=/sys/fs/cgroup/cpu/$CGROUP/processes
+  echo "$1" > "$(processes_cgroup)/cgroup.procs"
+  [ -d "${folder%/*}" ] || return 0
+  mkdir -p "$folder"
+  echo 3072 > "$folder/cpu.shares"
+  echo "$1" > "$folder/cgroup.procs"
+}
+
+# make_cgroups: kubelets that share a cgroup root end each other's pods, so each has its own
+make_cgroups() {
+  local root file controller
+  for root in $(cgroup_roots); do
+    mkdir -p "$root/$CGROUP"
+    for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, in which no process may run
+      [ ! -f "$root/$CGROUP/$file" ] || [ -f "$root/cgroup.controllers" ] || cat "$root/$file" > "$root/$CGROUP/$file"
+    done
+    # As much of a busy machine as two processes of tests: one would starve the Pods, more of them the tests.
+    [ ! -f "$root/$CGROUP/cpu.shares" ] || echo 2048 > "$root/$CGROUP/cpu.shares"
+    [ -f "$root/cgroup.controllers" ] || continue
+    for controller in cpuset cpu io memory hugetlb pids; do
+      echo "+$controller" > "$root/cgroup.subtree_control" || true
+      echo "+$controller" > "$root/$CGROUP/cgroup.subtree_control" || true
+    done
+    echo 200 > "$root/$CGROUP/cpu.weight" || true
+  done
+  mkdir -p "$(processes_cgroup)"
+}
+
+# has_cgroup PID: whether this process is one of them. Its id alone could be another process's by now.
+has_cgroup() { grep -qsx "$1" "$(processes_cgroup)/cgroup.procs"; }
+
+# end_cgroups: those who start others first, then what is left of their containers, and the cgroups
+end_cgroups() {
+  local root
+  end_cgroup "$(processes_cgroup)"
+  # runc also uses a v2 hierarchy that is mounted beside those of v1.
+  for root in $(cgroup_roots) /sys/fs/cgroup/unified; do
+    end_cgroup "$root/$CGROUP"
+    [ ! -d "$root/$CGROUP" ] || find "$root/$CGROUP" -depth -type d -exec rmdir {} +
+  done
+}
+
+# end_cgroup FOLDER: kills what the kernel has recorded there, until nothing is
+end_cgroup() {
+  local deadline=$((SECONDS + 30)) pids
+  [ -d "$1" ] || return 0
+  while pids=$(find "$1" -name cgroup.procs -exec cat {} + 2>/dev/null) && [ -n "$pids" ]; do
+    # shellcheck disable=SC2086 # a list of ids
+    kill -KILL $pids 2>/dev/null || true
+    (( SECONDS < deadline )) || { echo "these processes of $CGROUP do not end: $pids" >&2; return 1; }
+    sleep 0.1
+  done
+}
