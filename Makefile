@@ -16,7 +16,7 @@ demo-down: ## ends what `make demo` started
 
 test: ## everything below but test-install, which is part of test-kind, pictures, the matrix, bench, sbom and docs; of test-faults a tenth
 	@mkdir -p "$(dir $(TIMES))" && : > "$(TIMES)"
-	@$(TEST) lint charts versions migration monitoring kind beside e2e upgrade beside sample unit api
+	@$(TEST) lint sample unit api beside e2e monitoring beside charts versions migration upgrade kind
 
 lint: ## ruff, mypy, import contracts, shellcheck, actionlint, and the documentation builds
 	@$(TEST) lint

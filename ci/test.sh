@@ -15,8 +15,8 @@ FAULTS="test-faults"
 MIGRATION="test-migration"
 UPGRADE="test-upgrade"
 RELEASES="test-releases"
+INSTALL="test-install"
 KIND="test-kind"
-KIND_OLDEST="test-kind-oldest"
 # Where chart-testing looks for the version before this one, as if it were fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
 # Helm and kubectl end before their garbage is worth collecting.
@@ -160,7 +160,7 @@ tier_unit() { pytest_at "unit tests" "${LANES[@]}" tests/controller tests/client
 
 tier_charts() {
   need_schemas $OLDEST "$KUBERNETES_OLDEST"
-  need_schemas $RELEASES "$KUBERNETES_VERSION"
+  need_schemas $UPGRADE "$KUBERNETES_VERSION"
   ci/verify/charts.sh "$CACHE/schemas/$KUBERNETES_VERSION" "$CACHE/schemas/$KUBERNETES_OLDEST"
 }
 
@@ -276,33 +276,39 @@ install_charts() {
   kubectl delete --filename $operator/files/crds > /dev/null
 }
 
-tier_install() { install_charts $RELEASES "$KUBERNETES_VERSION" "$HELM_TOOL"; }
+tier_install() {
+  install_charts $INSTALL "$KUBERNETES_VERSION" "$HELM_TOOL"
+  end_cluster $INSTALL
+}
 
 # read_readme: gives the cluster of kind the images that the README's commands name, and types these commands
 read_readme() {
   local version dask
   version=$(sed -n 's/^appVersion: //p' charts/dask-cluster/Chart.yaml)
   dask=ghcr.io/dask/dask:$version-py3.13
-  docker tag "$DASK_IMAGE" "$dask"
-  ci/cluster/cluster load $KIND "$dask"
+  KIND_CLUSTER_NAME=$(kubectl config current-context)
+  KIND_CLUSTER_NAME=${KIND_CLUSTER_NAME#kind-}
+  docker exec "$KIND_CLUSTER_NAME-control-plane" ctr --namespace k8s.io images tag --force "$DASK_IMAGE" "$dask" > /dev/null 2>&1
   # On an engine of somebody's it was pulled, and builds have a network; here the steps that want one are done before.
   if [ -n "$ENGINE" ]; then
     docker tag "$(docker image ls --format '{{.Repository}}:{{.Tag}}' localhost/python)" "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)"
-    docker build --quiet --network host . > /dev/null
+    docker build --quiet --network host . > /dev/null 2>&1
   fi
-  KIND_CLUSTER_NAME=$(kubectl config current-context)
-  KIND_CLUSTER_NAME=${KIND_CLUSTER_NAME#kind-} PATH=$(ci/tools/build.sh kind):$PATH pytest_at "the README's commands" tests/kind/test_readme.py
+  export KIND_CLUSTER_NAME
+  PATH=$(ci/tools/build.sh kind):$PATH pytest_at "the README's commands" tests/kind/test_readme.py
 }
 
 # What users of Docker have: both charts by chart-testing on kind, on the oldest and the newest Kubernetes, the demo, and what
 # the README says. Then an engine of ours is killed.
 tier_kind() {
+  local OPTIONS=(--kubernetes "$KUBERNETES_OLDEST" --helm "$HELM_TOOL")
   use_engine
-  install_charts $KIND_OLDEST "$KUBERNETES_OLDEST" "$HELM_TOOL"
-  end_cluster $KIND_OLDEST
-  install_charts $KIND "$KUBERNETES_VERSION" "$HELM_TOOL"
+  # Each file of values on one of them; `make test-install` and `make test-matrix` install each on all.
+  INSTALL_PART=0/2 start_beside install
+  INSTALL_PART=1/2 install_charts $KIND "$KUBERNETES_VERSION" "$HELM_TOOL"
   read_readme
   step "make demo, on kind" env DEMO_CLUSTER=$KIND ci/demo/demo.sh
+  join_beside
   [ -z "$ENGINE" ] || pytest_at "the engine, killed" tests/kind/test_engine.py
   end_engine
   end_cluster $KIND

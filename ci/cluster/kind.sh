@@ -80,7 +80,7 @@ clear_all() {
 
 provider_load() {
   docker image inspect "$1" >/dev/null 2>&1 || die "there is no image $1: build it with ci/images/build.sh"
-  [ "$(docker exec "$NODE" ctr --namespace k8s.io images list --quiet "name==$1")" != "$1" ] || return 0
+  [ "$(docker exec "$NODE" ctr --namespace k8s.io images list --quiet "name==$1" 2>/dev/null)" != "$1" ] || return 0
   step "cluster $NAME: load ${1#localhost/}" load "$1"
 }
 

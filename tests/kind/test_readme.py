@@ -12,7 +12,7 @@ from docs.included import ROOT
 from tests.support.documents import Block, blocks
 
 SECTION = "Install it on your cluster"
-_COMMAND = re.compile(r"^\$ (.*(?:\\\n.*)*)$", re.MULTILINE)
+_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
 TYPED = [block for block in blocks(ROOT / "README.md", "console", section=SECTION) if not block.reason]
 CLEAN = (
     "helm uninstall my-cluster --wait",
