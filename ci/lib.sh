@@ -85,8 +85,9 @@ need_packages() {
   release
 }
 
+# install_packages PACKAGE...: asks nothing, and starts no service that comes with one, such as Docker's
 install_packages() {
-  export DEBIAN_FRONTEND=noninteractive
+  export DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1
   local install=(apt-get install --yes --quiet --no-install-recommends "$@")
   # A machine whose package lists were never fetched, or are too old, finds the packages after an update.
   "${install[@]}" || { apt-get update --quiet; "${install[@]}"; }
