@@ -31,9 +31,11 @@ engine_build() { docker build --network host --tag "$@"; }
 # engine_build_staged REFERENCE CONTEXT ARGUMENT...: for a Dockerfile with a stage `builder`
 engine_build_staged() { engine_build "$@"; }
 
-# engine_prune REPOSITORY: all but the newest tags
+# engine_prune REPOSITORY: all but the newest tags, and of a node, which is more than a gigabyte, all but the newest
 engine_prune() {
-  docker image ls --format '{{.Repository}}:{{.Tag}}' "localhost/$1" | tail -n +$((KEPT + 1)) | xargs --no-run-if-empty docker image rm >/dev/null || true
+  local kept=$KEPT
+  [[ $1 != node-* ]] || kept=1
+  docker image ls --format '{{.Repository}}:{{.Tag}}' "localhost/$1" | tail -n +$((kept + 1)) | xargs --no-run-if-empty docker image rm >/dev/null || true
 }
 
 # import_debian REFERENCE OPTION...: an image of a Debian, with the machine's certificate authorities, because a network that
