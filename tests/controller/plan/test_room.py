@@ -21,6 +21,7 @@ def _quota(requested: str, used: str, limited: str) -> Problem:
         (_quota("count/pods=1,pods=1", "count/pods=3,pods=3", "count/pods=3,pods=3"), Room.ANY),
         (_quota("limits.memory=4Gi", "limits.memory=10Gi", "limits.memory=10240Mi"), Room.ONE_OF_SEVERAL),
         (_quota("cpu=500m,pods=1", "cpu=4,pods=3", "cpu=4,pods=3"), Room.ONE_OF_SEVERAL),
+        (_quota("limits.memory=10Gi", "limits.memory=10Gi", "limits.memory=10Gi"), Room.ONE_OF_SEVERAL),
         (_quota("limits.memory=12Gi", "limits.memory=4Gi", "limits.memory=10Gi"), Room.ENOUGH),
         (_quota("cpu=4500m,pods=1", "cpu=2,pods=3", "cpu=4,pods=3"), Room.ENOUGH),
         (_quota("requests.storage=2e3", "requests.storage=0", "requests.storage=1k"), Room.ENOUGH),
