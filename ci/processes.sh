@@ -15,6 +15,20 @@ close_files() {
   done
 }
 
+# wait_for SECONDS WHAT PID LOG COMMAND...: until COMMAND succeeds; fails when the process PID ends or the time is over
+wait_for() {
+  local deadline=$((SECONDS + $1)) what=$2 pid=$3 log=$4
+  shift 4
+  until "$@"; do
+    if ! kill -0 "$pid" 2>/dev/null || (( SECONDS >= deadline )); then
+      echo "waited for $what; the logs are in ${log%/*}"
+      tail -n 15 "$log"
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
 # cgroup_roots: where the cgroup must exist: once on cgroup v2, in every hierarchy on v1
 cgroup_roots() {
   local folder

@@ -6,6 +6,8 @@
 # The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=images/debian.sh
+. "$CI/images/debian.sh"
 cd "$ROOT"
 
 API="test-api"
@@ -283,15 +285,14 @@ tier_install() {
 
 # read_readme: gives the cluster of kind the images that the README's commands name, and types these commands
 read_readme() {
-  local version dask
-  version=$(sed -n 's/^appVersion: //p' charts/dask-cluster/Chart.yaml)
-  dask=ghcr.io/dask/dask:$version-py3.13
+  local dask
+  dask=$(helm template any charts/dask-cluster | sed -n 's/^ *image: "*\([^"]*\)"*$/\1/p' | sort -u)
   KIND_CLUSTER_NAME=$(kubectl config current-context)
   KIND_CLUSTER_NAME=${KIND_CLUSTER_NAME#kind-}
   docker exec "$KIND_CLUSTER_NAME-control-plane" ctr --namespace k8s.io images tag --force "$DASK_IMAGE" "$dask" > /dev/null 2>&1
   # On an engine of somebody's it was pulled, and builds have a network; here the steps that want one are done before.
   if [ -n "$ENGINE" ]; then
-    docker tag "$(docker image ls --format '{{.Repository}}:{{.Tag}}' localhost/python)" "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)"
+    docker tag "$PYTHON_STAND_IN_IMAGE" "$PUBLIC_PYTHON"
     docker build --quiet --network host . > /dev/null 2>&1
   fi
   export KIND_CLUSTER_NAME

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # demo.sh: a Kubernetes, the operator and a Dask cluster on it, and an answer that they compute. What is there already is
-# left as it is, so that a second run takes seconds, and an interrupted one goes on.
+# left as it is, so that a second run takes seconds, and an interrupted one goes on. $DEMO_CLUSTER names another cluster.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 CLUSTER=${DEMO_CLUSTER:-demo}

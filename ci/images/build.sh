@@ -36,10 +36,11 @@ repository_of() {
   esac
 }
 
-# built_on_python IMAGE: whether it begins with the Python image, itself or by another one
+# built_on_python IMAGE: whether it begins with the Python image
 built_on_python() { [[ $1 =~ ^(controller|dask|incumbent)$ ]]; }
 
-# What these begin with, where it is not the image that the Dockerfiles name; known once one of them is asked for
+# What these begin with, where it is not the image that the Dockerfiles name; known once one of them, or one that is built on
+# one, is asked for
 BASE_IMAGE=
 
 # inputs_of IMAGE: everything its content depends on, to be hashed
@@ -110,9 +111,14 @@ build_notebook() {
 
 build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
 
+# compile PROGRAM SOURCE: a static program from one file of Go
+compile() {
+  command -v go >/dev/null || die "Go is needed to build ${2##*/}: install it from https://go.dev/dl, then run this again."
+  CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$1" "$2"
+}
+
 build_pause() {
-  command -v go >/dev/null || die "Go is needed to build the image pause: install it from https://go.dev/dl, then run this again."
-  CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$CONTEXT/pause" "$CI/images/pause.go"
+  compile "$CONTEXT/pause" "$CI/images/pause.go"
   build_program "$1" "$CONTEXT/pause"
 }
 
@@ -128,7 +134,7 @@ ensure() {
     is_function "${build[0]}" || build=(build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1")
     exclusively images
     CONTEXT=$CACHE/image-context      # a folder for what a build needs beside its Dockerfile
-    rm -rf "$CONTEXT"
+    rm -rf "$CONTEXT" "$CACHE/tmp"    # what a killed build left
     mkdir -p "$CONTEXT"
     engine_begin "$1"
     BASE_ARGUMENT=(${BASE_IMAGE:+--build-arg "PYTHON_IMAGE=$BASE_IMAGE"})
@@ -154,5 +160,7 @@ prepare() {
 for image in "$@"; do
   [[ " ${IMAGES[*]} " == *" $image "* ]] || die "no image '$image': the images are ${IMAGES[*]}"
 done
-[[ ! " $* " =~ \ (controller|plugin|dask|notebook|incumbent)\  ]] || engine_choose_base
+for image in "$@"; do
+  if [[ $image =~ ^(plugin|notebook)$ ]] || built_on_python "$image"; then engine_choose_base; break; fi
+done
 for image in "$@"; do ensure "$image"; done

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034 # for those who source it
 # Sourced by what builds images: what stands in for public images where they cannot be pulled, from Debian's packages.
 
-# What makes the stand-in for the public Python image
+# The public Python image, and what makes the stand-in for it
+PUBLIC_PYTHON=$(sed -n 's/^ARG PYTHON_IMAGE=//p' "$ROOT/Dockerfile")
 # shellcheck disable=SC2016,SC2054 # the hook is expanded later, and the commas are mmdebstrap's
 PYTHON_STAND_IN=(--variant=minbase --include=ca-certificates,python3,python3-venv
   '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' '--dpkgopt=path-exclude=/usr/share/locale/*'

@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2153 # CONTEXT is build.sh's
 # Sourced by build.sh: images by Docker, where an engine answers. They stay in the engine. What cannot be pulled is made from
 # Debian's packages and Go modules: the Python image, and the nodes of kind clusters, which are images `node-VERSION`.
-PUBLIC_PYTHON=$(sed -n 's/^ARG PYTHON_IMAGE=//p' "$ROOT/Dockerfile")
 for folder in "$CI"/tools/kubernetes-*; do IMAGES+=("node-${folder##*/kubernetes-}"); done
 
 # engine_choose_base: the public Python image, or what stands in for it since that could not be pulled
@@ -16,7 +15,6 @@ engine_prepare() {
 
 # engine_begin IMAGE: makes the stand-in
 engine_begin() {
-  rm -rf "$CACHE/tmp"
   [ -z "$BASE_IMAGE" ] || ! built_on_python "$1" || engine_exists "$BASE_IMAGE" ||
     step "image python (stands in for the public one)" import_debian "$BASE_IMAGE" "${PYTHON_STAND_IN[@]}" >&2
 }
@@ -70,8 +68,8 @@ build_node() {
   mkdir "$programs"
   "$CI/tools/build.sh" "kubernetes-$2" "kubeadm-$2" containerd etcd coredns | while read -r folder; do cp "$folder"/* "$programs/"; done
   mv "$programs/etcd" "$programs/etcd-itself"
-  CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$programs/etcd" "$CI/docker/node/etcd.go"
-  CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$programs/pause" "$CI/images/pause.go"
+  compile "$programs/etcd" "$CI/docker/node/etcd.go"
+  compile "$programs/pause" "$CI/images/pause.go"
   build_control_plane "$2"
   engine_build "$1" "$CONTEXT" --build-arg "DEBIAN=$NODE_DEBIAN_IMAGE" --build-arg "VERSION=$2"
   docker image prune --force --filter label=dask-kubernetes=stage > /dev/null

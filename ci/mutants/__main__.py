@@ -40,7 +40,9 @@ def source_of(module: str) -> Path:
 
 def files_that_try(module: str) -> list[list[Path]]:
     """Return the tests that a mutant is tried by: at first those of its own file, then the others."""
-    *folders, name = ["plan", "plan"] if module == "plan" else module.split(".")
+    *folders, name = module.split(".")
+    if source_of(module).name == "__init__.py":
+        folders.append(name)
     own = TESTS.joinpath(*folders, f"test_{name}.py")
     rest = sorted((TESTS / "plan").glob("test_*.py")) if module.startswith("plan") else []
     return [[own]] * own.exists() + [[file for file in rest if file != own]] * bool(rest)

@@ -150,25 +150,11 @@ start() {
       bash "$CI/native/node.sh" "$NAME" "$CACHE" "$CGROUP"
   ) > "$STATE/logs/node.log" 2>&1 < /dev/null &
   launched=$!
-  wait_for 30 "the node's first process" "$launched" test -s "$STATE/init.pid"
+  wait_for 30 "the node's first process" "$launched" "$STATE/logs/node.log" test -s "$STATE/init.pid"
   init=$(cat "$STATE/init.pid")
   connect "$init"
-  wait_for 180 "a Ready node" "$launched" test -f "$STATE/ready"
+  wait_for 180 "a Ready node" "$launched" "$STATE/logs/node.log" test -f "$STATE/ready"
   kubectl_of_cluster --namespace kube-system rollout status deployment/coredns --timeout 60s
-}
-
-# wait_for SECONDS WHAT PID COMMAND...: until COMMAND succeeds; fails when the process PID ends or the time is over
-wait_for() {
-  local deadline=$((SECONDS + $1)) what=$2 pid=$3
-  shift 3
-  until "$@"; do
-    if ! kill -0 "$pid" 2>/dev/null || (( SECONDS >= deadline )); then
-      echo "waited for $what; the logs are in $STATE/logs"
-      tail -n 15 "$STATE/logs/node.log"
-      return 1
-    fi
-    sleep 0.1
-  done
 }
 
 # prepare_files: what the node reads. It sees the cache at a fixed place, and nothing of this folder.

@@ -12,10 +12,9 @@ engine_prepare() {
   ! built_on_python "$1" || need_debian
 }
 
-# engine_begin IMAGE: clears what a killed build left in the cache, and makes the stand-in
+# engine_begin IMAGE: clears what a killed build left with buildah, and makes the stand-in
 engine_begin() {
   buildah_isolated rm --all > /dev/null
-  rm -rf "$CACHE/tmp"
   ! built_on_python "$1" || buildah_isolated inspect --type image "$BASE_IMAGE" >/dev/null 2>&1 ||
     step "image python (stands in for the public one)" build_stand_in >&2
 }

@@ -82,8 +82,8 @@ build() {
   cd "$(module_of "$1")"
   # What debuggers read is not linked, so it is not made either: that saves an eighth of the time. Not with -trimpath, by
   # which Go would compile anew what another tool has of the same version by a `replace` line.
-  # shellcheck disable=SC2046 # a list of packages
   # A compiler that ends within seconds need not collect its garbage before it has a gibibyte of it, which is a fifth of its work.
+  # shellcheck disable=SC2046 # a list of packages
   GOGC=off GOMEMLIMIT=1GiB CGO_ENABLED=0 go build -buildvcs=false -tags "$(tags_of "$1")" -gcflags=all=-dwarf=false -ldflags "-s -w $(link_flags "$1" "$2" | tr '\n' ' ')" -o "$staging/" $(packages_of "$1")
   # These packages' folders are called `server` and `operator`.
   [ "$1" != etcd ] || mv "$staging/server" "$staging/etcd"

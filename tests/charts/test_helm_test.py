@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import time
 from pathlib import Path
 from types import ModuleType
@@ -81,6 +82,13 @@ def test_waiting_ends_and_says_for_what(script: ModuleType) -> None:
 def test_phase_of_a_cluster_without_a_status(script: ModuleType) -> None:
     assert script.phase(Answers(CLUSTER), "c") == ""
     assert script.phase(Answers({**CLUSTER, "status": {"phase": "Running"}}), "c") == "Running"
+
+
+def test_both_charts_connect_alike() -> None:
+    one, other = loaded(CLUSTER_TEST), loaded(COMPUTE_TEST)
+    for name in ("connected", "left"):
+        assert inspect.getsource(getattr(one, name)) == inspect.getsource(getattr(other, name))
+    assert one.ATTEMPT == other.ATTEMPT
 
 
 @pytest.mark.parametrize("module", [CLUSTER_TEST, COMPUTE_TEST], ids=["operator", "cluster"])

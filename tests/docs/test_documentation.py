@@ -34,11 +34,9 @@ def _blocks(*languages: str) -> list[Block]:
 
 
 def _commands() -> Iterator[tuple[Path, list[str]]]:
-    """Every command, as words; those of a pipe one by one. In a block with prompts, lines without one are output."""
+    """Every command, as words; those of a pipe one by one."""
     for block in _blocks("console"):
-        lines = block.text.replace("\\\n", " ").splitlines()
-        typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
-        for line in typed:
+        for line in block.commands:
             for words in _split(shlex.split(line, comments=True)):
                 yield block.document, words
 

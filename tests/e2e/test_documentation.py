@@ -25,7 +25,7 @@ from tests.support.kube import Kube
 
 import dask_kubernetes  # noqa: F401 - its defaults have to be there before one of them is set
 
-_GENERATE = "$ dask kubernetes gen "
+_GENERATE = "dask kubernetes gen "
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Reader:
         elif block.language == "yaml" and block.file:
             (self.folder / block.file).write_text(text)
         elif block.language == "console":
-            self._type(text)
+            self._type(block._replace(text=text).commands)
 
     def _with_our_images(self, text: str) -> str:
         for pattern, image in self.images.items():
@@ -66,12 +66,12 @@ class Reader:
                 self.opened[id(value)] = value
                 closing.callback(_close, value)
 
-    def _type(self, text: str) -> None:
+    def _type(self, commands: list[str]) -> None:
         """Commands of `dask kubernetes gen`; what they write is something that Kubernetes takes."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        for line in text.replace("\\\n", " ").splitlines():
+        for line in commands:
             if line.startswith(_GENERATE):
-                command = ["bash", "-c", line.removeprefix("$ ")]
+                command = ["bash", "-c", line]
                 subprocess.run(command, cwd=self.folder, env=os.environ | {"PATH": path}, check=True, timeout=180)
                 _, file = line.split(" > ")
                 self.kube.run("apply", "--dry-run=server", "--filename", str(self.folder / file))

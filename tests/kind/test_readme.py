@@ -9,21 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 from docs.included import ROOT
-from tests.support.documents import Block, blocks
+from tests.support.documents import blocks
 
 SECTION = "Install it on your cluster"
-_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)$", re.MULTILINE)
 TYPED = [block for block in blocks(ROOT / "README.md", "console", section=SECTION) if not block.reason]
 CLEAN = (
     "helm uninstall my-cluster --wait",
     "helm uninstall dask-operator --namespace dask-operator --wait",
     "kubectl delete --filename charts/dask-kubernetes-operator/files/crds",
 )
-
-
-def commands(block: Block) -> list[str]:
-    """Return what a reader types of a block: each command, which may have several lines, without what it prints."""
-    return _COMMAND.findall(block.text)
 
 
 def typed(command: str) -> str:
@@ -45,7 +39,7 @@ def uninstalled() -> Iterator[None]:
 
 @pytest.mark.usefixtures("uninstalled")
 def test_what_the_readme_says_of_installing_works_as_it_is_typed() -> None:
-    printed = {command: typed(command) for block in TYPED for command in commands(block)}
+    printed = {command: typed(command) for block in TYPED for command in block.commands}
     shown = next(text for command, text in printed.items() if command == "kubectl get daskclusters")
     assert re.search(r"^NAME +WORKERS +STATUS +AGE\nmy-cluster +2 +Running +", shown), shown
     programs = [command.split()[0] for command in printed]

@@ -35,6 +35,12 @@ class Block(NamedTuple):
         named = _NAMED.match(self.text)
         return named["file"] if named else ""
 
+    @property
+    def commands(self) -> list[str]:
+        """What is typed of a block of the console: the lines with a prompt, or all where none has one."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
+
     def __str__(self) -> str:
         return f"{self.document.relative_to(ROOT)}: {self.text.splitlines()[0]}"
 
