@@ -63,7 +63,7 @@ test-versions: ## both charts, and what is accepted and refused, on the oldest s
 times: ## where the time of the last run of tests went, by tier and by test, and what the slowest tests waited for
 	@python3 -m ci.times "$(TIMES)"
 
-mutants: ## the controller changed a little, again and again: which changes no test notices; WHAT=plan.victims for a module
+mutants: ## the controller changed a little, again and again: which changes no test notices; WHAT=plan.workers.victims for a module
 	@. "$$(ci/python.sh)/bin/activate" && python -m ci.mutants $(WHAT)
 
 bench: ## every budget beside the API server's own ceiling and the operator before, into docs/performance.md; WHAT=create or churn for one

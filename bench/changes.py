@@ -32,8 +32,8 @@ from bench.setting import (
 from tests.support.wait import meanwhile
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, GROUP, POD
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
+from dask_operator.resources import CLUSTER, GROUP, POD
 
 QUIET = "bench-quiet"
 CLUSTERS = 10

@@ -29,8 +29,8 @@ from bench.setting import (
 from tests.support.process import Process
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 from dask_operator.model import Json
+from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 
 EACH = 5
 """Workers of each of many clusters."""

@@ -9,8 +9,8 @@ from bench.figures import RAW, Measured
 from bench.setting import NAMESPACE, Bench, cluster, count, emptied, eventually
 from bench.shrink import run
 
-from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
-from dask_operator.api import path
+from dask_operator.kubernetes.api import path
+from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
 
 _PARTS = (POD, CLUSTER, GROUP, SERVICE, DEPLOYMENT)
 

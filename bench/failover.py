@@ -19,8 +19,8 @@ from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 
 from dask_operator import names
-from dask_operator.actions import GROUP
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
+from dask_operator.resources import GROUP
 
 NAMESPACE = "failover"
 CLUSTER_NAME = "kept"

@@ -21,9 +21,9 @@ from bench.writes import quiet
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.process import Process
 
-from dask_operator.actions import CLUSTER, WATCHED, Resource
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 from dask_operator.model import Json
+from dask_operator.resources import CLUSTER, WATCHED, Resource
 
 WORKERS_EACH = 9
 WAIT = 600.0

@@ -31,7 +31,7 @@ from bench.setting import Bench
 from bench.shrink import shrink
 from bench.writes import writes
 
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 
 Measurement = Callable[[Bench], AsyncIterator[Fact]]
 OF_BOTH: Mapping[str, Measurement] = {

@@ -31,14 +31,14 @@ from tests.support.dask import WITHOUT_API, a_scheduler
 from tests.support.fake_api import FakeApi, connected
 from tests.support.wait import meanwhile, until
 
-from dask_operator.actions import GROUP, POD
-from dask_operator.api import Api
 from dask_operator.build import HTTP_ROUTES
+from dask_operator.kubernetes.api import Api
 from dask_operator.names import CLUSTER_LABEL, COMPONENT_LABEL, GROUP_LABEL
-from dask_operator.operator import Operator
-from dask_operator.plan.conditions import rfc3339
-from dask_operator.scope import Scope
-from dask_operator.settings import Settings
+from dask_operator.parse import rfc3339
+from dask_operator.process.operator import Operator
+from dask_operator.process.settings import Settings
+from dask_operator.reconcile.watches import Scope
+from dask_operator.resources import GROUP, POD
 
 ROUTES = {"http": HTTP_ROUTES, "rpc": WITHOUT_API}
 GROUPS = ("simple-default", "simple-extra")
@@ -273,7 +273,7 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
                 tally.retired += int(str(retired))
                 tally.refused += int(str(kept))
 
-    source, handler = logging.getLogger("dask_operator.execute"), Counting()
+    source, handler = logging.getLogger("dask_operator.reconcile.execute"), Counting()
     before = source.level, source.propagate
     source.setLevel(logging.INFO)
     source.propagate = False

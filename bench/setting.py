@@ -18,8 +18,8 @@ from bench.process import operator, sampled
 from tests.support.process import Process
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
-from dask_operator.api import CONNECTIONS, Api, ApiError, Page, path
+from dask_operator.kubernetes.api import CONNECTIONS, Api, ApiError, Page, path
+from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
 
 NAMESPACE = "bench"
 RAW_GROUP = "raw-default"

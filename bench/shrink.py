@@ -35,9 +35,9 @@ from bench.setting import (
 )
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, GROUP
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 from dask_operator.model import Json
+from dask_operator.resources import CLUSTER, GROUP
 
 PORT = 8787
 

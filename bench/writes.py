@@ -16,9 +16,9 @@ from bench.setting import NAMESPACE, Bench, cluster, count, emptied, eventually,
 from tests.support.kubeconfig import write_kubeconfig
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, JOB, POD
-from dask_operator.api import Api, ApiError, path
-from dask_operator.plan.status import INTERVAL
+from dask_operator.kubernetes.api import Api, ApiError, path
+from dask_operator.plan.report.status import INTERVAL
+from dask_operator.resources import CLUSTER, JOB, POD
 
 
 async def writes(bench: Bench) -> AsyncIterator[Measured]:

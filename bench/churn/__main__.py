@@ -24,7 +24,7 @@ from bench.churn.result import LASTING
 from bench.churn.run import churn
 from tests.support.kube import Kube
 
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 
 NAMESPACE = "churn"
 

@@ -11,8 +11,8 @@ from bench.churn.wishes import REVISION, Wish
 from bench.setting import pages
 
 from dask_operator import names
-from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED, Resource
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
+from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED, Resource
 
 _REPLICA_SET = Resource("ReplicaSet", "apps", "v1", "replicasets", (), names.CLUSTER_LABEL)
 _Raw = dict[str, Any]

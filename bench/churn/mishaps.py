@@ -9,8 +9,8 @@ from bench.churn.scene import Deed, Scene
 from bench.churn.wishes import Wish
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE, Resource
 from dask_operator.model import Pod
+from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE, Resource
 
 _QUOTA_LASTS = (5.0, 15.0)
 _EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}

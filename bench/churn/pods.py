@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from dask_operator.actions import POD
-from dask_operator.api import Api, ApiError
+from dask_operator.kubernetes.api import Api, ApiError
 from dask_operator.model import Json, Pod
 from dask_operator.names import SCHEDULER, WORKER
 from dask_operator.parse import PARSERS
+from dask_operator.resources import POD
 
 _SECONDS = 300.0
 

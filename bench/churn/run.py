@@ -22,8 +22,8 @@ from bench.churn.wishes import Manifests
 from tests.support.kube import Kube
 from tests.support.server import serving
 
-from dask_operator.api import Api
-from dask_operator.gauges import PHASES
+from dask_operator.kubernetes.api import Api
+from dask_operator.process.gauges import PHASES
 
 ROUND = 150.0
 """Seconds of churn between two calms, at most."""

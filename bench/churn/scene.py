@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from bench.churn.pods import Pods
 from bench.churn.wishes import Wish
 
-from dask_operator.actions import Resource
-from dask_operator.api import Api, path
+from dask_operator.kubernetes.api import Api, path
 from dask_operator.model import Pod
+from dask_operator.resources import Resource
 
 _T = TypeVar("_T")
 Deed = Callable[[], Awaitable[None]]

@@ -1,6 +1,6 @@
 """python -m ci.mutants [--every N] [MODULE...]: changes the controller a little, and sees whether a test fails.
 
-MODULE: as in plan.victims; by default those that decide and those that write. With --every N only each Nth mutant is
+MODULE: as in plan.workers.victims; by default those that decide and those that write. With --every N only each Nth mutant is
 tried. A mutant that no test notices is shown with its line. A module is tried by its own tests, and a module of `plan`
 by all tests of `plan`.
 """
@@ -21,7 +21,7 @@ from ci.mutants.mutate import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
-ALWAYS = ("build", "parse", "store", "execute", "lease")
+ALWAYS = ("build", "parse", "reconcile.store", "reconcile.execute", "kubernetes.lease")
 # Seconds; a mutant that goes on for ever is noticed as well.
 LONGEST = 300
 # What the tests import besides the controller, once for all mutants; no plugin of pytest, which has to do that itself
@@ -29,8 +29,8 @@ IMPORTED = ("aiohttp.web", "distributed", "kopf", "kubernetes", "yaml")
 
 
 def modules() -> list[str]:
-    plans = sorted(f"plan.{file.stem}" for file in (PACKAGE / "plan").glob("*.py"))
-    return [*(name.removesuffix(".__init__") for name in plans), *ALWAYS]
+    files = sorted(file.relative_to(PACKAGE).with_suffix("") for file in (PACKAGE / "plan").rglob("*.py"))
+    return [*(".".join(file.parts).removesuffix(".__init__") for file in files), *ALWAYS]
 
 
 def source_of(module: str) -> Path:
@@ -44,7 +44,7 @@ def files_that_try(module: str) -> list[list[Path]]:
     if source_of(module).name == "__init__.py":
         folders.append(name)
     own = TESTS.joinpath(*folders, f"test_{name}.py")
-    rest = sorted((TESTS / "plan").glob("test_*.py")) if module.startswith("plan") else []
+    rest = sorted((TESTS / "plan").rglob("test_*.py")) if module.startswith("plan") else []
     return [[own]] * own.exists() + [[file for file in rest if file != own]] * bool(rest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from dask_operator import settings, shell
+from dask_operator.process import settings, shell
 
 
 def main() -> None:

@@ -9,62 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dask_operator.model import Endpoint, Json, Subject
-from dask_operator.names import CLUSTER_LABEL
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A kind of object that the controller reads, and the verbs that it uses on it."""
-
-    kind: str
-    group: str
-    version: str
-    plural: str
-    verbs: tuple[str, ...]
-    selector: str = ""
-    """Which of them are watched, as a label selector."""
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-
-DASK = "kubernetes.dask.org"
-CLUSTER = Resource("DaskCluster", DASK, "v1", "daskclusters", ("get", "list", "watch", "create", "patch", "delete"))
-GROUP = Resource("DaskWorkerGroup", DASK, "v1", "daskworkergroups", ("get", "list", "watch", "create", "patch"))
-JOB = Resource("DaskJob", DASK, "v1", "daskjobs", ("get", "list", "watch", "patch", "delete"))
-AUTOSCALER = Resource("DaskAutoscaler", DASK, "v1", "daskautoscalers", ("list", "watch", "patch"))
-POD = Resource("Pod", "", "v1", "pods", ("get", "list", "watch", "create", "patch", "delete"), CLUSTER_LABEL)
-SERVICE = Resource("Service", "", "v1", "services", ("get", "list", "watch", "create", "patch"), CLUSTER_LABEL)
-DEPLOYMENT = Resource(
-    "Deployment", "apps", "v1", "deployments", ("get", "list", "watch", "create", "patch", "delete"), CLUSTER_LABEL
-)
-EVENT = Resource("Event", "", "v1", "events", ("create",))
-LEASE = Resource("Lease", "coordination.k8s.io", "v1", "leases", ("get", "create", "update"))
-NAMESPACE = Resource("Namespace", "", "v1", "namespaces", ("list", "watch"))
-
-WATCHED = (CLUSTER, GROUP, JOB, AUTOSCALER, POD, SERVICE, DEPLOYMENT)
-RESOURCES = {resource.kind: resource for resource in (*WATCHED, EVENT)}
-
-
-def _rules(*resources: Resource) -> frozenset[tuple[str, str, str]]:
-    return frozenset((resource.group, resource.plural, verb) for resource in resources for verb in resource.verbs)
-
-
-RULES: frozenset[tuple[str, str, str]] = (
-    _rules(*WATCHED, EVENT)
-    | {(DASK, f"{resource.plural}/status", "patch") for resource in (CLUSTER, GROUP, JOB, AUTOSCALER)}
-    # What `blockOwnerDeletion` takes where OwnerReferencesPermissionEnforcement is on, as on OpenShift.
-    | {(DASK, f"{resource.plural}/finalizers", "update") for resource in (CLUSTER, GROUP, JOB)}
-)
-"""Every permission of the controller as (API group, resource, verb). The chart's Role is compared with it."""
-
-LEASE_RULES = _rules(LEASE, EVENT)
-"""Those in the controller's own namespace: who leads, and what is wrong with it itself."""
-
-NAMESPACE_RULES = _rules(NAMESPACE)
-"""Those that patterns of namespaces take."""
+from dask_operator.model import Endpoint, Json, ObjectRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +17,7 @@ class Create:
     """Creates an object. That it exists already is success, if it is the cluster's own."""
 
     manifest: Json
-    subject: Subject
+    subject: ObjectRef
     because: str
 
 
@@ -84,7 +29,7 @@ class Patch:
     works, and would be gone.
     """
 
-    subject: Subject
+    subject: ObjectRef
     body: Json | Sequence[Json]
     because: str
     pod: Json | None = None
@@ -99,7 +44,7 @@ class Delete:
 
     name: str
     uid: str
-    subject: Subject
+    subject: ObjectRef
     because: str
     resource_version: int | None = None
 
@@ -137,17 +82,17 @@ class Retire:
 class SetStatus:
     """Writes the status of a Dask resource. `notes`: annotations that stand in where its definition keeps no status."""
 
-    subject: Subject
+    subject: ObjectRef
     status: Json
     because: str
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Emit:
+class RecordEvent:
     """Records an Event about a Dask resource; the same one again is no second Event."""
 
-    subject: Subject
+    subject: ObjectRef
     uid: str
     type: str
     reason: str
@@ -155,18 +100,18 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class ClearFailures:
     """Forgets that something was refused: nothing is to be done about these subjects any more."""
 
-    subjects: frozenset[Subject]
+    subjects: frozenset[ObjectRef]
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
+class RequeueAt:
     """Plans again at a time, in seconds since the epoch, though nothing may have happened until then."""
 
     at: float
     because: str
 
 
-Action = Create | Patch | Delete | Ask | Retire | SetStatus | Emit | Forget | Wake
+Action = Create | Patch | Delete | Ask | Retire | SetStatus | RecordEvent | ClearFailures | RequeueAt

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
 from dask_operator.model import (
     Autoscaler,
     Cluster,
@@ -24,6 +23,7 @@ from dask_operator.model import (
     Pod,
     Service,
 )
+from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
 
 Manifest = dict[str, Any]
 

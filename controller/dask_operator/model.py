@@ -358,7 +358,7 @@ class Idleness:
     problem: Problem | None = None
 
 
-class Subject(NamedTuple):
+class ObjectRef(NamedTuple):
     """What an action was about: the Pods of a group share one subject, since what stops one stops all."""
 
     kind: str
@@ -408,10 +408,10 @@ class Observed:
     """The uids of the worker Pods that the scheduler has retired: nothing is left on them."""
     refused: Mapping[str, float] = field(default_factory=dict)
     """The uids of the worker Pods that the scheduler would not retire, and when it said so."""
-    failures: Mapping[Subject, Failure] = field(default_factory=dict)
+    failures: Mapping[ObjectRef, Failure] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """What the API server warned about when it accepted an object."""
-    written: Mapping[Subject, Written] = field(default_factory=dict)
+    written: Mapping[ObjectRef, Written] = field(default_factory=dict)
     """The statuses that this process wrote last."""
 
 

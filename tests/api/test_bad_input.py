@@ -19,7 +19,7 @@ from tests.support.kube import Kube, Manifest, eventually
 from tests.support.loopback_schedulers import SITE
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 
-from dask_operator.loop import RECONCILERS
+from dask_operator.reconcile.loop import RECONCILERS
 
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # What the API server allows an object's annotations to take, in bytes.

@@ -12,7 +12,7 @@ from tests.support.kubeconfig import credentials
 from tests.support.wait import until
 
 from dask_kubernetes.operator.kubernetes import Access
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 
 
 def _all_closed() -> bool:

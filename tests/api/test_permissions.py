@@ -20,7 +20,7 @@ from tests.support.permissions import (
     triples,
 )
 
-from dask_operator.actions import LEASE_RULES, NAMESPACE_RULES, RULES
+from dask_operator.resources import LEASE_RULES, NAMESPACE_RULES, RULES
 
 OWN = ("--set", "scope=own", "--set", "crds.install=false")
 CLUSTERS = "daskclusters.kubernetes.dask.org"

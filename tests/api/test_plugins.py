@@ -13,7 +13,7 @@ from tests.support.kube import Kube, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 from tests.support.plugins import install
 
-from dask_operator.actions import RULES
+from dask_operator.resources import RULES
 
 HOST_ANNOTATION = "example.com/host"
 

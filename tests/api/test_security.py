@@ -23,7 +23,7 @@ from tests.support.permissions import (
     triples,
 )
 
-from dask_operator.actions import DASK, RULES
+from dask_operator.resources import DASK, RULES
 
 EVE, CLIENT = "eve", "client"
 CLUSTERS = "daskclusters.kubernetes.dask.org"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.charts.conftest import Render
 
-from dask_operator.actions import AUTOSCALER, CLUSTER, DASK, GROUP, JOB, LEASE_RULES, NAMESPACE_RULES, RULES
+from dask_operator.resources import AUTOSCALER, CLUSTER, DASK, GROUP, JOB, LEASE_RULES, NAMESPACE_RULES, RULES
 
 CHART = "dask-kubernetes-operator"
 PATTERNS = {"kopfArgs": ["--namespace=dev-*,!dev-x"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.pins import PINS
 
-from dask_operator import settings
+from dask_operator.process import settings
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller" / "dask_operator"

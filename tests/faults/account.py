@@ -11,8 +11,8 @@ from tests.support.kube import PATIENCE
 from tests.support.kubeconfig import write_kubeconfig
 from tests.support.wait import until_seen
 
-from dask_operator.actions import CLUSTER, RULES
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
+from dask_operator.resources import CLUSTER, RULES
 
 NAME = "controller"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"

@@ -15,8 +15,8 @@ from tests.faults.trouble import Trouble
 from tests.support.kube import PATIENCE
 from tests.support.wait import until_seen
 
-from dask_operator.actions import POD
-from dask_operator.api import ApiError
+from dask_operator.kubernetes.api import ApiError
+from dask_operator.resources import POD
 
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _CONTAINER = {"name": "a", "image": "a"}

@@ -9,8 +9,8 @@ from typing import Any
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 
 from dask_operator import names
-from dask_operator.actions import AUTOSCALER, CLUSTER, GROUP, RESOURCES
-from dask_operator.api import Api, path
+from dask_operator.kubernetes.api import Api, path
+from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP, RESOURCES
 
 Raw = dict[str, Any]
 NAME = "kept"

@@ -13,7 +13,7 @@ from bench.churn.run import PATIENCE, churn
 from tests.support.kube import Kube
 from tests.support.kubeconfig import credentials
 
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 
 SECONDS = 45.0
 

@@ -15,7 +15,7 @@ from tests.support.dask import a_scheduler
 from tests.support.kubeconfig import credentials
 from tests.support.sampling import sampled
 
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 
 pytestmark = pytest.mark.timeout(1800)
 SLOTS = 12

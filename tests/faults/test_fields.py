@@ -25,9 +25,9 @@ from tests.support.promises import BEFORE, FOR_EVER, promised, unlike
 from tests.support.sampling import sampled
 from tests.support.wait import happens, until
 
-from dask_operator.actions import POD, RESOURCES, SERVICE, Resource
-from dask_operator.api import CONNECTIONS, ApiError, path
-from dask_operator.plan.conditions import by_type, is_true
+from dask_operator.kubernetes.api import CONNECTIONS, ApiError, path
+from dask_operator.plan.report.conditions import by_type, is_true
+from dask_operator.resources import POD, RESOURCES, SERVICE, Resource
 
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]

@@ -21,9 +21,9 @@ from tests.support.sampling import sampled
 from tests.support.steps import Change, Step, Wanted, chosen
 from tests.support.wait import happens, meanwhile, recorded
 
-from dask_operator.actions import RESOURCES
-from dask_operator.api import ApiError
+from dask_operator.kubernetes.api import ApiError
 from dask_operator.names import COMPONENT_LABEL, GROUP_LABEL, ORDINAL_ANNOTATION, REPLICAS_ANNOTATION, SCHEDULER
+from dask_operator.resources import RESOURCES
 
 pytestmark = pytest.mark.timeout(1200)
 Raw = dict[str, Any]

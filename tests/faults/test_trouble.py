@@ -23,8 +23,8 @@ from tests.support.sampling import sampled
 from tests.support.wait import happens, meanwhile, until_seen
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, GROUP, POD, SERVICE
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
+from dask_operator.resources import CLUSTER, GROUP, POD, SERVICE
 
 pytestmark = pytest.mark.timeout(900)
 PATIENCE = 240.0

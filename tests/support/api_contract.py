@@ -7,10 +7,10 @@ from typing import Any
 
 from tests.support.builders import SCHEDULER_SPEC, SERVICE_SPEC, WORKER_SPEC
 
-from dask_operator.actions import DEPLOYMENT, GROUP, LEASE, POD, SERVICE, Resource
-from dask_operator.api import Api, ApiError, path
+from dask_operator.kubernetes.api import Api, ApiError, path
 from dask_operator.model import Json
 from dask_operator.parse import resource_version
+from dask_operator.resources import DEPLOYMENT, GROUP, LEASE, POD, SERVICE, Resource
 
 # Far from a test's own bounds: a real server sends a bookmark about two seconds before a watch's end.
 _WATCH_SECONDS = 10.0

@@ -19,13 +19,13 @@ from dask_operator.model import (
     Idleness,
     Job,
     Metadata,
+    ObjectRef,
     Observed,
     Pod,
     Problem,
     Registration,
     Sample,
     Service,
-    Subject,
     Survey,
     Template,
 )
@@ -271,7 +271,7 @@ def seen(
     scheduler: Pod | None = a_scheduler_pod(),
     service: Service | None = a_service(),
     deployment: Deployment | None = a_deployment(),
-    failures: Mapping[Subject, Failure] | None = None,
+    failures: Mapping[ObjectRef, Failure] | None = None,
     **others: Any,
 ) -> Observed:
     """A cluster that is as it should be, with these worker Pods, or with this number of running ones."""

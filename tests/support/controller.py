@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from tests.support.process import Process
 from tests.support.server import free_port
 
-from dask_operator.settings import LEASE_NAME, LEASE_NAMESPACE
+from dask_operator.process.settings import LEASE_NAME, LEASE_NAMESPACE
 
 LEADS, STANDS_BY = "leading", "standing by"
 OURS = (sys.executable, "-m", "dask_operator")

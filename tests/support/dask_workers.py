@@ -18,9 +18,9 @@ from tests.support.dask import Scheduler
 from tests.support.events import events
 from tests.support.wait import until_seen
 
-from dask_operator.actions import POD
-from dask_operator.api import Api
+from dask_operator.kubernetes.api import Api
 from dask_operator.names import COMPONENT_LABEL, WORKER
+from dask_operator.resources import POD
 
 PATIENCE = 300.0
 _MEMORY = 2**34

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from dask_operator.actions import Resource
-from dask_operator.api import Api, ApiError
+from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.resources import Resource
 
 
 async def events(api: Api, resource: Resource, namespace: str, version: str) -> AsyncIterator[Mapping[str, Any]]:

@@ -21,9 +21,9 @@ from tests.support.object_store import ObjectStore, Raw, is_outdated, patched, p
 from tests.support.server import serving
 
 from dask_operator import names
-from dask_operator.actions import LEASE, NAMESPACE, POD, RESOURCES, Resource
-from dask_operator.api import Api
-from dask_operator.plan.conditions import rfc3339
+from dask_operator.kubernetes.api import Api
+from dask_operator.parse import rfc3339
+from dask_operator.resources import LEASE, NAMESPACE, POD, RESOURCES, Resource
 
 NODE = Resource("Node", "", "v1", "nodes", ())
 _ALL = (*RESOURCES.values(), LEASE, NAMESPACE, NODE)

@@ -18,7 +18,7 @@ from tests.support.loopback_schedulers import schedulers_are_here
 
 _PR_SET_PDEATHSIG = 1
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["__main__", "dask_operator.shell", "tests.support.forked"])
+_CONTEXT.set_forkserver_preload(["__main__", "dask_operator.process.shell", "tests.support.forked"])
 
 
 class Forked(Controller):
@@ -46,7 +46,7 @@ class _Process(ForkServerProcess):
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    from dask_operator import settings, shell  # noqa: PLC0415 - in the process that runs it
+    from dask_operator.process import settings, shell  # noqa: PLC0415 - in the process that runs it
 
     # It ends with the tests, also where these are killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

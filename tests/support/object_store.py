@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dask_operator.plan.conditions import rfc3339
+from dask_operator.parse import rfc3339
 
 Raw = dict[str, Any]
 Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]

@@ -22,20 +22,20 @@ from dask_operator.actions import (
     TARGET,
     Action,
     Ask,
+    ClearFailures,
     Create,
     Delete,
-    Emit,
-    Forget,
     Patch,
+    RecordEvent,
+    RequeueAt,
     Retire,
     SetStatus,
-    Wake,
 )
-from dask_operator.model import Cluster, Key, Observed, Pod, Problem, Registration, Sample, Subject, Survey
+from dask_operator.model import Cluster, Key, ObjectRef, Observed, Pod, Problem, Registration, Sample, Survey
 from dask_operator.names import RESERVED_PREFIX
+from dask_operator.parse import rfc3339
 from dask_operator.plan import Policy, plan
-from dask_operator.plan.conditions import rfc3339
-from dask_operator.store import Store
+from dask_operator.reconcile.store import Store
 
 WRITES = (Create, Patch, Delete, SetStatus)
 KEY = Key(NAMESPACE, "simple")
@@ -241,7 +241,7 @@ class World:
 
         `only`: the first so many of them, where the controller is killed in between.
         """
-        refused: set[Subject] = set()
+        refused: set[ObjectRef] = set()
         for action in executed(actions)[:only]:
             if not isinstance(action, WRITES):
                 self.done.append(action)
@@ -262,7 +262,7 @@ class World:
 
         What was planned, but for when to look again; and how many actions are left now, fewer than 0 after the kill.
         """
-        actions: list[Action] = [action for action in self.plan() if not isinstance(action, Wake)]
+        actions: list[Action] = [action for action in self.plan() if not isinstance(action, RequeueAt)]
         if 0 <= left < len(actions):
             self.apply(actions, only=left)
             self.restart_controller()
@@ -288,9 +288,9 @@ class World:
             rounds = rounds + 1 if self.now == before else 0
             if not actions and not moved and not self._retirements:
                 return self.done[start:]
-            if moved or not all(isinstance(action, Wake) for action in actions):
+            if moved or not all(isinstance(action, RequeueAt) for action in actions):
                 continue
-            wakes = [action.at for action in actions if isinstance(action, Wake)]
+            wakes = [action.at for action in actions if isinstance(action, RequeueAt)]
             later = min([*wakes, *(ends for ends, _ in self._retirements)])
             if later > deadline:
                 self.now = deadline
@@ -396,9 +396,9 @@ class World:
                 self.store.retiring(KEY, frozenset(uid for uid, _ in action.workers))
                 self._retirements.append((self.now + self.retiring_takes, action))
                 self._end_retirements()
-            case Forget():
+            case ClearFailures():
                 self.store.void(KEY, action.subjects)
-            case Wake() | Emit():
+            case RequeueAt() | RecordEvent():
                 pass
 
     def _create(self, manifest: Mapping[str, Any]) -> None:
@@ -528,7 +528,7 @@ class World:
             return Problem("Invalid", f"the patch adds to {error}, which does not exist")
         return None
 
-    def _failed(self, subject: Subject, problem: Problem) -> None:
+    def _failed(self, subject: ObjectRef, problem: Problem) -> None:
         before = self.observed().failures.get(subject)
         attempts = before.attempts + 1 if before else 1
         # More than the store's own pause, in which there is chance.
@@ -567,6 +567,6 @@ class World:
 
 def executed(actions: Iterable[Action]) -> list[Action]:
     """Actions in the order in which they are executed: changes, then statuses, then Events, then the rest."""
-    order = ((Create, Patch, Delete), (SetStatus,), (Emit,), (Ask, Retire, Forget, Wake))
+    order = ((Create, Patch, Delete), (SetStatus,), (RecordEvent,), (Ask, Retire, ClearFailures, RequeueAt))
     every = list(actions)
     return [action for kinds in order for action in every if isinstance(action, kinds)]

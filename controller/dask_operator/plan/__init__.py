@@ -9,22 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from dask_operator.actions import (
-    CLUSTER,
-    DEPLOYMENT,
-    GROUP,
-    POD,
-    WORKERS,
-    Action,
-    Ask,
-    Create,
-    Delete,
-    Forget,
-    Patch,
-    Retire,
-    SetStatus,
-)
-from dask_operator.model import Cluster, Observed, Subject
+from dask_operator.actions import WORKERS, Action, Ask, ClearFailures, Create, Delete, Patch, Retire, SetStatus
+from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
 from dask_operator.plan.autoscaler import plan_autoscalers, plan_idle_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
@@ -33,10 +19,11 @@ from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.owners import plan_owners
 from dask_operator.plan.policy import Policy
-from dask_operator.plan.replicas import plan_replicas, with_replicas
-from dask_operator.plan.status import plan_orphan, plan_status, with_ordinals
-from dask_operator.plan.unread import plan_unread
+from dask_operator.plan.report.status import plan_orphan, plan_status, with_ordinals
+from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import owned
+from dask_operator.plan.workers.replicas import plan_replicas, with_replicas
+from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
 __all__ = ["Policy", "plan"]
 
@@ -50,11 +37,11 @@ def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy
     observed = folded(observed)
     if void := _void(desired, observed, now, policy):
         failures = {subject: failure for subject, failure in observed.failures.items() if subject not in void}
-        return (Forget(void), *_plan(desired, replace(observed, failures=failures), now, policy))
+        return (ClearFailures(void), *_plan(desired, replace(observed, failures=failures), now, policy))
     return tuple(_plan(desired, observed, now, policy))
 
 
-def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> frozenset[Subject]:
+def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> frozenset[ObjectRef]:
     """About what nothing is wanted any more that was refused: nothing would be if that had not been refused.
 
     A status may be wanted for the sole reason that it says what else was.
@@ -73,7 +60,7 @@ def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Polic
     return frozenset(observed.failures.keys() - remaining.keys())
 
 
-def _written(actions: Iterable[Action]) -> set[Subject]:
+def _written(actions: Iterable[Action]) -> set[ObjectRef]:
     return {action.subject for action in actions if isinstance(action, Create | Patch | Delete | SetStatus)}
 
 

@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from dask_operator import build, names
-from dask_operator.actions import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, SERVICE, Action, Patch
+from dask_operator.actions import Action, Patch
 from dask_operator.model import (
     Cluster,
     Declared,
     Deployment,
     Group,
     Json,
+    ObjectRef,
     Observed,
     Pod,
     Service,
-    Subject,
 )
 from dask_operator.plan.view import ENDED, default_group, owned, unless_blocked
+from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, SERVICE
 
 
 def folded(observed: Observed) -> Observed:
@@ -74,10 +75,10 @@ def _worker(deployment: Deployment, observed: Observed) -> Pod:
 def _notes(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
     scheduler, group = names.scheduler(cluster.name), default_group(cluster, observed)
     group = None if group and group.unread else group
-    made: tuple[tuple[Subject, Deployment | Service | Group | None, Callable[[Cluster], Json]], ...] = (
-        (Subject(DEPLOYMENT.kind, scheduler), observed.deployment, build.adopted_scheduler),
-        (Subject(SERVICE.kind, scheduler), observed.service, build.adopted_service),
-        (Subject(GROUP.kind, names.default_group(cluster.name)), group, build.adopted_group),
+    made: tuple[tuple[ObjectRef, Deployment | Service | Group | None, Callable[[Cluster], Json]], ...] = (
+        (ObjectRef(DEPLOYMENT.kind, scheduler), observed.deployment, build.adopted_scheduler),
+        (ObjectRef(SERVICE.kind, scheduler), observed.service, build.adopted_service),
+        (ObjectRef(GROUP.kind, names.default_group(cluster.name)), group, build.adopted_group),
     )
     for subject, child, noted in made:
         if child and owned(child, cluster) and not child.deleting and not child.template:
@@ -88,11 +89,11 @@ def _notes(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
     for each in observed.groups:
         if each.name in with_deployments and not each.adopted_template and not (each.deleting or each.unread):
             note = build.adopted_workers(each)
-            yield Patch(Subject(GROUP.kind, each.name), note, because="its workers were made by another operator")
+            yield Patch(ObjectRef(GROUP.kind, each.name), note, because="its workers were made by another operator")
 
 
 def _without_finalizer(kind: str, declared: Declared) -> Patch:
     others = [finalizer for finalizer in declared.finalizers if finalizer != names.KOPF_FINALIZER]
     note = {names.FREED_ANNOTATION: names.KOPF_FINALIZER}
     body = {"metadata": {"finalizers": others, "annotations": note, "resourceVersion": str(declared.resource_version)}}
-    return Patch(Subject(kind, declared.name), body, because="the operator that put its finalizer there is gone")
+    return Patch(ObjectRef(kind, declared.name), body, because="the operator that put its finalizer there is gone")

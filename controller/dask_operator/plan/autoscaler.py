@@ -10,12 +10,14 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_operator import build
-from dask_operator.actions import AUTOSCALER, CLUSTER, GROUP, TARGET, Action, Ask, Emit, Patch, SetStatus, Wake
-from dask_operator.model import Autoscaler, Cluster, Group, Observed, Problem, Subject
-from dask_operator.plan import scaling
-from dask_operator.plan.conditions import Condition, by_type, rendered, rfc3339, write
-from dask_operator.plan.unread import say, too_large
+from dask_operator.actions import TARGET, Action, Ask, Patch, RecordEvent, RequeueAt, SetStatus
+from dask_operator.model import Autoscaler, Cluster, Group, ObjectRef, Observed, Problem
+from dask_operator.parse import rfc3339
+from dask_operator.plan.report.conditions import Condition, by_type, rendered, write
+from dask_operator.plan.report.unread import say, too_large
 from dask_operator.plan.view import live, owned, scheduler_pod, status, unless_blocked, workers
+from dask_operator.plan.workers import scaling
+from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP
 
 INTERVAL = 2.0
 """Seconds between two questions to a scheduler."""
@@ -90,7 +92,7 @@ def _ask(
     # A clock that was set back must not end the asking.
     due = observed.demand.at + INTERVAL if observed.demand and observed.demand.at <= now else now
     if now < due:
-        yield Wake(due, because="autoscaling")
+        yield RequeueAt(due, because="autoscaling")
         return
     keep = max(map(scaling.history, active)) + 2 * INTERVAL
     wanted = {group.name: group.replicas for group in groups.values()}
@@ -103,7 +105,7 @@ def _scale(
     group = groups[autoscaler.group]
     current, demand, problem = group.replicas, observed.demand, _silence(observed, now)
     desired, because = _decision(autoscaler, group, groups, active, observed, problem)
-    subject = Subject(GROUP.kind, group.name)
+    subject = ObjectRef(GROUP.kind, group.name)
     # What it has is written down first (`plan/replicas`): of two writes at once either may come last.
     if desired != current and not group.unsaid:
         decision = f"{current} → {desired}: {because}"
@@ -171,7 +173,7 @@ def _report(
             AUTOSCALER.kind, autoscaler, [Condition(type_, False, *large) for type_ in (ACTIVE, LIMITED)], observed, now
         )
         return
-    old, subject = status(autoscaler, AUTOSCALER.kind, observed), Subject(AUTOSCALER.kind, autoscaler.name)
+    old, subject = status(autoscaler, AUTOSCALER.kind, observed), ObjectRef(AUTOSCALER.kind, autoscaler.name)
     # What was done is read from the group: a decision that was refused was none.
     when, decision = _last_scaled(autoscaler, group)
     wanted: dict[str, Any] = {
@@ -190,7 +192,7 @@ def _report(
     written = tuple(write(set_status, autoscaler, observed, now, _STATUS_INTERVAL, awaited=scaled or news))
     yield from written
     if scaled and decision and set_status in written:
-        yield Emit(subject, autoscaler.uid, "Normal", "Scaled", decision)
+        yield RecordEvent(subject, autoscaler.uid, "Normal", "Scaled", decision)
 
 
 def _last_scaled(autoscaler: Autoscaler, group: Group | None) -> tuple[str, str]:

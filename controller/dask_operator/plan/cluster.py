@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from dask_operator import build, names
-from dask_operator.actions import DEPLOYMENT, GROUP, SERVICE, Action, Create, Patch
-from dask_operator.model import Cluster, Deployment, Group, Json, Observed, Service, Subject
+from dask_operator.actions import Action, Create, Patch
+from dask_operator.model import Cluster, Deployment, Group, Json, ObjectRef, Observed, Service
 from dask_operator.plan.view import default_group, owned, unless_blocked
+from dask_operator.resources import DEPLOYMENT, GROUP, SERVICE
 
 
 class _Child(NamedTuple):
@@ -62,7 +63,7 @@ def _children(cluster: Cluster, observed: Observed) -> tuple[_Child, ...]:
 
 
 def _wanted(cluster: Cluster, child: _Child) -> Create | Patch | None:
-    subject = Subject(child.kind, child.name)
+    subject = ObjectRef(child.kind, child.name)
     if not child.seen or not owned(child.seen, cluster):
         return Create(child.make(cluster), subject, because="the cluster has none")
     # What another operator made has no template until it is adopted.
@@ -76,4 +77,4 @@ def _wanted(cluster: Cluster, child: _Child) -> Create | Patch | None:
 def _copy_replicas(cluster: Cluster, group: Group) -> Patch:
     # Once per change of the cluster's replicas: what `kubectl scale daskworkergroup` set in between stays.
     because = f"the cluster's replicas went from {group.copied} to {build.replicas_note(cluster)}"
-    return Patch(Subject(GROUP.kind, group.name), build.group_replicas(cluster), because)
+    return Patch(ObjectRef(GROUP.kind, group.name), build.group_replicas(cluster), because)

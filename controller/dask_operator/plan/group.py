@@ -8,27 +8,15 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from dask_operator import build
-from dask_operator.actions import (
-    CLUSTER,
-    DEPLOYMENT,
-    GROUP,
-    POD,
-    WORKERS,
-    Action,
-    Ask,
-    Create,
-    Delete,
-    Emit,
-    Retire,
-    Wake,
-)
-from dask_operator.model import Cluster, Endpoint, Group, Observed, Pod, Problem, Subject, Survey
+from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
+from dask_operator.model import Cluster, Endpoint, Group, ObjectRef, Observed, Pod, Problem, Survey
 from dask_operator.names import WORKER
-from dask_operator.plan import replacement, rollout, room, victims
 from dask_operator.plan.policy import Policy
-from dask_operator.plan.room import Room
-from dask_operator.plan.status import scheduler_down_since
+from dask_operator.plan.report.status import scheduler_down_since
 from dask_operator.plan.view import ENDED, blocked, leaving, live, removed_groups, scheduler_pod, workers
+from dask_operator.plan.workers import replacement, rollout, room, victims
+from dask_operator.plan.workers.room import Room
+from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
 _ANSWER_LASTS = 5.0
 _REGISTRATION = 1.0  # about what a worker takes from its start until its scheduler knows it
@@ -49,11 +37,11 @@ class _Situation:
     policy: Policy
 
     @property
-    def told_of(self) -> tuple[Subject, str]:
+    def told_of(self) -> tuple[ObjectRef, str]:
         """The object whose Events tell what becomes of the workers, and its uid."""
         if self.group.uid:
-            return Subject(GROUP.kind, self.group.name), self.group.uid
-        return Subject(CLUSTER.kind, self.cluster.name), self.cluster.uid
+            return ObjectRef(GROUP.kind, self.group.name), self.group.uid
+        return ObjectRef(CLUSTER.kind, self.cluster.name), self.cluster.uid
 
 
 def plan_group(cluster: Cluster, group: Group, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
@@ -90,7 +78,7 @@ def plan_removed_groups(cluster: Cluster, observed: Observed, now: float, policy
 
 def _room(at: _Situation, new: Sequence[Pod]) -> Room:
     """What it takes that workers of the current template find a place, in a quota and on the nodes."""
-    refused = at.observed.failures.get(Subject(POD.kind, at.group.name))
+    refused = at.observed.failures.get(ObjectRef(POD.kind, at.group.name))
     problems = [pod.problem for pod in new if pod.problem]
     return room.needed([*problems, refused.problem] if refused else problems)
 
@@ -98,7 +86,7 @@ def _room(at: _Situation, new: Sequence[Pod]) -> Room:
 def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action]:
     waiting = [pod for pod in ended if at.now < replacement.due(pod)][:missing]
     if waiting:
-        yield Wake(min(map(replacement.due, waiting)), because="workers that failed soon after their start")
+        yield RequeueAt(min(map(replacement.due, waiting)), because="workers that failed soon after their start")
     kept = {pod.uid for pod in waiting}
     others = [pod for pod in ended if pod.uid not in kept]
     places = missing - len(waiting)
@@ -112,16 +100,16 @@ def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action
     yield from _create(at, number, replacement.next_attempt(going))
 
 
-def _allowance(at: _Situation, number: int) -> tuple[int, Wake | None]:
+def _allowance(at: _Situation, number: int) -> tuple[int, RequeueAt | None]:
     """How many of a number of workers may be created now, and when to ask again if none may."""
-    subject = Subject(POD.kind, at.group.name)
+    subject = ObjectRef(POD.kind, at.group.name)
     # The scheduler comes first: workers could use up the quota that it needs, and wait for it for ever.
     if not number or not scheduler_pod(at.observed):
         return 0, None
     if failure := blocked(subject, at.observed, at.now):
-        return 0, Wake(failure.until, because=failure.problem.message)
+        return 0, RequeueAt(failure.until, because=failure.problem.message)
     if at.policy.batch_delay and (pause := _pause_ends(at)) > at.now:
-        return 0, Wake(pause, because="the pause between batches of workers")
+        return 0, RequeueAt(pause, because="the pause between batches of workers")
     # After a refusal one worker tries whether the reason is gone.
     return (1 if subject in at.observed.failures else min(number, at.policy.batch_size)), None
 
@@ -129,7 +117,7 @@ def _allowance(at: _Situation, number: int) -> tuple[int, Wake | None]:
 def _create(at: _Situation, number: int, attempt: int) -> Iterator[Action]:
     for manifest in build.workers(at.cluster, at.group, islice(_free_ordinals(at), number), attempt):
         because = f"the group wants {at.group.replicas} workers"
-        yield Create(manifest, Subject(POD.kind, at.group.name), because)
+        yield Create(manifest, ObjectRef(POD.kind, at.group.name), because)
 
 
 def _by_reason(pods: Sequence[Pod]) -> dict[Problem, list[Pod]]:
@@ -160,7 +148,7 @@ def _shrink(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], step: rollou
     if not survey or not survey.at <= at.now < survey.at + _ANSWER_LASTS:
         yield _ask(at, endpoint, f"{step.old_leave + step.new_leave} workers of {at.group.name} are to go")
     elif survey.problem:
-        yield Wake(survey.at + _ANSWER_LASTS, because=survey.problem.message)
+        yield RequeueAt(survey.at + _ANSWER_LASTS, because=survey.problem.message)
     else:
         yield from _shrink_by(at, endpoint, new, old, survey)
 
@@ -181,7 +169,7 @@ def _shrink_by(
         chosen = [victims.choose(number, pods, survey, refused, at.now, everyone) for pods, number in leavers]
         yield from _let_go(at, endpoint, victims.together(chosen))
     elif at.now < survey.at + _REGISTRATION:
-        yield Wake(survey.at + _REGISTRATION, because="new workers that have not shown yet that they work")
+        yield RequeueAt(survey.at + _REGISTRATION, because="new workers that have not shown yet that they work")
     else:
         yield _ask(at, endpoint, "whether the new workers are there")
 
@@ -208,7 +196,7 @@ def _shrink_without_scheduler(at: _Situation, leavers: Sequence[tuple[Sequence[P
     chosen = victims.together([victims.without_scheduler(number, pods, gone) for pods, number in leavers])
     yield from _delete(at, chosen.delete, "surplus, and no scheduler runs", unchanged=not gone)
     if len(chosen.delete) < sum(number for _, number in leavers):
-        yield Wake(gone_at, because="its workers may hold data for a scheduler that returns")
+        yield RequeueAt(gone_at, because="its workers may hold data for a scheduler that returns")
 
 
 def _let_go(at: _Situation, endpoint: Endpoint, chosen: victims.Victims) -> Iterator[Action]:
@@ -218,7 +206,7 @@ def _let_go(at: _Situation, endpoint: Endpoint, chosen: victims.Victims) -> Iter
         because = f"the group wants {at.group.replicas} workers of its current template"
         yield Retire(endpoint, retiring, because)
     elif chosen.wait_until is not None:
-        yield Wake(chosen.wait_until, because="workers that are starting, or that the scheduler would not retire")
+        yield RequeueAt(chosen.wait_until, because="workers that are starting, or that the scheduler would not retire")
 
 
 def _delete(
@@ -228,16 +216,18 @@ def _delete(
 
     `unchanged`: only as they were seen, without having started since.
     """
-    subject = Subject(POD.kind, at.group.name)
+    subject = ObjectRef(POD.kind, at.group.name)
     if pods and (failure := blocked(subject, at.observed, at.now)):
-        yield Wake(failure.until, because=failure.problem.message)
+        yield RequeueAt(failure.until, because=failure.problem.message)
         return
     # Until its ordinal is noted in the status, a worker that is gone could not be told from one that never was.
     noted = [pod for pod in pods if pod.ordinal <= at.group.last_ordinal]
     for pod in noted:
-        about = Subject(DEPLOYMENT.kind, pod.deployment) if pod.deployment else subject
+        about = ObjectRef(DEPLOYMENT.kind, pod.deployment) if pod.deployment else subject
         yield Delete(pod.name, pod.uid, about, because, pod.resource_version if unchanged else None)
     if noted:
         listed = ", ".join(pod.name for pod in noted[:_NAMED_IN_EVENT])
         more = f" and {len(noted) - _NAMED_IN_EVENT} more" if len(noted) > _NAMED_IN_EVENT else ""
-        yield Emit(*at.told_of, "Normal", "WorkersDeleted", f"{listed}{more}: {because}{detail and f': {detail}'}")
+        yield RecordEvent(
+            *at.told_of, "Normal", "WorkersDeleted", f"{listed}{more}: {because}{detail and f': {detail}'}"
+        )

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dask_operator import build
-from dask_operator.actions import CLUSTER, IDLE, Action, Ask, Delete, Emit, Wake
-from dask_operator.model import Cluster, Observed, Subject
+from dask_operator.actions import IDLE, Action, Ask, Delete, RecordEvent, RequeueAt
+from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.view import scheduler_pod, unless_blocked
+from dask_operator.resources import CLUSTER
 
 _SHARE = 4.0
 _INTERVAL = (0.5, 30.0)
@@ -41,14 +42,14 @@ def plan_idle(cluster: Cluster, observed: Observed, now: float) -> Iterator[Acti
     if now >= due:
         yield Ask(IDLE, build.scheduler_endpoint(cluster, observed.service, scheduler), because="idleTimeout")
     else:
-        yield Wake(due, because="idleTimeout")
+        yield RequeueAt(due, because="idleTimeout")
 
 
 def _delete(cluster: Cluster, observed: Observed, now: float, idle_for: float) -> Iterator[Action]:
     because = f"idle for {idle_for:.0f} s, and idleTimeout is {cluster.idle_timeout:.0f} s"
-    subject = Subject(CLUSTER.kind, cluster.name)
+    subject = ObjectRef(CLUSTER.kind, cluster.name)
     delete = Delete(cluster.name, cluster.uid, subject, because, cluster.resource_version)
     action = unless_blocked(delete, observed, now)
     yield action
     if action is delete:
-        yield Emit(subject, cluster.uid, "Normal", "IdleTimeout", f"deleted: {because}")
+        yield RecordEvent(subject, cluster.uid, "Normal", "IdleTimeout", f"deleted: {because}")

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from dask_operator import build, names
-from dask_operator.actions import CLUSTER, JOB, POD, Action, Create, Delete, Emit, SetStatus, Wake
+from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
 from dask_operator.backoff import doubling
-from dask_operator.model import Cluster, Job, Json, Observed, Pod, Problem, Subject
-from dask_operator.parse import timestamp
-from dask_operator.plan.conditions import DEGRADED, Condition, by_type, degraded, rendered, rfc3339, write
-from dask_operator.plan.problems import cluster_problem
-from dask_operator.plan.status import JOB_INTERVAL
-from dask_operator.plan.unread import plan_unread
+from dask_operator.model import Cluster, Job, Json, ObjectRef, Observed, Pod, Problem
+from dask_operator.parse import rfc3339, timestamp
+from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
+from dask_operator.plan.report.problems import cluster_problem
+from dask_operator.plan.report.status import JOB_INTERVAL
+from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import ENDED, owned, problem, scheduler_pod, status, unless_blocked
+from dask_operator.resources import CLUSTER, JOB, POD
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
 SUCCESSFUL, FAILED = "Successful", "Failed"
@@ -141,19 +142,19 @@ def _deadline(job: Job) -> float | None:
 
 def _run(at: _Situation) -> Iterator[Action]:
     if (deadline := _deadline(at.job)) is not None:
-        yield Wake(deadline, because="activeDeadlineSeconds")
+        yield RequeueAt(deadline, because="activeDeadlineSeconds")
     if at.cluster and at.cluster.unread:
         return
     if not at.cluster:
         if at.namesake:
             return
-        subject = Subject(CLUSTER.kind, at.job.name)
+        subject = ObjectRef(CLUSTER.kind, at.job.name)
         create = Create(build.job_cluster(at.job), subject, because="the job has no cluster")
         yield unless_blocked(create, at.observed, at.now)
     elif at.runner and at.runner.phase == "Failed":
         yield from _retry(at, at.runner)
     elif not any(_runners(at.job, at.observed)) and at.now < (due := _next_try(at)):
-        yield Wake(due, because=f"the runner failed {at.failed} times")
+        yield RequeueAt(due, because=f"the runner failed {at.failed} times")
     elif not any(_runners(at.job, at.observed)) and _scheduler_is_ready(at):
         attempt = f", after {at.failed} failures" if at.failed else ""
         create = Create(
@@ -183,7 +184,7 @@ def _last_failure(at: _Situation) -> str | None:
 def _retry(at: _Situation, runner: Pod) -> Iterator[Action]:
     due = (runner.finished or runner.created) + doubling(_FIRST_PAUSE, at.failed, _LONGEST_PAUSE)
     if at.now < due:
-        yield Wake(due, because=f"the runner failed {at.failed} times")
+        yield RequeueAt(due, because=f"the runner failed {at.failed} times")
     elif at.status.get("failed") == at.failed and not at.status.get("jobRunnerPodName"):
         delete = Delete(runner.name, runner.uid, _runner(at.job), because="failed, and is tried again")
         yield unless_blocked(delete, at.observed, at.now)
@@ -194,13 +195,13 @@ def _acknowledge(at: _Situation) -> Iterator[Action]:
     if "observedGeneration" not in at.status:
         return  # it ended under an older operator, which said nothing of the kind
     wanted = {**at.status, "observedGeneration": at.job.generation}
-    set_status = SetStatus(Subject(JOB.kind, at.job.name), wanted, because="edited after its end")
+    set_status = SetStatus(ObjectRef(JOB.kind, at.job.name), wanted, because="edited after its end")
     yield from write(set_status, at.job, at.observed, at.now, JOB_INTERVAL, awaited=True)
 
 
 def _clean_up(at: _Situation) -> Iterator[Action]:
     if at.cluster and not at.cluster.deleting:
-        subject = Subject(CLUSTER.kind, at.cluster.name)
+        subject = ObjectRef(CLUSTER.kind, at.cluster.name)
         yield unless_blocked(
             Delete(at.cluster.name, at.cluster.uid, subject, because="its job has ended"), at.observed, at.now
         )
@@ -210,9 +211,9 @@ def _clean_up(at: _Situation) -> Iterator[Action]:
         return
     due = timestamp(str(at.status.get("endTime"))) + at.job.ttl
     if at.now < due:
-        yield Wake(due, because="ttlSecondsAfterFinished")
+        yield RequeueAt(due, because="ttlSecondsAfterFinished")
         return
-    subject = Subject(JOB.kind, at.job.name)
+    subject = ObjectRef(JOB.kind, at.job.name)
     because = f"ended more than {at.job.ttl:.0f} s ago (ttlSecondsAfterFinished)"
     yield unless_blocked(Delete(at.job.name, at.job.uid, subject, because), at.observed, at.now)
 
@@ -222,14 +223,14 @@ def _stop(at: _Situation, runner: Pod) -> Action:
     ended = runner.finished + _ENDING
     ending = runner.lingering or (at.job.restart_policy == "Never" and runner.failures)
     if ending and at.now < ended:
-        return Wake(ended, because="the program has ended, and its Pod is to end as well")
+        return RequeueAt(ended, because="the program has ended, and its Pod is to end as well")
     because = "its job has ended" + (", and other containers of its Pod have not" if runner.lingering else "")
     return unless_blocked(Delete(runner.name, runner.uid, _runner(at.job), because), at.observed, at.now)
 
 
 def _write_status(at: _Situation, end: _End | None) -> Iterator[Action]:
     wanted = _status(at, end)
-    subject, phase = Subject(JOB.kind, at.job.name), wanted["jobStatus"]
+    subject, phase = ObjectRef(JOB.kind, at.job.name), wanted["jobStatus"]
     # To be read before the Pod of a failed runner may go.
     noted = wanted["failed"] != at.status.get("failed", 0)
     awaited = noted or (phase in (RUNNING, SUCCESSFUL, FAILED) and phase != at.status.get("jobStatus"))
@@ -243,9 +244,11 @@ def _write_status(at: _Situation, end: _End | None) -> Iterator[Action]:
         return
     # Success is in the status, where who waits for it looks; an Event more would be a write more for every job.
     if end and end.phase == FAILED:
-        yield Emit(subject, at.job.uid, "Warning", *end.problem)
+        yield RecordEvent(subject, at.job.uid, "Warning", *end.problem)
     elif noted and not end:
-        yield Emit(subject, at.job.uid, "Warning", "RunnerFailed", f"failure {at.failed}, tried again: {_last(at)}")
+        yield RecordEvent(
+            subject, at.job.uid, "Warning", "RunnerFailed", f"failure {at.failed}, tried again: {_last(at)}"
+        )
 
 
 def _has_changed_health(old: Json, new: Json) -> bool:
@@ -297,7 +300,7 @@ def _problem(at: _Situation) -> Problem | None:
     if any(pod.deleting and pod.phase == "Running" for pod in _runners(at.job, at.observed)):
         message = f"Pod {names.runner(at.job.name)} is being deleted, and another can come only when it is gone"
         return Problem("RunnerTerminating", f"{message}; if its node is dead, delete it with --force")
-    for subject in (Subject(CLUSTER.kind, at.job.name), _runner(at.job)):
+    for subject in (ObjectRef(CLUSTER.kind, at.job.name), _runner(at.job)):
         if failure := at.observed.failures.get(subject):
             return failure.problem
     if at.runner and (broken := problem(at.runner, at.now)):
@@ -308,5 +311,5 @@ def _problem(at: _Situation) -> Problem | None:
     return cluster_problem(at.cluster, groups, at.observed, at.now)
 
 
-def _runner(job: Job) -> Subject:
-    return Subject(POD.kind, names.runner(job.name))
+def _runner(job: Job) -> ObjectRef:
+    return ObjectRef(POD.kind, names.runner(job.name))

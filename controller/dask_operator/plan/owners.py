@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dask_operator import build
-from dask_operator.actions import AUTOSCALER, DEPLOYMENT, GROUP, POD, SERVICE, Action, Patch
-from dask_operator.model import Autoscaler, Cluster, Deployment, Group, Observed, Service, Subject
+from dask_operator.actions import Action, Patch
+from dask_operator.model import Autoscaler, Cluster, Deployment, Group, ObjectRef, Observed, Service
 from dask_operator.plan.view import owned, unless_blocked
+from dask_operator.resources import AUTOSCALER, DEPLOYMENT, GROUP, POD, SERVICE
 
 
 def plan_owners(cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
@@ -30,7 +31,7 @@ def _of_declared(cluster: Cluster | None, observed: Observed) -> Iterator[Patch]
         if child.deleting or child.unread or not (child.moved or (cluster and not child.owners)):
             continue
         because = "names another cluster now" if child.moved else "goes with its cluster"
-        yield Patch(Subject(kind, child.name), build.owned_by(cluster, child.other_owners), because)
+        yield Patch(ObjectRef(kind, child.name), build.owned_by(cluster, child.other_owners), because)
 
 
 def _of_made(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
@@ -41,7 +42,7 @@ def _of_made(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
     )
     for kind, child in made:
         if child and not child.owners and not child.deleting:
-            yield Patch(Subject(kind, child.name), build.owned_by(cluster), because="goes with its cluster")
+            yield Patch(ObjectRef(kind, child.name), build.owned_by(cluster), because="goes with its cluster")
 
 
 def _of_workers(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
@@ -55,5 +56,5 @@ def _of_workers(cluster: Cluster, observed: Observed) -> Iterator[Patch]:
             continue
         if pod.deployment and pod.owners:
             continue  # by another operator, which gives it one owner
-        subject = Subject(DEPLOYMENT.kind, pod.deployment) if pod.deployment else Subject(POD.kind, pod.name)
+        subject = ObjectRef(DEPLOYMENT.kind, pod.deployment) if pod.deployment else ObjectRef(POD.kind, pod.name)
         yield Patch(subject, build.owned_by_group(cluster, group), because="goes with its group")

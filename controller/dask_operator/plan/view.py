@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dask_operator import names
-from dask_operator.actions import CLUSTER, Action, Create, Delete, Patch, Wake
-from dask_operator.model import Cluster, Declared, Failure, Group, Json, Object, Observed, Pod, Problem, Subject
+from dask_operator.actions import Action, Create, Delete, Patch, RequeueAt
+from dask_operator.model import Cluster, Declared, Failure, Group, Json, Object, ObjectRef, Observed, Pod, Problem
+from dask_operator.resources import CLUSTER
 
 ENDED = ("Failed", "Succeeded")
 RECOVERED_AFTER = 60.0
@@ -23,7 +24,7 @@ def owned(child: Object | None, owner: Object) -> bool:
 
 def status(about: Declared, kind: str, observed: Observed) -> Json:
     """An object's status, completed by what this process wrote last: older definitions keep none or a part of it."""
-    written = observed.written.get(Subject(kind, about.name))
+    written = observed.written.get(ObjectRef(kind, about.name))
     return {**written.status, **about.status} if written and written.uid == about.uid else about.status
 
 
@@ -79,7 +80,7 @@ def default_group(cluster: Cluster, observed: Observed) -> Group | None:
     return next((g for g in observed.groups if g.name == name and not g.deleting and owned(g, cluster)), None)
 
 
-def blocked(subject: Subject, observed: Observed, now: float) -> Failure | None:
+def blocked(subject: ObjectRef, observed: Observed, now: float) -> Failure | None:
     """The failure that says to wait before this is tried again."""
     failure = observed.failures.get(subject)
     return failure if failure and now < failure.until else None
@@ -88,5 +89,7 @@ def blocked(subject: Subject, observed: Observed, now: float) -> Failure | None:
 def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: float) -> Action:
     """The action, or the time at which it may be tried again."""
     if failure := blocked(action.subject, observed, now):
-        return Wake(failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}")
+        return RequeueAt(
+            failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}"
+        )
     return action

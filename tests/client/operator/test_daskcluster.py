@@ -24,7 +24,7 @@ from dask_kubernetes.exceptions import (
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.spec import make_additional_group, make_cluster_spec
-from dask_operator import actions
+from dask_operator import resources
 
 MANIFEST = make_cluster_spec("mine", n_workers=2)
 
@@ -44,11 +44,11 @@ def autoscaler(fake: FakeApi, name: str, cluster: str = "mine", finalizers: Sequ
 
 
 def autoscalers(fake: FakeApi) -> dict[str, Any]:
-    return {each["metadata"]["name"]: each["spec"] for each in fake.objects(actions.AUTOSCALER)}
+    return {each["metadata"]["name"]: each["spec"] for each in fake.objects(resources.AUTOSCALER)}
 
 
 def replicas(fake: FakeApi, group: str) -> Any:
-    found = fake.find(actions.GROUP, group)
+    found = fake.find(resources.GROUP, group)
     return found and found["spec"]["worker"].get("replicas")
 
 
@@ -60,14 +60,14 @@ async def test_one_that_exists_is_not_made_again(kubeconfig: Kubeconfig) -> None
 
 async def test_one_that_has_taken_its_name_is_another(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
-        fake.drop(actions.CLUSTER, "mine")
+        fake.drop(resources.CLUSTER, "mine")
         for act in (cluster.read(), cluster.snapshot(), cluster.adapt(1, 2), cluster.add_group({})):
             with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine in the namespace default"):
                 await act
         await DaskCluster(cluster.kubernetes, "mine", "default").create(MANIFEST)
         assert await cluster.find() is None
         assert not await cluster.delete(10.0)
-        assert fake.find(actions.CLUSTER, "mine")
+        assert fake.find(resources.CLUSTER, "mine")
 
 
 async def test_a_snapshot_has_all_that_belongs_to_it(kubeconfig: Kubeconfig) -> None:
@@ -105,7 +105,7 @@ async def test_a_group_that_is_not_there(kubeconfig: Kubeconfig) -> None:
         for act in (cluster.scale(1, "none"), cluster.delete_group("none")):
             with pytest.raises(WorkerGroupNotFoundError, match="no worker group 'none': it has default, more"):
                 await act
-        fake.drop(actions.CLUSTER, "mine")
+        fake.drop(resources.CLUSTER, "mine")
         with pytest.raises(ClusterNotFoundError):
             await cluster.scale(1, "none")
 
@@ -129,7 +129,7 @@ async def test_scale_waits_for_an_autoscaler_that_an_operator_still_decides_by(
         await asyncio.sleep(2.0)
         assert replicas(fake, "mine-default") == 2
         if held_for < math.inf:
-            fake.drop(actions.AUTOSCALER, "default")
+            fake.drop(resources.AUTOSCALER, "default")
         await scaling
         assert replicas(fake, "mine-default") == 5
 
@@ -141,7 +141,7 @@ async def test_adapt_makes_one_autoscaler_and_changes_it(kubeconfig: Kubeconfig)
         await cluster.adapt(2, None)
         (spec,) = autoscalers(fake).values()
         assert (spec["minimum"], spec.get("maximum")) == (2, None)
-        fake.drop(actions.AUTOSCALER, "mine")
+        fake.drop(resources.AUTOSCALER, "mine")
         autoscaler(fake, "by-somebody", minimum=1, workerGroup="mine-default")
         await cluster.adapt(3, 4)
         assert set(autoscalers(fake)) == {"by-somebody"}
@@ -189,24 +189,24 @@ async def test_the_last_lines_are_of_the_container_that_is_asked_for(kubeconfig:
         assert {seen.query["container"] for seen in fake.asked("GET", "pods") if seen.name} == {"dask", "init"}
         assert await cluster.last_lines("absent", None, snapshot) == ""
         for status in (403, 500):
-            fake.fail("GET", actions.POD, status, message="jane cannot get it")
+            fake.fail("GET", resources.POD, status, message="jane cannot get it")
             assert await cluster.last_lines("a", None, snapshot) == ""
 
 
 async def test_delete_returns_when_it_is_gone(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
         held = json.dumps({"kind": "Status", "status": "Success"})
-        fake.fail("DELETE", actions.CLUSTER, 200, text=held)
+        fake.fail("DELETE", resources.CLUSTER, 200, text=held)
         deleted = asyncio.ensure_future(cluster.delete(5.0))
         await asyncio.wait([deleted], timeout=1.0)
         assert not deleted.done()
-        fake.drop(actions.CLUSTER, "mine")
+        fake.drop(resources.CLUSTER, "mine")
         assert await deleted
         assert not await cluster.delete(5.0)
 
 
 async def test_delete_says_when_something_holds_it(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
-        fake.fail("DELETE", actions.CLUSTER, 200, text="{}")
+        fake.fail("DELETE", resources.CLUSTER, 200, text="{}")
         with pytest.raises(TimeoutError, match=r"DaskCluster mine is still there after 5 s: .* a finalizer"):
             await cluster.delete(5.0)

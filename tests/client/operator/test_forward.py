@@ -19,7 +19,7 @@ from tests.support.wait import until
 from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.forward import HOST, Forward
 from dask_kubernetes.operator.kubernetes import Kubernetes
-from dask_operator import actions
+from dask_operator import resources
 
 pytestmark = pytest.mark.real_time
 
@@ -107,7 +107,7 @@ async def test_several_connections_at_once_are_kept_apart(kubeconfig: Kubeconfig
 async def test_the_next_connection_reaches_the_pod_that_has_replaced_another(kubeconfig: Kubeconfig) -> None:
     async with forwarded(kubeconfig) as to, await to.pod("old", saying(b"old")):
         assert await to.hear() == b"old"
-        to.fake.drop(actions.POD, "old")
+        to.fake.drop(resources.POD, "old")
         async with await to.pod("new", saying(b"new")):
             assert await to.hear() == b"new"
 
@@ -165,7 +165,7 @@ async def test_a_connection_that_the_scheduler_ends_is_no_failure(
 @pytest.mark.parametrize("status", [403, 500, CUT])
 async def test_a_server_that_refuses_ends_the_connection_and_not_the_next(kubeconfig: Kubeconfig, status: int) -> None:
     async with forwarded(kubeconfig) as to, await to.pod("a", saying(b"a")):
-        of_ports = to.fake.fail("GET", actions.POD, status, matches=lambda seen: bool(seen.subresource))
+        of_ports = to.fake.fail("GET", resources.POD, status, matches=lambda seen: bool(seen.subresource))
         first = await to.hear()
         assert of_ports.times == 0
         assert first in (b"", b"a")

@@ -35,7 +35,7 @@ from dask_kubernetes.exceptions import (
 )
 from dask_kubernetes.operator import KubeCluster
 from dask_kubernetes.operator.spec import make_cluster_spec, make_worker_spec
-from dask_operator import actions
+from dask_operator import resources
 
 # A scheduler tells one listener alone of its workers, and here it has that of the test's own cluster.
 pytestmark = pytest.mark.filterwarnings("ignore:Scheduler already contains a plugin with name worker-status")
@@ -64,7 +64,7 @@ def somebodys(operator: Operator) -> None:
 
 
 def replicas(fake: FakeApi, group: str = "mine-default") -> Any:
-    found = fake.find(actions.GROUP, group)
+    found = fake.find(resources.GROUP, group)
     return found and found["spec"]["worker"].get("replicas")
 
 
@@ -83,7 +83,7 @@ def test_from_the_first_to_the_last_line(operator: Operator) -> None:
         cluster.scale(5)
         assert replicas(fake) == 5
         cluster.adapt(minimum=1, maximum=3)
-        assert fake.find(actions.AUTOSCALER, "mine")
+        assert fake.find(resources.AUTOSCALER, "mine")
         cluster.add_worker_group("more", n_workers=1)
         cluster.scale(4, worker_group="more")
         assert replicas(fake, "mine-more") == 4
@@ -92,7 +92,7 @@ def test_from_the_first_to_the_last_line(operator: Operator) -> None:
         fake.logs = {"mine-scheduler-0": "hello"}
         assert cluster.get_logs()["mine-scheduler-0"] == "hello"
     assert cluster.status.name == "closed"
-    assert not fake.objects(actions.CLUSTER)
+    assert not fake.objects(resources.CLUSTER)
 
 
 def test_from_coroutines(operator: Operator) -> None:
@@ -112,7 +112,7 @@ def test_from_coroutines(operator: Operator) -> None:
                 assert await client.submit(sum, range(10)) == 45
             with pytest.raises(TypeError, match="async with"):
                 cluster.__enter__()
-        assert not operator.fake.objects(actions.CLUSTER)
+        assert not operator.fake.objects(resources.CLUSTER)
         await cluster.close()
         with pytest.raises(ClusterNotFoundError, match="is closed: make another"):
             await cluster.scale(1)
@@ -125,10 +125,10 @@ def test_from_several_threads(operator: Operator) -> None:
         list(threads.map(cluster.scale, range(8)))
         list(threads.map(cluster.add_worker_group, [f"g{number}" for number in range(8)]))
         assert {f"mine-g{number}" for number in range(8)} < {
-            group["metadata"]["name"] for group in operator.fake.objects(actions.GROUP)
+            group["metadata"]["name"] for group in operator.fake.objects(resources.GROUP)
         }
         list(threads.map(lambda _: cluster.close(), range(4)))
-    assert not operator.fake.objects(actions.CLUSTER)
+    assert not operator.fake.objects(resources.CLUSTER)
 
 
 def test_one_that_was_there_stays_and_says_what_it_is(operator: Operator) -> None:
@@ -139,10 +139,10 @@ def test_one_that_was_there_stays_and_says_what_it_is(operator: Operator) -> Non
     cluster.close()
     with a_cluster() as connected:
         assert connected.shutdown_on_close is False
-    assert operator.fake.objects(actions.CLUSTER)
+    assert operator.fake.objects(resources.CLUSTER)
     with a_cluster(shutdown_on_close=True):
         pass
-    assert not operator.fake.objects(actions.CLUSTER)
+    assert not operator.fake.objects(resources.CLUSTER)
     with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine"):
         KubeCluster.from_name("mine", quiet=True)
 
@@ -153,7 +153,7 @@ def test_close_is_the_end_of_all_that_runs(operator: Operator) -> None:
     cluster.close()
     cluster.close()
     assert link.startswith("http")
-    assert not operator.fake.objects(actions.CLUSTER)
+    assert not operator.fake.objects(resources.CLUSTER)
     with pytest.raises(OSError):
         asyncio.run(asyncio.open_connection(host, int(port)))
     eventually(lambda: not operator.fake.open_ports, "the end of the connections with the API server")
@@ -256,7 +256,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(operator: Operator) -> No
     fake.made = lambda _: None
     with pytest.raises(OperatorNotRespondingError, match="No operator has taken up DaskCluster mine"):
         a_cluster(resource_timeout=0.2)
-    assert not fake.objects(actions.CLUSTER)
+    assert not fake.objects(resources.CLUSTER)
     fake.refuses = lambda seen: seen.method == "POST"
     with pytest.raises(NotPermittedError, match="cannot create resource"):
         a_cluster()
@@ -274,7 +274,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(operator: Operator) -> No
 def test_what_cannot_be_shown_leaves_nothing(operator: Operator) -> None:
     with dask.config.set({"distributed.dashboard.link": "{no_such_variable}"}), pytest.raises(KeyError):
         a_cluster()
-    assert not operator.fake.objects(actions.CLUSTER)
+    assert not operator.fake.objects(resources.CLUSTER)
     eventually(lambda: not operator.fake.open_ports, "the end of the connections with the API server")
 
 
@@ -291,7 +291,7 @@ def test_a_delete_that_is_refused_is_said_and_the_rest_is_closed(operator: Opera
     operator.fake.refuses = lambda _: False
     assert cluster._lifetime
     cluster._lifetime.end()
-    assert not operator.fake.objects(actions.CLUSTER)
+    assert not operator.fake.objects(resources.CLUSTER)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed cluster:ResourceWarning")
@@ -304,7 +304,7 @@ def test_one_that_is_let_go_of_leaves_nothing_open(operator: Operator, made_here
     del cluster
     eventually(lambda: (gc.collect(), gone() is None)[1], "the end of the object")
     eventually(lambda: not operator.fake.open_ports, "the end of the connections with the API server")
-    eventually(lambda: bool(operator.fake.objects(actions.CLUSTER)) != made_here, "the end of what was made")
+    eventually(lambda: bool(operator.fake.objects(resources.CLUSTER)) != made_here, "the end of what was made")
 
 
 def test_close_ends_the_thread_that_was_started(operator: Operator) -> None:
@@ -330,7 +330,7 @@ def test_ctrl_c_while_it_starts_deletes_what_was_made(fake: FakeApi) -> None:
     """Of which no operator makes anything, so that it goes on starting."""
     program = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        eventually(lambda: fake.objects(actions.CLUSTER), "the DaskCluster is made")
+        eventually(lambda: fake.objects(resources.CLUSTER), "the DaskCluster is made")
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=30.0)
     finally:

@@ -34,7 +34,7 @@ from dask_kubernetes.exceptions import (
 from dask_kubernetes.operator import kubernetes as module
 from dask_kubernetes.operator.kubernetes import CLUSTER, NODE, POD, SERVICE, AlreadyExistsError, Kubernetes
 from dask_kubernetes.operator.spec import make_cluster_spec
-from dask_operator import actions
+from dask_operator import resources
 
 MANIFEST = make_cluster_spec("mine")
 Act = Callable[[Kubernetes], Coroutine[Any, Any, Any]]
@@ -118,7 +118,7 @@ async def test_a_refusal_is_an_error_that_says_what_to_do(
     kubeconfig: Kubeconfig, status: int, message: str, error: type[Exception], advice: str
 ) -> None:
     async with connected(kubeconfig) as (fake, kubernetes):
-        fake.fail("POST", actions.CLUSTER, status, message=message, times=2)
+        fake.fail("POST", resources.CLUSTER, status, message=message, times=2)
         with pytest.raises(error) as raised:
             await create(kubernetes)
         assert advice in str(raised.value)
@@ -127,10 +127,10 @@ async def test_a_refusal_is_an_error_that_says_what_to_do(
 
 async def test_what_is_no_answer_of_kubernetes_is_said_as_it_is(kubeconfig: Kubeconfig) -> None:
     async with connected(kubeconfig) as (fake, kubernetes):
-        fake.fail("GET", actions.CLUSTER, 502, text="<html>Bad Gateway</html>")
+        fake.fail("GET", resources.CLUSTER, 502, text="<html>Bad Gateway</html>")
         with pytest.raises(KubernetesUnreachableError, match="502 <html>Bad Gateway</html>"):
             await kubernetes.get(CLUSTER, "mine", "default")
-        fake.fail("GET", actions.CLUSTER, 404, text='["a list"]')
+        fake.fail("GET", resources.CLUSTER, 404, text='["a list"]')
         with pytest.raises(OperatorNotInstalledError):
             await kubernetes.get(CLUSTER, "mine", "default")
 
@@ -165,14 +165,14 @@ async def test_a_verb_and_a_resource_that_are_not_permitted_are_named(kubeconfig
 @pytest.mark.parametrize("status", [503, 429, CUT])
 async def test_a_server_that_is_away_is_asked_again(kubeconfig: Kubeconfig, status: int) -> None:
     async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-        fake.fail("GET", actions.CLUSTER, status, times=5)
+        fake.fail("GET", resources.CLUSTER, status, times=5)
         assert await kubernetes.get(CLUSTER, "mine", "default") is None
         assert len(fake.asked("GET")) == 6
 
 
 async def test_patience_is_over_at_its_time(kubeconfig: Kubeconfig) -> None:
     async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-        fake.fail("GET", actions.CLUSTER, 503, times=1000)
+        fake.fail("GET", resources.CLUSTER, 503, times=1000)
         loop = asyncio.get_running_loop()
         begun = loop.time()
         with pytest.raises(KubernetesUnreachableError):
@@ -207,9 +207,9 @@ async def test_an_object_that_was_made_without_an_answer_is_what_create_returns(
     kubeconfig: Kubeconfig, status: int
 ) -> None:
     async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
-        fake.fail("POST", actions.CLUSTER, status, after=True)
+        fake.fail("POST", resources.CLUSTER, status, after=True)
         made = await create(kubernetes)
-        assert [made] == fake.objects(actions.CLUSTER)
+        assert [made] == fake.objects(resources.CLUSTER)
 
 
 @pytest.mark.parametrize("status", [CUT, 500])
@@ -218,7 +218,7 @@ async def test_one_of_somebody_else_is_not_taken_for_that_which_was_to_be_made(
 ) -> None:
     async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
         await create(kubernetes)
-        fake.fail("POST", actions.CLUSTER, status)
+        fake.fail("POST", resources.CLUSTER, status)
         with pytest.raises(AlreadyExistsError):
             await create(kubernetes)
 
@@ -630,7 +630,7 @@ async def test_a_port_that_is_not_opened_says_why(kubeconfig: Kubeconfig) -> Non
         with pytest.raises(SpecRefusedError, match="does not have a host assigned"):
             await opened(kubernetes, "waits")
         for status in (CUT, 500):
-            fake.fail("GET", actions.POD, status)
+            fake.fail("GET", resources.POD, status)
             with pytest.raises(KubernetesUnreachableError):
                 await opened(kubernetes, "p")
         fake.refuses = lambda seen: seen.resource == "pods/portforward"
@@ -678,10 +678,10 @@ async def kept() -> Kubernetes:
 def test_a_delete_without_an_event_loop(fake: FakeApi) -> None:
     uid, kubernetes = put_mine(fake), asyncio.run(kept())
     kubernetes.delete_now(CLUSTER, "mine", "default", "uid-of-another", 5.0)
-    assert fake.objects(actions.CLUSTER)
+    assert fake.objects(resources.CLUSTER)
     for _ in range(2):
         kubernetes.delete_now(CLUSTER, "mine", "default", uid, 5.0)
-        assert not fake.objects(actions.CLUSTER)
+        assert not fake.objects(resources.CLUSTER)
 
 
 def test_a_delete_without_an_event_loop_and_by_credentials_that_have_expired(
@@ -691,12 +691,12 @@ def test_a_delete_without_an_event_loop_and_by_credentials_that_have_expired(
     uid, kubernetes = put_mine(fake), asyncio.run(kept())
     expire(fake, tmp_path / "asked")
     kubernetes.delete_now(CLUSTER, "mine", "default", uid, 5.0)
-    assert not fake.objects(actions.CLUSTER)
+    assert not fake.objects(resources.CLUSTER)
 
 
 @pytest.mark.parametrize("status", [403, 503, CUT])
 def test_a_delete_that_fails_is_said(fake: FakeApi, status: int) -> None:
     uid, kubernetes = put_mine(fake), asyncio.run(kept())
-    fake.fail("DELETE", actions.CLUSTER, status, message='jane cannot delete resource "daskclusters"', times=2)
+    fake.fail("DELETE", resources.CLUSTER, status, message='jane cannot delete resource "daskclusters"', times=2)
     with pytest.raises((NotPermittedError, KubernetesUnreachableError)):
         kubernetes.delete_now(CLUSTER, "mine", "default", uid, 5.0)

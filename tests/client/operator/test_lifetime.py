@@ -18,7 +18,7 @@ from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.kubernetes import Kubernetes
 from dask_kubernetes.operator.lifetime import Lifetime
 from dask_kubernetes.operator.spec import make_cluster_spec
-from dask_operator import actions
+from dask_operator import resources
 
 PROGRAM = """
 import asyncio, os, sys
@@ -83,7 +83,7 @@ def test_a_cluster_goes_with_its_owner(fake: FakeApi) -> None:
     wait_for_deletion()
     (delete,) = fake.asked("DELETE")
     assert (delete.name, delete.body["preconditions"]) == ("mine", {"uid": cluster.uid})
-    assert not fake.objects(actions.CLUSTER)
+    assert not fake.objects(resources.CLUSTER)
 
 
 def test_one_that_is_over_stays(fake: FakeApi) -> None:
@@ -119,7 +119,7 @@ def test_at_the_end_of_the_interpreter_each_is_deleted_once(fake: FakeApi) -> No
     done = ended("ends", "first", "second")
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(seen.name for seen in fake.asked("DELETE")) == ["first", "second"]
-    assert not fake.objects(actions.CLUSTER)
+    assert not fake.objects(resources.CLUSTER)
 
 
 def test_of_two_the_one_that_is_not_over_is_deleted(fake: FakeApi) -> None:
@@ -134,7 +134,7 @@ def test_what_is_forked_deletes_nothing_of_its_parent(fake: FakeApi) -> None:
 
 def test_a_program_that_fails_deletes_it_too(fake: FakeApi) -> None:
     assert ended("fails", "mine").returncode == 3
-    assert not fake.objects(actions.CLUSTER)
+    assert not fake.objects(resources.CLUSTER)
 
 
 def test_without_an_api_server_the_program_ends_and_says_what_is_left(kubeconfig: Kubeconfig) -> None:

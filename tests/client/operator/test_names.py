@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dask_kubernetes.operator import names
-from dask_operator import actions
 from dask_operator import names as agreed
+from dask_operator import resources
 
 
 def test_names_are_those_of_the_controller() -> None:
@@ -16,4 +16,4 @@ def test_names_are_those_of_the_controller() -> None:
     )
     assert names.WORKER_GROUP == agreed.WORKER_GROUP
     assert names.worker_group("mine") == agreed.default_group("mine")
-    assert actions.CLUSTER.api_version == names.API_VERSION
+    assert resources.CLUSTER.api_version == names.API_VERSION

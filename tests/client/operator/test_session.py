@@ -32,7 +32,7 @@ from dask_kubernetes.exceptions import (
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
 from dask_kubernetes.operator.spec import make_cluster_spec
-from dask_operator import actions
+from dask_operator import resources
 
 pytestmark = pytest.mark.real_time
 
@@ -60,7 +60,7 @@ class World:
 
     @property
     def clusters(self) -> list[Any]:
-        return self.fake.objects(actions.CLUSTER)
+        return self.fake.objects(resources.CLUSTER)
 
     def somebody_makes_one(self) -> Any:
         made = self.fake.put(SOMEBODYS)
@@ -119,7 +119,7 @@ async def test_whether_it_is_made(kubeconfig: Kubeconfig, mode: str, there_is: b
 async def test_one_that_somebody_makes_at_the_same_time_is_connected_to(kubeconfig: Kubeconfig) -> None:
     async with world(kubeconfig) as there:
         there.somebody_makes_one()
-        there.fake.fail("GET", actions.CLUSTER, 404, text=NOT_YET)
+        there.fake.fail("GET", resources.CLUSTER, 404, text=NOT_YET)
         session = await there.open()
         assert not session.made
         await session.close()
@@ -186,7 +186,7 @@ async def test_one_that_cannot_be_deleted_is_said_beside_the_error(
 ) -> None:
     async with world(kubeconfig) as there:
         there.fake.made = lambda _: None
-        there.fake.fail("DELETE", actions.CLUSTER, CUT)
+        there.fake.fail("DELETE", resources.CLUSTER, CUT)
         with pytest.raises(OperatorNotRespondingError):
             await there.open(resource_timeout=0.2)
     assert "could not delete DaskCluster mine" in caplog.text
@@ -194,7 +194,7 @@ async def test_one_that_cannot_be_deleted_is_said_beside_the_error(
 
 async def test_an_api_server_that_is_away(kubeconfig: Kubeconfig) -> None:
     async with world(kubeconfig) as there:
-        there.fake.fail("GET", actions.CLUSTER, 503, times=100)
+        there.fake.fail("GET", resources.CLUSTER, 503, times=100)
         with pytest.raises(KubernetesUnreachableError):
             await there.open(resource_timeout=0.5)
 

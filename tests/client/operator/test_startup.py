@@ -23,7 +23,7 @@ from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.spec import make_cluster_spec
 from dask_kubernetes.operator.startup import pause, scheduler_is_up
 from dask_kubernetes.operator.status import Startup
-from dask_operator import actions
+from dask_operator import resources
 
 NAME = "mine-scheduler-0"
 CRASH = {"exitCode": 1, "reason": "Error"}
@@ -118,7 +118,7 @@ async def test_when_the_time_is_over_the_reason_is_raised(
 async def test_without_a_log_the_reason_is_raised_all_the_same(kubeconfig: Kubeconfig, status: int) -> None:
     async with made(kubeconfig, CRASHING) as (fake, cluster):
         fake.fail(
-            "GET", actions.POD, status, message="jane cannot get it", times=9, matches=lambda seen: bool(seen.name)
+            "GET", resources.POD, status, message="jane cannot get it", times=9, matches=lambda seen: bool(seen.name)
         )
         with pytest.raises(CrashLoopBackOffError, match="keeps ending with exit code 1") as raised:
             await scheduler_is_up(cluster, 1.0, lambda _: None)
@@ -133,7 +133,7 @@ async def test_what_cannot_get_better_is_raised_at_once(kubeconfig: Kubeconfig) 
 
 async def test_a_cluster_that_is_deleted_meanwhile(kubeconfig: Kubeconfig) -> None:
     async with made(kubeconfig) as (fake, cluster):
-        later(1.0, lambda: fake.drop(actions.CLUSTER, "mine"))
+        later(1.0, lambda: fake.drop(resources.CLUSTER, "mine"))
         with pytest.raises(ClusterNotFoundError, match="or no longer"):
             await scheduler_is_up(cluster, 3.0, lambda _: None)
 

@@ -29,17 +29,17 @@ from tests.support.builders import (
 from tests.support.world import DECLARED, WRITES, World
 
 from dask_operator import names
-from dask_operator.actions import Create, Delete, Patch, Retire, SetStatus, Wake
-from dask_operator.model import Cluster, Observed, Subject
+from dask_operator.actions import Create, Delete, Patch, RequeueAt, Retire, SetStatus
+from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
 
 FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
-GPU, DEFAULT = Subject("DaskWorkerGroup", "simple-gpu"), Subject("DaskWorkerGroup", "simple-default")
-SCHEDULER, SERVICE = Subject("Deployment", "simple-scheduler"), Subject("Service", "simple-scheduler")
+GPU, DEFAULT = ObjectRef("DaskWorkerGroup", "simple-gpu"), ObjectRef("DaskWorkerGroup", "simple-default")
+SCHEDULER, SERVICE = ObjectRef("Deployment", "simple-scheduler"), ObjectRef("Service", "simple-scheduler")
 HOUR = 3600.0
 
 
-def _patches(observed: Observed, cluster: Cluster = a_cluster()) -> dict[Subject, Any]:
+def _patches(observed: Observed, cluster: Cluster = a_cluster()) -> dict[ObjectRef, Any]:
     return {a.subject: a.body for a in plan_adoption(cluster, observed, NOON) if isinstance(a, Patch)}
 
 
@@ -104,7 +104,7 @@ def test_what_is_somebody_elses_or_going_is_not_noted() -> None:
 def test_a_note_that_was_refused_waits_for_its_time() -> None:
     observed = seen(3, service=a_service(template=""), failures={SERVICE: a_failure(until=NOON + 8.0)})
     (wake,) = plan_adoption(a_cluster(), observed, NOON)
-    assert isinstance(wake, Wake)
+    assert isinstance(wake, RequeueAt)
     assert wake.at == NOON + 8.0
 
 
@@ -113,7 +113,7 @@ def test_an_old_operators_finalizer_is_taken_away_and_others_stay(deleting: bool
     cluster = a_cluster(finalizers=(FINALIZER, "somebodys/own"), deleting=deleting, resource_version=7)
     (patch,) = plan_finalizers(cluster, Observed(), NOON)
     assert isinstance(patch, Patch)
-    assert patch.subject == Subject("DaskCluster", "simple")
+    assert patch.subject == ObjectRef("DaskCluster", "simple")
     note = {"kubernetes.dask.org/removed-finalizer": FINALIZER}
     assert patch.body == {"metadata": {"finalizers": ["somebodys/own"], "annotations": note, "resourceVersion": "7"}}
 

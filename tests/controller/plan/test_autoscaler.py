@@ -22,11 +22,11 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator.actions import TARGET, Action, Ask, Create, Delete, Emit, Patch, SetStatus, Wake
-from dask_operator.model import Autoscaler, Demand, Group, Observed, Problem, Subject
+from dask_operator.actions import TARGET, Action, Ask, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
+from dask_operator.model import Autoscaler, Demand, Group, ObjectRef, Observed, Problem
 from dask_operator.plan.autoscaler import INTERVAL, plan_autoscalers, plan_without_cluster
 
-GROUP = Subject("DaskWorkerGroup", "simple-default")
+GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 UNREACHABLE = Problem("SchedulerUnreachable", "no answer")
 LONG = 300.0
 
@@ -59,7 +59,7 @@ def test_the_scheduler_is_asked_again_and_again() -> None:
     (ask,) = [a for a in _planned(_with(an_autoscaler())) if isinstance(a, Ask)]
     assert (ask.question, ask.scheduler, ask.replicas) == (TARGET, ENDPOINT, {"simple-default": 3})
     asked = _with(an_autoscaler(), demand=a_demand(3, until=NOON - 1.0))
-    assert Wake(NOON - 1.0 + INTERVAL, "autoscaling") in _planned(asked)
+    assert RequeueAt(NOON - 1.0 + INTERVAL, "autoscaling") in _planned(asked)
     assert not [a for a in _planned(asked) if isinstance(a, Ask)]
     assert [a for a in _planned(asked, NOON + 1.0) if isinstance(a, Ask)]
 
@@ -85,7 +85,7 @@ def test_a_group_is_scaled_and_that_is_said() -> None:
     (patch,) = [a for a in planned if isinstance(a, Patch)]
     done = [a_group(workers=7, scaled=patch.body["metadata"]["annotations"]["kubernetes.dask.org/scaled"])]  # type: ignore[call-overload]
     planned = _planned(_with(an_autoscaler(), groups=done, demand=a_demand(7)))
-    (event,) = [a for a in planned if isinstance(a, Emit)]
+    (event,) = [a for a in planned if isinstance(a, RecordEvent)]
     assert (event.type, event.reason) == ("Normal", "Scaled")
     assert event.message == "3 → 7: the scheduler asks for 7 workers"
     status = statuses(planned)["DaskAutoscaler/simple"]
@@ -100,7 +100,7 @@ def test_two_decisions_of_one_second_are_both_told() -> None:
     group = a_group(workers=5, scaled="2026-01-01T12:00:00Z simple 9 → 5: minimum 2, maximum 5")
     planned = _planned(_with(an_autoscaler(minimum=2, maximum=5, status=before), groups=[group]))
     assert statuses(planned)["DaskAutoscaler/simple"]["lastDecision"] == "9 → 5: minimum 2, maximum 5"
-    assert [a.message for a in planned if isinstance(a, Emit)] == ["9 → 5: minimum 2, maximum 5"]
+    assert [a.message for a in planned if isinstance(a, RecordEvent)] == ["9 → 5: minimum 2, maximum 5"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_scaling_that_was_refused_waits_and_is_no_decision() -> None:
     observed = _with(an_autoscaler(), demand=a_demand(7), failures={GROUP: a_failure(until=NOON + 8.0)})
     planned = _planned(observed)
     assert _scaled(planned) == {}
-    assert not [a for a in planned if isinstance(a, Emit)]
+    assert not [a for a in planned if isinstance(a, RecordEvent)]
     assert statuses(planned)["DaskAutoscaler/simple"]["lastDecision"] is None
 
 
@@ -220,7 +220,7 @@ def _world(workers: int = 2, target: int | None = None, **spec: Any) -> World:
 
 
 def _decisions(world: World, since: int = 0) -> list[str]:
-    return [a.message for a in world.done[since:] if isinstance(a, Emit) and a.reason == "Scaled"]
+    return [a.message for a in world.done[since:] if isinstance(a, RecordEvent) and a.reason == "Scaled"]
 
 
 def _quiet(world: World, seconds: float = 60.0) -> None:

@@ -18,13 +18,13 @@ from tests.support.builders import (
 from tests.support.world import World
 
 from dask_operator import build
-from dask_operator.actions import Create, Patch, Wake
-from dask_operator.model import Metadata, Observed, Problem, Subject
+from dask_operator.actions import Create, Patch, RequeueAt
+from dask_operator.model import Metadata, ObjectRef, Observed, Problem
 from dask_operator.plan.cluster import plan_cluster
 
-SERVICE = Subject("Service", "simple-scheduler")
-DEPLOYMENT = Subject("Deployment", "simple-scheduler")
-GROUP = Subject("DaskWorkerGroup", "simple-default")
+SERVICE = ObjectRef("Service", "simple-scheduler")
+DEPLOYMENT = ObjectRef("Deployment", "simple-scheduler")
+GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 MISSING = "the cluster has none"
 
 
@@ -57,18 +57,18 @@ def test_a_cluster_that_has_all_gets_nothing() -> None:
         (seen(groups=[a_group(owner="uid-of-a-namesake")]), GROUP),
     ],
 )
-def test_what_is_missing_or_anothers_is_made(observed: Observed, subject: Subject) -> None:
+def test_what_is_missing_or_anothers_is_made(observed: Observed, subject: ObjectRef) -> None:
     (create,) = _planned(observed)
     assert isinstance(create, Create)
     assert create.subject == subject
 
 
 @pytest.mark.parametrize("subject", [SERVICE, DEPLOYMENT, GROUP])
-def test_what_was_refused_waits_for_its_time_and_holds_up_nothing_else(subject: Subject) -> None:
+def test_what_was_refused_waits_for_its_time_and_holds_up_nothing_else(subject: ObjectRef) -> None:
     failures = {subject: a_failure("Forbidden", until=NOON + 8.0)}
     planned = _planned(Observed(failures=failures))
     because = f"{subject.kind} {subject.name}: the API server says Forbidden"
-    assert [action for action in planned if isinstance(action, Wake)] == [Wake(NOON + 8.0, because)]
+    assert [action for action in planned if isinstance(action, RequeueAt)] == [RequeueAt(NOON + 8.0, because)]
     created = {action.subject for action in planned if isinstance(action, Create)}
     assert created == {SERVICE, DEPLOYMENT, GROUP} - {subject}
     later = list(plan_cluster(a_cluster(), Observed(failures=failures), NOON + 8.0))
@@ -108,9 +108,9 @@ def test_other_groups_keep_their_replicas() -> None:
         (seen(deployment=a_deployment(template="older")), DEPLOYMENT),
     ],
 )
-def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject: Subject) -> None:
+def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject: ObjectRef) -> None:
     refused = replace(observed, failures={subject: a_failure(until=NOON + 8.0)})
-    assert [type(action) for action in _planned(refused)] == [Wake]
+    assert [type(action) for action in _planned(refused)] == [RequeueAt]
     again = list(plan_cluster(a_cluster(), refused, NOON + 8.0))
     assert [(type(action), action.subject) for action in again if isinstance(action, Patch)] == [(Patch, subject)]
 
@@ -128,7 +128,7 @@ def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject
     ],
 )
 def test_what_was_made_from_an_older_template_is_edited(
-    observed: Observed, subject: Subject, body: list[dict[str, object]]
+    observed: Observed, subject: ObjectRef, body: list[dict[str, object]]
 ) -> None:
     pod = build.scheduler_pod(a_cluster()) if subject == DEPLOYMENT else None
     assert _planned(observed) == [Patch(subject, body, "its template was edited", pod)]

@@ -24,14 +24,14 @@ from tests.support.builders import (
 )
 
 from dask_operator import names
-from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, Emit, Retire, Wake
-from dask_operator.model import Group, Observed, Pod, Problem, Subject, Survey
+from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
+from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.group import plan_group
 from dask_operator.plan.view import ENDED
 
-PODS = Subject("Pod", "simple-default")
-THE_GROUP = Subject("DaskWorkerGroup", "simple-default")
+PODS = ObjectRef("Pod", "simple-default")
+THE_GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 DOWN: dict[str, Any] = {
     "conditions": [{"type": "SchedulerReady", "status": "False", "lastTransitionTime": "2026-01-01T12:00:00Z"}]
 }
@@ -121,7 +121,7 @@ def test_no_more_are_created_at_once_than_a_batch() -> None:
 def test_batches_are_apart() -> None:
     policy, pods = Policy(batch_size=2, batch_delay=10.0), [a_pod(0, created=NOON - 4.0), a_pod(1, created=NOON - 9.0)]
     group = a_group(workers=5)
-    assert _planned(group, seen(pods), policy=policy) == [Wake(NOON + 6.0, "the pause between batches of workers")]
+    assert _planned(group, seen(pods), policy=policy) == [RequeueAt(NOON + 6.0, "the pause between batches of workers")]
     assert _created(_planned(group, seen(pods), NOON + 6.0, policy)) == _names(2, 3)
     assert _created(_planned(group, seen(0), policy=policy)) == _names(0, 1)
 
@@ -129,13 +129,13 @@ def test_batches_are_apart() -> None:
 def test_after_a_refusal_one_tries_whether_its_reason_is_gone() -> None:
     failure = a_failure("QuotaExceeded", until=NOON + 8.0)
     observed, group = seen(1, failures={PODS: failure}), a_group(workers=5)
-    assert _planned(group, observed) == [Wake(NOON + 8.0, "the API server says QuotaExceeded")]
+    assert _planned(group, observed) == [RequeueAt(NOON + 8.0, "the API server says QuotaExceeded")]
     assert _created(_planned(group, observed, NOON + 8.0)) == _names(1)
     assert len(_created(_planned(group, seen(1)))) == 4
 
 
 def test_one_groups_refusal_does_not_hold_up_another() -> None:
-    observed = seen(0, failures={Subject("Pod", "simple-gpu"): a_failure()})
+    observed = seen(0, failures={ObjectRef("Pod", "simple-gpu"): a_failure()})
     assert len(_created(_planned(a_group(workers=3), observed))) == 3
 
 
@@ -148,7 +148,7 @@ def test_an_ended_worker_is_replaced_and_said() -> None:
     detail = 'container "worker" ended: exit code 1, Error'
     assert planned[:2] == [
         Delete(failed.name, failed.uid, PODS, "ended (Error)"),
-        Emit(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{failed.name}: ended (Error): {detail}"),
+        RecordEvent(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{failed.name}: ended (Error): {detail}"),
     ]
     assert _created(planned) == _names(2)
 
@@ -161,7 +161,7 @@ def test_a_worker_that_ended_well_is_replaced() -> None:
 def test_a_worker_that_keeps_failing_stays_until_it_is_due() -> None:
     failed = a_failed_pod(0, lived=1.0, attempt=2)
     group, observed = a_group(workers=2), seen([failed, a_pod(1)])
-    assert _planned(group, observed) == [Wake(NOON + 20.0, "workers that failed soon after their start")]
+    assert _planned(group, observed) == [RequeueAt(NOON + 20.0, "workers that failed soon after their start")]
     later = _planned(group, observed, NOON + 20.0)
     assert (_deleted(later), _created(later)) == ([failed.name], _names(2))
     (create,) = [action for action in later if isinstance(action, Create)]
@@ -239,7 +239,7 @@ def test_the_retired_are_deleted_and_said_at_once() -> None:
     assert planned == [
         Delete(pods[0].name, pods[0].uid, PODS, because),
         Delete(pods[2].name, pods[2].uid, PODS, because),
-        Emit(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{pods[0].name}, {pods[2].name}: {because}"),
+        RecordEvent(THE_GROUP, GROUP_UID, "Normal", "WorkersDeleted", f"{pods[0].name}, {pods[2].name}: {because}"),
     ]
 
 
@@ -272,14 +272,14 @@ def test_never_a_worker_of_another_group() -> None:
 
 def test_a_scheduler_that_gives_no_answer_keeps_all_workers() -> None:
     survey = Survey(NOON - 2.0, problem=Problem("SchedulerUnreachable", "no answer"))
-    assert _planned(a_group(workers=1), seen(3, survey=survey)) == [Wake(NOON + 3.0, "no answer")]
+    assert _planned(a_group(workers=1), seen(3, survey=survey)) == [RequeueAt(NOON + 3.0, "no answer")]
 
 
 def test_a_worker_that_is_refused_is_kept_and_tried_again() -> None:
     pod = a_pod(0)
     observed = seen([pod], survey=a_survey([pod]), refused={pod.uid: NOON - 10.0})
     (wake,) = _planned(a_group(workers=0), observed)
-    assert isinstance(wake, Wake)
+    assert isinstance(wake, RequeueAt)
     assert wake.at == NOON + 20.0
 
 
@@ -290,7 +290,7 @@ def test_while_no_scheduler_runs_only_those_that_have_not_started_go(scheduler: 
     assert changes(planned) == (
         Delete(pods[1].name, pods[1].uid, PODS, "surplus, and no scheduler runs", pods[1].resource_version),
     )
-    assert planned[-1] == Wake(NOON + 60.0, "its workers may hold data for a scheduler that returns")
+    assert planned[-1] == RequeueAt(NOON + 60.0, "its workers may hold data for a scheduler that returns")
 
 
 def test_a_scheduler_that_is_gone_for_a_minute_has_no_data_to_save() -> None:
@@ -320,13 +320,13 @@ def test_deletes_that_were_refused_wait_for_their_time() -> None:
     for observed, wanted in ((retired, 2), (ended, 1)):
         planned = _planned(a_group(workers=wanted), observed)
         assert _deleted(planned) == []
-        assert [action.at for action in planned if isinstance(action, Wake)] == [NOON + 8.0]
+        assert [action.at for action in planned if isinstance(action, RequeueAt)] == [NOON + 8.0]
 
 
 def test_one_event_names_ten_of_many() -> None:
     pods = [a_pending_pod(number) for number in range(25)]
     planned = _planned(a_group(workers=0), seen(pods, survey=a_survey()))
-    (event,) = [action for action in planned if isinstance(action, Emit)]
+    (event,) = [action for action in planned if isinstance(action, RecordEvent)]
     assert len(_deleted(planned)) == 25
     assert "and 15 more: surplus, and holds no data" in event.message
 

@@ -17,11 +17,11 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator.actions import IDLE, Action, Ask, Delete, Emit, Patch, Wake
-from dask_operator.model import Cluster, Idleness, Observed, Problem, Subject
+from dask_operator.actions import IDLE, Action, Ask, Delete, Patch, RecordEvent, RequeueAt
+from dask_operator.model import Cluster, Idleness, ObjectRef, Observed, Problem
 from dask_operator.plan.idle import plan_idle
 
-CLUSTER = Subject("DaskCluster", "simple")
+CLUSTER = ObjectRef("DaskCluster", "simple")
 
 
 def _planned(
@@ -49,19 +49,19 @@ def test_a_scheduler_is_asked_several_times_within_the_timeout() -> None:
     ask = Ask(IDLE, ENDPOINT, "idleTimeout")
     assert _planned(None) == [ask]
     busy = an_idleness(since=NOON, token=None)
-    assert _planned(busy, now=NOON + 5.0) == [Wake(NOON + 15.0, "idleTimeout")]
+    assert _planned(busy, now=NOON + 5.0) == [RequeueAt(NOON + 15.0, "idleTimeout")]
     assert _planned(busy, now=NOON + 15.0) == [ask]
     assert _planned(busy, now=NOON + 15.0, asking=frozenset({IDLE})) == []
 
 
 def test_a_long_timeout_is_not_asked_more_than_twice_a_minute() -> None:
     busy = an_idleness(since=NOON, token=None)
-    assert _planned(busy, timeout=1e18, now=NOON + 29.0) == [Wake(NOON + 30.0, "idleTimeout")]
+    assert _planned(busy, timeout=1e18, now=NOON + 29.0) == [RequeueAt(NOON + 30.0, "idleTimeout")]
 
 
 def test_when_it_has_been_idle_for_that_long_it_is_asked_at_once() -> None:
     idle = an_idleness(since=NOON - 52.0)
-    assert _planned(idle, now=NOON + 7.0) == [Wake(NOON + 8.0, "idleTimeout")]
+    assert _planned(idle, now=NOON + 7.0) == [RequeueAt(NOON + 8.0, "idleTimeout")]
     assert isinstance(_planned(idle, now=NOON + 8.0)[0], Ask), "an answer of eight seconds ago is not certain"
 
 
@@ -70,7 +70,7 @@ def test_what_has_been_idle_for_that_long_is_deleted_as_it_was_seen() -> None:
     cluster = a_cluster()
     because = "idle for 60 s, and idleTimeout is 60 s"
     assert delete == Delete("simple", cluster.uid, CLUSTER, because, cluster.resource_version)
-    assert isinstance(event, Emit)
+    assert isinstance(event, RecordEvent)
     assert (event.subject, event.reason, event.message) == (CLUSTER, "IdleTimeout", f"deleted: {because}")
 
 
@@ -89,7 +89,7 @@ def test_what_is_not_certain_is_not_deleted(answer: Idleness) -> None:
 
 def test_a_deletion_that_was_refused_waits_and_is_not_said_to_be_done() -> None:
     planned = _planned(an_idleness(since=NOON - 60.0), failures={CLUSTER: a_failure(until=NOON + 8.0)})
-    assert [type(action) for action in planned] == [Wake]
+    assert [type(action) for action in planned] == [RequeueAt]
 
 
 # Stories
@@ -188,7 +188,7 @@ def test_a_deletion_that_is_refused_is_neither_an_event_each_nor_a_question_each
     assert world.has("DaskCluster", "simple")
     tried = [action for action in world.done if isinstance(action, Delete)]
     assert 2 <= len(tried) <= 25
-    said = [action for action in world.done if isinstance(action, Emit) and action.reason == "IdleTimeout"]
+    said = [action for action in world.done if isinstance(action, RecordEvent) and action.reason == "IdleTimeout"]
     assert len(said) <= len(tried)
     assert len([action for action in world.done if isinstance(action, Ask)]) <= 100
     world.forbids = lambda _: None

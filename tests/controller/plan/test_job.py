@@ -25,15 +25,15 @@ from tests.support.builders import (
 from tests.support.world import World
 
 from dask_operator import build
-from dask_operator.actions import Action, Create, Delete, Emit, SetStatus, Wake
-from dask_operator.model import Cluster, Job, Observed, Pod, Problem, Subject
-from dask_operator.plan.conditions import rfc3339
+from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
+from dask_operator.model import Cluster, Job, ObjectRef, Observed, Pod, Problem
+from dask_operator.parse import rfc3339
 from dask_operator.plan.job import plan_job
-from dask_operator.plan.status import JOB_INTERVAL as INTERVAL
+from dask_operator.plan.report.status import JOB_INTERVAL as INTERVAL
 
 OURS = a_cluster(owners=("uid-of-job-simple",), job="simple")
-THE_JOB, THE_RUNNER = Subject("DaskJob", "simple"), Subject("Pod", "simple-runner")
-THE_CLUSTER = Subject("DaskCluster", "simple")
+THE_JOB, THE_RUNNER = ObjectRef("DaskJob", "simple"), ObjectRef("Pod", "simple-runner")
+THE_CLUSTER = ObjectRef("DaskCluster", "simple")
 HOUR = 3600.0
 
 
@@ -114,7 +114,7 @@ def test_the_status_of_a_job_that_has_succeeded() -> None:
 )
 def test_an_event_is_for_the_end_that_somebody_should_look_at(runner: Pod, reasons: list[str]) -> None:
     planned = _planned(a_job(runner_spec={"restartPolicy": "Never"}), seen([runner]))
-    assert [action.reason for action in planned if isinstance(action, Emit)] == reasons
+    assert [action.reason for action in planned if isinstance(action, RecordEvent)] == reasons
 
 
 @pytest.mark.parametrize("phase", ["Successful", "Failed"])
@@ -145,7 +145,7 @@ def test_nothing_is_deleted_before_the_end_is_in_the_status() -> None:
 def test_the_end_that_was_refused_is_written_later_and_nothing_is_deleted() -> None:
     pods = [a_runner_pod(phase="Succeeded", finished=NOON)]
     planned = _planned(a_job(), seen(pods, failures={THE_JOB: a_failure(until=NOON + 8.0)}))
-    assert planned == [Wake(NOON + 8.0, "the API server says Forbidden")]
+    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden")]
 
 
 def test_the_clusters_name_of_a_job_that_ends_stays_in_its_status() -> None:
@@ -163,7 +163,7 @@ def test_an_edit_of_a_job_that_has_ended_is_seen_and_changes_nothing() -> None:
     world.edit("DaskJob", "simple", backoffLimit=3)
     (written,) = changes(world.settle()) or statuses(world.done[-1:]).values()
     assert written == {**before, "observedGeneration": before["observedGeneration"] + 1}
-    assert not [action for action in world.plan() if not isinstance(action, Wake)]
+    assert not [action for action in world.plan() if not isinstance(action, RequeueAt)]
 
 
 def test_what_ended_remains_for_its_log_and_what_runs_goes() -> None:
@@ -205,7 +205,7 @@ def test_restarts_in_place_and_pods_before_add_up() -> None:
 
 def test_a_deadline_counts_from_the_creation() -> None:
     job = a_job(deadline=900.0)
-    assert Wake(NOON + 300.0, "activeDeadlineSeconds") in _planned(job, seen([a_runner_pod()]))
+    assert RequeueAt(NOON + 300.0, "activeDeadlineSeconds") in _planned(job, seen([a_runner_pod()]))
     for observed, cluster in ((Observed(), None), (seen(0), OURS), (seen([a_runner_pod()]), OURS)):
         status = _status(job, observed, cluster, NOON + 300.0)
         assert condition(status, "Failed")["reason"] == "DeadlineExceeded"
@@ -219,8 +219,8 @@ def test_a_job_that_ended_well_before_its_deadline_was_seen_is_no_failure() -> N
 
 def test_an_end_is_an_event_and_its_status_comes_first() -> None:
     planned = _planned(a_job(backoff_limit=0), seen([a_failed_runner()]))
-    assert [type(action) for action in planned] == [SetStatus, Emit]
-    (event,) = [action for action in planned if isinstance(action, Emit)]
+    assert [type(action) for action in planned] == [SetStatus, RecordEvent]
+    (event,) = [action for action in planned if isinstance(action, RecordEvent)]
     assert (event.subject, event.type, event.reason) == (THE_JOB, "Warning", "BackoffLimitExceeded")
     assert "exit code 1" in event.message
 

@@ -23,18 +23,18 @@ from tests.support.builders import (
 from tests.support.world import World
 
 from dask_operator import build, parse
-from dask_operator.actions import Patch, Wake
-from dask_operator.model import Cluster, Observed, Subject
+from dask_operator.actions import Patch, RequeueAt
+from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.adoption import folded
 from dask_operator.plan.owners import plan_owners
 
-GPU = Subject("DaskWorkerGroup", "simple-gpu")
+GPU = ObjectRef("DaskWorkerGroup", "simple-gpu")
 NOBODYS: dict[str, Any] = {"owners": (), "cluster_uid": ""}
 MOVED: dict[str, Any] = {"owners": ("uid-of-another",), "cluster_uid": "", "moved": True}
 WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "etl", "uid": "w", "controller": True}
 
 
-def _patches(observed: Observed, cluster: Cluster | None = a_cluster()) -> dict[Subject, Any]:
+def _patches(observed: Observed, cluster: Cluster | None = a_cluster()) -> dict[ObjectRef, Any]:
     return {a.subject: a.body for a in plan_owners(cluster, observed, NOON) if isinstance(a, Patch)}
 
 
@@ -47,7 +47,7 @@ def test_groups_and_autoscalers_go_with_their_cluster() -> None:
     autoscalers = (an_autoscaler(**NOBODYS), an_autoscaler("going", deleting=True, **NOBODYS))
     assert _patches(seen(groups=groups, autoscalers=autoscalers)) == {
         GPU: build.owned_by(a_cluster()),
-        Subject("DaskAutoscaler", "simple"): build.owned_by(a_cluster()),
+        ObjectRef("DaskAutoscaler", "simple"): build.owned_by(a_cluster()),
     }
     assert _patches(seen(groups=groups[1:]), None) == {}
 
@@ -69,7 +69,7 @@ def test_it_keeps_the_owners_that_are_no_clusters() -> None:
 def test_a_refusal_is_waited_for() -> None:
     observed = seen(groups=[a_group("simple-gpu", owner=None)], failures={GPU: a_failure(until=NOON + 8.0)})
     (wake,) = plan_owners(a_cluster(), observed, NOON)
-    assert isinstance(wake, Wake)
+    assert isinstance(wake, RequeueAt)
     assert wake.at == NOON + 8.0
 
 
@@ -113,12 +113,12 @@ def test_what_has_no_owner_gets_it_back() -> None:
     patches = _patches(observed)
     scheduler = build.owned_by(a_cluster())
     assert patches == {
-        Subject("Deployment", "simple-scheduler"): scheduler,
-        Subject("Service", "simple-scheduler"): scheduler,
-        Subject("Pod", lost.name): build.owned_by_group(a_cluster(), a_group()),
-        Subject("Pod", of_the_group_alone.name): build.owned_by_group(a_cluster(), a_group()),
+        ObjectRef("Deployment", "simple-scheduler"): scheduler,
+        ObjectRef("Service", "simple-scheduler"): scheduler,
+        ObjectRef("Pod", lost.name): build.owned_by_group(a_cluster(), a_group()),
+        ObjectRef("Pod", of_the_group_alone.name): build.owned_by_group(a_cluster(), a_group()),
     }
-    ((made,), owners) = build.workers(a_cluster(), a_group(), [0], 0), patches[Subject("Pod", lost.name)]
+    ((made,), owners) = build.workers(a_cluster(), a_group(), [0], 0), patches[ObjectRef("Pod", lost.name)]
     assert owners["metadata"]["ownerReferences"] == made["metadata"]["ownerReferences"]
 
 
@@ -138,7 +138,7 @@ def test_what_is_somebody_elses_or_goes_keeps_its_owners() -> None:
 def test_a_worker_of_another_operator_gets_one_owner_where_it_has_none() -> None:
     lost, whole = a_worker_deployment(0, owners=()), a_worker_deployment(1)
     observed = folded(seen(0, worker_deployments=(lost, whole)))
-    assert list(_patches(observed)) == [Subject("Deployment", lost.name)]
+    assert list(_patches(observed)) == [ObjectRef("Deployment", lost.name)]
 
 
 def test_a_cluster_takes_over_what_was_orphaned_and_takes_it_along() -> None:

@@ -31,10 +31,10 @@ from tests.support.builders import (
 from tests.support.world import KEY, World, Write
 
 from dask_operator import parse
-from dask_operator.actions import Create, Delete, Emit, Patch, Retire, SetStatus, Wake
-from dask_operator.model import Object, Pod, Problem, Registration, Subject, Survey
+from dask_operator.actions import Create, Delete, Patch, RecordEvent, RequeueAt, Retire, SetStatus
+from dask_operator.model import Object, ObjectRef, Pod, Problem, Registration, Survey
 from dask_operator.plan import Policy, plan
-from dask_operator.store import Store
+from dask_operator.reconcile.store import Store
 
 HOUR = 3600.0
 
@@ -69,7 +69,7 @@ def test_a_cluster_costs_its_workers_and_five_writes(workers: int) -> None:
     world = World(workers)
     world.settle()
     assert world.writes() <= workers + 5
-    assert not [action for action in world.done if isinstance(action, Emit)]
+    assert not [action for action in world.done if isinstance(action, RecordEvent)]
     _well(world, workers)
 
 
@@ -311,7 +311,7 @@ def test_an_edit_that_was_refused_and_is_taken_back_is_no_problem(kind: str) -> 
 def test_a_status_that_was_written_though_its_reply_was_lost_is_no_problem() -> None:
     world = World(workers=1)
     lost = Problem("Unreachable", "the API server did not answer as it should")
-    group = Subject("DaskWorkerGroup", "simple-default")
+    group = ObjectRef("DaskWorkerGroup", "simple-default")
 
     def answers(write: object) -> Problem | None:
         if not isinstance(write, SetStatus) or write.subject != group or world.status(*group):
@@ -328,7 +328,7 @@ def test_a_status_that_was_written_though_its_reply_was_lost_is_no_problem() -> 
 def test_a_status_that_says_what_was_refused_and_is_refused_too_is_tried_again_later_and_later() -> None:
     world = World(workers=1)
     world.settle()
-    tried: Counter[Subject] = Counter()
+    tried: Counter[ObjectRef] = Counter()
 
     def forbids(write: Write) -> Problem:
         tried[write.subject] += 1
@@ -350,7 +350,11 @@ def test_a_refusal_lasts_while_a_scheduler_is_asked_who_may_go() -> None:
     world.forbids = lambda write: Problem("Forbidden", "a webhook") if isinstance(write, Delete) else None
     world.scale(1)
     world.run(300.0)
-    told = [action for action in world.done if isinstance(action, Emit) and action.reason in ("Forbidden", "Recovered")]
+    told = [
+        action
+        for action in world.done
+        if isinstance(action, RecordEvent) and action.reason in ("Forbidden", "Recovered")
+    ]
     assert [action.reason for action in told] == ["Forbidden", "Forbidden"], "of the group and of the cluster, once"
     assert sum(isinstance(action, Delete) for action in world.done) < 20, "not without end"
 
@@ -644,7 +648,7 @@ def test_the_workers_of_a_group_that_is_removed_hand_over_what_they_hold() -> No
     assert len(world.running("simple-gpu")) == 3, "they are being retired"
     done += world.settle()
     assert sum(world.held.get(name, 0) for name in world.running()) == 5000
-    (event,) = [action for action in done if isinstance(action, Emit)]
+    (event,) = [action for action in done if isinstance(action, RecordEvent)]
     assert event.subject == ("DaskCluster", "simple")
     assert event.message.endswith("its group was removed")
     _well(world, 0, "simple-gpu")
@@ -903,7 +907,7 @@ def test_an_hour_of_doing_nothing_is_no_write() -> None:
     before = world.writes()
     world.settle(HOUR / 12)
     assert world.writes() == before
-    assert not [action for action in world.plan() if not isinstance(action, Wake)]
+    assert not [action for action in world.plan() if not isinstance(action, RequeueAt)]
 
 
 def test_workers_that_nothing_tells_apart_stay_and_the_condition_says_how_to_name_them() -> None:
@@ -915,7 +919,7 @@ def test_workers_that_nothing_tells_apart_stay_and_the_condition_says_how_to_nam
     assert [action for action in actions if isinstance(action, Delete | Retire)] == []
     statuses = [action.status for action in actions if isinstance(action, SetStatus)]
     assert "WorkerNotNamed" in {condition(status, "Degraded")["reason"] for status in statuses}
-    assert any(isinstance(action, Wake) for action in actions), "the scheduler is asked again"
+    assert any(isinstance(action, RequeueAt) for action in actions), "the scheduler is asked again"
 
 
 def test_an_edit_takes_away_no_worker_that_nothing_tells_apart() -> None:

@@ -13,7 +13,7 @@ from tests.support.steps import Change, Step, Wanted, sequences
 from tests.support.world import World
 
 from dask_operator import build, parse
-from dask_operator.actions import Delete, Wake
+from dask_operator.actions import Delete, RequeueAt
 from dask_operator.model import Pod, Problem
 from dask_operator.plan.view import ENDED
 
@@ -184,5 +184,5 @@ def test_whatever_happens_the_end_is_what_is_wanted(sequence: Sequence[Step]) ->
         assert len(world.running(group)) == replicas[group]
     differences = difference(outcome(world.objects()), _anew(wanted, replicas, world.target))
     assert not differences, differences
-    assert [action for action in world.plan() if not isinstance(action, Wake)] == []
+    assert [action for action in world.plan() if not isinstance(action, RequeueAt)] == []
     assert world.lost == []

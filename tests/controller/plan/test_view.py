@@ -13,7 +13,7 @@ from tests.support.builders import (
     seen,
 )
 
-from dask_operator.model import Subject
+from dask_operator.model import ObjectRef
 from dask_operator.plan.view import blocked, default_group, leaving, live, owned, scheduler_pod, workers
 
 
@@ -63,8 +63,8 @@ def test_the_default_group_is_by_name_and_the_clusters_own() -> None:
 
 
 def test_a_failure_blocks_until_its_time() -> None:
-    subject, failure = Subject("Pod", "simple-default"), a_failure(until=NOON + 5.0)
+    subject, failure = ObjectRef("Pod", "simple-default"), a_failure(until=NOON + 5.0)
     observed = seen(failures={subject: failure})
     assert blocked(subject, observed, NOON) == failure
     assert blocked(subject, observed, NOON + 5.0) is None
-    assert blocked(Subject("Pod", "simple-gpu"), observed, NOON) is None
+    assert blocked(ObjectRef("Pod", "simple-gpu"), observed, NOON) is None

@@ -1,0 +1,1 @@
+"""What users read of a plan: status, conditions and the problems behind them."""

@@ -1,0 +1,111 @@
+"""Conditions, and when a status that has them is worth a write.
+
+A status is written at once when somebody may be waiting for it; what it says on the way there is written every few
+seconds. Events come with a change for the worse and its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
+from dask_operator.model import Declared, Json, Observed, Problem
+from dask_operator.parse import rfc3339
+from dask_operator.plan.view import blocked, status
+
+DEGRADED = "Degraded"
+_GENERATION = "observedGeneration"
+# The API server's words can have any length, and a status that is too long is refused as a whole.
+_LONGEST_REASON, _LONGEST_MESSAGE = 1024, 4096
+
+
+class Condition(NamedTuple):
+    type: str
+    true: bool
+    reason: str
+    message: str
+
+
+def degraded(problem: Problem | None) -> Condition:
+    return Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "nothing is known to be wrong")))
+
+
+def rendered(about: Declared, old: Json, wanted: Iterable[Condition], now: float) -> list[dict[str, Any]]:
+    """Conditions as a status has them. `old`: the status as it is; a condition's time is that of its last change."""
+    before = by_type(old)
+    return [_rendered(condition, before.get(condition.type, {}), about.generation, now) for condition in wanted]
+
+
+def write(
+    wanted: SetStatus, about: Declared, observed: Observed, now: float, interval: float, *, awaited: bool
+) -> Iterator[Action]:
+    """Writes a status that has changed: at once if it is `awaited`, else `interval` seconds after the last time."""
+    old, last = status(about, wanted.subject.kind, observed), observed.written.get(wanted.subject)
+    if _says_the_same(old, wanted.status, inline=bool(last and last.inline)):
+        return
+    if failure := blocked(wanted.subject, observed, now):
+        yield RequeueAt(failure.until, because=failure.problem.message)
+        return
+    due = (last.at if last and last.uid == about.uid else about.created) + interval
+    if now < due and not awaited:
+        yield RequeueAt(due, because=f"the status of {wanted.subject.kind} {wanted.subject.name}")
+        return
+    yield wanted
+    yield from _events(wanted, about, by_type(old).get(DEGRADED, {}), by_type(wanted.status).get(DEGRADED, {}))
+
+
+def _says_the_same(old: Json, new: Json, *, inline: bool) -> bool:
+    """Whether a status is as it should be. One that is `inline` can never say the generation that its write makes."""
+    return all(
+        _comparable(old.get(key), inline) == _comparable(value, inline)
+        for key, value in new.items()
+        if not (inline and key == _GENERATION)
+    )
+
+
+def _comparable(value: object, inline: bool) -> object:
+    if not inline or not isinstance(value, list):
+        return value
+    return [
+        {k: v for k, v in each.items() if k != _GENERATION} if isinstance(each, Mapping) else each for each in value
+    ]
+
+
+def by_type(of: Json) -> dict[str, Json]:
+    """A status' conditions by their type."""
+    conditions = of.get("conditions")
+    known = conditions if isinstance(conditions, list) else []
+    return {
+        condition["type"]: condition
+        for condition in known
+        if isinstance(condition, Mapping) and isinstance(condition.get("type"), str)
+    }
+
+
+def is_true(conditions: Mapping[str, Json], type_: str) -> bool:
+    return bool(conditions.get(type_, {}).get("status") == "True")
+
+
+def _rendered(new: Condition, old: Mapping[str, Any], generation: int, now: float) -> dict[str, Any]:
+    status_ = "True" if new.true else "False"
+    same = old.get("status") == status_
+    # What is wrong is reported in words that vary from moment to moment; the first are as good as the next.
+    reason = new.reason[:_LONGEST_REASON]
+    kept = new.type == DEGRADED and same and old.get("reason") == reason
+    return {
+        "type": new.type,
+        "status": status_,
+        "reason": reason,
+        "message": old.get("message") if kept else new.message[:_LONGEST_MESSAGE],
+        "lastTransitionTime": (same and old.get("lastTransitionTime")) or rfc3339(now),
+        "observedGeneration": generation,
+    }
+
+
+def _events(wanted: SetStatus, about: Declared, old: Json, new: Json) -> Iterator[Action]:
+    if new.get("status") == "True" and new["reason"] != old.get("reason"):
+        yield RecordEvent(wanted.subject, about.uid, "Warning", new["reason"], new["message"])
+    if new.get("status") == "False" and old.get("status") == "True":
+        message = f"no longer: {old.get('reason')}: {old.get('message')}"
+        yield RecordEvent(wanted.subject, about.uid, "Normal", "Recovered", message)

@@ -1,0 +1,36 @@
+"""Objects that are too large to be read: as nobody knows what their users want, all stays as it is, and they say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dask_operator.actions import Action, SetStatus
+from dask_operator.model import Declared, ObjectRef, Observed, Problem
+from dask_operator.plan.report.conditions import Condition, by_type, degraded, rendered, write
+from dask_operator.plan.view import status
+
+_ADVICE = "all stays as it is until it is smaller: put data into a ConfigMap or a volume, not into the object"
+
+
+def too_large(kind: str, about: Declared | None) -> Problem | None:
+    """What is wrong with an object of which it is not known what it wants."""
+    if not about or not about.unread:
+        return None
+    return Problem("ObjectTooLarge", f"{kind} {about.name} {about.unread}; {_ADVICE}")
+
+
+def plan_unread(kind: str, about: Declared, observed: Observed, now: float) -> Iterator[Action]:
+    """Says it beside all that was said before."""
+    yield from say(kind, about, [degraded(too_large(kind, about))], observed, now)
+
+
+def say(
+    kind: str, about: Declared, conditions: Sequence[Condition], observed: Observed, now: float
+) -> Iterator[Action]:
+    """Writes these conditions, and leaves the others and the rest of the status as they are."""
+    if about.deleting:
+        return
+    old = status(about, kind, observed)
+    said = by_type(old) | {each["type"]: each for each in rendered(about, old, conditions, now)}
+    wanted = SetStatus(ObjectRef(kind, about.name), {"conditions": list(said.values())}, because="it is too large")
+    yield from write(wanted, about, observed, now, 0.0, awaited=True)

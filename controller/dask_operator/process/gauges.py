@@ -1,0 +1,93 @@
+"""What the controller is at a moment, for Prometheus: computed when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from dask_operator.kubernetes.watch import Watch
+from dask_operator.metrics import PREFIX
+from dask_operator.model import Pod
+from dask_operator.names import WORKER
+from dask_operator.reconcile.store import Store
+
+PHASES = ("Created", "Pending", "Running", "Error")
+WORKER_STATES = ("pending", "starting", "ready", "ending", "ended")
+
+
+class Gauges(Collector):
+    """`waiting`: how many clusters are due to be worked on, and for how many seconds the first of them has been."""
+
+    def __init__(
+        self,
+        store: Store,
+        watches: Iterable[Watch],
+        leading: Callable[[], bool],
+        waiting: Callable[[], tuple[int, float]],
+    ) -> None:
+        self._store = store
+        self._watches = watches
+        self._leading = leading
+        self._waiting = waiting
+
+    def collect(self) -> Iterable[Metric]:
+        depth, age = self._waiting()
+        yield _one("leader", "1 if this process is the one that writes, 0 if it stands by.", float(self._leading()))
+        yield _one("queue_depth", "Clusters that are due to be worked on and are not yet.", depth)
+        yield _one("queue_oldest_seconds", "For how long the first of these has been due.", age)
+        yield self._lags()
+        yield from self._population()
+        yield InfoMetricFamily(
+            f"{PREFIX}_build", "The version of the controller.", {"version": version("dask-operator")}
+        )
+
+    def _lags(self) -> Metric:
+        text = "Seconds since the API server said anything about this kind. Where nothing happens a minute is normal."
+        family = GaugeMetricFamily(f"{PREFIX}_watch_lag_seconds", text, labels=["kind"])
+        now = asyncio.get_running_loop().time()
+        lags: dict[str, float] = {}
+        for watch in self._watches:
+            kind = watch.resource.kind
+            lags[kind] = max(lags.get(kind, 0.0), now - watch.last_message)
+        for kind, lag in lags.items():
+            family.add_metric([kind], lag)
+        return family
+
+    def _population(self) -> Iterable[Metric]:
+        phases = Counter(dict.fromkeys(PHASES, 0))
+        states = Counter(dict.fromkeys(WORKER_STATES, 0))
+        for cluster, observed in map(self._store.snapshot, self._store.keys()):
+            if cluster:
+                phases[str(cluster.status.get("phase") or "Created")] += 1
+            states.update(_state(pod) for pod in observed.pods if pod.component == WORKER)
+        clusters = GaugeMetricFamily(
+            f"{PREFIX}_clusters", "DaskClusters by the phase in their status.", labels=["phase"]
+        )
+        workers = GaugeMetricFamily(
+            f"{PREFIX}_workers",
+            "Worker Pods: pending (no node yet, or no container), starting, ready, ending (being deleted), ended.",
+            labels=["state"],
+        )
+        for family, counted in ((clusters, phases), (workers, states)):
+            for name, number in counted.items():
+                family.add_metric([name], number)
+            yield family
+
+
+def _one(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, value)
+
+
+def _state(pod: Pod) -> str:
+    if pod.deleting:
+        return "ending"
+    if pod.phase in ("Failed", "Succeeded"):
+        return "ended"
+    if pod.ready:
+        return "ready"
+    return "starting" if pod.phase == "Running" else "pending"

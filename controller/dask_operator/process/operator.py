@@ -1,0 +1,146 @@
+"""Puts the parts together: watches fill the store, and while this process leads, the loop works on what they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import kopf
+
+from dask_operator import metrics
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.lease import Election, identity
+from dask_operator.model import Key
+from dask_operator.process import health
+from dask_operator.process import own_events as recorder
+from dask_operator.process.gauges import Gauges
+from dask_operator.process.server import Address, serving
+from dask_operator.process.settings import Settings
+from dask_operator.reconcile.execute import Executor
+from dask_operator.reconcile.loop import Loop
+from dask_operator.reconcile.store import Store
+from dask_operator.reconcile.watches import Scope, Watches
+from dask_operator.reconcile.workqueue import WorkQueue
+from dask_operator.scheduler.questions import Schedulers
+
+logger = logging.getLogger(__name__)
+Login = Callable[[], kopf.ConnectionInfo]
+
+
+async def _nothing() -> None:
+    """What runs beside the loop where nothing is to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What there is while this process leads: which clusters are due, their loop, and its own connections."""
+
+    queue: WorkQueue
+    loop: Loop
+    api: Api
+
+
+class Operator:
+    """One process of the controller. Without a lease in the settings it leads, whoever else there is.
+
+    `beside` runs beside the loop while this process leads; that it fails is logged, and ends nothing else.
+    """
+
+    def __init__(
+        self,
+        login: Login,
+        scope: Scope,
+        settings: Settings,
+        beside: Callable[[], Awaitable[None]] = _nothing,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._login = login
+        self._scope = scope
+        self._settings = settings
+        self._beside = beside
+        self._clock = clock
+        self._store = Store()
+        self._election: Election | None = None
+        self._work: Work | None = None
+
+    async def run(self, address: Address | None) -> None:
+        """Reconciles until cancelled. `address`: where probes are answered. Raises OSError where it is taken."""
+        async with Api(self._login) as api, Api(self._login) as lease_api, Schedulers() as schedulers:
+            watches = Watches(api, self._store, self._scope, self._changed)
+            if self._settings.lease:
+                self._election = Election(lease_api, self._settings.lease, identity())
+            async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
+                tasks.create_task(watches.run())
+                if self._settings.pod:
+                    lacks = partial(health.lacks, watches, self._election)
+                    tasks.create_task(recorder.record(lease_api, self._settings.pod, lacks, self._clock))
+                await watches.answered()
+                logger.info("synced: %d clusters in %s", len(watches.keys()), self._scope)
+                if self._election:
+                    await self._election.run(lambda: self._lead(watches, schedulers))
+                else:
+                    await self._lead(watches, schedulers)
+
+    async def _lead(self, watches: Watches, schedulers: Schedulers) -> None:
+        permitted = self._election.leading if self._election else lambda: True
+        queue = WorkQueue(self._clock)
+        # What runs beside may take its time to end; what we write ourselves ends at once.
+        async with asyncio.TaskGroup() as tasks, Api(self._login, permitted) as api:
+            tasks.create_task(self._run_beside())
+            executor = Executor(api, self._store, schedulers, queue, self._clock)
+            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.agree_on)
+            self._work = Work(queue, loop, api)
+            self._store.forget_facts()
+            self._changed(watches.keys())
+            try:
+                await loop.run()
+            finally:
+                self._work = None
+                await executor.close()
+
+    async def _run_beside(self) -> None:
+        try:
+            await self._beside()
+        except Exception:
+            logger.exception("what runs beside the loop has ended after an error")
+
+    def _changed(self, keys: Iterable[Key]) -> None:
+        if self._work:
+            for key in keys:
+                self._work.queue.add(key)
+
+    @asynccontextmanager
+    async def _observable(self, watches: Watches, address: Address | None) -> AsyncIterator[None]:
+        """Answers probes and Prometheus."""
+        gauges = Gauges(self._store, watches, lambda: self._work is not None, self._waiting)
+        metrics.REGISTRY.register(gauges)
+        try:
+            async with AsyncExitStack() as served:
+                if address:
+                    ready = partial(health.unready, watches, self._election)
+                    await served.enter_async_context(serving(address, partial(self._stuck, watches), ready, self.state))
+                yield
+        finally:
+            metrics.REGISTRY.unregister(gauges)
+
+    def _stuck(self, watches: Watches) -> list[str]:
+        found = health.stuck_watches(watches)
+        if work := self._work:
+            found += health.stuck_work(work.queue, work.loop, time.monotonic() - work.api.answered)
+        return found
+
+    def _waiting(self) -> tuple[int, float]:
+        return self._work.queue.waiting() if self._work else (0, 0.0)
+
+    def state(self) -> str:
+        """What this process does, for a person."""
+        if self._work:
+            return "leading"
+        if self._election and self._election.holder:
+            return f"standing by, {self._election.holder} holds the lease"
+        return "starting"

@@ -1,0 +1,131 @@
+"""Others' kopf handlers: packages that announce modules under the entry point `dask_operator_plugin`.
+
+They run in a kopf operator of their own, in a thread of its own: kopf takes every task of its event loop for one of
+its own when it ends, and a handler that blocks should not hold up the controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import threading
+from concurrent.futures import Future
+from importlib.metadata import EntryPoint, entry_points
+
+import kopf
+
+from dask_operator.backoff import doubling
+from dask_operator.reconcile.watches import Scope
+
+GROUP = "dask_operator_plugin"
+FINALIZER = "kubernetes.dask.org/plugin"
+"""Kopf's own name for it is the older operators', from whose objects the controller takes it."""
+_GRACE = 3.0
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
+_LASTS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+def load() -> int:
+    """Imports all plugins, whose handlers go into kopf's default registry; returns how many handlers there are.
+
+    What does not import is logged, and none of its handlers stays.
+    """
+    for plugin in sorted(entry_points(group=GROUP)):
+        _load(plugin)
+    return _handlers(kopf.get_default_registry())
+
+
+async def run(scope: Scope) -> None:
+    """Runs the handlers of plugins until cancelled. Where kopf gives up, it is started again."""
+    clock = asyncio.get_running_loop().time
+    failures = 0
+    while _handlers(kopf.get_default_registry()):
+        began = clock()
+        try:
+            await _operate(scope)
+        except Exception as error:
+            failures = failures + 1 if clock() < began + _LASTS else 1
+            pause = doubling(_FIRST_BACKOFF, failures, _LONGEST_BACKOFF)
+            logger.error("plugins: %s; their handlers run again in %.0f s", _sentence(error), pause)  # noqa: TRY400
+            await asyncio.sleep(pause)
+
+
+def _load(plugin: EntryPoint) -> None:
+    before = kopf.get_default_registry()
+    trial = copy.deepcopy(before)
+    kopf.set_default_registry(trial)
+    try:
+        plugin.load()
+    except (Exception, SystemExit):
+        kopf.set_default_registry(before)
+        logger.exception("plugin %s (%s) does not import; the controller works without it", plugin.name, plugin.value)
+    else:
+        number = _handlers(trial) - _handlers(before)
+        logger.info("plugin %s (%s): %d handlers", plugin.name, plugin.value, number)
+
+
+def _handlers(registry: kopf.OperatorRegistry) -> int:
+    """How many handlers have been added to a registry, besides the logins that it is made with."""
+    return _size(registry) - _size(type(registry)())
+
+
+def _size(registry: kopf.OperatorRegistry) -> int:
+    return sum(len(kind.get_all_handlers()) for kind in vars(registry).values())
+
+
+async def _operate(scope: Scope) -> None:
+    """One life of kopf's operator. Raises what ended it."""
+    stop = threading.Event()
+    outcome: Future[Exception] = Future()
+
+    async def operator() -> None:
+        try:
+            await kopf.operator(
+                registry=kopf.get_default_registry(),
+                settings=_settings(scope),
+                clusterwide=not (scope.names or scope.patterns),
+                namespaces=(*scope.names, *scope.patterns),
+                standalone=True,
+                stop_flag=stop,
+            )
+        finally:
+            stop.set()  # else a thread of the loop's waits for it in vain
+
+    def live() -> None:
+        try:
+            asyncio.run(operator())
+        except BaseException as error:
+            outcome.set_result(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        else:
+            outcome.set_result(RuntimeError("it ended"))
+
+    # As a daemon, so that a handler that does not end cannot keep the process alive.
+    threading.Thread(target=live, name="plugins", daemon=True).start()
+    ended = asyncio.wrap_future(outcome)
+    try:
+        raise await asyncio.shield(ended)
+    finally:
+        stop.set()
+        _, busy = await asyncio.wait([ended], timeout=_GRACE)
+        if busy:
+            logger.warning("plugins: handlers that do not end within %.0f s are left behind", _GRACE)
+
+
+def _settings(scope: Scope) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # Without patterns of namespaces there is nothing to look for, and no permission to.
+    settings.scanning.disabled = not scope.patterns
+    settings.persistence.finalizer = FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage()
+    settings.process.ultimate_exiting_timeout = None
+    return settings
+
+
+def _sentence(error: BaseException) -> str:
+    what = str(error.args[0]) if error.args else type(error).__name__
+    if getattr(error, "status", None) == 403:
+        return f"{what}; grant it by the chart's value rbac.extraRules"
+    return f"kopf gave up: {type(error).__name__}: {what}"

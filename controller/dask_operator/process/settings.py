@@ -1,0 +1,92 @@
+"""The environment to settings. The variables are those by which Dask's configuration is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.plan import Policy
+
+_T = TypeVar("_T")
+
+BATCH_SIZE = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE"
+BATCH_DELAY = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY"
+LEASE_NAME = "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
+LEASE_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
+POD_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE"
+POD_NAME = "DASK_KUBERNETES__CONTROLLER__POD__NAME"
+POD_UID = "DASK_KUBERNETES__CONTROLLER__POD__UID"
+
+
+class PodReference(NamedTuple):
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is not in the policy.
+
+    `lease`: by which several controllers agree on who writes; None for a controller that is alone. `pod`: that of this
+    process; None outside of Kubernetes.
+    """
+
+    policy: Policy = Policy()
+    lease: LeaseName | None = None
+    pod: PodReference | None = None
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Raises ValueError, naming the variable, where a value is not of its kind. Empty, "null" and "None" mean unset."""
+    default = Policy()
+    return Settings(
+        Policy(
+            batch_size=_value(environment, BATCH_SIZE, _positive, default.batch_size),
+            batch_delay=_value(environment, BATCH_DELAY, _seconds, default.batch_delay),
+        ),
+        _lease(environment),
+        _pod(environment),
+    )
+
+
+def _lease(environment: Mapping[str, str]) -> LeaseName | None:
+    name, namespace = (_value(environment, variable, str, "") for variable in (LEASE_NAME, LEASE_NAMESPACE))
+    if bool(name) != bool(namespace):
+        raise ValueError(f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither")
+    return LeaseName(namespace, name) if name else None
+
+
+def _pod(environment: Mapping[str, str]) -> PodReference | None:
+    values = [_value(environment, variable, str, "") for variable in (POD_NAMESPACE, POD_NAME, POD_UID)]
+    if any(values) and not all(values):
+        raise ValueError(f"{POD_NAMESPACE}, {POD_NAME} and {POD_UID} are one Pod: set all or none")
+    return PodReference(*values) if all(values) else None
+
+
+def _value(environment: Mapping[str, str], name: str, parse: Callable[[str], _T], default: _T) -> _T:
+    text = environment.get(name, "").strip()
+    if text in ("", "null", "None"):
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}={text}: {error}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("must be a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ValueError("must be a number of seconds of at least 0")
+    return value

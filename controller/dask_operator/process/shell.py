@@ -1,0 +1,94 @@
+"""kopf as the shell of the process: arguments, login, logging, signals, probes. It carries none of our objects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+import kopf
+from kopf.cli import CLIControls, run
+
+from dask_operator.process import plugins
+from dask_operator.process.operator import Operator
+from dask_operator.process.server import Address, parse_address
+from dask_operator.process.settings import Settings
+from dask_operator.reconcile.watches import Scope, parse_scope
+
+logger = logging.getLogger(__name__)
+
+
+def start(arguments: Sequence[str], settings: Settings) -> None:
+    """Runs the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
+    # Parsed by kopf itself, so that they mean what kopf's documentation says.
+    try:
+        context = run.make_context("dask_operator", [*arguments, "--standalone"])
+    except click.ClickException as wrong:
+        wrong.show()
+        raise SystemExit(wrong.exit_code) from None
+    except click.exceptions.Exit as done:
+        raise SystemExit(done.exit_code) from None
+    options = context.params
+    if not options["namespaces"] and not options["clusterwide"]:
+        raise SystemExit("which namespaces? Give --all-namespaces, or --namespace=NAME once or several times")
+    try:
+        scope = parse_scope(options["namespaces"])
+        address = parse_address(options["liveness_endpoint"]) if options["liveness_endpoint"] else None
+    except ValueError as wrong:
+        raise SystemExit(str(wrong)) from None
+    options["liveness_endpoint"] = None  # kopf's own would know nothing of our work
+    # Else kopf makes itself an identity from the user's name, and a numeric user need not have one.
+    os.environ.setdefault("POD_ID", socket.gethostname())
+    stop = asyncio.Event()
+    kopf_settings = kopf.OperatorSettings()
+    kopf_settings.scanning.disabled = True
+    registry = _registry(scope, address, settings, stop)
+    context.obj = CLIControls(registry=registry, settings=kopf_settings, stop_flag=stop)
+    with context:
+        run.invoke(context)
+
+
+def _registry(scope: Scope, address: Address | None, settings: Settings, stop: asyncio.Event) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    others = kopf.get_default_registry()
+    running: list[asyncio.Task[None]] = []
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            logger.critical("the controller ends after an error", exc_info=error)
+            stop.set()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return _login(**kwargs)
+
+    @kopf.on.startup(registry=registry)
+    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        kopf.set_default_registry(others)  # kopf has made ours the default, and plugins have one of their own
+        plugins.load()
+        operator = Operator(lambda: _login(settings=settings), scope, ours, partial(plugins.run, scope))
+        task = asyncio.create_task(operator.run(address))
+        task.add_done_callback(ended)
+        running.append(task)
+
+    @kopf.on.cleanup(registry=registry)
+    async def cleanup(**_: Any) -> None:
+        stop.set()  # kopf waits for it in vain otherwise, until it gives up
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    ours = settings
+    return registry
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo:
+    info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+    if info is None:
+        raise kopf.LoginError("no credentials: neither a Pod's ServiceAccount nor KUBECONFIG nor ~/.kube/config")
+    return info

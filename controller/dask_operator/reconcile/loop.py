@@ -1,0 +1,98 @@
+"""The arrow: a key from the queue, what the store knows of it, what the plan makes of that, and its execution."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from dask_operator import metrics
+from dask_operator.model import Key
+from dask_operator.plan import Policy, plan
+from dask_operator.reconcile.execute import Executor
+from dask_operator.reconcile.store import Store
+from dask_operator.reconcile.workqueue import WorkQueue
+
+RECONCILERS = 32
+_SHARE = 20.0
+_LONGEST_PAUSE = 0.5
+_UNTIL_KNOWN = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    """`known`: whether what is known of a cluster can be planned with; until then it waits."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: WorkQueue,
+        executor: Executor,
+        policy: Policy,
+        clock: Callable[[], float],
+        known: Callable[[Key], bool] = lambda _: True,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._executor = executor
+        self._policy = policy
+        self._clock = clock
+        self._known = known
+        self._working: dict[Key, float] = {}
+        self._ended = time.monotonic()
+
+    @property
+    def busy_for(self) -> float:
+        """For how many seconds the slowest of the clusters that are worked on has been so."""
+        now = time.monotonic()
+        return now - min(self._working.values(), default=now)
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the work on a cluster ended the last time."""
+        return time.monotonic() - self._ended
+
+    async def run(self) -> None:
+        """Runs until cancelled. One cluster's error is that cluster's: it is logged, and tried again later."""
+        free = asyncio.Semaphore(RECONCILERS)
+        async with asyncio.TaskGroup() as reconcilers:
+            while True:
+                await free.acquire()
+                task = reconcilers.create_task(self._work_on(await self._queue.get()))
+                task.add_done_callback(lambda _: free.release())
+
+    async def _work_on(self, key: Key) -> None:
+        began = self._working[key] = time.monotonic()
+        try:
+            pause = await self._reconcile(key)
+        except Exception:
+            metrics.RECONCILE_ERRORS.inc()
+            logger.exception("%s/%s: tried again in %.1f s after an error", *key, self._queue.failed(key))
+        else:
+            self._queue.done(key, pause)
+        finally:
+            del self._working[key]
+            self._ended = time.monotonic()
+            metrics.RECONCILE_DURATION.observe(self._ended - began)
+
+    async def _reconcile(self, key: Key) -> float:
+        """Seconds for which the key should rest."""
+        if not self._known(key):
+            self._queue.add(key, self._clock() + _UNTIL_KNOWN)
+            return 0.0
+        started = time.perf_counter()
+        desired, observed = self._store.snapshot(key)
+        actions = plan(desired, observed, self._clock(), self._policy)
+        planned = time.perf_counter()
+        await self._executor.execute(key, actions)
+        return rest(planned - started, time.perf_counter() - planned)
+
+
+def rest(planned: float, executed: float) -> float:
+    """Seconds for which a cluster is not planned again: many events about one must not leave others no time.
+
+    They have had some while its actions were executed.
+    """
+    return max(min(planned * _SHARE, _LONGEST_PAUSE) - executed, 0.0)

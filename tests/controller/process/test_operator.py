@@ -1,0 +1,322 @@
+"""All parts together but for kopf, on the test's clock, one process or several, against an API server in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.support.builders import NOON, raw_cluster
+from tests.support.clock import Run
+from tests.support.fake_api import FakeApi, Seen, serve
+from tests.support.server import free_port
+from tests.support.wait import happens, until
+
+from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.plan import Policy
+from dask_operator.process.operator import Operator
+from dask_operator.process.server import Address
+from dask_operator.process.settings import PodReference, Settings
+from dask_operator.reconcile.watches import Scope
+from dask_operator.resources import AUTOSCALER, CLUSTER, EVENT, LEASE, POD, WATCHED
+
+LEADING = "leading"
+SETTINGS = Settings(lease=LeaseName("default", "controller"))
+
+
+class Process:
+    """What would be a process of its own."""
+
+    def __init__(
+        self,
+        fake: FakeApi,
+        settings: Settings = SETTINGS,
+        address: Address | None = None,
+        **others: Any,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.operator = Operator(fake.login, Scope(), settings, clock=lambda: NOON + loop.time(), **others)
+        self.task = asyncio.create_task(self.operator.run(address))
+
+    @property
+    def leads(self) -> bool:
+        return self.operator.state() == LEADING
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+@asynccontextmanager
+async def _processes(fake: FakeApi, number: int, **others: Any) -> AsyncIterator[list[Process]]:
+    """The first leads."""
+    processes = [Process(fake, **others)]
+    await until(lambda: processes[0].leads, "a leader", 10.0)
+    processes += [Process(fake, **others) for _ in range(number - 1)]
+    for process in processes[1:]:
+        await until(lambda p=process: p.operator.state().startswith("standing by"), "a standby", 10.0)  # type: ignore[misc]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            await process.stop()
+
+
+def _workers(fake: FakeApi) -> set[str]:
+    return {pod["metadata"]["name"] for pod in fake.workers()}
+
+
+async def _has_workers(fake: FakeApi, number: int) -> None:
+    await until(lambda: len(_workers(fake)) == number, f"{number} workers", 60.0)
+
+
+def _created(fake: FakeApi) -> list[str]:
+    return [seen.body["metadata"]["name"] for seen in fake.asked("POST", "pods")]
+
+
+async def _get(address: Address, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{address.port}{path}") as reply:
+        return reply.status, await reply.text()
+
+
+def _operated(run: Run, scenario: Callable[[FakeApi], Awaitable[None]]) -> None:
+    async def operated() -> None:
+        async with serve() as fake:
+            loop = asyncio.get_running_loop()
+            fake.clock = lambda: NOON + loop.time()
+            await scenario(fake)
+
+    run(operated())
+
+
+def test_without_a_lease_it_leads(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        fake.put(raw_cluster(workers=2))
+        process = Process(fake, Settings())
+        assert process.operator.state() == "starting"
+        await _has_workers(fake, 2)
+        assert process.leads
+        assert "leases" not in {seen.plural for seen in fake.requests}
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_what_it_may_not_do_is_an_event_of_its_own_pod_also_while_it_stands_by(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 1):
+            fake.fail("GET", POD, 403, reason="Forbidden", message="may not", times=10_000)
+            second = Process(fake, Settings(SETTINGS.policy, SETTINGS.lease, PodReference("default", "second", "uid")))
+            await until(lambda: bool(fake.objects(EVENT)), "an Event", 30.0)
+            (event,) = fake.objects(EVENT)
+            assert event["involvedObject"]["name"] == "second"
+            assert event["message"].startswith("may not watch pods in all namespaces: may not; grant")
+            assert not second.leads
+            await second.stop()
+
+    _operated(run, scenario)
+
+
+def test_a_standby_knows_everything_and_writes_nothing(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 2) as (leader, standby):
+            fake.put(raw_cluster(workers=3))
+            await _has_workers(fake, 3)
+            await asyncio.sleep(60.0)
+            assert len(_created(fake)) == 3
+            lists = [seen for seen in fake.asked("GET") if seen.plural != "leases" and not seen.name]
+            assert len(lists) == 2 * len(WATCHED)
+            await leader.stop()
+            fake.put(raw_cluster("second", workers=2))
+            await _has_workers(fake, 5)
+            assert standby.leads
+            assert len(_created(fake)) == 5
+            assert len([seen for seen in fake.asked("GET") if seen.plural in ("pods", "daskclusters")]) == 4, (
+                "as before"
+            )
+
+    _operated(run, scenario)
+
+
+def test_a_change_that_only_the_standby_saw_is_made_good(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 2) as (leader, standby):
+            await leader.stop()
+            fake.put(raw_cluster(workers=3))
+            assert not standby.leads
+            await _has_workers(fake, 3)
+
+    _operated(run, scenario)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_hand_over_in_the_middle_of_a_burst_makes_exactly_as_many(run: Run, after: bool) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        settings = Settings(Policy(batch_size=10, batch_delay=1.0), SETTINGS.lease)
+        async with _processes(fake, 2, settings=settings) as (leader, _):
+            if after:  # the replies to some creations are lost
+                fake.fail("POST", POD, 504, reason="Timeout", after=True, times=7)
+            fake.put(raw_cluster(workers=100))
+            await until(lambda: len(_workers(fake)) >= 25, "some workers", 60.0)
+            await leader.stop()
+            assert len(_workers(fake)) < 100
+            await _has_workers(fake, 100)
+            await asyncio.sleep(60.0)
+            assert len(_workers(fake)) == 100
+
+    _operated(run, scenario)
+
+
+def test_who_cannot_renew_writes_nothing_until_it_leads_again(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        def renews(seen: Seen) -> bool:
+            return bool(seen.body["spec"]["holderIdentity"] == holder)
+
+        async with _processes(fake, 2) as (leader, standby):
+            lease = fake.find(LEASE, "controller")
+            assert lease
+            holder = lease["spec"]["holderIdentity"]
+            fault = fake.fail("PUT", LEASE, 503, reason="ServiceUnavailable", times=10_000, matches=renews)
+            await until(lambda: not leader.leads, "the deadline", 4.0)
+            fake.put(raw_cluster(workers=2))
+            assert not await happens(lambda: fake.writes, 0.5)
+            await _has_workers(fake, 2)
+            assert standby.leads
+            assert not leader.leads
+            fault.times = 0
+            await asyncio.sleep(30.0)
+            await standby.stop()
+            fake.put(raw_cluster("second", workers=1))
+            await _has_workers(fake, 3)
+            assert leader.leads, "the same process leads again"
+            assert len(_created(fake)) == 3
+
+    with caplog.at_level(logging.INFO):
+        _operated(run, scenario)
+    assert "nothing is written until it is won again" in caplog.text
+
+
+def test_an_api_server_that_is_away_for_minutes_ends_nothing(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        address = Address("127.0.0.1", free_port(), "/healthz")
+        process = Process(fake, address=address)
+        await until(lambda: process.leads, "the leader", 10.0)
+        faults = [
+            fake.fail(method, resource, 503, reason="ServiceUnavailable", times=100_000)
+            for method in ("GET", "PUT", "POST", "PATCH")
+            for resource in (*WATCHED, LEASE)
+        ]
+        for resource in WATCHED:
+            fake.cut_watches(resource)
+        await asyncio.sleep(1200.0)
+        status, text = await _get(address, "/healthz")
+        assert (status, text.partition(",")[0]) == (200, "ok: standing by")
+        status, text = await _get(address, "/readyz")
+        assert status == 503
+        assert "watch of pods in all namespaces: 503" in text
+        for fault in faults:
+            fault.times = 0
+        fake.put(raw_cluster(workers=2))
+        await _has_workers(fake, 2)
+        await until(lambda: all(map(fake.watching, WATCHED)), "all watches", 60.0)
+        await asyncio.sleep(2.0)
+        assert await _get(address, "/readyz") == (200, "ok: leading\n")
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_what_runs_beside_runs_while_leading_and_may_fail(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    running: list[str] = []
+
+    async def beside() -> None:
+        running.append("x")
+        try:
+            await asyncio.sleep(30.0)
+        finally:
+            running.remove("x")
+        raise ValueError("a mistake of somebody else")
+
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 2, beside=beside) as (leader, standby):
+            assert running == ["x"]
+            await leader.stop()
+            assert running == []
+            await until(lambda: standby.leads, "the standby", 5.0)
+            await until(lambda: running, "its own", 5.0)
+            await asyncio.sleep(60.0)
+            fake.put(raw_cluster(workers=1))
+            await _has_workers(fake, 1)
+
+    with caplog.at_level(logging.ERROR):
+        _operated(run, scenario)
+    assert "a mistake of somebody else" in caplog.text
+
+
+def test_probes_and_metrics_are_served(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        fake.put(raw_cluster(workers=1))
+        address = Address("127.0.0.1", free_port(), "/healthz")
+        process = Process(fake, address=address)
+        await _has_workers(fake, 1)
+        assert await _get(address, "/healthz") == await _get(address, "/readyz") == (200, "ok: leading\n")
+        _, text = await _get(address, "/metrics")
+        assert "dask_operator_leader 1.0" in text
+        assert 'dask_operator_workers{state="pending"} 1.0' in text
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def _cut_all_watches(fake: FakeApi) -> None:
+    for resource in WATCHED:
+        fake.cut_watches(resource)
+
+
+def test_after_an_outage_nothing_is_made_before_all_is_known_that_has_gone(run: Run) -> None:
+    """A plan that knew of the end of the workers and not of their cluster's would make others, for nobody."""
+
+    async def scenario(fake: FakeApi) -> None:
+        fake.put(raw_cluster(workers=2))
+        process = Process(fake, Settings())
+        await _has_workers(fake, 2)
+        await asyncio.sleep(60.0)
+        outage = [fake.fail("GET", resource, 500, times=1000) for resource in WATCHED]
+        _cut_all_watches(fake)
+        await asyncio.sleep(10.0)
+        fake.requests.clear()
+        for resource in WATCHED:
+            for gone in fake.objects(resource):
+                fake.drop(resource, gone["metadata"]["name"])
+        for fault in outage:
+            fault.times = 1000 if fault.plural == CLUSTER.plural else 0
+        await until(lambda: fake.watching(POD), "the watch of Pods", 60.0)
+        await asyncio.sleep(30.0)
+        assert not fake.watching(CLUSTER)
+        fake.faults.clear()
+        await until(lambda: fake.watching(CLUSTER), "the watch of DaskClusters", 60.0)
+        await asyncio.sleep(60.0)
+        assert fake.writes == []
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_a_kind_that_cannot_be_listed_for_long_stops_nothing(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        fake.put(raw_cluster(workers=2))
+        process = Process(fake, Settings())
+        await _has_workers(fake, 2)
+        fake.fail("GET", AUTOSCALER, 500, times=10_000)
+        _cut_all_watches(fake)
+        await asyncio.sleep(10.0)
+        fake.drop(POD, min(_workers(fake)))
+        await until(lambda: len(_workers(fake)) == 2, "another worker", 120.0)
+        assert not fake.watching(AUTOSCALER)
+        await process.stop()
+
+    _operated(run, scenario)

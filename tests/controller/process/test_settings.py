@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.plan import Policy
+from dask_operator.process.settings import (
+    BATCH_DELAY,
+    BATCH_SIZE,
+    LEASE_NAME,
+    LEASE_NAMESPACE,
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    PodReference,
+    from_environment,
+)
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert from_environment({}).policy == Policy()
+
+
+def test_the_variables_of_dask_configuration_are_read() -> None:
+    assert BATCH_SIZE == "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE"
+    assert BATCH_DELAY == "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY"
+    assert from_environment({BATCH_SIZE: " 5 ", BATCH_DELAY: "2.5"}).policy == Policy(5, 2.5)
+    assert from_environment({BATCH_DELAY: "0"}).policy == Policy()
+
+
+@pytest.mark.parametrize("unset", ["", " ", "null", "None"])
+def test_what_dask_takes_for_unset_is_unset(unset: str) -> None:
+    assert from_environment({BATCH_SIZE: unset, BATCH_DELAY: unset}).policy == Policy()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "²"])
+def test_a_batch_size_that_is_none_names_its_variable(value: str) -> None:
+    with pytest.raises(ValueError, match=f"{BATCH_SIZE}={value}: must be a whole number of at least 1"):
+        from_environment({BATCH_SIZE: value})
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_a_delay_that_is_none_names_its_variable(value: str) -> None:
+    with pytest.raises(ValueError, match=f"{BATCH_DELAY}={value}: must be a number of seconds of at least 0"):
+        from_environment({BATCH_DELAY: value})
+
+
+def test_a_delay_that_is_no_number_says_what_it_should_be() -> None:
+    with pytest.raises(ValueError, match=f"{BATCH_DELAY}=soon: must be a number of seconds"):
+        from_environment({BATCH_DELAY: "soon"})
+
+
+def test_a_lease_is_used_where_one_is_named() -> None:
+    assert LEASE_NAME == "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
+    assert LEASE_NAMESPACE == "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
+    assert from_environment({}).lease is None
+    assert from_environment({LEASE_NAME: "a", LEASE_NAMESPACE: "b"}).lease == LeaseName(namespace="b", name="a")
+
+
+@pytest.mark.parametrize("variable", [LEASE_NAME, LEASE_NAMESPACE])
+def test_half_a_lease_is_none(variable: str) -> None:
+    with pytest.raises(ValueError, match=f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither"):
+        from_environment({variable: "a"})
+
+
+def test_the_own_pod_is_named_whole_or_not_at_all() -> None:
+    whole = {POD_NAMESPACE: "dask-operator", POD_NAME: "controller-1", POD_UID: "uid"}
+    assert from_environment(whole).pod == PodReference("dask-operator", "controller-1", "uid")
+    assert from_environment({}).pod is None
+    for missing in whole:
+        with pytest.raises(ValueError, match=f"{POD_NAMESPACE}, {POD_NAME} and {POD_UID} are one Pod"):
+            from_environment(whole | {missing: ""})

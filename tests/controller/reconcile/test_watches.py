@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.support.builders import raw_cluster, raw_pod
+from tests.support.fake_api import FakeApi, connected
+from tests.support.wait import happens, until
+
+from dask_operator.model import Key
+from dask_operator.reconcile.store import Store
+from dask_operator.reconcile.watches import Scope, Watches, parse_scope
+from dask_operator.resources import CLUSTER, GROUP, NAMESPACE, POD, WATCHED
+
+
+def test_names_and_patterns() -> None:
+    assert parse_scope([]) == Scope()
+    assert parse_scope(["one", "two", "one"]) == Scope(("one", "two"))
+    assert parse_scope(["one", "dev-*", "!prod", "a?", "dev-*, !dev-x", "a[12]"]) == Scope(
+        ("one",), ("dev-*", "!prod", "a?", "dev-*, !dev-x", "a[12]")
+    )
+    assert str(parse_scope(["one", "dev-*"])) == "one, dev-*"
+    assert str(Scope()) == "all namespaces"
+
+
+@pytest.mark.parametrize("name", ["", "Dev", "a_b", "-a", "a" * 64, "dev_*", " "])
+def test_what_can_be_no_namespace_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="neither a namespace's name nor a pattern of names"):
+        parse_scope([name])
+
+
+@pytest.mark.parametrize(
+    ("patterns", "included", "excluded"),
+    [
+        ([], ["anything"], []),
+        (["one"], ["one"], ["two", "one-1"]),
+        (["dev-*"], ["dev-", "dev-a"], ["dev", "a-dev-b"]),
+        (["dev-*,!dev-x"], ["dev-a"], ["dev-x", "prod"]),
+        (["dev-*, !dev-x*, dev-x1"], ["dev-a", "dev-x1"], ["dev-x2"]),
+        (["!prod"], ["anything"], ["prod"]),
+        (["a?"], ["ab"], ["a", "abc"]),
+        (["one", "dev-*"], ["one", "dev-a"], ["two"]),
+    ],
+)
+def test_patterns_mean_what_kopf_says(patterns: list[str], included: list[str], excluded: list[str]) -> None:
+    scope = parse_scope(patterns)
+    assert [name for name in (*included, *excluded) if scope.includes(name)] == included
+
+
+@dataclass
+class Watching:
+    fake: FakeApi
+    store: Store
+    watches: Watches
+    changed: list[Key]
+
+    async def tells(self, *keys: Key) -> None:
+        await until(lambda: set(self.changed) >= set(keys), f"{keys}, not only {self.changed}", 60.0)
+
+    @property
+    def asked(self) -> set[tuple[str, str]]:
+        """What was asked for, as kind and namespace."""
+        return {(seen.plural, seen.namespace) for seen in self.fake.requests}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+@asynccontextmanager
+async def _watching(*namespaces: str, existing: tuple[str, ...] = (), forbidden: str = "") -> AsyncIterator[Watching]:
+    """`forbidden`: the namespace whose Pods may not be seen."""
+    async with connected() as (fake, api):
+        for name in existing:
+            fake.put(_namespace(name))
+            fake.put(raw_cluster(metadata={"namespace": name}))
+        if forbidden:
+            fake.fail(
+                "GET", POD, 403, reason="Forbidden", times=10_000, matches=lambda seen: seen.namespace == forbidden
+            )
+        store = Store()
+        changed: list[Key] = []
+        watches = Watches(api, store, parse_scope(namespaces), changed.extend)
+        task = asyncio.create_task(watches.run())
+        try:
+            yield Watching(fake, store, watches, changed)
+            assert not task.done(), "it runs until it is cancelled"
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+EVERY_KIND = {resource.plural for resource in WATCHED}
+
+
+async def test_all_namespaces_take_one_watch_of_each_kind() -> None:
+    async with _watching(existing=("one", "two")) as watching:
+        await watching.tells(Key("one", "simple"), Key("two", "simple"))
+        assert watching.asked == {(plural, "") for plural in EVERY_KIND}
+        assert watching.watches.keys() == {Key("one", "simple"), Key("two", "simple")}
+
+
+async def test_nothing_outside_of_the_namespaces_named_is_asked_for() -> None:
+    async with _watching("one", "two", existing=("one", "two", "three")) as watching:
+        await watching.tells(Key("one", "simple"), Key("two", "simple"))
+        assert watching.asked == {(plural, name) for plural in EVERY_KIND for name in ("one", "two")}
+        watching.fake.put(raw_pod(metadata={"namespace": "three"}))
+        await asyncio.sleep(30.0)
+        assert set(watching.changed) == {Key("one", "simple"), Key("two", "simple")}
+
+
+async def test_a_namespace_that_does_not_exist_yet_is_no_trouble() -> None:
+    async with _watching("later") as watching:
+        await asyncio.wait_for(watching.watches.answered(), 10.0)
+        assert not any(watch.trouble for watch in watching.watches)
+        watching.fake.put(_namespace("later"))
+        watching.fake.put(raw_cluster(metadata={"namespace": "later"}))
+        await watching.tells(Key("later", "simple"))
+
+
+async def test_more_namespaces_than_connections() -> None:
+    names = [f"n{number}" for number in range(12)]
+    async with _watching(*names, existing=tuple(names)) as watching:
+        await watching.tells(*(Key(name, "simple") for name in names))
+        for name in names:
+            watching.fake.put(raw_cluster("second", metadata={"namespace": name}))
+        await watching.tells(*(Key(name, "second") for name in names))
+
+
+async def test_namespaces_that_match_a_pattern_come_and_go(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        existing = ("dev-a", "dev-x", "prod", "fixed")
+        async with _watching("dev-*,!dev-x", "fixed", existing=existing) as watching:
+            fake = watching.fake
+            await asyncio.wait_for(watching.watches.answered(), 10.0)
+            await watching.tells(Key("dev-a", "simple"), Key("fixed", "simple"))
+            fake.put(_namespace("dev-b"))
+            fake.put(raw_cluster(metadata={"namespace": "dev-b"}))
+            await watching.tells(Key("dev-b", "simple"))
+            fake.drop(NAMESPACE, "dev-a", "")
+            fake.drop(NAMESPACE, "fixed", "")
+            fake.drop(NAMESPACE, "prod", "")
+            await until(lambda: fake.watching(POD) == 2, "the end of a watch", 10.0)
+            assert watching.watches.keys() == {Key("dev-b", "simple"), Key("fixed", "simple")}
+            assert Key("dev-a", "simple") not in set(watching.store.keys())
+            in_scope = {(plural, name) for plural in EVERY_KIND for name in ("dev-a", "dev-b", "fixed")}
+            assert watching.asked == in_scope | {("namespaces", "")}
+            watching.changed.clear()
+            fake.put(_namespace("dev-a"))
+            await watching.tells(Key("dev-a", "simple"))
+    assert "namespace dev-b is operated from now on" in caplog.text
+    assert "namespace dev-a is gone" in caplog.text
+
+
+async def test_a_namespace_that_went_unseen_is_gone_after_the_next_list() -> None:
+    async with _watching("dev-*", existing=("dev-a", "dev-b")) as watching:
+        await watching.tells(Key("dev-a", "simple"), Key("dev-b", "simple"))
+        watching.fake.silence_watches(NAMESPACE)
+        watching.fake.drop(NAMESPACE, "dev-a", "")
+        watching.fake.compact()
+        watching.fake.cut_watches(NAMESPACE)
+        await until(lambda: watching.watches.keys() == {Key("dev-b", "simple")}, "the end of dev-a", 30.0)
+
+
+async def test_what_is_forbidden_in_one_namespace_stops_that_one_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        async with _watching("one", "two", existing=("one", "two"), forbidden="two") as watching:
+            await asyncio.wait_for(watching.watches.answered(), 10.0)
+            await watching.tells(Key("one", "simple"))
+            told = await happens(lambda: Key("two", "simple") in watching.changed, 60.0)
+            assert not told, "what cannot be seen would be made again"
+            assert watching.watches.keys() == {Key("one", "simple")}
+            assert [watch.what for watch in watching.watches if watch.trouble] == ["pods in namespace two"]
+            watching.fake.faults.clear()
+            await watching.tells(Key("two", "simple"))
+    assert "may not watch pods in namespace two" in caplog.text
+
+
+async def test_a_kind_that_is_not_installed_stops_none() -> None:
+    async with connected() as (fake, api):
+        fake.fail("GET", GROUP, 404, times=10_000)
+        fake.put(raw_cluster())
+        changed: list[Key] = []
+        watches = Watches(api, Store(), Scope(), changed.extend)
+        task = asyncio.create_task(watches.run())
+        await until(lambda: changed == [Key("default", "simple")], "the cluster", 10.0)
+        assert [watch.resource for watch in watches if watch.trouble] == [GROUP]
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_nothing_is_told_before_all_is_known() -> None:
+    async with connected() as (fake, api):
+        fault = fake.fail("GET", POD, 500, times=10_000)
+        fake.put(raw_cluster())
+        changed: list[Key] = []
+        watches = Watches(api, Store(), Scope(), changed.extend)
+        task = asyncio.create_task(watches.run())
+        await until(lambda: fake.watching(CLUSTER), "the watch of clusters", 10.0)
+        fake.put(raw_cluster("second"))
+        await asyncio.sleep(60.0)
+        assert changed == []
+        assert watches.keys() == set()
+        fault.times = 0
+        await until(lambda: set(changed) == {Key("default", "simple"), Key("default", "second")}, "both", 60.0)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_what_one_watch_can_reach_again_the_others_try_at_once() -> None:
+    async with _watching(existing=("one",)) as watching:
+        key, fake = Key("one", "simple"), watching.fake
+        await watching.tells(key)
+        assert watching.watches.agree_on(key)
+        for resource in WATCHED:
+            fake.fail("GET", resource, 500, times=10_000)
+            fake.cut_watches(resource)
+        await until(lambda: not watching.watches.agree_on(key), "doubt", 10.0)
+        await asyncio.sleep(300.0)
+        fake.faults.clear()
+        await until(lambda: not any(watch.doubtful for watch in watching.watches), "the end of it", 60.0)
+        assert watching.watches.agree_on(key)
+        turned = [watch.turned for watch in watching.watches]
+        assert max(turned) - min(turned) < 1.0
+
+
+async def test_where_lists_work_and_watches_do_not_it_goes_on_by_lists_and_does_not_hurry() -> None:
+    async with _watching(existing=("one",)) as watching:
+        key, fake = Key("one", "simple"), watching.fake
+        await watching.tells(key)
+        for resource in WATCHED:
+            fake.fail("GET", resource, 410, times=10_000, matches=lambda seen: seen.query.get("watch") == "true")
+            fake.cut_watches(resource)
+        await asyncio.sleep(60.0)
+        fake.requests.clear()
+        for _ in range(10):
+            await until(lambda: watching.watches.agree_on(key), "a list of everything", 60.0)
+            await until(lambda: not watching.watches.agree_on(key), "doubt again", 60.0)
+        await asyncio.sleep(300.0)
+        assert all(len(fake.asked("GET", resource.plural)) < 100 for resource in WATCHED)

@@ -1,0 +1,463 @@
+"""Against a real scheduler, and against servers that answer as none should."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from aiohttp import web
+from distributed import Client, LocalCluster
+from tests.support.clock import Run
+from tests.support.dask import WITHOUT_API, a_dask_cluster, endpoint
+from tests.support.server import Answer, serving
+
+from dask_operator.build import HTTP_ROUTES
+from dask_operator.model import Endpoint, Problem, Registration
+from dask_operator.scheduler import questions as scheduler
+from dask_operator.scheduler.questions import SchedulerError, Schedulers
+
+_RELEASED = threading.Event()
+_T = TypeVar("_T")
+NOBODY = "tcp://127.0.0.1:1"
+Question = Callable[[Schedulers, Endpoint], Awaitable[object]]
+QUESTIONS: dict[str, Question] = {
+    "workers": Schedulers.workers,
+    "target": Schedulers.target,
+    "idle_since": Schedulers.idle_since,
+    "retire": lambda schedulers, at: schedulers.retire(at, ["tcp://10.0.0.1:1"]),
+}
+ALL = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+BUT_RETIRE = pytest.mark.parametrize("question", [QUESTIONS[name] for name in ("workers", "target", "idle_since")])
+BY_EITHER = pytest.mark.parametrize("routes", [HTTP_ROUTES, WITHOUT_API], ids=["http", "rpc"])
+
+
+def _square_slowly(number: int) -> int:
+    _RELEASED.wait(0.05)
+    return number**2
+
+
+def _addresses(cluster: LocalCluster) -> list[str]:
+    return [worker.address for worker in cluster.workers.values()]
+
+
+def _ask(cluster: LocalCluster, question: Callable[[Schedulers, Endpoint], Awaitable[_T]]) -> _T:
+    async def asked() -> _T:
+        async with Schedulers() as schedulers:
+            return await question(schedulers, endpoint(cluster))
+
+    return asyncio.run(asked())
+
+
+def _retire(cluster: LocalCluster, addresses: Sequence[str]) -> frozenset[str]:
+    return _ask(cluster, lambda schedulers, at: schedulers.retire(at, addresses))
+
+
+def _workers(cluster: LocalCluster) -> tuple[Registration, ...]:
+    return _ask(cluster, Schedulers.workers)
+
+
+@BY_EITHER
+def test_the_workers_of_a_scheduler(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=2, routes=routes) as cluster:
+        found = _workers(cluster)
+        assert {worker.address for worker in found} == set(_addresses(cluster))
+        assert {worker.name for worker in found} == {"0", "1"}
+
+
+@BY_EITHER
+def test_a_scheduler_whose_workers_compute_is_answered_for(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:
+        futures = client.map(_square_slowly, range(120), pure=False)
+        burdens = set()
+        for _ in range(20):
+            found = _workers(cluster)
+            assert {worker.address for worker in found} == set(_addresses(cluster))
+            burdens |= {worker.nbytes > 0 and worker.tasks > 0 for worker in found}
+            futures[0].result()
+            _RELEASED.wait(0.1)
+        assert True in burdens, "what they hold and do is known, so that the right ones can be chosen"
+        client.cancel(futures)
+
+
+@BY_EITHER
+def test_what_a_scheduler_wants_follows_its_work(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:
+        assert _ask(cluster, Schedulers.target) == 0
+        futures = client.map(_square_slowly, range(1000), pure=False)
+        futures[0].result()
+        assert _ask(cluster, Schedulers.target) > 2
+        client.cancel(futures)
+
+
+@BY_EITHER
+def test_a_busy_scheduler_is_never_idle_and_an_idle_one_says_since_when(routes: tuple[str, ...]) -> None:
+    settings = {"routes": routes, "idle_timeout": "1h"}
+    with a_dask_cluster(workers=2, **settings) as cluster, Client(cluster) as client:  # type: ignore[arg-type]
+        futures = client.map(_square_slowly, range(40), pure=False)
+        futures[0].result()
+        for _ in range(30):
+            since = _ask(cluster, Schedulers.idle_since)
+            assert since is None or all(future.done() for future in futures)
+        client.gather(futures)
+        _ask(cluster, Schedulers.idle_since)
+        first, second = _ask(cluster, Schedulers.idle_since), _ask(cluster, Schedulers.idle_since)
+        assert first is not None
+        assert cluster.scheduler
+        assert first == second == cluster.scheduler.idle_since
+        assert cluster.scheduler.idle_timeout == 3600
+        assert cluster.scheduler.status.name == "running"
+
+
+@BY_EITHER
+def test_retiring_a_worker_moves_what_it_holds(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=3, routes=routes) as cluster, Client(cluster) as client:
+        leaving = _addresses(cluster)[:2]
+        futures = [client.submit(bytes, 10_000 + n, workers=[leaving[n % 2]], pure=False) for n in range(10)]
+        client.gather(futures)
+        assert _retire(cluster, leaving) == frozenset(leaving)
+        assert [len(result) for result in client.gather(futures)] == [10_000 + n for n in range(10)]
+
+
+@BY_EITHER
+def test_only_those_named_are_retired(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=3, routes=routes) as cluster:
+        first, *others = _addresses(cluster)
+        assert _retire(cluster, [first]) == {first}
+        assert {worker.address for worker in _workers(cluster)} == set(others)
+
+
+@BY_EITHER
+def test_the_last_holder_of_data_is_refused(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=1, routes=routes) as cluster, Client(cluster) as client:
+        (last,) = _addresses(cluster)
+        future = client.submit(bytes, 10_000)
+        future.result()
+        assert _retire(cluster, [last]) == frozenset()
+        assert len(future.result()) == 10_000
+
+
+@BY_EITHER
+def test_a_worker_that_is_unknown_is_not_retired(routes: tuple[str, ...]) -> None:
+    with a_dask_cluster(workers=1, routes=routes) as cluster:
+        assert _retire(cluster, ["tcp://127.0.0.1:1"]) == frozenset()
+        assert len(_workers(cluster)) == 1
+
+
+def _answering(text: str, status: int = 200) -> Answer:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=text, status=status)
+
+    return answer
+
+
+def _by_path(texts: dict[str, str]) -> Answer:
+    """What these routes answer; the others are not there."""
+
+    async def answer(request: web.Request) -> web.Response:
+        text = texts.get(request.path)
+        return web.Response(text=text or "", status=404 if text is None else 200)
+
+    return answer
+
+
+async def _asked(answer: Answer, question: Question, address: str = NOBODY) -> object:
+    async with serving(answer) as url, Schedulers() as schedulers:
+        return await question(schedulers, Endpoint(url, address))
+
+
+async def _problem(answer: Answer, question: Question, address: str = NOBODY) -> Problem:
+    with pytest.raises(SchedulerError) as caught:
+        await _asked(answer, question, address)
+    return caught.value.problem
+
+
+@ALL
+def test_if_neither_http_nor_rpc_answers_both_reasons_are_given(run: Run, question: Question) -> None:
+    reason, message = run(_problem(_answering("", 404), question))
+    assert reason == "SchedulerApiDisabled"
+    assert "add distributed.http.scheduler.api to" in message
+    assert f"; and {NOBODY}: " in message
+    assert "Connect call failed" in message
+
+
+@ALL
+@pytest.mark.parametrize("code", [302, 400, 403, 500, 501])
+def test_an_error_says_where_to_look(run: Run, question: Question, code: int) -> None:
+    reason, message = run(_problem(_answering('{"Error": "Internal Server Error"}', code), question))
+    assert reason == "SchedulerError"
+    assert f"answered {code}" in message
+    assert "the scheduler's log says why" in message
+
+
+@BUT_RETIRE
+@pytest.mark.parametrize(("text", "quoted"), [("<html>", "<html>"), ("[]", "[]"), ("null", "None"), ('"a"', "'a'")])
+def test_garbage_is_quoted(run: Run, question: Question, text: str, quoted: str) -> None:
+    reason, message = run(_problem(_answering(text), question))
+    assert reason == "SchedulerAnswer"
+    assert quoted in message
+
+
+WRONG: dict[str, list[Any]] = {
+    "/json/identity.json": [{}, {"workers": []}, {"workers": {"tcp://10.0.0.1:1": None}}],
+    "/api/v1/adaptive_target": [{}, {"workers": "3"}, {"workers": -1}, {"workers": True}, {"workers": 10**400}],
+    "/api/v1/check_idle": [{}, {"idle_since": "now"}, {"idle_since": float("nan")}, {"idle_since": False}],
+}
+
+
+@pytest.mark.parametrize(("path", "answer"), [(path, answer) for path, answers in WRONG.items() for answer in answers])
+def test_a_wrong_answer_is_nobodys_workers_target_or_idleness(run: Run, path: str, answer: Any) -> None:
+    question = dict(zip(WRONG, QUESTIONS.values(), strict=False))[path]
+    reason, message = run(_problem(_by_path({path: json.dumps(answer)}), question))
+    assert reason == "SchedulerAnswer"
+    assert "unexpected answer" in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("listed", [{}, {"num_workers": 2, "workers": [{"name": 1, "address": "tcp://10.0.0.1:1"}]}])
+def test_a_list_of_workers_that_is_not_whole_is_none(run: Run, listed: Any) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=500) if request.path == "/json/identity.json" else web.json_response(listed)
+
+    assert run(_problem(answer, Schedulers.workers)).reason == "SchedulerAnswer"
+
+
+def test_a_busy_scheduler_that_only_answers_http_still_lists_its_workers(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        listed = {"num_workers": 1, "workers": [{"name": "a", "address": "tcp://10.0.0.1:1"}]}
+        return web.Response(status=500) if request.path == "/json/identity.json" else web.json_response(listed)
+
+    with caplog.at_level(logging.INFO):
+        assert run(_asked(answer, Schedulers.workers)) == (Registration("a", "tcp://10.0.0.1:1"),)
+    assert "leave in any order" in caplog.text
+
+
+@BUT_RETIRE
+def test_bytes_that_are_no_text(run: Run, question: Question) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=b"\xff\xfe\xff", content_type="application/json")
+
+    assert run(_problem(answer, question)).reason == "SchedulerAnswer"
+
+
+@BUT_RETIRE
+def test_an_answer_is_not_decompressed(run: Run, question: Question) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        response = web.Response(text="{" + " " * 100_000 + "}")
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    assert run(_problem(answer, question)).reason == "SchedulerAnswer"
+
+
+@BUT_RETIRE
+def test_an_endless_answer_is_not_read_to_its_end(
+    run: Run, question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "LARGEST_ANSWER", 100_000)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 10_000)
+
+    reason, message = run(_problem(answer, question))
+    assert reason == "SchedulerAnswer"
+    assert re.search("more than (65536|100000) bytes", message)
+
+
+@pytest.mark.parametrize(("pods", "complete"), [(0, False), (100, True)])
+def test_who_has_few_pods_may_not_send_much(run: Run, pods: int, complete: bool) -> None:
+    workers = {f"tcp://10.0.0.1:{port}": {"name": str(port), "id": "x" * 5_000} for port in range(100)}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"workers": workers} if request.path == "/json/identity.json" else {})
+
+    def question(schedulers: Schedulers, at: Endpoint) -> Awaitable[object]:
+        return schedulers.workers(at, pods)
+
+    if complete:
+        found = run(_asked(answer, question))
+        assert isinstance(found, tuple)
+        assert len(found) == 100
+    else:
+        assert "get_workers: unexpected answer" in run(_problem(answer, question)).message
+
+
+@pytest.mark.parametrize("workers", ['{"a":{}' + ',"a":{}' * 30_000 + "}", "[" * 20_000 + "]" * 20_000])
+def test_more_than_its_workers_could_be_is_no_answer(run: Run, workers: str) -> None:
+    reason, message = run(_problem(_by_path({"/json/identity.json": f'{{"workers":{workers}}}'}), Schedulers.workers))
+    assert reason == "SchedulerAnswer"
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("path", ["/api/v1/adaptive_target", "/api/v1/check_idle"])
+def test_a_value_is_short(run: Run, path: str) -> None:
+    question = {"/api/v1/adaptive_target": Schedulers.target, "/api/v1/check_idle": Schedulers.idle_since}[path]
+    text = '{"workers":1,"idle_since":null,"x":"' + "x" * 70_000 + '"}'
+    reason, message = run(_problem(_by_path({path: text}), question))
+    assert (reason, "more than 65536 bytes" in message) == ("SchedulerAnswer", True)
+
+
+def test_what_is_said_of_a_retirement_is_as_long_as_what_was_asked(run: Run) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"tcp://10.0.0.1:1": {"x": "x" * 300_000}} if request.method == "POST" else {})
+
+    assert "more than 278528 bytes" in run(_problem(answer, QUESTIONS["retire"])).message
+
+
+async def _silence(_: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+async def _dripping(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" ")
+        await asyncio.sleep(1.0)
+
+
+async def _silent_when_retiring(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="API V1") if request.method == "GET" else await _silence(request)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "seconds"),
+    [
+        *((QUESTIONS[name], answer, 10.0) for name in QUESTIONS for answer in (_silence, _dripping)),
+        (QUESTIONS["retire"], _silent_when_retiring, 3600.0),
+    ],
+)
+async def test_silence_does_not_last(question: Question, answer: Answer, seconds: float) -> None:
+    start = asyncio.get_running_loop().time()
+    problem, took = await _problem(answer, question), asyncio.get_running_loop().time() - start
+    assert problem.reason == "SchedulerUnreachable"
+    assert "Timeout" in problem.message
+    assert took == pytest.approx(seconds, abs=1.0), "data may take an hour to move"
+
+
+def _break(request: web.Request) -> web.Response:
+    assert request.transport
+    request.transport.abort()
+    return web.Response()
+
+
+@ALL
+def test_a_connection_that_breaks_again_and_again(run: Run, question: Question) -> None:
+    requests: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append(request.method)
+        return _break(request)
+
+    reason, message = run(_problem(answer, question))
+    assert reason == "SchedulerUnreachable"
+    assert "network policies" in message
+    assert f"; and {NOBODY}: " in message
+    assert set(requests) == {"GET"}
+    assert 3 <= len(requests) <= 6, "aiohttp itself may try each twice"
+
+
+@pytest.mark.parametrize("trouble", [None, 502, 503, 504])
+def test_a_connection_that_breaks_is_made_again(run: Run, trouble: int | None) -> None:
+    left = [trouble] * 2
+
+    async def answer(request: web.Request) -> web.Response:
+        if not left:
+            return web.Response(text='{"workers": 3}')
+        code = left.pop()
+        return web.Response(status=code) if code else _break(request)
+
+    assert run(_asked(answer, Schedulers.target)) == 3
+
+
+async def test_nobody_is_asked_while_there_is_no_address() -> None:
+    with pytest.raises(SchedulerError, match="its Pod has no address yet"):
+        async with Schedulers() as schedulers:
+            await schedulers.workers(Endpoint("http://:8787", "tcp://:8786"))
+
+
+def test_nothing_is_retired_by_rpc_while_http_may_be_at_it(run: Run) -> None:
+    requests: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append(request.method)
+        return _break(request) if request.method == "POST" else web.Response(text="API V1")
+
+    reason, message = run(_problem(answer, QUESTIONS["retire"]))
+    assert reason == "SchedulerUnreachable"
+    assert NOBODY not in message, "Dask's protocol was not tried"
+    assert requests == ["GET", "POST"], "nor HTTP again"
+
+
+async def test_a_name_that_does_not_resolve() -> None:
+    host = "simple-scheduler.default.svc.invalid"
+    async with Schedulers() as schedulers:
+        with pytest.raises(SchedulerError, match="its workers are kept") as caught:
+            await schedulers.workers(Endpoint(f"http://{host}:8787", f"tcp://{host}:8786"))
+    assert caught.value.problem.reason == "SchedulerUnreachable"
+
+
+def test_what_is_sent_to_retire(run: Run) -> None:
+    got: list[object] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.Response(text="API V1")
+        got.append((request.path, await request.json()))
+        return web.json_response({"tcp://10.0.0.1:1": {"name": "a"}, "tcp://10.0.0.3:1": {}, "Error": "none"})
+
+    def both(schedulers: Schedulers, at: Endpoint) -> Awaitable[object]:
+        return schedulers.retire(at, ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"])
+
+    assert run(_asked(answer, both)) == {"tcp://10.0.0.1:1"}, "nobody is retired who was not to go"
+    assert got == [("/api/v1/retire_workers", {"workers": ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"]})]
+
+
+def test_a_connection_whose_other_end_vanished_is_noticed(run: Run) -> None:
+    timers: list[str] = []
+
+    def timers_of(local: str) -> list[str]:
+        connections = Path("/proc/net/tcp").read_text().splitlines()
+        return [line.split()[5] for line in connections if f" {local} " in line]
+
+    def is_asked() -> bool:
+        # The timer's kind, and hundredths of a second until it ends: two hours where nobody says how soon.
+        return any(timer.startswith("02:") and int(timer[3:], 16) <= 2000 for timer in timers)
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.transport
+        host, port = request.transport.get_extra_info("peername")
+        local = f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}:{port:04X}"
+        # Until the peer has acknowledged the request, which on a busy machine takes a moment, another timer runs.
+        for _ in range(1000):
+            timers[:] = timers_of(local)
+            if is_asked():
+                break
+            await asyncio.sleep(0.001)
+        return web.Response(text='{"workers": 3}')
+
+    run(_asked(answer, Schedulers.target))
+    assert is_asked(), f"the kernel asks for a sign of life; its timers: {timers}"
+
+
+def test_distributed_is_not_imported_before_it_is_needed() -> None:
+    code = (
+        "import sys, dask_operator.__main__; print([name for name in sys.modules if name in ('dask', 'distributed')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
