@@ -108,10 +108,14 @@ class ClearFailures:
 
 @dataclass(frozen=True, slots=True)
 class RequeueAt:
-    """Plans again at a time, in seconds since the epoch, though nothing may have happened until then."""
+    """Plan again at a time in seconds since the epoch, even if nothing happens until then.
+
+    `holds`: the object whose failure makes an action wait until then.
+    """
 
     at: float
     because: str
+    holds: ObjectRef | None = None
 
 
 Action = Create | Patch | Delete | Ask | Retire | SetStatus | RecordEvent | ClearFailures | RequeueAt

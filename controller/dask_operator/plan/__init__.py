@@ -6,10 +6,21 @@ it is empty. So it does not matter how often, after which event or by which proc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dask_operator.actions import WORKERS, Action, Ask, ClearFailures, Create, Delete, Patch, Retire, SetStatus
+from dask_operator.actions import (
+    WORKERS,
+    Action,
+    Ask,
+    ClearFailures,
+    Create,
+    Delete,
+    Patch,
+    RequeueAt,
+    Retire,
+    SetStatus,
+)
 from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
 from dask_operator.plan.autoscaler import plan_autoscalers, plan_idle_autoscalers, plan_without_cluster
@@ -35,41 +46,30 @@ def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy
     garbage collector.
     """
     observed = folded(observed)
-    if void := _void(desired, observed, now, policy):
-        failures = {subject: failure for subject, failure in observed.failures.items() if subject not in void}
-        return (ClearFailures(void), *_plan(desired, replace(observed, failures=failures), now, policy))
-    return tuple(_plan(desired, observed, now, policy))
+    actions = tuple(_plan(desired, observed, now, policy))
+    void = _void(desired, observed, actions)
+    if not void:
+        return actions
+    failures = {subject: failure for subject, failure in observed.failures.items() if subject not in void}
+    return (ClearFailures(void), *_plan(desired, replace(observed, failures=failures), now, policy))
 
 
-def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> frozenset[ObjectRef]:
-    """About what nothing is wanted any more that was refused: nothing would be if that had not been refused.
-
-    A status may be wanted for the sole reason that it says what else was.
-    """
+def _void(cluster: Cluster | None, observed: Observed, actions: Sequence[Action]) -> frozenset[ObjectRef]:
+    """Return the failures that no longer matter, because no action about their subject is wanted."""
     if not observed.failures:
         return frozenset()
-    unhindered = tuple(_plan(cluster, replace(observed, failures={}), now, policy))
-    wanted, undecided = _written(unhindered), frozenset(_undecided(cluster, observed, unhindered))
-    remaining = dict(observed.failures)
-    for subject in observed.failures:
-        if subject in wanted or subject.kind in undecided:
-            continue
-        others = {each: failure for each, failure in remaining.items() if each != subject}
-        if subject not in _written(_plan(cluster, replace(observed, failures=others), now, policy)):
-            remaining = others
-    return frozenset(observed.failures.keys() - remaining.keys())
+    wanted = {action.subject for action in actions if isinstance(action, Create | Patch | Delete | SetStatus)}
+    wanted |= {action.holds for action in actions if isinstance(action, RequeueAt) and action.holds}
+    undecided = frozenset(_undecided(cluster, observed, actions))
+    return frozenset(ref for ref in observed.failures if ref not in wanted and ref.kind not in undecided)
 
 
-def _written(actions: Iterable[Action]) -> set[ObjectRef]:
-    return {action.subject for action in actions if isinstance(action, Create | Patch | Delete | SetStatus)}
-
-
-def _undecided(cluster: Cluster | None, observed: Observed, unhindered: Sequence[Action]) -> Iterator[str]:
-    """The kinds of what may be to go, which only the scheduler's next answer will tell."""
+def _undecided(cluster: Cluster | None, observed: Observed, actions: Sequence[Action]) -> Iterator[str]:
+    """Yield the kinds whose deletion waits for the scheduler's next answer."""
     if cluster and cluster.idle_timeout:
         yield CLUSTER.kind
-    asked = {action.question for action in unhindered if isinstance(action, Ask)} | observed.asking
-    if WORKERS in asked or observed.retiring or any(isinstance(action, Retire) for action in unhindered):
+    asked = {action.question for action in actions if isinstance(action, Ask)} | observed.asking
+    if WORKERS in asked or observed.retiring or any(isinstance(action, Retire) for action in actions):
         yield from (POD.kind, DEPLOYMENT.kind)
 
 

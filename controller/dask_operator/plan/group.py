@@ -107,7 +107,7 @@ def _allowance(at: _Situation, number: int) -> tuple[int, RequeueAt | None]:
     if not number or not scheduler_pod(at.observed):
         return 0, None
     if failure := blocked(subject, at.observed, at.now):
-        return 0, RequeueAt(failure.until, because=failure.problem.message)
+        return 0, RequeueAt(failure.until, because=failure.problem.message, holds=subject)
     if at.policy.batch_delay and (pause := _pause_ends(at)) > at.now:
         return 0, RequeueAt(pause, because="the pause between batches of workers")
     # After a refusal one worker tries whether the reason is gone.
@@ -218,7 +218,7 @@ def _delete(
     """
     subject = ObjectRef(POD.kind, at.group.name)
     if pods and (failure := blocked(subject, at.observed, at.now)):
-        yield RequeueAt(failure.until, because=failure.problem.message)
+        yield RequeueAt(failure.until, because=failure.problem.message, holds=subject)
         return
     # Until its ordinal is noted in the status, a worker that is gone could not be told from one that never was.
     noted = [pod for pod in pods if pod.ordinal <= at.group.last_ordinal]

@@ -89,7 +89,6 @@ def blocked(subject: ObjectRef, observed: Observed, now: float) -> Failure | Non
 def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: float) -> Action:
     """The action, or the time at which it may be tried again."""
     if failure := blocked(action.subject, observed, now):
-        return RequeueAt(
-            failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}"
-        )
+        because = f"{action.subject.kind} {action.subject.name}: {failure.problem.message}"
+        return RequeueAt(failure.until, because, holds=action.subject)
     return action

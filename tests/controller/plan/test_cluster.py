@@ -68,7 +68,9 @@ def test_what_was_refused_waits_for_its_time_and_holds_up_nothing_else(subject: 
     failures = {subject: a_failure("Forbidden", until=NOON + 8.0)}
     planned = _planned(Observed(failures=failures))
     because = f"{subject.kind} {subject.name}: the API server says Forbidden"
-    assert [action for action in planned if isinstance(action, RequeueAt)] == [RequeueAt(NOON + 8.0, because)]
+    assert [action for action in planned if isinstance(action, RequeueAt)] == [
+        RequeueAt(NOON + 8.0, because, holds=subject)
+    ]
     created = {action.subject for action in planned if isinstance(action, Create)}
     assert created == {SERVICE, DEPLOYMENT, GROUP} - {subject}
     later = list(plan_cluster(a_cluster(), Observed(failures=failures), NOON + 8.0))

@@ -129,7 +129,7 @@ def test_batches_are_apart() -> None:
 def test_after_a_refusal_one_tries_whether_its_reason_is_gone() -> None:
     failure = a_failure("QuotaExceeded", until=NOON + 8.0)
     observed, group = seen(1, failures={PODS: failure}), a_group(workers=5)
-    assert _planned(group, observed) == [RequeueAt(NOON + 8.0, "the API server says QuotaExceeded")]
+    assert _planned(group, observed) == [RequeueAt(NOON + 8.0, "the API server says QuotaExceeded", holds=PODS)]
     assert _created(_planned(group, observed, NOON + 8.0)) == _names(1)
     assert len(_created(_planned(group, seen(1)))) == 4
 

@@ -145,7 +145,7 @@ def test_nothing_is_deleted_before_the_end_is_in_the_status() -> None:
 def test_the_end_that_was_refused_is_written_later_and_nothing_is_deleted() -> None:
     pods = [a_runner_pod(phase="Succeeded", finished=NOON)]
     planned = _planned(a_job(), seen(pods, failures={THE_JOB: a_failure(until=NOON + 8.0)}))
-    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden")]
+    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden", holds=THE_JOB)]
 
 
 def test_the_clusters_name_of_a_job_that_ends_stays_in_its_status() -> None:

@@ -45,7 +45,7 @@ def write(
     if _says_the_same(old, wanted.status, inline=bool(last and last.inline)):
         return
     if failure := blocked(wanted.subject, observed, now):
-        yield RequeueAt(failure.until, because=failure.problem.message)
+        yield RequeueAt(failure.until, because=failure.problem.message, holds=wanted.subject)
         return
     due = (last.at if last and last.uid == about.uid else about.created) + interval
     if now < due and not awaited:

@@ -105,7 +105,7 @@ def test_what_was_refused_waits_though_it_is_awaited() -> None:
     observed = seen(failures={CLUSTER: a_failure(until=NOON + 8.0)})
     wanted = SetStatus(CLUSTER, {"replicas": 3}, "x")
     planned = list(write(wanted, a_cluster(), observed, NOON, 3.0, awaited=True))
-    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden")]
+    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden", holds=CLUSTER)]
 
 
 def test_a_status_that_the_definition_does_not_keep_is_not_written_again() -> None:
