@@ -87,7 +87,7 @@ def worker_template(group: Group) -> str:
     return group.worker.hash
 
 
-def scheduler_deployment(cluster: Cluster) -> Manifest:
+def deployment_manifest(cluster: Cluster) -> Manifest:
     metadata = _scheduler_metadata(cluster)
     selector = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
     return _manifest(
@@ -108,7 +108,7 @@ def scheduler_deployment(cluster: Cluster) -> Manifest:
     )
 
 
-def scheduler_service(cluster: Cluster) -> Manifest:
+def service_manifest(cluster: Cluster) -> Manifest:
     metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler.metadata)
     return _manifest(
         SERVICE,
@@ -117,7 +117,7 @@ def scheduler_service(cluster: Cluster) -> Manifest:
     )
 
 
-def default_group(cluster: Cluster) -> Manifest:
+def group_manifest(cluster: Cluster) -> Manifest:
     metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker.metadata)
     notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
     replicas = 1 if cluster.replicas is None else cluster.replicas
@@ -128,7 +128,7 @@ def default_group(cluster: Cluster) -> Manifest:
     )
 
 
-def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
+def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
     """The worker Pods with these ordinals. What they have in common is built once and shared, as nothing changes it."""
     reserved = {
         names.CLUSTER_LABEL: cluster.name,
@@ -143,13 +143,13 @@ def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: in
     return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
 
 
-def job_cluster(job: Job) -> Manifest:
+def job_cluster_manifest(job: Job) -> Manifest:
     """The DaskCluster of a DaskJob."""
     metadata = _merged(job.metadata, job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
     return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
 
 
-def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
+def runner_manifest(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     """The Pod that runs a DaskJob's program. `attempt`: how many before it have failed."""
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
     metadata = _merged(_ISTIO_OFF, job.metadata, job.runner.metadata, reserved)
@@ -160,14 +160,14 @@ def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
 
 
-def owned_by(cluster: Cluster | None, others: Sequence[Json] = ()) -> Manifest:
+def owners_patch(cluster: Cluster | None, others: Sequence[Json] = ()) -> Manifest:
     """The patch by which something goes with its cluster, if there is one, and with these `others`."""
     controlled = any(other.get("controller") for other in others)
     own = [_owner_reference(cluster, CLUSTER) | {"controller": not controlled}] if cluster else []
     return {"metadata": {"ownerReferences": [*own, *others]}}
 
 
-def owned_by_group(cluster: Cluster, group: Group) -> Manifest:
+def worker_owners_patch(cluster: Cluster, group: Group) -> Manifest:
     """The patch by which a worker goes with its group, and with its cluster should that be removed later."""
     return {"metadata": {"ownerReferences": _worker_owners(cluster, group)}}
 
@@ -177,75 +177,75 @@ def replicas_note(cluster: Cluster) -> str:
     return _UNSAID if cluster.replicas is None else str(cluster.replicas)
 
 
-def group_replicas(cluster: Cluster) -> Manifest:
+def copied_replicas_patch(cluster: Cluster) -> Manifest:
     """The patch that copies the cluster's replicas, if it says any, to its default group, and notes what it says."""
     note = _noted({names.REPLICAS_ANNOTATION: replicas_note(cluster)})
-    return note | ({} if cluster.replicas is None else with_replicas(cluster.replicas))
+    return note | ({} if cluster.replicas is None else replicas_patch(cluster.replicas))
 
 
-def with_replicas(number: int) -> Manifest:
+def replicas_patch(number: int) -> Manifest:
     """The patch that says how many workers a group has."""
     return {"spec": {"worker": {"replicas": number}}}
 
 
-def scaled_group(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
+def scaled_group_patch(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
     """The patch by which an autoscaler scales a group, and says when and why."""
-    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | with_replicas(replicas)
+    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | replicas_patch(replicas)
 
 
-def adopted_scheduler(cluster: Cluster) -> Manifest:
+def adopted_deployment_patch(cluster: Cluster) -> Manifest:
     """The patch that notes on a Deployment another operator made what it is taken to be made from."""
     return _noted({names.TEMPLATE_ANNOTATION: scheduler_template(cluster)})
 
 
-def adopted_service(cluster: Cluster) -> Manifest:
+def adopted_service_patch(cluster: Cluster) -> Manifest:
     """The same for a Service."""
     return _noted({names.TEMPLATE_ANNOTATION: service_template(cluster)})
 
 
-def adopted_group(cluster: Cluster) -> Manifest:
+def adopted_group_patch(cluster: Cluster) -> Manifest:
     """The same for a default group, whose replicas stay as they are."""
     replicas = {names.REPLICAS_ANNOTATION: replicas_note(cluster)}
     return _noted({names.TEMPLATE_ANNOTATION: group_template(cluster)} | replicas)
 
 
-def adopted_workers(group: Group) -> Manifest:
+def adopted_workers_patch(group: Group) -> Manifest:
     """The same for the workers of a group."""
     return _noted({names.ADOPTED_ANNOTATION: worker_template(group)})
 
 
-def edited_scheduler(cluster: Cluster, before: Deployment) -> list[Manifest]:
+def deployment_patch(cluster: Cluster, before: Deployment) -> list[Manifest]:
     """The patch that makes the scheduler's Deployment what its user wants now; its Pod is made anew by it."""
-    wanted = scheduler_deployment(cluster)
+    wanted = deployment_manifest(cluster)
     spec = (_put(f"/spec/{key}", wanted["spec"][key]) for key in ("strategy", "template"))
     return [*spec, *_put_metadata(wanted, cluster.scheduler.metadata, before.given)]
 
 
-def scheduler_pod(cluster: Cluster) -> Manifest:
+def scheduler_pod_manifest(cluster: Cluster) -> Manifest:
     """A Pod as the scheduler's Deployment makes it, for the API server to say whether it would have it."""
     template = _scheduler_pod(cluster)
     meta = _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, _scheduler_metadata(cluster))
     return _manifest(POD, meta, template["spec"])
 
 
-def edited_service(cluster: Cluster, before: Service) -> list[Manifest]:
+def service_patch(cluster: Cluster, before: Service) -> list[Manifest]:
     """The patch that makes the Service what its user wants now. Its address and node ports stay."""
-    wanted = scheduler_service(cluster)
+    wanted = service_manifest(cluster)
     spec = dict.fromkeys(_RESET_IN_SERVICES) | wanted["spec"]
     metadata = _put_metadata(wanted, cluster.scheduler.metadata, before.given)
     return [*(_put(f"/spec/{key}", value) for key, value in spec.items()), *metadata]
 
 
-def edited_group(cluster: Cluster, before: Group) -> list[Manifest]:
+def group_patch(cluster: Cluster, before: Group) -> list[Manifest]:
     """The patch that makes the default group's workers what the cluster's user wants now, however many there are."""
     worker: Manifest = {"metadata": {}} | _group_worker(cluster)
     # Somebody may have taken all labels off it, and then there is nothing to add to.
     labels = [] if before.metadata.labels else [_put("/metadata/labels", {})]
-    metadata = _put_metadata(default_group(cluster), cluster.worker.metadata, before.given)
+    metadata = _put_metadata(group_manifest(cluster), cluster.worker.metadata, before.given)
     return [*(_put(f"/spec/worker/{key}", value) for key, value in worker.items()), *labels, *metadata]
 
 
-def event(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
+def event_manifest(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
     """An Event. `regarding`: an object reference; `at` as RFC 3339."""
     name = names.event(regarding["uid"], reason, message)
     return {

@@ -171,11 +171,13 @@ class Cluster(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Group(Declared):
-    """A DaskWorkerGroup. `unsaid`: nobody has said how many workers it has, and `replicas` is what is taken for it."""
+    """A DaskWorkerGroup. `replicas_unset`: its user has set no number, and `replicas` is the number that counts
+    instead.
+    """
 
     cluster: str = ""
     replicas: int = 0
-    unsaid: bool = False
+    replicas_unset: bool = False
     copied: str = ""
     """What was last copied from the DaskCluster (`build.replicas_note`); empty if nothing ever was."""
     worker: Template = Template()
@@ -207,6 +209,22 @@ class Job(Declared):
     @property
     def key(self) -> Key:
         return Key(self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """The status of a DaskJob. Times as in RFC 3339; a missing text is empty. `raw`: the status as it was read."""
+
+    phase: str = ""
+    cluster: str = ""
+    runner: str = ""
+    """The name of the runner's Pod."""
+    start_time: str = ""
+    end_time: str = ""
+    failed: int = 0
+    """How many runners have failed."""
+    last_failure_time: str = ""
+    raw: Json = field(default_factory=dict)
 
 
 class ScalingPolicy(NamedTuple):

@@ -20,6 +20,7 @@ from dask_operator.model import (
     Deployment,
     Group,
     Job,
+    JobStatus,
     Json,
     Metadata,
     Object,
@@ -102,7 +103,7 @@ def group(raw: Json) -> Group:
         **declared,
         cluster=_text(spec.get("cluster")),
         replicas=1 if replicas is None else replicas,
-        unsaid=replicas is None,
+        replicas_unset=replicas is None,
         copied=notes.get(names.REPLICAS_ANNOTATION, ""),
         worker=_template(worker),
         last_ordinal=max(
@@ -268,6 +269,25 @@ def timestamp(value: str) -> float:
 def rfc3339(at: float) -> str:
     """Return a time in seconds since the epoch as Kubernetes writes it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def job_status(status: Json) -> JobStatus:
+    """Return the status of a DaskJob."""
+    return JobStatus(
+        phase=_text(status.get("jobStatus")),
+        cluster=_text(status.get("clusterName")),
+        runner=_text(status.get("jobRunnerPodName")),
+        start_time=_text(status.get("startTime")),
+        end_time=_text(status.get("endTime")),
+        failed=_integer(status.get("failed")),
+        last_failure_time=_text(status.get("lastFailureTime")),
+        raw=status,
+    )
+
+
+def last_ordinals(status: Json) -> dict[str, int]:
+    """Return the last ordinals of a cluster's groups that its status notes, by group."""
+    return {group: ordinal(noted) for group, noted in _mapping(status.get("lastOrdinals")).items()}
 
 
 def ordinal(noted: object) -> int:

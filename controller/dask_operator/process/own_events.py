@@ -32,7 +32,7 @@ async def record(api: Api, pod: PodReference, lacks: Callable[[], Iterable[str]]
 async def _record(api: Api, pod: PodReference, sentence: str, now: float) -> None:
     regarding = {"apiVersion": POD.api_version, "kind": POD.kind, **pod._asdict()}
     try:
-        await api.create(EVENT, build.event(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
+        await api.create(EVENT, build.event_manifest(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
     except ApiError as error:
         # The same was said before; or events are not permitted either, and the log has what is wrong.
         if error.reason != "AlreadyExists":

@@ -30,6 +30,7 @@ from dask_operator.model import Cluster, Job, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import rfc3339
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.report.status import JOB_INTERVAL as INTERVAL
+from dask_operator.plan.view import View
 
 OURS = a_cluster(owners=("uid-of-job-simple",), job="simple")
 THE_JOB, THE_RUNNER = ObjectRef("DaskJob", "simple"), ObjectRef("Pod", "simple-runner")
@@ -38,7 +39,8 @@ HOUR = 3600.0
 
 
 def _planned(job: Job, observed: Observed, cluster: Cluster | None = OURS, now: float = NOON) -> list[Action]:
-    return list(plan_job(job, cluster, observed, now))
+    view = View.of(cluster, observed) if cluster else None
+    return list(plan_job(job, view, observed, now))
 
 
 def _status(job: Job, observed: Observed, cluster: Cluster | None = OURS, now: float = NOON) -> Mapping[str, Any]:
@@ -58,7 +60,7 @@ def _deletes(actions: Sequence[Action]) -> list[str]:
 
 def test_a_new_job_gets_its_cluster_and_no_runner() -> None:
     planned = _planned(a_job(), Observed(), cluster=None)
-    assert Create(build.job_cluster(a_job()), THE_CLUSTER, "the job has no cluster") in planned
+    assert Create(build.job_cluster_manifest(a_job()), THE_CLUSTER, "the job has no cluster") in planned
     assert _creates(planned, "Pod") == []
 
 
@@ -71,7 +73,7 @@ def test_no_runner_starts_before_the_scheduler_is_ready(scheduler: Pod | None) -
 
 def test_a_runner_starts_when_the_scheduler_is_ready() -> None:
     (create,) = _creates(_planned(a_job(), seen(0)), "Pod")
-    assert create == Create(build.runner(a_job(), OURS, 0), THE_RUNNER, "the scheduler is ready")
+    assert create == Create(build.runner_manifest(a_job(), OURS, 0), THE_RUNNER, "the scheduler is ready")
 
 
 @pytest.mark.parametrize(

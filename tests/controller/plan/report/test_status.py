@@ -27,13 +27,14 @@ from tests.support.builders import (
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Cluster, ObjectRef, Observed, Problem, Survey, Written
 from dask_operator.plan.report.status import INTERVAL, plan_orphan, plan_status, scheduler_down_since
+from dask_operator.plan.view import View
 
 SELECTOR = "dask.org/cluster-name=simple,dask.org/component=worker,dask.org/workergroup-name=simple-default"
 CLUSTER, GROUP = ObjectRef("DaskCluster", "simple"), ObjectRef("DaskWorkerGroup", "simple-default")
 
 
 def _planned(observed: Observed, cluster: Cluster = a_cluster(), now: float = NOON) -> list[Action]:
-    return list(plan_status(cluster, observed, now))
+    return list(plan_status(View.of(cluster, observed), now))
 
 
 def _cluster_status(observed: Observed, cluster: Cluster = a_cluster()) -> Mapping[str, Any]:

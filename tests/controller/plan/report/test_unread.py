@@ -50,7 +50,7 @@ def _large_cluster(**others: Any) -> Cluster:
 
 
 def _large_group(name: str = "simple-default", **others: Any) -> Group:
-    unknown = {"replicas": 1, "unsaid": True, "copied": "", "template": "", "last_ordinal": -1}
+    unknown = {"replicas": 1, "replicas_unset": True, "copied": "", "template": "", "last_ordinal": -1}
     return replace(a_group(name), **EMPTY | unknown | others)
 
 
@@ -80,7 +80,7 @@ WORLDS: dict[str, Observed] = {
     "of another operator": seen(3, service=a_service(template=""), deployment=a_deployment(template="")),
     "removed group": seen(3, groups=[]),
     "retired": seen(3, retired=frozenset({a_pod(0).uid})),
-    "group that says no replicas": seen(3, groups=[a_group(unsaid=True)]),
+    "group that says no replicas": seen(3, groups=[a_group(replicas_unset=True)]),
     "ownerless group": seen(3, groups=[a_group(owner=None)]),
     "idle": seen(3, idleness=an_idleness(since=NOON - 10_000.0)),
     "autoscaled": seen(3, autoscalers=(an_autoscaler(minimum=7),), demand=a_demand(9, 9)),

@@ -475,7 +475,7 @@ def test_the_template_of_nothing() -> None:
 
 def test_the_default_groups_template_is_the_one_its_cluster_gives() -> None:
     cluster = parse.cluster(raw_cluster())
-    made = parse.group({**raw_group(), "spec": build.default_group(cluster)["spec"]})
+    made = parse.group({**raw_group(), "spec": build.group_manifest(cluster)["spec"]})
     assert build.worker_template(made) == build.group_template(cluster)
 
 

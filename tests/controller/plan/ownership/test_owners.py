@@ -25,8 +25,9 @@ from tests.support.world import World
 from dask_operator import build, parse
 from dask_operator.actions import Patch, RequeueAt
 from dask_operator.model import Cluster, ObjectRef, Observed
-from dask_operator.plan.adoption import folded
-from dask_operator.plan.owners import plan_owners
+from dask_operator.plan.ownership.adoption import folded
+from dask_operator.plan.ownership.owners import plan_owners, plan_owners_without_cluster
+from dask_operator.plan.view import View
 
 GPU = ObjectRef("DaskWorkerGroup", "simple-gpu")
 NOBODYS: dict[str, Any] = {"owners": (), "cluster_uid": ""}
@@ -35,7 +36,8 @@ WORKFLOW = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "e
 
 
 def _patches(observed: Observed, cluster: Cluster | None = a_cluster()) -> dict[ObjectRef, Any]:
-    return {a.subject: a.body for a in plan_owners(cluster, observed, NOON) if isinstance(a, Patch)}
+    planned = plan_owners(View.of(cluster, observed), NOON) if cluster else plan_owners_without_cluster(observed, NOON)
+    return {a.subject: a.body for a in planned if isinstance(a, Patch)}
 
 
 def _owners(patch: Any) -> list[str]:
@@ -46,8 +48,8 @@ def test_groups_and_autoscalers_go_with_their_cluster() -> None:
     groups = [a_group(), a_group("simple-gpu", owner=None), a_group("simple-old", owner=None, deleting=True)]
     autoscalers = (an_autoscaler(**NOBODYS), an_autoscaler("going", deleting=True, **NOBODYS))
     assert _patches(seen(groups=groups, autoscalers=autoscalers)) == {
-        GPU: build.owned_by(a_cluster()),
-        ObjectRef("DaskAutoscaler", "simple"): build.owned_by(a_cluster()),
+        GPU: build.owners_patch(a_cluster()),
+        ObjectRef("DaskAutoscaler", "simple"): build.owners_patch(a_cluster()),
     }
     assert _patches(seen(groups=groups[1:]), None) == {}
 
@@ -68,7 +70,7 @@ def test_it_keeps_the_owners_that_are_no_clusters() -> None:
 
 def test_a_refusal_is_waited_for() -> None:
     observed = seen(groups=[a_group("simple-gpu", owner=None)], failures={GPU: a_failure(until=NOON + 8.0)})
-    (wake,) = plan_owners(a_cluster(), observed, NOON)
+    (wake,) = plan_owners(View.of(a_cluster(), observed), NOON)
     assert isinstance(wake, RequeueAt)
     assert wake.at == NOON + 8.0
 
@@ -111,14 +113,14 @@ def test_what_has_no_owner_gets_it_back() -> None:
         service=a_service(owners=()),
     )
     patches = _patches(observed)
-    scheduler = build.owned_by(a_cluster())
+    scheduler = build.owners_patch(a_cluster())
     assert patches == {
         ObjectRef("Deployment", "simple-scheduler"): scheduler,
         ObjectRef("Service", "simple-scheduler"): scheduler,
-        ObjectRef("Pod", lost.name): build.owned_by_group(a_cluster(), a_group()),
-        ObjectRef("Pod", of_the_group_alone.name): build.owned_by_group(a_cluster(), a_group()),
+        ObjectRef("Pod", lost.name): build.worker_owners_patch(a_cluster(), a_group()),
+        ObjectRef("Pod", of_the_group_alone.name): build.worker_owners_patch(a_cluster(), a_group()),
     }
-    ((made,), owners) = build.workers(a_cluster(), a_group(), [0], 0), patches[ObjectRef("Pod", lost.name)]
+    ((made,), owners) = build.worker_manifests(a_cluster(), a_group(), [0], 0), patches[ObjectRef("Pod", lost.name)]
     assert owners["metadata"]["ownerReferences"] == made["metadata"]["ownerReferences"]
 
 

@@ -31,7 +31,8 @@ from tests.support.world import DECLARED, WRITES, World
 from dask_operator import names
 from dask_operator.actions import Create, Delete, Patch, RequeueAt, Retire, SetStatus
 from dask_operator.model import Cluster, ObjectRef, Observed
-from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
+from dask_operator.plan.ownership.adoption import folded, plan_adoption, plan_finalizers
+from dask_operator.plan.view import View
 
 FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 GPU, DEFAULT = ObjectRef("DaskWorkerGroup", "simple-gpu"), ObjectRef("DaskWorkerGroup", "simple-default")
@@ -40,14 +41,14 @@ HOUR = 3600.0
 
 
 def _patches(observed: Observed, cluster: Cluster = a_cluster()) -> dict[ObjectRef, Any]:
-    return {a.subject: a.body for a in plan_adoption(cluster, observed, NOON) if isinstance(a, Patch)}
+    return {a.subject: a.body for a in plan_adoption(View.of(cluster, observed), NOON) if isinstance(a, Patch)}
 
 
 # One plan
 
 
 def test_what_this_operator_made_is_left_alone() -> None:
-    assert list(plan_adoption(a_cluster(), seen(3), NOON)) == []
+    assert list(plan_adoption(View.of(a_cluster(), seen(3)), NOON)) == []
     assert list(plan_finalizers(a_cluster(), seen(3), NOON)) == []
 
 
@@ -103,7 +104,7 @@ def test_what_is_somebody_elses_or_going_is_not_noted() -> None:
 
 def test_a_note_that_was_refused_waits_for_its_time() -> None:
     observed = seen(3, service=a_service(template=""), failures={SERVICE: a_failure(until=NOON + 8.0)})
-    (wake,) = plan_adoption(a_cluster(), observed, NOON)
+    (wake,) = plan_adoption(View.of(a_cluster(), observed), NOON)
     assert isinstance(wake, RequeueAt)
     assert wake.at == NOON + 8.0
 
