@@ -1,12 +1,3 @@
-{{/* A string, number or boolean as it was written: Helm alone would print 4294967296 as 4.294967296e+09. */}}
-{{- define "dask-cluster.plain" -}}
-{{- if kindIs "string" . -}}
-  {{- . -}}
-{{- else if not (kindIs "invalid" .) -}}
-  {{- toJson . -}}
-{{- end -}}
-{{- end }}
-
 {{/*
 What Kubernetes grants a container of a resource: the limit, or else the request, or nothing. Takes a dict of
 `resources` and `name`.

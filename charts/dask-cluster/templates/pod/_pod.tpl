@@ -103,100 +103,6 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* Maps of environment variables as the list that Kubernetes has. Takes a list of maps, of which the later win. */}}
-{{- define "dask-cluster.env" -}}
-{{- /* Where packages are installed, and files that have no better place. */ -}}
-{{- $env := dict "HOME" "/tmp" -}}
-{{- range . -}}
-  {{- range $name, $value := . -}}
-    {{- $_ := set $env $name $value -}}
-  {{- end -}}
-{{- end -}}
-{{- range $name, $value := $env }}
-{{- if kindIs "map" $value }}
-- name: {{ $name | quote }}
-  {{- toYaml $value | nindent 2 }}
-{{- else if not (kindIs "invalid" $value) }}
-- name: {{ $name | quote }}
-  value: {{ include "dask-cluster.plain" $value | quote }}
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "dask-cluster.schedulerArgs" -}}
-- dask
-- scheduler
-{{- include "dask-cluster.protocolArgs" .root }}
-{{- if .root.Values.jupyter.enabled }}
-{{- include "dask-cluster.refuseNoJupyter" . }}
-- --jupyter
-{{- end }}
-{{- end }}
-
-{{- define "dask-cluster.schedulerPorts" -}}
-ports:
-  - name: tcp-comm
-    containerPort: 8786
-    protocol: TCP
-  - name: http-dashboard
-    containerPort: 8787
-    protocol: TCP
-# Ten minutes, in which a container may install packages.
-startupProbe: {{ include "dask-cluster.health" . }}
-  periodSeconds: 1
-  timeoutSeconds: 10
-  failureThreshold: 600
-readinessProbe: {{ include "dask-cluster.health" . }}
-  periodSeconds: 1
-  timeoutSeconds: 10
-  failureThreshold: 30
-# A scheduler that is restarted has lost all work: it may be busy for minutes before it is taken for dead.
-livenessProbe: {{ include "dask-cluster.health" . }}
-  periodSeconds: 30
-  timeoutSeconds: 30
-  failureThreshold: 10
-{{- end }}
-
-{{- define "dask-cluster.workerArgs" -}}
-- dask
-- worker
-- --name
-- $(DASK_WORKER_NAME)
-- --dashboard
-- --dashboard-address
-- "8788"
-{{- include "dask-cluster.protocolArgs" .root }}
-{{- range include "dask-cluster.workerLimits" .values | fromJsonArray }}
-- {{ . | quote }}
-{{- end }}
-{{- with .values.lifetime }}
-- --lifetime
-- {{ . | quote }}
-{{- end }}
-{{- with .values.lifetimeStagger }}
-- --lifetime-stagger
-- {{ . | quote }}
-{{- end }}
-{{- end }}
-
-{{- define "dask-cluster.workerPorts" -}}
-ports:
-  - name: http-dashboard
-    containerPort: 8788
-    protocol: TCP
-# No liveness probe: a worker may be busy for long, and Dask's nanny restarts one that is dead.
-readinessProbe: {{ include "dask-cluster.health" . }}
-  periodSeconds: 2
-  timeoutSeconds: 10
-  failureThreshold: 15
-{{- end }}
-
-{{- define "dask-cluster.health" }}
-  httpGet:
-    path: /health
-    port: http-dashboard
-{{- end }}
-
 {{/* The labels by which the operator tells the Pods of a part. Takes what `dask-cluster.podTemplate` takes. */}}
 {{- define "dask-cluster.podLabels" -}}
 dask.org/cluster-name: {{ include "dask-cluster.fullname" .root | quote }}
@@ -204,12 +110,5 @@ dask.org/cluster-name: {{ include "dask-cluster.fullname" .root | quote }}
 dask.org/workergroup-name: {{ .group | quote }}
 {{- else }}
 dask.org/component: {{ .name }}
-{{- end }}
-{{- end }}
-
-{{- define "dask-cluster.protocolArgs" -}}
-{{- if .Values.tls.enabled }}
-- --protocol
-- tls
 {{- end }}
 {{- end }}
