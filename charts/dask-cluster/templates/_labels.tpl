@@ -19,6 +19,6 @@ Refuses a label by which the operator's Pods are known to NetworkPolicies, those
 */}}
 {{- define "dask-cluster.refuseOperatorLabels" -}}
 {{- if eq (get (default dict .labels) "app.kubernetes.io/component") "controller" -}}
-  {{- fail (printf "app.kubernetes.io/component: controller is among the %s, and is how NetworkPolicies know the operator: leave it out" .where) -}}
+  {{- fail (printf "app.kubernetes.io/component: controller is among the %s, but NetworkPolicies identify the operator by it: remove it" .where) -}}
 {{- end -}}
 {{- end }}

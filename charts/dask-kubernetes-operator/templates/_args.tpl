@@ -26,10 +26,10 @@ The values that kopfArgs gives to an option of `kopf run`, in all its spellings,
 {{- $url := last $given | default "http://0.0.0.0:8080/healthz" -}}
 {{- $address := urlParse $url -}}
 {{- if not (and (eq $address.scheme "http") $address.host) -}}
-  {{- fail (printf "kopfArgs has --liveness=%s, which should be an address like http://0.0.0.0:8080/healthz" $url) -}}
+  {{- fail (printf "kopfArgs has --liveness=%s, which is not an address like http://0.0.0.0:8080/healthz" $url) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|localhost|\\[::1\\])" $address.host -}}
-  {{- fail (printf "kopfArgs has --liveness=%s, where no probe can ask: listen at 0.0.0.0" $url) -}}
+  {{- fail (printf "kopfArgs has --liveness=%s, which probes cannot reach: listen on 0.0.0.0" $url) -}}
 {{- end -}}
 {{- $port := regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default "80" | int -}}
 {{- dict "url" $url "port" $port "path" ($address.path | default "/") "given" (not (empty $given)) | toJson -}}

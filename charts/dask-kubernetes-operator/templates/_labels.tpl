@@ -40,7 +40,7 @@ app.kubernetes.io/part-of: dask
 {{- range $value := .values -}}
   {{- range $name, $text := index $.root.Values $value -}}
     {{- if has $name $own -}}
-      {{- fail (printf "%s has the label %s, which the chart sets itself: leave it out, or use nameOverride for app.kubernetes.io/name" $value $name) -}}
+      {{- fail (printf "%s has the label %s, which the chart sets itself: remove it, or use nameOverride for app.kubernetes.io/name" $value $name) -}}
     {{- end -}}
     {{- if not (hasKey $labels $name) -}}
       {{- $_ := set $labels $name $text -}}

@@ -7,13 +7,13 @@
 {{- define "dask-cluster.jobScript" -}}
 {{- $job := .Values.job -}}
 {{- if and $job.script $job.configMap.name -}}
-  {{- fail (printf "job.script and job.configMap.name (%q) are both set, and a job runs one script: leave one of them out" $job.configMap.name) -}}
+  {{- fail (printf "job.script and job.configMap.name (%q) are both set, but a job runs one script: remove one of them" $job.configMap.name) -}}
 {{- else if $job.script -}}
   {{- dict "name" (include "dask-cluster.jobName" .) "key" "job.py" | toJson -}}
 {{- else if $job.configMap.name -}}
   {{- $job.configMap | toJson -}}
 {{- else -}}
-  {{- fail "job.enabled is true and there is no script: set job.script, as in `--set-file job.script=job.py`, or job.configMap.name" -}}
+  {{- fail "job.enabled is true but no script is set: set job.script, for example with `--set-file job.script=job.py`, or job.configMap.name" -}}
 {{- end -}}
 {{- end }}
 

@@ -9,9 +9,9 @@ said as well.
 {{- $selects := or $selector.matchLabels $selector.matchExpressions -}}
 {{- $given := list $controller.namespace $selects $controller.ipBlock | compact | len -}}
 {{- if not $given -}}
-  {{- fail "networkPolicy.enabled keeps all out who are not named, and the operator is not: set networkPolicy.controller.namespace to its namespace, as in dask-operator" -}}
+  {{- fail "networkPolicy.enabled blocks the operator unless it is named: set networkPolicy.controller.namespace to the operator's namespace, for example dask-operator" -}}
 {{- else if gt $given 1 -}}
-  {{- fail "networkPolicy.controller has more than one of namespace, namespaceSelector and ipBlock, of which each says where the operator is: leave one of them" -}}
+  {{- fail "networkPolicy.controller sets more than one of namespace, namespaceSelector and ipBlock: set only one" -}}
 {{- end -}}
 {{- $peer := dict "namespaceSelector" $selector -}}
 {{- with $controller.namespace -}}
@@ -31,12 +31,12 @@ said as well.
 {{- $policy := .Values.networkPolicy -}}
 {{- range $name, $value := dict "scheduler.ingress" .Values.scheduler.ingress "scheduler.httpRoute" .Values.scheduler.httpRoute -}}
   {{- if and $value.enabled (not $policy.dashboard) (not $policy.clients) -}}
-    {{- fail (printf "%s.enabled shows the dashboard to others, and networkPolicy.dashboard is empty, which lets nobody: name there the Pods that it is shown by, such as those of the Ingress controller" $name) -}}
+    {{- fail (printf "%s.enabled exposes the dashboard, but networkPolicy.dashboard is empty and blocks it: list there the Pods that serve the dashboard, for example those of the Ingress controller" $name) -}}
   {{- end -}}
 {{- end -}}
 {{- range $name, $value := dict "serviceMonitor" .Values.serviceMonitor "podMonitor" .Values.podMonitor -}}
   {{- if and $value.enabled (not $policy.monitoring) -}}
-    {{- fail (printf "%s.enabled has Prometheus ask for metrics, and networkPolicy.monitoring is empty, which lets nobody: name Prometheus' Pods there" $name) -}}
+    {{- fail (printf "%s.enabled lets Prometheus scrape metrics, but networkPolicy.monitoring is empty and blocks it: list Prometheus' Pods there" $name) -}}
   {{- end -}}
 {{- end -}}
 {{- end }}

@@ -12,13 +12,13 @@ what `dask-cluster.podTemplate` takes.
   {{- $mount := pick $volume "mountPath" "subPath" "readOnly" -}}
   {{- $source := omit $volume "mountPath" "subPath" "readOnly" -}}
   {{- if not $mount.mountPath -}}
-    {{- fail (printf "the volume %s of the %s has no mountPath: write where it is to be, as in `mountPath: /data`" $name $.name) -}}
+    {{- fail (printf "the volume %s of the %s has no mountPath: set one, for example `mountPath: /data`" $name $.name) -}}
   {{- end -}}
   {{- if not $source -}}
-    {{- fail (printf "the volume %s of the %s has no source: write one beside mountPath, as in `emptyDir: {}`" $name $.name) -}}
+    {{- fail (printf "the volume %s of the %s has no source: set one beside mountPath, for example `emptyDir: {}`" $name $.name) -}}
   {{- end -}}
   {{- if gt (len $source) 1 -}}
-    {{- fail (printf "the volume %s of the %s has the sources %s, and can have one: leave one of them, and set an inherited one to null" $name $.name (keys $source | sortAlpha | join ", ")) -}}
+    {{- fail (printf "the volume %s of the %s has the sources %s, but can have only one: keep one, and set inherited ones to null" $name $.name (keys $source | sortAlpha | join ", ")) -}}
   {{- end -}}
   {{- $_ := set $found "mounts" (append $found.mounts (merge (dict "name" $name) $mount)) -}}
   {{- $_ := set $found "volumes" (append $found.volumes (merge (dict "name" $name) $source)) -}}

@@ -5,7 +5,7 @@
 {{- else if .Values.tls.certManager.issuerRef.name -}}
   {{- printf "%s-tls" (include "dask-cluster.fullname" .) -}}
 {{- else -}}
-  {{- fail "tls is enabled, and has no certificate: set tls.secretName to a Secret with tls.crt, tls.key and ca.crt, or tls.certManager.issuerRef.name to an issuer of cert-manager" -}}
+  {{- fail "tls.enabled is true but there is no certificate: set tls.secretName to a Secret with tls.crt, tls.key and ca.crt, or tls.certManager.issuerRef.name to a cert-manager issuer" -}}
 {{- end -}}
 {{- end }}
 

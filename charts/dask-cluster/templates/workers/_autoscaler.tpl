@@ -3,7 +3,7 @@
 {{- $autoscaler := .values.autoscaler -}}
 {{- $unlimited := kindIs "invalid" $autoscaler.maximum -}}
 {{- if and (not $unlimited) (gt ($autoscaler.minimum | int) ($autoscaler.maximum | int)) -}}
-  {{- fail (printf "%s.autoscaler.minimum is %d, which is more than its maximum, %d: lower it or raise %s.autoscaler.maximum" .path ($autoscaler.minimum | int) ($autoscaler.maximum | int) .path) -}}
+  {{- fail (printf "%s.autoscaler.minimum is %d, which is more than its maximum %d: lower it, or raise %s.autoscaler.maximum" .path ($autoscaler.minimum | int) ($autoscaler.maximum | int) .path) -}}
 {{- end -}}
 apiVersion: kubernetes.dask.org/v1
 kind: DaskAutoscaler

@@ -37,7 +37,7 @@ Takes a dict of `path`, `own` (what is written there) and `values` (with what is
 {{- define "dask-cluster.replicas" -}}
 {{- $autoscaler := default dict .values.autoscaler -}}
 {{- if and $autoscaler.enabled (not (kindIs "invalid" .own.replicas)) -}}
-  {{- fail (printf "%s.replicas is set, and so is its autoscaler, which decides that itself: leave replicas away, or set %s.autoscaler.enabled to false" .path .path) -}}
+  {{- fail (printf "%s.replicas is set but its autoscaler decides the number of workers: remove replicas, or set %s.autoscaler.enabled to false" .path .path) -}}
 {{- end -}}
 {{- if not $autoscaler.enabled -}}
 replicas: {{ ternary 3 .values.replicas (kindIs "invalid" .values.replicas) | int }}

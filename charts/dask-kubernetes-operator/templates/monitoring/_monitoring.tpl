@@ -43,12 +43,12 @@ matchNames:
 {{- $monitor := deepCopy .Values.metrics.worker.podMonitor -}}
 {{- range $key, $value := .Values.metrics.worker.serviceMonitor -}}
   {{- if and $.Values.metrics.worker.podMonitor.enabled (ne (toJson $value) (get $monitor $key | toJson)) -}}
-    {{- fail (printf "metrics.worker.serviceMonitor.%s and metrics.worker.podMonitor.%s are two spellings of one value and differ: leave metrics.worker.serviceMonitor out" $key $key) -}}
+    {{- fail (printf "metrics.worker.serviceMonitor.%s and metrics.worker.podMonitor.%s are two spellings of one value but differ: remove metrics.worker.serviceMonitor" $key $key) -}}
   {{- end -}}
   {{- $_ := set $monitor $key $value -}}
 {{- end -}}
 {{- if and $monitor.enabled (not .Values.metrics.worker.enabled) -}}
-  {{- fail "metrics.worker.podMonitor.enabled is true and metrics.worker.enabled is false: set both to true, or both to false" -}}
+  {{- fail "metrics.worker.podMonitor.enabled is true but metrics.worker.enabled is false: set both to true, or both to false" -}}
 {{- end -}}
 {{- $monitor | toJson -}}
 {{- end }}
@@ -57,7 +57,7 @@ matchNames:
 {{- define "dask-kubernetes-operator.schedulerMonitor" -}}
 {{- $monitor := .Values.metrics.scheduler.serviceMonitor -}}
 {{- if and $monitor.enabled (not .Values.metrics.scheduler.enabled) -}}
-  {{- fail "metrics.scheduler.serviceMonitor.enabled is true and metrics.scheduler.enabled is false: set both to true, or both to false" -}}
+  {{- fail "metrics.scheduler.serviceMonitor.enabled is true but metrics.scheduler.enabled is false: set both to true, or both to false" -}}
 {{- end -}}
 {{- $monitor | toJson -}}
 {{- end }}
@@ -67,11 +67,11 @@ matchNames:
 {{- $scheduler := include "dask-kubernetes-operator.schedulerMonitor" . | fromJson -}}
 {{- $worker := include "dask-kubernetes-operator.workerMonitor" . | fromJson -}}
 {{- if and $scheduler.enabled (not (has "dask.org/cluster-name" $scheduler.targetLabels)) -}}
-  {{- fail "metrics.scheduler.serviceMonitor.targetLabels is without dask.org/cluster-name, which the alerts and dashboards need: add it" -}}
+  {{- fail "metrics.scheduler.serviceMonitor.targetLabels lacks dask.org/cluster-name, which the alerts and dashboards need: add it" -}}
 {{- end -}}
 {{- range list "dask.org/cluster-name" "dask.org/workergroup-name" -}}
   {{- if and $worker.enabled (not (has . $worker.podTargetLabels)) -}}
-    {{- fail (printf "metrics.worker.podMonitor.podTargetLabels is without %s, which the alerts and dashboards need: add it" .) -}}
+    {{- fail (printf "metrics.worker.podMonitor.podTargetLabels lacks %s, which the alerts and dashboards need: add it" .) -}}
   {{- end -}}
 {{- end -}}
 {{- end }}

@@ -8,7 +8,7 @@
 {{- end -}}
 {{- if and (not $scope.clusterRole) (or $kubernetes $given.kubeflow) -}}
   {{- $name := ternary "kubernetes" "kubeflow" $kubernetes -}}
-  {{- fail (printf "rbac.aggregate.%s=true makes ClusterRoles, and this release may make Roles only: leave it out, and have those ClusterRoles made by whoever installs the CRDs (README.md)" $name) -}}
+  {{- fail (printf "rbac.aggregate.%s=true creates ClusterRoles, but this release creates only Roles: remove it, and have the administrator who installs the CRDs create those ClusterRoles (README.md)" $name) -}}
 {{- end -}}
 {{- dict "kubernetes" $kubernetes "kubeflow" $given.kubeflow | toJson -}}
 {{- end }}
