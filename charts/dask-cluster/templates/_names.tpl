@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* The name of the DaskCluster. It is the user's, so it is never cut. */}}
+{{/* The name of the DaskCluster. The user chooses it, so it is never truncated. */}}
 {{- define "dask-cluster.fullname" -}}
 {{- $name := default .Release.Name .Values.fullnameOverride -}}
 {{- if gt (len $name) 53 -}}
@@ -14,7 +14,7 @@
 {{- $name -}}
 {{- end }}
 
-{{/* The name of the default group's DaskWorkerGroup, which the operator makes. */}}
+{{/* The name of the default group's DaskWorkerGroup, which the operator creates. */}}
 {{- define "dask-cluster.defaultGroupName" -}}
 {{- printf "%s-default" (include "dask-cluster.fullname" .) -}}
 {{- end }}
@@ -31,7 +31,7 @@
 {{- $name -}}
 {{- end }}
 
-{{/* The name of the scheduler's Service, which the operator makes. */}}
+{{/* The name of the scheduler's Service, which the operator creates. */}}
 {{- define "dask-cluster.schedulerName" -}}
 {{- printf "%s-scheduler" (include "dask-cluster.fullname" .) -}}
 {{- end }}

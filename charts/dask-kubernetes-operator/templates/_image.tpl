@@ -1,6 +1,6 @@
 {{/*
-An image's reference. Takes a dict of `root` and `image`, a value with `name`, `tag` and `digest`. A tag or a digest may
-stand in the name too.
+An image's reference. Takes a dict of `root` and `image`, a value with `name`, `tag` and `digest`. The name may
+include a tag or a digest.
 */}}
 {{- define "dask-kubernetes-operator.image" -}}
 {{- $name := .image.name -}}

@@ -1,4 +1,4 @@
-{{/* The namespaces that kopfArgs names, as {"all": bool, "namespaces": [...]}. */}}
+{{/* The namespaces in kopfArgs, as {"all": bool, "namespaces": [...]}. */}}
 {{- define "dask-kubernetes-operator.kopfScope" -}}
 {{- $named := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-n" "long" "--namespace") | fromJson).values -}}
 {{- $all := or (has "-A" .Values.kopfArgs) (has "--all-namespaces" .Values.kopfArgs) -}}
@@ -34,7 +34,7 @@
 {{- dict "namespaces" $namespaces | toJson -}}
 {{- end }}
 
-{{/* Refuses other values that say something else than `scope`. Takes a dict of `root` and `clusterRole`. */}}
+{{/* Refuses other values that contradict `scope`. Takes a dict of `root` and `clusterRole`. */}}
 {{- define "dask-kubernetes-operator.checkScope" -}}
 {{- $values := .root.Values -}}
 {{- $kopf := include "dask-kubernetes-operator.kopfScope" .root | fromJson -}}
@@ -50,9 +50,9 @@
 {{- end }}
 
 {{/*
-Where the controller works, as {"clusterRole": bool, "namespaces": [...], "names": [...], "patterns": [...], "args": [...]}:
-whether it is permitted by a ClusterRole or by Roles; all namespaces that are given, and of them those that are names, and
-those that stand for the names that are like them; and the flags by which it learns of them. No namespaces means all.
+The scope of the controller, as {"clusterRole": bool, "namespaces": [...], "names": [...], "patterns": [...], "args": [...]}:
+whether it has a ClusterRole or Roles; all selected namespaces, divided into names and patterns; and the flags that pass them
+to the controller. No namespaces means all.
 */}}
 {{- define "dask-kubernetes-operator.scope" -}}
 {{- $namespaces := list -}}
@@ -85,7 +85,7 @@ those that stand for the names that are like them; and the flags by which it lea
 {{- dict "clusterRole" $clusterRole "namespaces" $namespaces "names" $names "patterns" $patterns "args" $args | toJson -}}
 {{- end }}
 
-{{/* The namespaces where `scope` says nothing, as {"namespaces": [...]}: kopfArgs', or what rbac.cluster means. */}}
+{{/* The namespaces if `scope` is null, as {"namespaces": [...]}: those of kopfArgs, or those that rbac.cluster implies. */}}
 {{- define "dask-kubernetes-operator.derivedNamespaces" -}}
 {{- $kopf := include "dask-kubernetes-operator.kopfScope" . | fromJson -}}
 {{- $namespaces := $kopf.namespaces -}}

@@ -1,8 +1,8 @@
-{{/* The spec of the DaskCluster, whether it is the release's own or that of its DaskJob. */}}
+{{/* The spec of the release's DaskCluster, or of its DaskJob's cluster. */}}
 {{- define "dask-cluster.clusterSpec" -}}
 idleTimeout: {{ .Values.idleTimeout | int }}
 scheduler:
-  {{- /* The operator gives the Service the scheduler's annotations, and it takes no others. */}}
+  {{- /* The Service gets exactly the scheduler's annotations from the operator. */}}
   {{- $annotations := dict "annotations" .Values.scheduler.service.annotations }}
   {{- $scheduler := (include "dask-cluster.merge" (dict "under" .Values.scheduler "over" $annotations) | fromJson).value }}
   {{- include "dask-cluster.podTemplate" (dict "root" . "name" "scheduler" "values" $scheduler) | nindent 2 }}

@@ -1,9 +1,9 @@
-{{/* The name of what is made for a job: the ConfigMap of its script. */}}
+{{/* The name of the ConfigMap with the job's script. */}}
 {{- define "dask-cluster.jobName" -}}
 {{- printf "%s-job" (include "dask-cluster.fullname" .) -}}
 {{- end }}
 
-{{/* Where the script is: the name of a ConfigMap and its key there, as JSON. */}}
+{{/* The script's ConfigMap and key, as JSON. */}}
 {{- define "dask-cluster.jobScript" -}}
 {{- $job := .Values.job -}}
 {{- if and $job.script $job.configMap.name -}}
@@ -17,7 +17,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* The Pod of the script, as the scheduler's and the workers' are: its values are theirs by other names. */}}
+{{/* The Pod template of the script, built like the scheduler's and the workers', from the values of `job`. */}}
 {{- define "dask-cluster.jobTemplate" -}}
 {{- $job := .Values.job -}}
 {{- $script := include "dask-cluster.jobScript" . | fromJson -}}
@@ -32,7 +32,7 @@
 
 {{- define "dask-cluster.jobArgs" -}}
 - python
-# What it prints is in the log at once.
+# Unbuffered, so that the script's output is logged at once.
 - -u
 - {{ printf "/job/%s" .values.script | quote }}
 {{- end }}

@@ -1,11 +1,11 @@
 {{/*
-The operator as a peer of a NetworkPolicy. Its labels are no proof, as anybody may put them on a Pod: where it is has to be
-said as well.
+The operator as a peer of a NetworkPolicy. Any Pod can carry the operator's labels, so its namespace or addresses are
+required as well.
 */}}
 {{- define "dask-cluster.controllerPeer" -}}
 {{- $controller := .Values.networkPolicy.controller -}}
 {{- $selector := default dict $controller.namespaceSelector -}}
-{{- /* One without labels selects all namespaces. */ -}}
+{{- /* An empty selector would select all namespaces. */ -}}
 {{- $selects := or $selector.matchLabels $selector.matchExpressions -}}
 {{- $given := list $controller.namespace $selects $controller.ipBlock | compact | len -}}
 {{- if not $given -}}
@@ -26,7 +26,7 @@ said as well.
 {{- toYaml $peer -}}
 {{- end }}
 
-{{/* Refuses a policy that keeps out what the release itself is to let in. */}}
+{{/* Refuses a policy that blocks what the release itself enables. */}}
 {{- define "dask-cluster.checkNetworkPolicy" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- range $name, $value := dict "scheduler.ingress" .Values.scheduler.ingress "scheduler.httpRoute" .Values.scheduler.httpRoute -}}

@@ -16,7 +16,7 @@ ports:
   - name: http-dashboard
     containerPort: 8787
     protocol: TCP
-# Ten minutes, in which a container may install packages.
+# Allows ten minutes, because the container may install packages.
 startupProbe: {{ include "dask-cluster.health" . }}
   periodSeconds: 1
   timeoutSeconds: 10
@@ -25,7 +25,7 @@ readinessProbe: {{ include "dask-cluster.health" . }}
   periodSeconds: 1
   timeoutSeconds: 10
   failureThreshold: 30
-# A scheduler that is restarted has lost all work: it may be busy for minutes before it is taken for dead.
+# A restart loses all work, so the scheduler may be unresponsive for minutes.
 livenessProbe: {{ include "dask-cluster.health" . }}
   periodSeconds: 30
   timeoutSeconds: 30
@@ -59,7 +59,7 @@ ports:
   - name: http-dashboard
     containerPort: 8788
     protocol: TCP
-# No liveness probe: a worker may be busy for long, and Dask's nanny restarts one that is dead.
+# No liveness probe: a worker can be busy for long, and Dask's nanny restarts a dead one.
 readinessProbe: {{ include "dask-cluster.health" . }}
   periodSeconds: 2
   timeoutSeconds: 10

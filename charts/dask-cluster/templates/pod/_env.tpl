@@ -1,6 +1,6 @@
-{{/* Maps of environment variables as the list that Kubernetes has. Takes a list of maps, of which the later win. */}}
+{{/* Maps of environment variables as a Kubernetes `env` list. Takes a list of maps; later maps win. */}}
 {{- define "dask-cluster.env" -}}
-{{- /* Where packages are installed, and files that have no better place. */ -}}
+{{- /* pip installs packages there, and programs write their files there. */ -}}
 {{- $env := dict "HOME" "/tmp" -}}
 {{- range . -}}
   {{- range $name, $value := . -}}
@@ -18,7 +18,7 @@
 {{- end }}
 {{- end }}
 
-{{/* A string, number or boolean as it was written: Helm alone would print 4294967296 as 4.294967296e+09. */}}
+{{/* A string, number or boolean as the user wrote it: Helm alone would print 4294967296 as 4.294967296e+09. */}}
 {{- define "dask-cluster.plain" -}}
 {{- if kindIs "string" . -}}
   {{- . -}}

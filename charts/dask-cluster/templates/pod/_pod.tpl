@@ -1,6 +1,6 @@
 {{/*
-The metadata and the spec of a Pod, for the scheduler and for every group of workers alike. Takes a dict of `root`, `name`
-(scheduler or worker: the container's name), `values` (`scheduler`, `worker`, or a group over `worker`), and for workers
+The metadata and the spec of a Pod, for the scheduler, every group of workers and a job's script. Takes a dict of `root`,
+`name` (scheduler, worker or job: the container's name), `values` (`scheduler`, `worker`, or a group over `worker`), and for workers
 `group`, the name of their DaskWorkerGroup.
 */}}
 {{- define "dask-cluster.podTemplate" -}}
@@ -103,7 +103,7 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* The labels by which the operator tells the Pods of a part. Takes what `dask-cluster.podTemplate` takes. */}}
+{{/* The labels that the operator sets on these Pods. Takes what `dask-cluster.podTemplate` takes. */}}
 {{- define "dask-cluster.podLabels" -}}
 dask.org/cluster-name: {{ include "dask-cluster.fullname" .root | quote }}
 {{- if .group }}

@@ -1,6 +1,6 @@
 {{/*
-What a container mounts, as {"mounts": [...], "volumes": [...]}: the chart's own and the users', who may replace any. Takes
-what `dask-cluster.podTemplate` takes.
+A container's mounts and volumes, as {"mounts": [...], "volumes": [...]}: the chart's own, merged with the user's, which win.
+Takes what `dask-cluster.podTemplate` takes.
 */}}
 {{- define "dask-cluster.volumes" -}}
 {{- $volumes := include "dask-cluster.ownVolumes" . | fromYaml -}}
@@ -32,7 +32,7 @@ tmp:
   emptyDir: {}
 {{- if .root.Values.config }}
 dask-config:
-  # Where Dask looks by itself.
+  # Dask reads this folder by default.
   mountPath: /etc/dask
   readOnly: true
   configMap:

@@ -1,4 +1,4 @@
-{{/* Refuses Jupyter where it would only end the scheduler. Takes what `dask-cluster.podTemplate` takes. */}}
+{{/* Refuses Jupyter if the image lacks it, because the scheduler would not start. Takes what `dask-cluster.podTemplate` takes. */}}
 {{- define "dask-cluster.refuseNoJupyter" -}}
 {{- $image := include "dask-cluster.imageOver" (dict "under" .root.Values.image "over" .values.image) | fromJson -}}
 {{- $env := (include "dask-cluster.merge" (dict "under" .root.Values.env "over" .values.env) | fromJson).value -}}

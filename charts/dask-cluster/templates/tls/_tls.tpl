@@ -17,11 +17,11 @@ readOnly: true
 {{- define "dask-cluster.tlsVolume" -}}
 secret:
   secretName: {{ include "dask-cluster.tlsSecretName" . | quote }}
-  # The key is read by the Pod's group, which is its fsGroup.
+  # The Pod's fsGroup reads the key.
   defaultMode: 0440
 {{- end }}
 
-{{/* The variables by which Dask uses the certificate in every role, as a map in JSON; none without TLS. */}}
+{{/* The variables that configure Dask's certificate for every role, as a map in JSON; empty without TLS. */}}
 {{- define "dask-cluster.tlsEnv" -}}
 {{- $env := dict -}}
 {{- if .Values.tls.enabled -}}
@@ -35,7 +35,7 @@ secret:
 {{- toJson $env -}}
 {{- end }}
 
-{{/* Where clients in the same namespace find the scheduler. */}}
+{{/* The scheduler's address for clients in the same namespace. */}}
 {{- define "dask-cluster.address" -}}
 {{- printf "%s://%s:8786" (ternary "tls" "tcp" .Values.tls.enabled) (include "dask-cluster.schedulerName" .) -}}
 {{- end }}

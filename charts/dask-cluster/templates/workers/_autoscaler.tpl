@@ -1,4 +1,4 @@
-{{/* A DaskAutoscaler. Takes a dict of `root`, `path`, `values`, `name`, and `group` if it is not the default group's. */}}
+{{/* A DaskAutoscaler. Takes a dict of `root`, `path`, `values`, `name`, and `group` unless it scales the default group. */}}
 {{- define "dask-cluster.autoscaler" -}}
 {{- $autoscaler := .values.autoscaler -}}
 {{- $unlimited := kindIs "invalid" $autoscaler.maximum -}}

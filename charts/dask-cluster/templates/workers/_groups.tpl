@@ -1,4 +1,4 @@
-{{/* What each group says, by its name, as JSON. One that is null there is not, so that `--set workerGroups.NAME=null` removes it. */}}
+{{/* The groups' own values, by name, as JSON, without null groups, so that `--set workerGroups.NAME=null` removes one. */}}
 {{- define "dask-cluster.groups" -}}
 {{- $groups := dict -}}
 {{- range $group, $own := .Values.workerGroups -}}
@@ -9,7 +9,7 @@
 {{- toJson $groups -}}
 {{- end }}
 
-{{/* What a group's workers have, as JSON: all that `worker` has, but for what the group says. Takes `root` and `group`. */}}
+{{/* A group's values merged over those of `worker`, as JSON. Takes `root` and `group`. */}}
 {{- define "dask-cluster.groupValues" -}}
 {{- $worker := .root.Values.worker -}}
 {{- $own := get .root.Values.workerGroups .group -}}
@@ -17,11 +17,11 @@
 {{- with $own.image -}}
   {{- $_ := set $values "image" (include "dask-cluster.imageOver" (dict "under" $worker.image "over" .) | fromJson) -}}
 {{- end -}}
-{{- /* A variable is replaced as a whole, as it has one source. */ -}}
+{{- /* A variable is replaced as a whole because it has one source. */ -}}
 {{- range $name, $value := default dict $own.env -}}
   {{- $_ := set $values.env $name $value -}}
 {{- end -}}
-{{- /* What all Pods have is not in `worker`: a null has to reach as far as that. */ -}}
+{{- /* Keep nulls, so that they also remove the volumes of all Pods. */ -}}
 {{- range $name, $value := default dict $own.volumes -}}
   {{- if kindIs "invalid" $value -}}
     {{- $_ := set $values.volumes $name nil -}}
@@ -31,8 +31,8 @@
 {{- end }}
 
 {{/*
-The line that says how many workers there are, or nothing where an autoscaler does: each `helm upgrade` would undo it.
-Takes a dict of `path`, `own` (what is written there) and `values` (with what is inherited).
+The line `replicas:`. Empty if the group has an autoscaler, whose decisions each `helm upgrade` would undo. Takes a dict of
+`path`, `own` (the values at that path) and `values` (including the inherited ones).
 */}}
 {{- define "dask-cluster.replicas" -}}
 {{- $autoscaler := default dict .values.autoscaler -}}

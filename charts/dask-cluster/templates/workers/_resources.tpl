@@ -1,6 +1,5 @@
 {{/*
-What Kubernetes grants a container of a resource: the limit, or else the request, or nothing. Takes a dict of
-`resources` and `name`.
+A container's limit of a resource, or else its request, or nothing. Takes a dict of `resources` and `name`.
 */}}
 {{- define "dask-cluster.granted" -}}
 {{- $limits := default dict .resources.limits -}}
@@ -17,7 +16,7 @@ What Kubernetes grants a container of a resource: the limit, or else the request
 {{- end -}}
 {{- end }}
 
-{{/* `--nthreads` and `--memory-limit` of a worker, as a list; what is not known is left to Dask. */}}
+{{/* `--nthreads` and `--memory-limit` of a worker, as a list. Without resources, Dask chooses. */}}
 {{- define "dask-cluster.workerLimits" -}}
 {{- $resources := default dict .resources -}}
 {{- $threads := include "dask-cluster.plain" .threads -}}

@@ -1,4 +1,4 @@
-{{/* Seconds that Kubernetes gives a worker to end; nothing for its own default. Takes what `worker` has. */}}
+{{/* The termination grace period of a worker in seconds; empty for Kubernetes' default. Takes the values of `worker`. */}}
 {{- define "dask-cluster.gracePeriod" -}}
 {{- $seconds := .terminationGracePeriodSeconds -}}
 {{- if and (kindIs "invalid" $seconds) .retireOnTermination -}}
@@ -7,9 +7,9 @@
 {{- include "dask-cluster.plain" $seconds -}}
 {{- end }}
 
-{{/* Takes what `dask-cluster.podTemplate` takes. */}}
+{{/* The preStop command. Takes what `dask-cluster.podTemplate` takes. */}}
 {{- define "dask-cluster.retireCommand" -}}
-{{- /* Some of the time is for the worker itself to end in. */ -}}
+{{- /* Leave ten seconds for the worker itself to exit. */ -}}
 {{- $seconds := max 1 (sub (include "dask-cluster.gracePeriod" .values) 10) -}}
 - python
 - /etc/dask-retire/retire.py

@@ -1,4 +1,4 @@
-{{/* minAvailable or maxUnavailable, as JSON. Refuses what would never let a node be drained. */}}
+{{/* minAvailable or maxUnavailable, as JSON. Refuses a budget that blocks every node drain. */}}
 {{- define "dask-kubernetes-operator.budget" -}}
 {{- $min := .Values.podDisruptionBudget.minAvailable -}}
 {{- $max := .Values.podDisruptionBudget.maxUnavailable -}}

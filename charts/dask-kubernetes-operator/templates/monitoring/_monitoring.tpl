@@ -1,5 +1,5 @@
 {{/*
-The metadata of what a monitoring system reads, down to its labels. Takes a dict of `root`, `suffix` of the name, and
+The metadata of a monitoring object, down to its labels. Takes a dict of `root`, `suffix` of the name, and
 `at`, a value with `namespace`.
 */}}
 {{- define "dask-kubernetes-operator.monitoringMetadata" -}}
@@ -12,7 +12,7 @@ labels:
   {{- end }}
 {{- end }}
 
-{{/* Where the metrics are. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
+{{/* The endpoint to scrape. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
 {{- define "dask-kubernetes-operator.endpoints" -}}
 - port: {{ .port }}
   interval: {{ .monitor.interval | quote }}
@@ -23,8 +23,8 @@ labels:
 {{- end }}
 
 {{/*
-The namespaces of schedulers and workers: those that are given, else those that the controller looks after. A pattern can
-not be said here. Takes a dict of `root` and `monitor`.
+The namespaces of schedulers and workers: those of the monitor, else those that the controller watches. A monitor cannot
+express a pattern. Takes a dict of `root` and `monitor`.
 */}}
 {{- define "dask-kubernetes-operator.namespaceSelector" -}}
 {{- $scope := include "dask-kubernetes-operator.scope" .root | fromJson -}}
@@ -38,7 +38,7 @@ matchNames:
 {{- end -}}
 {{- end }}
 
-{{/* The PodMonitor of the workers by either of its spellings, as JSON. */}}
+{{/* The PodMonitor of the workers, from either spelling of its value, as JSON. */}}
 {{- define "dask-kubernetes-operator.workerMonitor" -}}
 {{- $monitor := deepCopy .Values.metrics.worker.podMonitor -}}
 {{- range $key, $value := .Values.metrics.worker.serviceMonitor -}}
@@ -62,7 +62,7 @@ matchNames:
 {{- $monitor | toJson -}}
 {{- end }}
 
-{{/* Refuses monitors whose metrics do not say which cluster they are of, by which alerts and dashboards tell them apart. */}}
+{{/* Refuses monitors whose metrics lack the cluster's label, which the alerts and dashboards need. */}}
 {{- define "dask-kubernetes-operator.checkLabels" -}}
 {{- $scheduler := include "dask-kubernetes-operator.schedulerMonitor" . | fromJson -}}
 {{- $worker := include "dask-kubernetes-operator.workerMonitor" . | fromJson -}}
@@ -76,7 +76,7 @@ matchNames:
 {{- end -}}
 {{- end }}
 
-{{/* The alerts on what is scraped from one kind of thing, as a group. Takes a dict of `root` and `of`, a folder of files/rules. */}}
+{{/* A group of alerts on one kind of target. Takes a dict of `root` and `of`, a folder of files/rules. */}}
 {{- define "dask-kubernetes-operator.ruleGroup" -}}
 {{- $root := .root -}}
 - name: {{ printf "%s.%s" (include "dask-kubernetes-operator.fullname" $root) .of | quote }}

@@ -1,6 +1,6 @@
 {{/*
-What the controller may do, for the ClusterRole and for Roles: exactly what it does. The other copies are RULES, LEASE_RULES
-and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them.
+The controller's permissions, for the ClusterRole and for Roles: exactly what it uses. The controller has the other copy
+(RULES, LEASE_RULES and NAMESPACE_RULES); a test compares them.
 */}}
 {{- define "dask-kubernetes-operator.rules" -}}
 - apiGroups: [kubernetes.dask.org]
@@ -18,7 +18,7 @@ and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters/status, daskworkergroups/status, daskjobs/status, daskautoscalers/status]
   verbs: [patch]
-# blockOwnerDeletion needs it where OwnerReferencesPermissionEnforcement is on, as on OpenShift.
+# Setting blockOwnerDeletion requires it where OwnerReferencesPermissionEnforcement is enabled, as on OpenShift.
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters/finalizers, daskworkergroups/finalizers, daskjobs/finalizers]
   verbs: [update]
@@ -39,7 +39,7 @@ and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them
 {{- end }}
 {{- end }}
 
-{{/* In the release's own namespace: the Lease of the controller that works, and no other; what a controller lacks, as Events. */}}
+{{/* Rules in the release's namespace: the Lease of the active controller only, and Events about what a controller lacks. */}}
 {{- define "dask-kubernetes-operator.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
@@ -53,7 +53,7 @@ and NAMESPACE_RULES in controller/dask_operator/actions.py; a test compares them
   verbs: [create]
 {{- end }}
 
-{{/* What patterns of namespaces take. */}}
+{{/* The rules that namespace patterns require. */}}
 {{- define "dask-kubernetes-operator.namespaceRules" -}}
 - apiGroups: [""]
   resources: [namespaces]
