@@ -189,7 +189,7 @@ def test_every_part_of_the_policies_is_needed(policies: list[Manifest], passing:
 def test_no_labels_make_a_pod_the_operator_s(render: Render, pods: dict[str, Pod], path: str) -> None:
     """As where a cluster is in the operator's own namespace."""
     job = JOB if path.startswith("job.") else {}
-    with pytest.raises(AssertionError, match="is how NetworkPolicies know the operator: leave it out"):
+    with pytest.raises(AssertionError, match="but NetworkPolicies identify the operator by it: remove it"):
         render("dask-cluster", {**GROUP, **job, path: dict(pods["controller"].labels)}, HERE)
 
 

@@ -127,7 +127,7 @@ def test_manifests_pass_the_schemas_and_have_no_nulls(manifest: dict[str, Any]) 
 
 
 def test_probes_are_those_of_the_chart_of_clusters() -> None:
-    text = (CHARTS / "dask-cluster/templates/_pod.tpl").read_text()
+    text = (CHARTS / "dask-cluster/templates/pod/_containers.tpl").read_text()
     (part,) = re.findall(r'define "dask-cluster.schedulerPorts" -}}\n(.*?){{- end }}', text, re.DOTALL)
     (health,) = re.findall(r'define "dask-cluster.health" }}\n(.*?){{- end }}', text, re.DOTALL)
     rendered = yaml.safe_load(re.sub(r'{{ include "dask-cluster.health" \. }}', f"\n{health.rstrip()}", part))
