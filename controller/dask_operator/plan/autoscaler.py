@@ -208,18 +208,26 @@ def _last_scaled(autoscaler: Autoscaler, group: Group | None) -> tuple[str, str]
 
 
 def _conditions(autoscaler: Autoscaler, problem: Problem | None, asked: int | None) -> Iterator[Condition]:
-    follows = Problem("FollowsScheduler", f"DaskWorkerGroup {autoscaler.group} has the workers its scheduler asks for")
+    follows = Problem(
+        "FollowsScheduler", f"the number of workers of DaskWorkerGroup {autoscaler.group} follows its scheduler"
+    )
     yield Condition(ACTIVE, not problem, *(problem or follows))
     if asked is not None and autoscaler.maximum is not None and asked > autoscaler.maximum:
         yield Condition(
-            LIMITED, True, "TooManyReplicas", f"more workers are asked for than maximum {autoscaler.maximum}"
+            LIMITED,
+            True,
+            "TooManyReplicas",
+            f"the scheduler asks for more than the maximum of {autoscaler.maximum} workers",
         )
     elif asked is not None and asked < autoscaler.minimum:
         yield Condition(
-            LIMITED, True, "TooFewReplicas", f"fewer workers are asked for than minimum {autoscaler.minimum}"
+            LIMITED,
+            True,
+            "TooFewReplicas",
+            f"the scheduler asks for fewer than the minimum of {autoscaler.minimum} workers",
         )
     else:
-        yield Condition(LIMITED, False, "WithinBounds", "what is asked for is between minimum and maximum")
+        yield Condition(LIMITED, False, "WithinBounds", "the scheduler asks for a number between minimum and maximum")
 
 
 def _maximum(autoscaler: Autoscaler) -> str:

@@ -119,7 +119,7 @@ def _end(state: _JobView) -> _End | None:
         return _End(FAILED, _exhausted(state), state.now)
     deadline = _deadline(state.job)
     if deadline is not None and state.now >= deadline:
-        message = f"the job was to end within {state.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
+        message = f"the job did not finish within {state.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
         return _End(FAILED, Problem("DeadlineExceeded", message), state.now)
     return None
 
@@ -144,8 +144,8 @@ def _exhausted(state: _JobView) -> Problem:
         times = f"failed {state.failed} times, more than backoffLimit {state.job.backoff_limit} allows"
         return Problem("BackoffLimitExceeded", f"the runner {times}; the last time: {why}")
     if state.runner:
-        return Problem("RunnerFailed", f"the runner is not to be restarted (restartPolicy Never): {why}")
-    return Problem("RunnerLost", f"the runner is not to be restarted (restartPolicy Never): {why}")
+        return Problem("RunnerFailed", f"the runner failed, and restartPolicy Never forbids a retry: {why}")
+    return Problem("RunnerLost", f"the runner failed, and restartPolicy Never forbids a retry: {why}")
 
 
 def _deadline(job: Job) -> float | None:
@@ -239,7 +239,7 @@ def _stop(state: _JobView, runner: Pod) -> Action:
     ended = runner.finished + _ENDING
     ending = runner.lingering or (state.job.restart_policy == "Never" and runner.failures)
     if ending and state.now < ended:
-        return RequeueAt(ended, because="the program has ended, and its Pod is to end as well")
+        return RequeueAt(ended, because="the program has ended, and its Pod must end too")
     because = "its job has ended" + (", and other containers of its Pod have not" if runner.lingering else "")
     return unless_blocked(Delete(runner.name, runner.uid, _runner(state.job), because), state.observed, state.now)
 
@@ -263,7 +263,7 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
         yield RecordEvent(subject, state.job.uid, "Warning", *end.problem)
     elif noted and not end:
         yield RecordEvent(
-            subject, state.job.uid, "Warning", "RunnerFailed", f"failure {state.failed}, tried again: {_last(state)}"
+            subject, state.job.uid, "Warning", "RunnerFailed", f"failure {state.failed}, retrying: {_last(state)}"
         )
 
 
@@ -316,7 +316,7 @@ def _problem(state: _JobView) -> Problem | None:
         )
         return Problem("NameTaken", message)
     if any(pod.deleting and pod.phase == "Running" for pod in state.runners):
-        message = f"Pod {names.runner(state.job.name)} is being deleted, and another can come only when it is gone"
+        message = f"Pod {names.runner(state.job.name)} is being deleted, and a new Pod must wait until it is gone"
         return Problem("RunnerTerminating", f"{message}; if its node is dead, delete it with --force")
     for subject in (ObjectRef(CLUSTER.kind, state.job.name), _runner(state.job)):
         if failure := state.observed.failures.get(subject):

@@ -31,7 +31,7 @@ class Condition(NamedTuple):
 
 def degraded(problem: Problem | None) -> Condition:
     """Return the condition `Degraded`, which is true if there is a problem."""
-    return Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "nothing is known to be wrong")))
+    return Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "no problem is known")))
 
 
 def rendered(about: Declared, old: Json, wanted: Iterable[Condition], now: float) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def _cannot_shrink(view: View, staying: Sequence[Pod], now: float) -> Problem | 
     refused = (pod.name for pod in staying if now < observed.refused.get(pod.uid, -_SAID_FOR) + _SAID_FOR)
     if not (name := next(refused, "")):
         return None
-    why = "holds data that the scheduler cannot move to another worker, so it is kept; it is tried again"
+    why = "stays because the scheduler cannot move its data to another worker; the operator retries"
     return Problem("RetirementRefused", f"worker {name} {why}")
 
 
@@ -88,7 +88,7 @@ def _unnamed(view: View, staying: Sequence[Pod], survey: Survey) -> Problem | No
         return None
     listed = ", ".join(f'"{worker.name}" at {worker.address}' for worker in unmatched[:_NAMED])
     more = f" and {len(unmatched) - _NAMED} more" if len(unmatched) > _NAMED else ""
-    why = "so the Pods that may be theirs are kept; start each worker with --name $(DASK_WORKER_NAME)"
+    why = "so Pods that may hold their data stay; start each worker with --name $(DASK_WORKER_NAME)"
     return Problem(
         "WorkerNotNamed", f"the scheduler has workers without the names of their Pods: {listed}{more}; {why}"
     )

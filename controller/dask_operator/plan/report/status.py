@@ -203,17 +203,17 @@ def _refused(cluster: Cluster, observed: Observed) -> str:
 
 def _progressing(count: _Count, *, scheduler_ready: bool, refused: str) -> Condition:
     if refused:
-        return Condition(PROGRESSING, True, "Retrying", f"{refused} was refused, and is tried again")
+        return Condition(PROGRESSING, True, "Retrying", f"the API server rejected {refused}; the operator retries")
     if count.updated < count.live:
-        message = f"{count.updated} of {count.wanted} workers are of the current template"
+        message = f"{count.updated} of {count.wanted} workers have the current template"
         return Condition(PROGRESSING, True, "RollingOut", message)
     if count.live > count.wanted:
-        return Condition(PROGRESSING, True, "ScalingDown", f"{count.live} workers on the way to {count.wanted}")
+        return Condition(PROGRESSING, True, "ScalingDown", f"scaling down from {count.live} to {count.wanted} workers")
     if count.ready < count.wanted:
         return Condition(PROGRESSING, True, "ScalingUp", f"{count.live} of {count.wanted} workers exist")
     if not scheduler_ready:
         return Condition(PROGRESSING, True, "SchedulerStarting", "the scheduler is not ready yet")
-    return Condition(PROGRESSING, False, "Settled", "everything is as the spec wants it")
+    return Condition(PROGRESSING, False, "Settled", "the cluster matches its spec")
 
 
 def _awaited(old: Json, new: Json) -> bool:

@@ -9,7 +9,7 @@ from dask_operator.model import Declared, ObjectRef, Observed, Problem
 from dask_operator.plan.report.conditions import Condition, by_type, degraded, rendered, write
 from dask_operator.plan.view import status
 
-_ADVICE = "all stays as it is until it is smaller: put data into a ConfigMap or a volume, not into the object"
+_ADVICE = "its objects stay unchanged until it is smaller: move data into a ConfigMap or a volume"
 
 
 def too_large(kind: str, about: Declared | None) -> Problem | None:

@@ -64,7 +64,7 @@ def test_words_of_any_length_fit_into_a_status() -> None:
 
 
 def test_nothing_wrong_is_a_condition_as_well() -> None:
-    assert degraded(None) == Condition(DEGRADED, False, "AsExpected", "nothing is known to be wrong")
+    assert degraded(None) == Condition(DEGRADED, False, "AsExpected", "no problem is known")
     assert degraded(BROKEN) == Condition(DEGRADED, True, *BROKEN)
 
 

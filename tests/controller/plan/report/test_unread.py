@@ -101,7 +101,7 @@ def test_a_cluster_that_is_too_large_says_so_once_beside_what_it_said() -> None:
     assert status["conditions"][0] == OTHER
     degraded = condition(status, "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "ObjectTooLarge")
-    assert degraded["message"].startswith(f"DaskCluster simple {WHY}; all stays as it is")
+    assert degraded["message"].startswith(f"DaskCluster simple {WHY}; its objects stay unchanged")
     assert "ConfigMap" in degraded["message"]
     (event,) = [each for each in actions if isinstance(each, RecordEvent)]
     assert (event.reason, event.type) == ("ObjectTooLarge", "Warning")
