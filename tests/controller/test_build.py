@@ -462,12 +462,12 @@ def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
 
 
 def test_an_edit_takes_away_what_its_user_no_longer_names_and_nothing_else() -> None:
-    before = build.given(Metadata({"gone": "x", "team": "x", "dask.org/component": "x"}, {"gone/a~b": "x"}))
+    before = build.declared_keys(Metadata({"gone": "x", "team": "x", "dask.org/component": "x"}, {"gone/a~b": "x"}))
     assert before == "gone team;gone/a~b"
     cluster = a_cluster(metadata=Metadata({"team": "all"}), scheduler_metadata=Metadata({"new": "y"}))
     for patch in (
-        build.deployment_patch(cluster, a_deployment(given=before)),
-        build.service_patch(cluster, a_service(given=before)),
+        build.deployment_patch(cluster, a_deployment(declared_keys=before)),
+        build.service_patch(cluster, a_service(declared_keys=before)),
     ):
         about = [operation for operation in patch if operation["path"].startswith("/metadata/labels/")]
         assert about == [
@@ -478,7 +478,7 @@ def test_an_edit_takes_away_what_its_user_no_longer_names_and_nothing_else() -> 
         ]
         assert {"op": "remove", "path": "/metadata/annotations/gone~1a~0b"} in patch
         assert {"op": "add", "path": "/metadata/annotations/kubernetes.dask.org~1given", "value": "new;"} in patch
-    unnamed = build.group_patch(a_cluster(), a_group(given=";gone"))
+    unnamed = build.group_patch(a_cluster(), a_group(declared_keys=";gone"))
     assert {"op": "remove", "path": "/metadata/annotations/gone"} in unnamed
     assert {"op": "remove", "path": "/metadata/annotations/kubernetes.dask.org~1given"} in unnamed
 

@@ -31,7 +31,7 @@ from dask_operator.model import (
 )
 from dask_operator.parse import last_ordinals
 from dask_operator.plan.policy import Policy
-from dask_operator.resources import CLUSTER
+from dask_operator.resources import CLUSTER, POD
 
 ENDED = ("Failed", "Succeeded")
 RECOVERED_AFTER = 60.0
@@ -190,11 +190,10 @@ class View:
         """All Pods of the cluster that run or may yet run."""
         return live(self.observed.pods)
 
-    def without_failures(self, refs: Iterable[ObjectRef]) -> View:
-        """Return the same view as if these objects had never been refused."""
-        void = frozenset(refs)
-        failures = {ref: failure for ref, failure in self.observed.failures.items() if ref not in void}
-        return replace(self, observed=replace(self.observed, failures=failures))
+    @cached_property
+    def refused_pods(self) -> frozenset[str]:
+        """The names of Pods about which the API server has refused something."""
+        return frozenset(ref.name for ref in self.observed.failures if ref.kind == POD.kind)
 
 
 def current_templates(group: Group) -> frozenset[str]:

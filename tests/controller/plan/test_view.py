@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from tests.support.builders import (
     NOON,
     a_cluster,
@@ -16,7 +18,8 @@ from tests.support.builders import (
     seen,
 )
 
-from dask_operator.model import Group, ObjectRef, Observed, Pod
+from dask_operator.model import Failure, Group, ObjectRef, Observed, Pod
+from dask_operator.plan import plan
 from dask_operator.plan.view import View, Workers, blocked, live, owned
 
 
@@ -126,3 +129,23 @@ def test_a_failure_blocks_until_its_time() -> None:
     assert blocked(subject, observed, NOON) == failure
     assert blocked(subject, observed, NOON + 5.0) is None
     assert blocked(ObjectRef("Pod", "simple-gpu"), observed, NOON) is None
+
+
+class _Counting(tuple[Pod, ...]):
+    """Pods that count how often somebody walks over all of them."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[Pod]:
+        _Counting.walks += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(
+    "failures", [{}, {ObjectRef("Service", "gone"): a_failure(), ObjectRef("Pod", "gone"): a_failure()}]
+)
+def test_a_plan_walks_over_all_pods_once_whatever_was_refused(failures: dict[ObjectRef, Failure]) -> None:
+    observed = replace(seen(3, failures=failures), pods=_Counting(seen(3).pods))
+    _Counting.walks = 0
+    plan(a_cluster(), observed, NOON)
+    assert _Counting.walks == 1

@@ -54,8 +54,8 @@ def _refused(view: View, workers: Workers) -> Problem | None:
     failures = view.observed.failures
     if failure := failures.get(ObjectRef(POD.kind, workers.group.name)):
         return failure.problem
-    of_pods = (ref for ref in failures if ref.kind == POD.kind and ref.name in workers.names)
-    return next((failures[ref].problem for ref in of_pods), None)
+    names = view.refused_pods and view.refused_pods & workers.names
+    return next((failures[ObjectRef(POD.kind, name)].problem for name in sorted(names)), None)
 
 
 def _waits(pod: Pod, now: float) -> Problem | None:
