@@ -1,4 +1,4 @@
-"""The DaskCluster that a worker's Pod becomes."""
+"""DaskCluster manifests from the template of a worker's Pod."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dask_kubernetes.operator.spec import (
     worker_args,
 )
 
-# What starts a worker, or else a scheduler: such a command takes Dask's options.
+# Commands that start a worker or a scheduler, and therefore accept Dask's options.
 _WORKER = (("dask", "worker"), ("dask", "cuda", "worker"), ("dask-cuda-worker",), ("-m", "distributed.cli.dask_worker"))
 _SCHEDULER = (("dask", "scheduler"), ("-m", "distributed.cli.dask_scheduler"))
 _OLD_OPTIONS = {"--bokeh": "--dashboard", "--no-bokeh": "--no-dashboard", "--bokeh-port": "--dashboard-address"}
-# What of a worker's Pod decides whether and where the scheduler's may run at all.
+# Fields of the workers' Pod without which the scheduler's Pod might not run at all.
 _SHARED_WITH_SCHEDULER = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
 _AFFINITIES = ("none", "preferred", "required")
 
@@ -34,7 +34,10 @@ def manifest(
     scheduler_template: Mapping[str, Any] | None = None,
     affinity: str = "preferred",
 ) -> Manifest:
-    """The DaskCluster whose workers are a Pod's copies. Its scheduler has the same image and environment."""
+    """Return a DaskCluster whose workers are copies of a Pod. Without its own template, the scheduler resembles them.
+
+    Raises ValidationError if a template or `affinity` is invalid.
+    """
     if affinity not in _AFFINITIES:
         raise ValidationError(f"apply_default_affinity is {affinity!r}: it must be one of {', '.join(_AFFINITIES)}.")
     pod = _with_env(make_pod_from_dict(template), settings.env)
@@ -73,7 +76,7 @@ def _worker_container(container: Manifest) -> Manifest:
 
 
 def _scheduler_beside(worker: Manifest, own: Manifest) -> Manifest:
-    """A scheduler's Pod beside such workers."""
+    """Return the spec of a scheduler's Pod with the workers' image, environment and placement."""
     first = worker["containers"][0]
     shared = {
         field: first[field] for field in ("env", "envFrom", "imagePullPolicy", "securityContext") if field in first
@@ -85,7 +88,7 @@ def _scheduler_beside(worker: Manifest, own: Manifest) -> Manifest:
 
 
 def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
-    """A scheduler's Pod from its own template, which may be a worker's with other resources."""
+    """Return the spec of a scheduler's Pod from its own template, which may contain a worker's command."""
     first, *others = spec["containers"]
     command, given = _words(first, "command"), _words(first, "args")
     words = without_empty(command=command, args=given if _starts(command + given, _SCHEDULER) else list(args))
@@ -97,10 +100,10 @@ def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
 
 
 def _words(container: Mapping[str, Any], field: str) -> list[str]:
-    """A command's words as today's Dask has them."""
+    """Return the words of a command or its arguments, with outdated names of Dask's programs and options replaced."""
     words = [_OLD_OPTIONS.get(str(word), str(word)) for word in container.get(field, ())]
     for old in ("dask-worker", "dask-scheduler"):
-        # Only what is run: an option's value, as in `--name dask-worker`, stays.
+        # Replace only a program's name, not an option's value as in `--name dask-worker`.
         position = words.index(old) if old in words else -1
         before = words[position - 1] if position > 0 else "--"
         if position >= 0 and (before == "--" or not before.startswith("-")):
@@ -121,7 +124,7 @@ def _says(words: Iterable[str], option: str) -> bool:
 
 
 def _metadata(pod: Mapping[str, Any]) -> Manifest:
-    """A Pod's labels and annotations as a DaskCluster has them for its part."""
+    """Return the labels and annotations of a Pod, for the scheduler or worker part of a DaskCluster."""
     metadata = pod.get("metadata") or {}
     texts = {
         field: {str(key): str(value) for key, value in metadata[field].items()}
@@ -132,7 +135,7 @@ def _metadata(pod: Mapping[str, Any]) -> Manifest:
 
 
 def _with_env(pod: Manifest, env: Sequence[Mapping[str, Any]] | None) -> Manifest:
-    """A Pod whose first container has more environment variables; all are written as Kubernetes takes them."""
+    """Add environment variables to a Pod's first container, and normalise variables and resources of all."""
     spec = pod["spec"]
     for container in (*spec["containers"], *spec.get("initContainers", ())):
         variables, resources = env_list(container.pop("env", None)), container.pop("resources", None)
@@ -145,10 +148,10 @@ def _with_env(pod: Manifest, env: Sequence[Mapping[str, Any]] | None) -> Manifes
 
 
 def _placed(spec: Manifest, purpose: str, affinity: str) -> Manifest:
-    """A Pod that tolerates the taints of nodes that are kept for Dask, and seeks such nodes."""
+    """Return a Pod's spec with tolerations and affinity for nodes that are dedicated to Dask."""
     tolerations = [
         {"key": key, "operator": "Equal", "value": purpose, "effect": "NoSchedule"}
-        # Some providers take no "/" in a taint's key.
+        # Some cloud providers allow no "/" in the key of a taint.
         for key in ("k8s.dask.org/dedicated", "k8s.dask.org_dedicated")
     ]
     given = spec.get("tolerations", [])

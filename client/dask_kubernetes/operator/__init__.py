@@ -1,4 +1,4 @@
-"""Dask clusters of the operator, from Python."""
+"""Dask clusters on Kubernetes, managed by the Dask operator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOMES = {"CreateMode": "settings", "KubeCluster": "kubecluster", "discover": "d
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: manifests alone need no client of Kubernetes."""
+    """Import a public name on first use: manifests alone do not need the Kubernetes client."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'spec')}"), name)

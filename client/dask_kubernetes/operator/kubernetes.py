@@ -1,6 +1,6 @@
-"""The Kubernetes API: JSON in, JSON out, and errors of `dask_kubernetes.exceptions`.
+"""A client of the Kubernetes API with plain JSON objects and the errors of `dask_kubernetes.exceptions`.
 
-kr8s reads kubeconfigs and service accounts, runs credential plugins and renews what has expired.
+kr8s reads kubeconfigs and service accounts, runs credential plugins and renews expired credentials.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Json = Mapping[str, Any]
 Object = dict[str, Any]
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-# What Pods call the API server of their own Kubernetes, besides its address. A domain may follow the last.
+# Names by which Pods reach the API server of their own Kubernetes cluster. A domain may follow the last.
 _OWN_SERVER = ("kubernetes.default", "kubernetes.default.svc")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 REQUEST_TIMEOUT = 30.0
@@ -49,13 +49,13 @@ _LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Kind:
-    """A resource of the API. `plural`: its name in paths; `group_version`: as in `apiVersion`."""
+    """A resource of the API: its `plural` name in paths and its `group_version`, as in `apiVersion`."""
 
     plural: str
     group_version: str = API_VERSION
 
     def path(self, namespace: str | None, name: str = "") -> str:
-        """Of the objects in a namespace, or in all of them if it is None; or of the one of this name."""
+        """Return the URL path of one object, or without `name` of the collection in a namespace (None for all)."""
         base = f"/apis/{self.group_version}" if "/" in self.group_version else f"/api/{self.group_version}"
         place = f"/namespaces/{namespace}" if namespace else ""
         return f"{base}{place}/{self.plural}" + (f"/{name}" if name else "")
@@ -70,14 +70,14 @@ NODE = Kind("nodes", "v1")
 
 
 class AlreadyExistsError(Exception):
-    """There is an object of this name."""
+    """An object of this name already exists."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How requests are made: what kr8s has found in a kubeconfig or in a Pod.
+    """The address of an API server and the credentials for it, as kr8s found them in a kubeconfig or in a Pod.
 
-    `inside`: whether this is a Pod of the very Kubernetes that is asked.
+    `inside` says whether this process runs in a Pod of the API server's own Kubernetes cluster.
     """
 
     server: str
@@ -90,9 +90,9 @@ class Access:
 
     @classmethod
     async def read(cls) -> Access:
-        """By the kubeconfig, or else by the service account of this Pod. Raises CredentialsError."""
-        # kr8s says who we are, and the requests are our own: kr8s closes the connection that all requests share when
-        # one of them is refused, and with it all that goes through forwarded ports.
+        """Read the kubeconfig, or else this Pod's service account. Raises CredentialsError."""
+        # kr8s supplies the credentials but not the requests: when one request is refused, it closes the session that
+        # all requests share, and with it all forwarded ports.
         api = Api(kubeconfig=_kubeconfig(), bypass_factory=True)
         auth = api.auth
         try:
@@ -107,15 +107,15 @@ class Access:
 
     @property
     def extensions(self) -> dict[str, str]:
-        """What every request has, in httpx' terms."""
+        """The httpx extensions of every request."""
         return {"sni_hostname": self.server_name} if self.server_name else {}
 
     def session(self, timeout: float) -> httpx.AsyncClient:
-        # A forwarded port holds a connection for as long as it is used, and there can be any number of them.
+        # Each connection of a forwarded port holds one of the session's for as long as it is open, without any limit.
         return httpx.AsyncClient(**self._options, timeout=timeout, limits=httpx.Limits(max_connections=None))
 
     def blocking_request(self, method: str, path: str, body: Json, timeout: float) -> httpx.Response:
-        """Raises KubernetesUnreachableError."""
+        """Send a request without an event loop. Raises KubernetesUnreachableError."""
         with httpx.Client(**self._options, timeout=timeout) as session:
             try:
                 return session.request(method, path, json=body, extensions=self.extensions)
@@ -133,23 +133,23 @@ class _Attempt:
     last: float
 
     def failed(self, error: KubernetesUnreachableError) -> None:
-        """Raises it if there is no time for a further attempt."""
+        """Raise the error if there is no time for a further attempt."""
         if asyncio.get_running_loop().time() >= self.last:
             raise error
 
 
 class Kubernetes:
-    """A connection with the Kubernetes API, of the event loop in which it is used.
+    """A client of the Kubernetes API, bound to one event loop.
 
-    `patience`: for how many seconds an API server that does not answer is asked again.
+    A request that the API server does not answer is repeated for `patience` seconds.
     """
 
     def __init__(self, access: Access, patience: float) -> None:
         self._access = access
-        # Of a server that never answers nobody is to learn later than they are patient.
+        # A server that never answers is reported within `patience`.
         self._timeout = min(REQUEST_TIMEOUT, max(patience, _SHORTEST_TIMEOUT)) if patience else REQUEST_TIMEOUT
         self._session = access.session(self._timeout)
-        # Something may still go through those of credentials that have expired.
+        # Forwarded ports may still use the sessions of expired credentials.
         self._former_sessions: list[httpx.AsyncClient] = []
         self._renewal = asyncio.Lock()
         self.namespace = access.namespace
@@ -157,10 +157,7 @@ class Kubernetes:
 
     @classmethod
     async def connect(cls, patience: float = 0.0) -> Kubernetes:
-        """By the kubeconfig, or else by the service account of this Pod.
-
-        Raises CredentialsError.
-        """
+        """Create a client from the kubeconfig, or else this Pod's service account. Raises CredentialsError."""
         return cls(await Access.read(), patience)
 
     @property
@@ -170,23 +167,23 @@ class Kubernetes:
 
     @property
     def inside(self) -> bool:
-        """Whether this is a Pod of the very Kubernetes that is asked, so that names of Services there are its own."""
+        """Whether this process runs in a Pod of this Kubernetes cluster, where the names of its Services resolve."""
         return self._access.inside
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
-        """An object, None if there is none."""
+        """Return an object, None if it does not exist."""
         response = await self._request("GET", kind.path(namespace, name))
         return None if response is None else dict(response.json())
 
     async def list(self, kind: Kind, namespace: str | None, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """Objects that have these labels."""
+        """Return the objects with these labels, in all namespaces if `namespace` is None."""
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
         response = await self._request("GET", kind.path(namespace), params={"labelSelector": selector})
         return [] if response is None else list(response.json()["items"])
 
     async def create(self, kind: Kind, manifest: Json, namespace: str) -> Object:
-        """The object as it was made. Raises AlreadyExistsError."""
-        # An attempt that was not answered may have made it all the same. By this it is known from somebody else's.
+        """Create an object and return it. Raises AlreadyExistsError."""
+        # An unanswered attempt may have created the object; its field manager tells it from another author's.
         author = {"fieldManager": f"dask-kubernetes-{uuid.uuid4().hex}"}
         async for attempt in self._attempts():
             try:
@@ -205,22 +202,22 @@ class Kubernetes:
         raise AssertionError("attempts end with a result or an error")
 
     async def patch(self, kind: Kind, name: str, namespace: str, patch: Json) -> Object | None:
-        """The object after a JSON merge patch, None if there is none."""
+        """Apply a JSON merge patch and return the object, None if it does not exist."""
         response = await self._request("PATCH", kind.path(namespace, name), json=patch, headers=_MERGE_PATCH)
         return None if response is None else dict(response.json())
 
     async def delete(self, kind: Kind, name: str, namespace: str, uid: str | None = None) -> bool:
-        """Whether there was such an object, of this `uid` if one is given."""
+        """Delete an object, only with this `uid` if given. Return whether it existed."""
         try:
             response = await self._request("DELETE", kind.path(namespace, name), json=_delete_options(uid))
-        except AlreadyExistsError:  # a conflict: the object of this name is another one
+        except AlreadyExistsError:  # a conflict: the object has another uid
             return False
         return response is not None
 
     async def log(
         self, pod: str, container: str, namespace: str, lines: int | None = None, *, previous: bool = False
     ) -> str:
-        """A container's log, its last `lines` lines. Empty if it has none (yet)."""
+        """Return a container's log, or its last `lines` lines; empty if it has none yet."""
         params = {"container": container, "previous": str(previous).lower()}
         if lines is not None:
             params["tailLines"] = str(lines)
@@ -232,9 +229,9 @@ class Kubernetes:
 
     @asynccontextmanager
     async def port(self, pod: str, port: int, namespace: str) -> AsyncIterator[AsyncWebSocketSession]:
-        """A connection with a port of a Pod: its messages begin with the number of a channel, 0 data, 1 errors.
+        """Open a connection to a port of a Pod. Each message begins with its channel: 0 for data, 1 for errors.
 
-        Raises DaskKubernetesError if it cannot be made, or ends.
+        Raises DaskKubernetesError if the connection cannot be opened, or breaks.
         """
         path = f"{POD.path(namespace, pod)}/portforward?ports={port}"
         access, session, failure = self._access, self._session, None
@@ -244,7 +241,7 @@ class Kubernetes:
                 try:
                     yield websocket
                 except (DaskKubernetesError, OSError) as error:
-                    failure = error  # it would leave this block as a group of one
+                    failure = error  # raised here, it would be wrapped in an ExceptionGroup
         except WebSocketUpgradeError as error:
             raise await self._no_port(path, access, error) from error
         except (HTTPXWSException, httpx.TransportError, ExceptionGroup) as error:
@@ -256,20 +253,20 @@ class Kubernetes:
         code = error.response.status_code
         if code == httpx.codes.UNAUTHORIZED:
             await self._renew(access)
-            return CredentialsError("credentials had expired, and have been renewed for the next attempt")
+            return CredentialsError("the credentials had expired; the next attempt uses renewed ones")
         if _is_away(code):
             return KubernetesUnreachableError(_unreachable(self.server, error))
-        # The answer has been thrown away; without an upgrade it is given again, in words.
+        # The response body is lost. The same request without an upgrade returns it again.
         try:
             await self._once("GET", path)
         except DaskKubernetesError as reason:
             return reason
-        return SchedulerUnreachableError("its Pod is no longer there")
+        return SchedulerUnreachableError("its Pod no longer exists")
 
     def delete_now(self, kind: Kind, name: str, namespace: str, uid: str | None, timeout: float) -> None:
-        """Deletes an object if it is there, without an event loop, as an interpreter that ends has none.
+        """Delete an object if it exists, without an event loop, as none runs at interpreter exit.
 
-        Raises DaskKubernetesError.
+        Raises DaskKubernetesError after at most `timeout` seconds a request.
         """
         path, options = kind.path(namespace, name), _delete_options(uid)
         response = self._access.blocking_request("DELETE", path, options, timeout)
@@ -284,7 +281,7 @@ class Kubernetes:
             await session.aclose()
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response | None:
-        """An answer, None if there is no such object. For what can be sent twice."""
+        """Return a response, None if the object does not exist. The request must be safe to send twice."""
         async for attempt in self._attempts():
             try:
                 return await self._once(method, path, **options)
@@ -293,7 +290,7 @@ class Kubernetes:
         raise AssertionError("attempts end with a result or an error")
 
     async def _attempts(self) -> AsyncIterator[_Attempt]:
-        """One after the other with pauses, until `patience` is over: then `failed` raises."""
+        """Yield attempts with pauses in between, until `failed` raises after `patience`."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.patience, _PAUSE
         while True:
@@ -320,7 +317,7 @@ class Kubernetes:
             raise KubernetesUnreachableError(_unreachable(self.server, error)) from error
 
     async def _renew(self, refused: Access) -> None:
-        """Reads credentials anew, once for all whose requests were refused with the same."""
+        """Read new credentials, only once for all requests that were refused with the same old ones."""
         async with self._renewal:
             if refused is not self._access:
                 return
@@ -330,16 +327,16 @@ class Kubernetes:
 
 
 _REFUSED_CREDENTIALS = (
-    "the Kubernetes API server {server} does not accept your credentials, they may have expired: log in anew"
+    "the Kubernetes API server {server} does not accept your credentials, they may have expired: log in again"
 )
 _NOT_INSTALLED = (
-    "this Kubernetes does not know DaskClusters: have the operator installed, "
+    "this Kubernetes cluster does not know DaskClusters: install the Dask operator, "
     "`helm install dask-operator charts/dask-kubernetes-operator --namespace dask-operator --create-namespace`"
 )
 
 
 def _delete_options(uid: str | None) -> Object:
-    # In the background, as an owner that waits for what it owns is not gone for as long as a worker takes to end.
+    # With foreground deletion, the owner would exist until its last worker has ended.
     options: Object = {"propagationPolicy": "Background"}
     return options | {"preconditions": {"uid": uid}} if uid else options
 
@@ -349,14 +346,14 @@ def _is_by(author: str, made: Json) -> bool:
 
 
 def _cause(error: Exception) -> Exception:
-    """What is in a group of errors."""
+    """Return the first error inside nested ExceptionGroups."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def _namespace(api: Api) -> str:
-    """That of the context of the kubeconfig, or of this Pod."""
+    """Return the namespace of the kubeconfig's context, or else of this Pod."""
     namespace = SERVICE_ACCOUNT / "namespace"
     if not api.auth.active_context and namespace.exists():
         return namespace.read_text().strip()
@@ -364,12 +361,12 @@ def _namespace(api: Api) -> str:
 
 
 def _is_inside(api: Api, context: SSLContext | bool) -> bool:
-    """Whether this is a Pod of the Kubernetes that is asked. No where it cannot be told."""
+    """Return whether this process runs in a Pod of the API server's Kubernetes cluster; False in case of doubt."""
     auth = api.auth
     if auth.proxy or not auth.server_ca_file or not _is_verified(context) or not _is_own_address(auth.server):
         return False
-    # By the address alone it could be another one: many have their API server at 10.96.0.1, and a proxy of the
-    # environment or a tunnel may lead there. So it could by the authority alone, which several may have in common.
+    # The address alone is no proof: many Kubernetes clusters have their API server at 10.96.0.1, and a proxy or tunnel
+    # may lead to another one. Nor is the certificate authority alone: several clusters may share it.
     try:
         trusted = _certificates(Path(auth.server_ca_file))
         return bool(trusted) and trusted <= _certificates(SERVICE_ACCOUNT / "ca.crt")
@@ -382,7 +379,7 @@ def _is_verified(context: SSLContext | bool) -> bool:
 
 
 def _is_own_address(server: str) -> bool:
-    """Whether the API server is asked where Pods find that of their own Kubernetes."""
+    """Return whether a URL is where Pods find the API server of their own Kubernetes cluster."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
     url = urlsplit(server)
     if not host or not url.hostname or url.scheme != "https" or str(url.port or 443) != port:
@@ -392,12 +389,16 @@ def _is_own_address(server: str) -> bool:
 
 
 def _certificates(file: Path) -> frozenset[bytes]:
-    """The certificates of a file, whatever stands between them and however their lines are broken."""
+    """Return the certificates of a PEM file, regardless of comments and line breaks."""
     return frozenset(b"".join(found.split()) for found in _CERTIFICATE.findall(file.read_bytes()))
 
 
 def _remove_copies(api: Api) -> None:
-    """The files to which kr8s has written the keys and certificates that a kubeconfig embeds."""
+    """Delete the temporary files to which kr8s writes the keys and certificates embedded in a kubeconfig.
+
+    kr8s never deletes them, and only its private attributes tell them from the user's own files. Delete this function
+    when kr8s keeps them in memory or removes them itself (true of kr8s 0.20 to 0.20.15).
+    """
     auth = api.auth
     for file, embedded in (
         (auth.client_key_file, "client-key-data" in auth._user),
@@ -414,19 +415,19 @@ def _kubeconfig() -> str:
 
 def _no_credentials(error: Exception) -> CredentialsError:
     return CredentialsError(
-        f"there is no way to Kubernetes: this is no Pod with a service account, and the kubeconfig {_kubeconfig()} "
-        f"cannot be used ({error}); `kubectl config get-contexts` shows what there is, "
-        "and the variable KUBECONFIG names another file"
+        f"no credentials for Kubernetes: this is not a Pod with a service account, and the kubeconfig {_kubeconfig()} "
+        f"cannot be used ({error}). `kubectl config get-contexts` lists its contexts; "
+        "the variable KUBECONFIG names another file"
     )
 
 
 def _unreachable(server: str, error: Exception) -> str:
     why = str(error) or type(error).__name__
-    return f"the Kubernetes API server {server} does not answer ({why}): look at your network and your kubeconfig"
+    return f"the Kubernetes API server {server} does not answer ({why}): check your network and your kubeconfig"
 
 
 def _status(response: httpx.Response) -> Json:
-    """The API server's own words; empty if the answer is not its."""
+    """Return the Status object of a response, empty if the response is not the API server's."""
     try:
         status = response.json()
     except ValueError:
@@ -435,7 +436,7 @@ def _status(response: httpx.Response) -> Json:
 
 
 def _is_missing_object(response: httpx.Response) -> bool:
-    """Whether an object is missing, rather than the whole resource or the namespace to make one in."""
+    """Return whether a 404 is about one object, rather than about its resource type or its namespace."""
     details = _status(response).get("details") or {}
     return bool(details.get("name")) and details.get("kind") != "namespaces"
 
@@ -460,18 +461,18 @@ def _error(response: httpx.Response, server: str) -> DaskKubernetesError | Alrea
 
 def _missing(message: str, details: Json) -> DaskKubernetesError:
     if details.get("kind") == "namespaces":
-        return NamespaceNotFoundError(f"{message}: make it with `kubectl create namespace`, or name another")
+        return NamespaceNotFoundError(f"{message}: create it with `kubectl create namespace`, or name another")
     return OperatorNotInstalledError(_NOT_INSTALLED)
 
 
 def _refused(message: str) -> SpecRefusedError:
-    return SpecRefusedError(f"Kubernetes refuses this: {message}")
+    return SpecRefusedError(f"Kubernetes rejected the request: {message}")
 
 
 def _forbidden(message: str) -> DaskKubernetesError:
-    """Permissions, quotas and admission all answer "Forbidden"; the first alone says who cannot do what."""
+    """Return the error for a 403, which permissions, quotas and admission share; only the first say "cannot"."""
     if " cannot " not in message:
         if "because it is being terminated" in message:
-            return NamespaceNotFoundError(f"{message}: wait until it is gone and make it anew, or name another")
+            return NamespaceNotFoundError(f"{message}: wait until it is gone and create it again, or name another")
         return _refused(message)
-    return NotPermittedError(f"{message}: ask who runs this Kubernetes for the permission (a Role and its RoleBinding)")
+    return NotPermittedError(f"{message}: ask your Kubernetes administrator for a Role and its RoleBinding")

@@ -1,4 +1,4 @@
-"""What a cluster is to be: arguments over Dask's configuration, checked before anything is asked of Kubernetes."""
+"""Settings of a cluster, from arguments and Dask's configuration, validated before any request to Kubernetes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from dask_kubernetes.operator.spec import (
 )
 
 _SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
-# Stands for the part of a name that makes it unique while the rest is made to fit. No variable's value can have it.
+# Placeholder for the unique part of a name while the rest is shortened. No environment variable can contain it.
 _UNIQUE = "\0"
 
 
 class CreateMode(Enum):
-    """What to do when there is, or is no, cluster of the name. Its value is accepted wherever it is."""
+    """The choice between creating a cluster and connecting to an existing one. A mode's value can be used instead."""
 
     CREATE_ONLY = "CREATE_ONLY"
     CREATE_OR_CONNECT = "CREATE_OR_CONNECT"
@@ -48,11 +48,11 @@ class CreateMode(Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a KubeCluster is told, by its arguments or else by Dask's configuration. Timeouts are in seconds."""
+    """Settings of a KubeCluster, from its arguments or else from Dask's configuration. Timeouts are in seconds."""
 
     name: str
     namespace: str | None
-    """None is the namespace of this Pod, or of the kubeconfig's context."""
+    """The default, None, stands for the namespace of this Pod, or of the kubeconfig's context."""
     image: str
     n_workers: int | None
     resources: Manifest | None
@@ -61,7 +61,7 @@ class Settings:
     port_forward_cluster_ip: bool | None
     create_mode: CreateMode
     shutdown_on_close: bool | None
-    """None is: if this created the cluster."""
+    """The default, None, stands for True if this object creates the cluster, else False."""
     idle_timeout: int
     resource_timeout: float
     scheduler_service_type: str
@@ -90,16 +90,16 @@ class Settings:
         scheduler_forward_port: int | str | None = None,
         jupyter: bool = False,
     ) -> Self:
-        """Arguments, and Dask's configuration for those that are None.
+        """Validate arguments, with Dask's configuration in place of those that are None.
 
         Raises
         ------
         ValidationError
-            If one cannot be right; the message says which, and what would be.
+            If a setting is invalid; the message names it and says what is valid.
         """
         custom = _custom_spec(_setting("kubernetes.custom-cluster-spec", custom_cluster_spec))
         if custom and name is not None and custom_cluster_spec is None:
-            # An argument comes before the configuration also where the configuration is a whole cluster.
+            # An argument overrides the configuration, even a whole cluster in the configuration.
             custom["metadata"]["name"] = cluster_name(name, name)
         return cls(
             name=custom["metadata"]["name"] if custom else cluster_name(name, _setting("kubernetes.name")),
@@ -121,7 +121,7 @@ class Settings:
         )
 
     def manifest(self) -> Manifest:
-        """The DaskCluster to create."""
+        """Return the manifest of the DaskCluster to create."""
         if self.custom_cluster_spec is not None:
             return copy.deepcopy(self.custom_cluster_spec)
         return make_cluster_spec(
@@ -138,9 +138,9 @@ class Settings:
 
 
 def cluster_name(given: str | None, template: str) -> str:
-    """The name that a user gives, which is never changed but refused, or one made from a template.
+    """Return the given name unchanged, or one made from a template. Raises ValidationError if it is invalid.
 
-    A given name with `{…}` is a template itself.
+    A given name with `{…}` is itself a template.
     """
     name = given if given is not None and "{" not in str(given) else fitting_name(given or template)
     validate_cluster_name(name)
@@ -148,10 +148,10 @@ def cluster_name(given: str | None, template: str) -> str:
 
 
 def fitting_name(template: str) -> str:
-    """A name from a template, with what a name cannot have replaced, and cut where it is too long but for its uuid."""
+    """Return a name from a template, with invalid characters replaced; a long name is cut, but not its uuid."""
     text = re.sub(rf"[^a-z0-9{_UNIQUE}]+", "-", _filled(template).lower()).strip("-")
     if not text[:1].isalpha():
-        # A Service's name must start with a letter.
+        # The name of a Service must start with a letter.
         text = f"dask-{text}".rstrip("-")
     before, mark, after = text.partition(_UNIQUE)
     if not mark:
@@ -162,19 +162,19 @@ def fitting_name(template: str) -> str:
 
 
 def _filled(template: str) -> str:
-    """A template with the user, the environment's variables, and a mark where its uuid comes."""
+    """Return the template filled with the user and environment variables, and with `_UNIQUE` in place of its uuid."""
     values = {**os.environ, "user": _user(), "uuid": _UNIQUE}
     try:
         return string.Formatter().vformat(template, (), values)
     except KeyError as unknown:
         raise ValidationError(
-            f"The name {template!r} has {{{unknown.args[0]}}}, and there is no such environment variable: set it, or "
-            "write {user}, {uuid} or the name of another variable."
+            f"The name {template!r} contains {{{unknown.args[0]}}}, but there is no such environment variable: set it, "
+            "or use {user}, {uuid} or another variable."
         ) from None
     except (ValueError, LookupError, AttributeError, TypeError):
         raise ValidationError(
-            f"{template!r} is no template for names: write text with {{user}}, {{uuid}} and names of environment "
-            'variables in braces, as in "dask-{user}-{uuid}".'
+            f"{template!r} is not a template for names: write text with {{user}}, {{uuid}} or environment variables in "
+            'braces, as in "dask-{user}-{uuid}".'
         ) from None
 
 
@@ -186,7 +186,7 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
-        # In a container the user may be a bare number.
+        # The user id of a container may have no name.
         return "dask"
 
 
@@ -202,7 +202,7 @@ def _namespace(given: str | None, custom: Manifest | None) -> str | None:
 def _image(image: object) -> str:
     if isinstance(image, str) and image.strip():
         return image
-    raise ValidationError(f"image is {image!r}: it must be the name of a container image, with its tag.")
+    raise ValidationError(f"image is {image!r}: it must be the name of a container image, with a tag.")
 
 
 def _workers(number: Any) -> int | None:
@@ -239,21 +239,21 @@ def _port(value: Any) -> int | None:
         return None
     if not isinstance(value, bool) and str(value).isdecimal() and 0 < int(value) < 65536:
         return int(value)
-    raise ValidationError(f"scheduler_forward_port is {value!r}: it must be a port of this machine, 1 to 65535.")
+    raise ValidationError(f"scheduler_forward_port is {value!r}: it must be a local port, from 1 to 65535.")
 
 
 def _custom_spec(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Manifest | None:
-    """A DaskCluster from a file, or a copy of it."""
+    """Return a copy of a DaskCluster manifest, given as a mapping or as the path of a YAML file."""
     if given is None:
         return None
     where, manifest = ("custom_cluster_spec", given) if isinstance(given, Mapping) else (str(given), _read(Path(given)))
     if not isinstance(manifest, Mapping) or manifest.get("kind") != "DaskCluster":
-        raise ValidationError(f"{where} is no DaskCluster: it must be a manifest that has `kind: DaskCluster`.")
+        raise ValidationError(f"{where} is not a DaskCluster: it must be a manifest with `kind: DaskCluster`.")
     metadata = manifest.get("metadata")
     if not isinstance(metadata, Mapping) or not metadata.get("name"):
-        raise ValidationError(f"{where} has no metadata.name: give the DaskCluster a name there.")
+        raise ValidationError(f"{where} has no metadata.name: set the DaskCluster's name there.")
     if not isinstance(manifest.get("spec"), Mapping):
-        raise ValidationError(f"{where} has no spec: `make_cluster_spec` makes one to start from.")
+        raise ValidationError(f"{where} has no spec: start from the result of `make_cluster_spec`.")
     validate_cluster_name(metadata["name"])
     return copy.deepcopy(dict(manifest))
 
@@ -264,4 +264,4 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise ValidationError(f"custom_cluster_spec cannot be read: {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValidationError(f"{path} is not YAML of a single object: {error}") from None
+        raise ValidationError(f"{path} is not a YAML file with a single object: {error}") from None

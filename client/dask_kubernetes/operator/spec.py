@@ -1,6 +1,6 @@
-"""Arguments to the manifests that Kubernetes is given. Each is a fresh dict that its caller may change as they like.
+"""Manifests from Python arguments. Each call returns a new dict, which the caller may change.
 
-No null is ever in one: Kubernetes takes an absent field for its default, and refuses many a null.
+Manifests contain no nulls: Kubernetes uses the default for an absent field, and rejects null in many fields.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Manifest = dict[str, Any]
 Env = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
-# The names of Pods and of a Service are made from a cluster's name, and the longest of them has 63 characters.
+# Names of Pods and Services derive from the cluster's name, and may have at most 63 characters.
 LONGEST_CLUSTER_NAME = 53
 LONGEST_GROUP_NAME = 63
-# More than any scheduler serves: such a number is a slip.
+# No scheduler can serve more, so a larger number is a typing error.
 MOST_WORKERS = 10_000
 CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
@@ -54,7 +54,7 @@ def make_cluster_spec(
     idle_timeout: int | None = 0,
     jupyter: bool = False,
 ) -> Manifest:
-    """A DaskCluster, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
+    """Return a DaskCluster manifest, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
 
     Parameters
     ----------
@@ -63,29 +63,30 @@ def make_cluster_spec(
     image : str, optional
         Container image of the scheduler and the workers.
     n_workers : int, optional
-        Workers of the default worker group. Without it the operator starts one.
+        Number of workers in the default worker group. If None, the operator starts one.
     resources : dict, optional
-        Of the scheduler and of each worker: `{"requests": …, "limits": …}`, or `{"cpu": …, "memory": …}` for both.
+        Resources of the scheduler and of each worker: `{"requests": …, "limits": …}`, or `{"cpu": …, "memory": …}` for
+        both.
     env : dict or list of dict, optional
-        Environment variables of the scheduler and the workers, as `{"NAME": "value"}` or as Kubernetes has them.
+        Environment variables of the scheduler and the workers, as `{"NAME": "value"}` or in Kubernetes' format.
     worker_command : str or list of str, optional
-        Starts a worker; the options that the operator needs are added to it.
+        Command that starts a worker. Options required by the operator are appended.
     scheduler_service_type : str, optional
         ClusterIP, NodePort or LoadBalancer.
     idle_timeout : int, optional
         Seconds of idleness after which the operator deletes the cluster; 0 for never.
     jupyter : bool, optional
-        Whether the scheduler serves Jupyter, which its image must have.
+        Whether the scheduler serves Jupyter, which its image must contain.
 
     Returns
     -------
     dict
-        The manifest, which shares nothing with the arguments.
+        The manifest. It shares no objects with the arguments.
 
     Raises
     ------
     ValidationError
-        If the name, the resources, the environment or the command cannot be right.
+        If the name, the resources, the environment or the command is invalid.
 
     Examples
     --------
@@ -114,24 +115,24 @@ def make_worker_spec(
     *,
     cluster_name: str | None = None,
 ) -> Manifest:
-    """The workers of a group, for `KubeCluster.add_worker_group(custom_spec=…)`.
+    """Return the spec of a group's workers, for `KubeCluster.add_worker_group(custom_spec=…)`.
 
     Parameters
     ----------
     image, n_workers, resources, env, worker_command
         As in `make_cluster_spec`.
     cluster_name : str, optional
-        Has no effect: a group's cluster is the one that it is added to.
+        Has no effect: the group belongs to the cluster to which it is added.
 
     Returns
     -------
     dict
-        `{"replicas": …, "spec": …}`, the second of which is a Pod's.
+        `{"replicas": …, "spec": …}`, where `spec` is a Pod's.
 
     Raises
     ------
     ValidationError
-        If the resources, the environment or the command cannot be right.
+        If the resources, the environment or the command is invalid.
 
     Examples
     --------
@@ -145,7 +146,7 @@ def make_worker_spec(
         env=env_list(env),
         resources=resource_requirements(resources),
         ports=[_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
-        # Neither a liveness nor a startup probe: a worker may be busy or wait for its scheduler for long.
+        # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
         readinessProbe=_health(period=1, timeout=10, failures=30),
     )
     return _without_nones(replicas=n_workers, spec={"containers": [container]})
@@ -159,12 +160,12 @@ def make_scheduler_spec(
     scheduler_service_type: str = "ClusterIP",
     jupyter: bool = False,
 ) -> Manifest:
-    """The scheduler of a cluster: a Pod's spec and a Service's.
+    """Return the spec of a cluster's scheduler: its Pod's and its Service's.
 
     Parameters
     ----------
     cluster_name : str
-        Name of the cluster, by which the Service selects the scheduler's Pod.
+        Name of the cluster; the Service selects the scheduler's Pod by it.
     env, resources, image, scheduler_service_type, jupyter
         As in `make_cluster_spec`.
 
@@ -176,7 +177,7 @@ def make_scheduler_spec(
     Raises
     ------
     ValidationError
-        If the resources or the environment cannot be right.
+        If the resources or the environment is invalid.
 
     Examples
     --------
@@ -203,23 +204,23 @@ def make_scheduler_spec(
 
 
 def scheduler_ports_and_probes() -> Manifest:
-    """What a scheduler's container has, however it is started."""
+    """Return the ports and probes of a scheduler's container."""
     return {
         "ports": [_port(COMM_PORT, 8786), _port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
-        # Without a startup probe, which would make it ready a second later: that is what somebody waits for.
+        # No startup probe: it would delay readiness, and the waiting user, by a second.
         "readinessProbe": _health(period=1, timeout=10, failures=30),
-        # After ten minutes, in which a container may install packages. A scheduler that is restarted has lost all work:
-        # it may be busy for minutes before it is taken for dead.
+        # The container may install packages for ten minutes. A restart loses all work, so the scheduler may be busy for
+        # minutes before it counts as dead.
         "livenessProbe": _health(period=30, timeout=30, failures=10) | {"initialDelaySeconds": 600},
     }
 
 
 def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -> Manifest:
-    """The DaskWorkerGroup `<cluster>-<name>`. `worker_spec`: as `make_worker_spec` returns it."""
+    """Return the manifest of the DaskWorkerGroup `<cluster>-<name>`, with the result of `make_worker_spec`."""
     full_name = worker_group(cluster, name)
     if not isinstance(name, str) or len(full_name) > LONGEST_GROUP_NAME or not _GROUP_NAME.fullmatch(full_name):
         raise ValidationError(
-            f"A worker group cannot be called {name!r}: with its cluster's name it is {full_name!r}, which must have "
+            f"A worker group cannot be called {name!r}: its full name would be {full_name!r}, which must have "
             f'at most {LONGEST_GROUP_NAME} lower-case letters, digits and "-", and end with a letter or digit.'
         )
     return {
@@ -240,9 +241,9 @@ def make_additional_group(
     env: Env | None = None,
     custom_spec: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """The DaskWorkerGroup that `KubeCluster.add_worker_group` creates. What is None is as in the default group.
+    """Return the DaskWorkerGroup manifest for `KubeCluster.add_worker_group`.
 
-    `cluster`: the DaskCluster's manifest, as it is to be created or as Kubernetes has it.
+    Arguments that are None default to those of the default group in `cluster`, a DaskCluster's manifest.
     """
     cluster_name = cluster["metadata"]["name"]
     if custom_spec is not None:
@@ -264,13 +265,12 @@ def make_additional_group(
 
 
 def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> Manifest:
-    """The DaskAutoscaler of a cluster's default group. A bound that is None is left to the operator."""
+    """Return the DaskAutoscaler of a cluster's default group. The operator has defaults for bounds that are None."""
     validate_count("minimum", minimum)
     validate_count("maximum", maximum)
     if minimum is not None and maximum is not None and minimum > maximum:
         raise ValidationError(
-            f"A cluster cannot have at least {minimum} and at most {maximum} workers: minimum must not be greater than "
-            "maximum."
+            f"minimum is {minimum} and maximum is {maximum}: minimum must not be greater than maximum."
         )
     return {
         "apiVersion": API_VERSION,
@@ -291,36 +291,38 @@ def validate_cluster_name(name: str) -> None:
 
 
 def validate_count(what: str, number: object, most: int = sys.maxsize, *, optional: bool = True) -> None:
-    """Raise a ValidationError if something is no number of workers, nor None where it is `optional`."""
+    """Raise a ValidationError if `number` is not a number of workers; None is valid if `optional`.
+
+    `what` is the argument's name for the message.
+    """
     if number is None and optional:
         return
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValidationError(f"{what} is {number!r}: it must be a whole number of workers, 0 or more.")
     if number > most:
         raise ValidationError(
-            f"{what} is {number}: a Dask cluster has at most {most} workers. Give it fewer, with more threads each."
+            f"{what} is {number}: a Dask cluster has at most {most} workers. Use fewer workers with more threads."
         )
 
 
 def worker_args(worker_command: str | Sequence[str]) -> list[str]:
-    """The arguments of a worker's container: a command's words, and what the operator needs of a worker."""
+    """Return the arguments of a worker's container: the command, and the options required by the operator."""
     name = ["--name", "$(DASK_WORKER_NAME)"]
     return [*command_words(worker_command), *name, "--dashboard", "--dashboard-address", str(_DASHBOARD[WORKER])]
 
 
 def command_words(command: str | Sequence[str]) -> list[str]:
-    """A command's words. Dask has no executables of the names `dask-worker` and `dask-scheduler` any more."""
+    """Split a command into words; `dask-worker` and `dask-scheduler`, removed from Dask, become `dask worker` etc."""
     words = _split(command) if isinstance(command, str) else [str(word) for word in command]
     if not words:
-        raise ValidationError('worker_command is empty: write the words that start a worker, as in "dask worker".')
+        raise ValidationError('worker_command is empty: write the command that starts a worker, as in "dask worker".')
     return [*_OLD_COMMANDS.get(words[0], words[:1]), *words[1:]]
 
 
 def env_list(env: Env | None) -> list[Manifest] | None:
-    """Environment variables as a container has them, or None for none.
+    """Return the environment variables of a container, None if empty.
 
-    A dict's value that is a dict itself is what Kubernetes has beside the name, as in `{"valueFrom": …}`; None is a
-    variable that is left out.
+    In a dict of variables, a value may be a dict such as `{"valueFrom": …}`; a variable whose value is None is omitted.
     """
     if not env:
         return None
@@ -329,14 +331,14 @@ def env_list(env: Env | None) -> list[Manifest] | None:
         return variables or None
     if isinstance(env, str) or not all(isinstance(item, Mapping) and item.get("name") for item in env):
         raise ValidationError(
-            'env must be a dict, as in {"NAME": "value"}, or a list of dicts that each have a name, as in '
+            'env must be a dict, as in {"NAME": "value"}, or a list of dicts with a name each, as in '
             '[{"name": "NAME", "value": "value"}].'
         )
     return [_listed_variable(item) for item in env]
 
 
 def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | None:
-    """Resources as a container has them, or None for none. `{"cpu": …, "memory": …}` is both requests and limits."""
+    """Return the resources of a container, None if empty. `{"cpu": …, "memory": …}` sets both requests and limits."""
     if not resources:
         return None
     if not isinstance(resources, Mapping):
@@ -345,7 +347,7 @@ def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | Non
         return {"requests": _quantities("resources", resources), "limits": _quantities("resources", resources)}
     if unknown := sorted(set(map(str, resources)) - _RESOURCE_FIELDS):
         raise ValidationError(
-            f"resources has the unknown field {unknown[0]!r} beside requests and limits: put it under one of them."
+            f"resources has the unknown field {unknown[0]!r} beside requests and limits: move it into one of them."
         )
     claims = {"claims": copy.deepcopy(resources["claims"])} if resources.get("claims") else {}
     parts = {part: _quantities(part, resources[part]) for part in ("requests", "limits") if resources.get(part)}
@@ -360,7 +362,7 @@ def _quantities(part: str, quantities: object) -> Manifest:
 
 def _quantity(name: str, value: object) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValidationError(f'{name} is {value!r}: it must be a quantity of Kubernetes, as in 2, "500m" or "4Gi".')
+        raise ValidationError(f'{name} is {value!r}: it must be a Kubernetes quantity, as in 2, "500m" or "4Gi".')
     return str(value) if isinstance(value, float) else value
 
 
@@ -381,7 +383,7 @@ def _split(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise ValidationError(f"worker_command cannot be read ({error}): write it as a list of words.") from None
+        raise ValidationError(f"worker_command cannot be parsed ({error}): write it as a list of words.") from None
 
 
 def _port(name: str, number: int) -> Manifest:

@@ -1,4 +1,4 @@
-"""What a scheduler says of its workers, for as long as one listens."""
+"""A live view of the workers known to a scheduler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPARED_EVERY = 5.0
 
 
 class Listener(Protocol):
-    """A cluster that is to know its workers."""
+    """A Dask cluster object whose `scheduler_info` is kept up to date."""
 
     scheduler_info: Any
 
@@ -29,9 +29,9 @@ class Listener(Protocol):
 
 
 class WorkerFeed:
-    """Keeps `scheduler_info` of a listener true, and connects again when the connection breaks.
+    """A subscription to a scheduler's workers that keeps a listener's `scheduler_info` up to date.
 
-    It does not keep the listener alive: one that nobody else refers to is gone, and its feed ends.
+    It reconnects after failures. It refers to the listener weakly, and ends when the listener is garbage collected.
     """
 
     def __init__(self, listener: Listener, address: str, connection_args: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class WorkerFeed:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, timeout: float) -> None:
-        """Returns when the listener knows the workers. Raises OSError if there is no connection within `timeout` s."""
+        """Subscribe, and return once the listener knows the workers. Raises OSError after `timeout` seconds."""
         comm = await self._subscribe(timeout)
         self._task = asyncio.ensure_future(self._listen(comm))
 
@@ -52,7 +52,7 @@ class WorkerFeed:
             await asyncio.wait([self._task])
 
     def _nobody_listens(self, _: object) -> None:
-        with suppress(RuntimeError):  # a loop that has ended has no task left
+        with suppress(RuntimeError):  # the loop is closed, and with it the task
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
@@ -92,7 +92,7 @@ class WorkerFeed:
                     pause = _PAUSE
 
     async def _read(self, comm: Comm) -> None:
-        """Until the connection breaks, or nobody listens."""
+        """Apply messages to the listener until the connection breaks, or the listener is gone."""
         while True:
             try:
                 messages = await comm.read()
@@ -102,12 +102,12 @@ class WorkerFeed:
             if listener is None:
                 return
             for op, message in messages:
-                with suppress(KeyError):  # a worker that has left is known to have left already
+                with suppress(KeyError):  # the worker has left already
                     listener._update_worker_status(op, message)
             del listener
 
     async def _compare(self) -> None:
-        """What is heard with what is so: a scheduler tells only whoever has subscribed last."""
+        """Poll the workers as well, as a scheduler notifies only the latest of its subscribers."""
         async with rpc(self._address, connection_args=self._connection_args) as scheduler:
             while True:
                 await asyncio.sleep(_COMPARED_EVERY)

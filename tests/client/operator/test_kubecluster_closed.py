@@ -63,7 +63,7 @@ def test_a_closed_cluster_has_no_thread_and_says_that_it_is_closed(opened: None)
     assert len(threading.enumerate()) > len(threads)
     cluster.close()
     assert threading.enumerate() == threads
-    with pytest.raises(ClusterNotFoundError, match="mine is closed: make another"):
+    with pytest.raises(ClusterNotFoundError, match="mine is closed: create another"):
         cluster.scale(1)
 
 

@@ -105,13 +105,18 @@ WEBHOOK = 'admission webhook "policy.example.com" denied the request: images mus
         (403, ENDING, NamespaceNotFoundError, "wait until it is gone"),
         (403, WEBHOOK, SpecRefusedError, "images must come from"),
         (400, WEBHOOK, SpecRefusedError, "images must come from"),
-        (422, "spec.worker: Required value", SpecRefusedError, "Kubernetes refuses this: spec.worker: Required"),
+        (
+            422,
+            "spec.worker: Required value",
+            SpecRefusedError,
+            "rejected the request: spec.worker: Required",
+        ),
         (409, "it exists", AlreadyExistsError, "it exists"),
-        (401, "Unauthorized", CredentialsError, "log in anew"),
+        (401, "Unauthorized", CredentialsError, "log in again"),
         (429, "too many requests", KubernetesUnreachableError, "429 too many requests"),
         (500, "etcdserver: request timed out", KubernetesUnreachableError, "500 etcdserver: request timed out"),
-        (503, "apiserver not ready", KubernetesUnreachableError, "look at your network"),
-        (CUT, "", KubernetesUnreachableError, "look at your network"),
+        (503, "apiserver not ready", KubernetesUnreachableError, "check your network"),
+        (CUT, "", KubernetesUnreachableError, "check your network"),
     ],
 )
 async def test_a_refusal_is_an_error_that_says_what_to_do(
@@ -146,7 +151,7 @@ async def test_without_the_operators_definitions_it_says_how_to_install_them(kub
 async def test_a_namespace_that_is_not_there(kubeconfig: Kubeconfig) -> None:
     async with connected(kubeconfig) as (fake, kubernetes):
         fake.absent_namespaces = {"nowhere"}
-        with pytest.raises(NamespaceNotFoundError, match='namespaces "nowhere" not found: make it with'):
+        with pytest.raises(NamespaceNotFoundError, match='namespaces "nowhere" not found: create it with'):
             await kubernetes.create(CLUSTER, MANIFEST, "nowhere")
         assert await kubernetes.list(CLUSTER, "nowhere") == []
 
@@ -624,7 +629,7 @@ async def test_a_port_that_is_not_opened_says_why(kubeconfig: Kubeconfig) -> Non
             raise AssertionError("it cannot be opened")
 
     async with connected(kubeconfig) as (fake, kubernetes), echo(fake, "p"):
-        with pytest.raises(SchedulerUnreachableError, match="no longer there"):
+        with pytest.raises(SchedulerUnreachableError, match="no longer exists"):
             await opened(kubernetes, "absent")
         fake.put(a_pod("waits", phase="Pending"))
         with pytest.raises(SpecRefusedError, match="does not have a host assigned"):
@@ -651,7 +656,7 @@ def test_expired_credentials_are_renewed_for_the_next_port(kubeconfig: Kubeconfi
             expiring(kubeconfig, fake, tmp_path / "asked")
             kubernetes = await Kubernetes.connect()
             expire(fake, tmp_path / "asked")
-            with pytest.raises(CredentialsError, match="renewed for the next attempt"):
+            with pytest.raises(CredentialsError, match="the next attempt uses renewed ones"):
                 async with kubernetes.port("p", 7, "default"):
                     raise AssertionError("it cannot be opened")
             async with kubernetes.port("p", 7, "default") as websocket:

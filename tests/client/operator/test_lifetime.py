@@ -142,5 +142,5 @@ def test_without_an_api_server_the_program_ends_and_says_what_is_left(kubeconfig
     done = ended("gone", "first", "second")
     assert done.returncode == 0
     for name in ("first", "second"):
-        assert f"`kubectl delete daskcluster {name} --namespace default` does it" in done.stderr
+        assert f"use `kubectl delete daskcluster {name} --namespace default`" in done.stderr
     assert "Traceback" not in done.stderr

@@ -64,7 +64,7 @@ TOLD: dict[str, tuple[str, Problem | None]] = {
         "InvalidImageName",
         Problem(
             "InvalidImageName",
-            'Pod image-name-invalid names an image that cannot be, "ghcr.io/dask/Dask:latest": Failed to apply default '
+            'Pod image-name-invalid has an invalid image name, "ghcr.io/dask/Dask:latest": Failed to apply default '
             'image tag "ghcr.io/dask/Dask:latest": couldn\'t parse image name "ghcr.io/dask/Dask:latest": invalid '
             "reference format: repository name (dask/Dask) must be lowercase.",
             fatal=True,
@@ -109,16 +109,16 @@ TOLD: dict[str, tuple[str, Problem | None]] = {
         CRASH,
         Problem(
             "OOMKilled",
-            'Pod out-of-memory: container "worker" was killed as it used more memory than its limit of 64Mi '
-            "(OOMKilled).",
+            'Pod out-of-memory: container "worker" was killed because it used more memory than its limit of '
+            "64Mi (OOMKilled).",
         ),
     ),
     "out-of-memory-failed": (
         "Failed",
         Problem(
             "OOMKilled",
-            'Pod out-of-memory-failed: container "worker" was killed as it used more memory than its limit of 64Mi '
-            "(OOMKilled).",
+            'Pod out-of-memory-failed: container "worker" was killed because it used more memory than its limit of '
+            "64Mi (OOMKilled).",
         ),
     ),
     "running": ("Running", None),

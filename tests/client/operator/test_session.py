@@ -205,7 +205,7 @@ async def test_without_a_certificate_nothing_is_sent_to_a_scheduler_that_speaks_
     manifest = make_cluster_spec("mine")
     manifest["spec"]["scheduler"]["spec"]["containers"][0]["args"] += ["--protocol", "tls"]
     async with world(kubeconfig) as there:
-        with pytest.raises(ValidationError, match="the scheduler of mine speaks TLS: give security="):
+        with pytest.raises(ValidationError, match="the scheduler of mine uses TLS: pass security="):
             await there.open(custom_cluster_spec=manifest)
         assert not [seen for seen in there.fake.requests if seen.subresource == "portforward"]
         assert not there.clusters

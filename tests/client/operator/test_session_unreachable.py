@@ -87,7 +87,7 @@ def test_a_port_that_may_not_be_forwarded_is_not_waited_for(no_way: None) -> Non
 
 @pytest.mark.parametrize("no_way", [[AWAY]], indirect=True)
 def test_a_port_that_leads_nowhere_is_said_with_its_reason(no_way: None) -> None:
-    with pytest.raises(SchedulerUnreachableError, match=r"mine runs and does not answer at .*the node is away"):
+    with pytest.raises(SchedulerUnreachableError, match=r"mine runs but does not answer at .*the node is away"):
         opening(resource_timeout=1)
 
 

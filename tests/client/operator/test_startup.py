@@ -134,7 +134,7 @@ async def test_what_cannot_get_better_is_raised_at_once(kubeconfig: Kubeconfig) 
 async def test_a_cluster_that_is_deleted_meanwhile(kubeconfig: Kubeconfig) -> None:
     async with made(kubeconfig) as (fake, cluster):
         later(1.0, lambda: fake.drop(actions.CLUSTER, "mine"))
-        with pytest.raises(ClusterNotFoundError, match="or no longer"):
+        with pytest.raises(ClusterNotFoundError, match="or it has been deleted"):
             await scheduler_is_up(cluster, 3.0, lambda _: None)
 
 
