@@ -90,8 +90,8 @@ class KubeCluster(kubecluster.KubeCluster):
         apply_default_affinity: str = "preferred",
         **kwargs: Any,
     ) -> None:
-        line = _users_line()
-        warnings.warn(arguments.REPLACEMENT, DeprecationWarning, stacklevel=line)
+        stacklevel = _stacklevel()
+        warnings.warn(arguments.REPLACEMENT, DeprecationWarning, stacklevel=stacklevel)
         without_effect = arguments.ignored(
             host=host,
             port=port,
@@ -103,7 +103,7 @@ class KubeCluster(kubecluster.KubeCluster):
             scheduler_service_name_resolution_retries=scheduler_service_name_resolution_retries,
         )
         if without_effect:
-            warnings.warn(without_effect, stacklevel=line)
+            warnings.warn(without_effect, stacklevel=stacklevel)
         for_operator = arguments.operator_arguments(
             pod_template,
             name,
@@ -205,7 +205,7 @@ def _at_most(n: int) -> int:
     return bounded
 
 
-def _users_line() -> int:
+def _stacklevel() -> int:
     """Return the stack level of the first frame outside this package, for `warnings.warn` in the caller."""
     frame, level = inspect.currentframe(), 0
     while frame and str(frame.f_globals.get("__name__")).startswith("dask_kubernetes."):

@@ -49,14 +49,14 @@ def manifest(
         jupyter=settings.jupyter,
     )
     worker, scheduler = cluster["spec"]["worker"], cluster["spec"]["scheduler"]
-    worker |= _metadata(pod) | {"spec": _placed(_worker_pod(pod["spec"]), "worker", affinity)}
+    worker |= _metadata(pod) | {"spec": _with_placement(_worker_pod(pod["spec"]), "worker", affinity)}
     own = scheduler["spec"]["containers"][0]
     if scheduler_template is None:
-        scheduler |= {"spec": _placed(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
+        scheduler |= {"spec": _with_placement(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
         return cluster
     of_scheduler = _with_env(make_pod_from_dict(scheduler_template), settings.env)
     spec = _scheduler_pod(of_scheduler["spec"], own["args"])
-    scheduler |= _metadata(of_scheduler) | {"spec": _placed(spec, "scheduler", affinity)}
+    scheduler |= _metadata(of_scheduler) | {"spec": _with_placement(spec, "scheduler", affinity)}
     return cluster
 
 
@@ -69,8 +69,8 @@ def _worker_container(container: Manifest) -> Manifest:
     command, args = _words(container, "command"), _words(container, "args")
     if not command + args:
         args = [*worker_args("dask worker"), *DEATH_TIMEOUT]
-    elif _starts(command + args, _WORKER):
-        missing = [option for option in (NAME, DEATH_TIMEOUT) if not _says(command + args, option[0])]
+    elif _contains_command(command + args, _WORKER):
+        missing = [option for option in (NAME, DEATH_TIMEOUT) if not _has_option(command + args, option[0])]
         args = [*args, *(word for option in missing for word in option)]
     return {"image": DEFAULT_IMAGE} | container | without_empty(command=command, args=args)
 
@@ -91,7 +91,7 @@ def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
     """Return the spec of a scheduler's Pod from its own template, which may contain a worker's command."""
     first, *others = spec["containers"]
     command, given = _words(first, "command"), _words(first, "args")
-    words = without_empty(command=command, args=given if _starts(command + given, _SCHEDULER) else list(args))
+    words = without_empty(command=command, args=given if _contains_command(command + given, _SCHEDULER) else list(args))
     ours = scheduler_ports_and_probes()
     taken = {port["containerPort"] for port in ours["ports"]}
     ports = [*(port for port in first.get("ports", ()) if port.get("containerPort") not in taken), *ours["ports"]]
@@ -111,7 +111,7 @@ def _words(container: Mapping[str, Any], field: str) -> list[str]:
     return words
 
 
-def _starts(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
+def _contains_command(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
     return any(
         tuple(words[start : start + len(command)]) == tuple(command)
         for command in commands
@@ -119,7 +119,7 @@ def _starts(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
     )
 
 
-def _says(words: Iterable[str], option: str) -> bool:
+def _has_option(words: Iterable[str], option: str) -> bool:
     return any(word == option or word.startswith(f"{option}=") for word in words)
 
 
@@ -147,7 +147,7 @@ def _with_env(pod: Manifest, env: Sequence[Mapping[str, Any]] | None) -> Manifes
     return pod
 
 
-def _placed(spec: Manifest, purpose: str, affinity: str) -> Manifest:
+def _with_placement(spec: Manifest, purpose: str, affinity: str) -> Manifest:
     """Return a Pod's spec with tolerations and affinity for nodes that are dedicated to Dask."""
     tolerations = [
         {"key": key, "operator": "Equal", "value": purpose, "effect": "NoSchedule"}

@@ -57,7 +57,7 @@ class DaskCluster:
         """Return the object. Raises ClusterNotFoundError."""
         found = await self.find()
         if found is None:
-            raise self.gone()
+            raise self.not_found()
         return found
 
     async def create(self, manifest: Json) -> None:
@@ -96,12 +96,12 @@ class DaskCluster:
 
         Raises WorkerGroupNotFoundError, ClusterNotFoundError.
         """
-        group = await self._own_group(worker_group)
+        group = await self._existing_group(worker_group)
         for autoscaler in self._of_group(await self._autoscalers(), worker_group):
             await self._end_autoscaler(autoscaler["metadata"]["name"])
         patch = {"spec": {"worker": {"replicas": n}}}
         if await self.kubernetes.patch(GROUP, group, self.namespace, patch) is None:
-            await self._own_group(worker_group)
+            await self._existing_group(worker_group)
 
     async def adapt(self, minimum: int | None, maximum: int | None) -> None:
         """Create or update the autoscaler of the default group. Raises ClusterNotFoundError."""
@@ -127,7 +127,7 @@ class DaskCluster:
 
     async def delete_group(self, worker_group: str) -> None:
         """Delete a worker group. Raises WorkerGroupNotFoundError, ClusterNotFoundError."""
-        await self.kubernetes.delete(GROUP, await self._own_group(worker_group), self.namespace)
+        await self.kubernetes.delete(GROUP, await self._existing_group(worker_group), self.namespace)
 
     async def logs(self) -> dict[str, str]:
         """Return the log of each Pod by the Pod's name. Raises NotPermittedError, ClusterNotFoundError."""
@@ -171,8 +171,8 @@ class DaskCluster:
         """Return the name of the DaskWorkerGroup."""
         return names.worker_group(self.name, worker_group)
 
-    def _owns(self, about: Json) -> bool:
-        return any(owner["uid"] == self.uid for owner in about["metadata"].get("ownerReferences") or [])
+    def _owns(self, obj: Json) -> bool:
+        return any(owner["uid"] == self.uid for owner in obj["metadata"].get("ownerReferences") or [])
 
     async def _end_autoscaler(self, name: str) -> None:
         """Delete an autoscaler, and wait while a finalizer holds it: an operator may still follow it until then."""
@@ -202,7 +202,7 @@ class DaskCluster:
     def _autoscaler_of(self, autoscalers: list[dict[str, Any]], worker_group: str) -> dict[str, Any] | None:
         return next(iter(self._of_group(autoscalers, worker_group)), None)
 
-    async def _own_group(self, worker_group: str) -> str:
+    async def _existing_group(self, worker_group: str) -> str:
         """Return the DaskWorkerGroup's name. Raises WorkerGroupNotFoundError.
 
         Names are ambiguous: the group b-c of the cluster a and the group c of the cluster a-b are both a-b-c.
@@ -214,7 +214,7 @@ class DaskCluster:
         known = ", ".join(sorted(each.removeprefix(f"{self.name}-") for each in there)) or "none"
         raise WorkerGroupNotFoundError(f"the cluster {self.name} has no worker group {worker_group!r}: it has {known}")
 
-    def gone(self) -> ClusterNotFoundError:
+    def not_found(self) -> ClusterNotFoundError:
         """Return the error to raise if the DaskCluster does not exist."""
         return ClusterNotFoundError(
             f"there is no DaskCluster {self.name} in the namespace {self.namespace}, or it has been deleted: "

@@ -44,7 +44,7 @@ class Progress:
     """
 
     def __init__(self, title: str, quiet: bool, console: Console | None = None) -> None:
-        self._screen = _Nowhere() if quiet else _screen(title, console or Console())
+        self._screen = _Silence() if quiet else _screen(title, console or Console())
         self._last: tuple[Startup, str] | None = None
         self._ready: Text | None = None
 
@@ -100,7 +100,7 @@ class _Screen(Protocol):
         """Leave `ready` behind, or the last state if None."""
 
 
-class _Nowhere:
+class _Silence:
     def show(self, startup: Startup, note: str) -> None:
         pass
 
@@ -152,13 +152,13 @@ class _Notebook:
 class _Lines:
     def __init__(self, title: str, console: Console) -> None:
         self._title, self._console = title, console
-        self._said: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
     def show(self, startup: Startup, note: str) -> None:
-        for about, text in _lines(startup, note):
-            if text and self._said.get(about) != text:
-                self._print(f"{self._title}: {about and f'{about}: '}{text}")
-            self._said[about] = text
+        for label, text in _lines(startup, note):
+            if text and self._printed.get(label) != text:
+                self._print(f"{self._title}: {label and f'{label}: '}{text}")
+            self._printed[label] = text
 
     def end(self, ready: Text | None) -> None:
         if ready:

@@ -55,9 +55,9 @@ def is_default(group: Json, snapshot: Snapshot) -> bool:
     return name(group) == names.worker_group(name(snapshot.cluster))
 
 
-def replicas(about: Json, default: int) -> int:
+def replicas(obj: Json, default: int) -> int:
     """Return the number of workers in the spec of a DaskWorkerGroup or a DaskCluster."""
-    number = mapping(mapping(about.get("spec")).get("worker")).get("replicas")
+    number = mapping(mapping(obj.get("spec")).get("worker")).get("replicas")
     return max(integer(number, default), 0)
 
 
@@ -107,24 +107,24 @@ def phase(cluster: Json) -> str:
     return text(mapping(cluster.get("status")).get("phase"))
 
 
-def condition(about: Json, type_: str) -> Json:
+def condition(obj: Json, type_: str) -> Json:
     """Return the condition of this type, empty if the status has none."""
-    conditions = mappings(mapping(about.get("status")).get("conditions"))
+    conditions = mappings(mapping(obj.get("status")).get("conditions"))
     return next((each for each in conditions if each.get("type") == type_), {})
 
 
-def lags(about: Json) -> bool:
+def is_stale(obj: Json) -> bool:
     """Return whether the operator has yet to see the latest spec; False if it records no observedGeneration."""
-    observed = integer(mapping(about.get("status")).get("observedGeneration"))
-    return 0 < observed < integer(_meta(about).get("generation"))
+    observed = integer(mapping(obj.get("status")).get("observedGeneration"))
+    return 0 < observed < integer(_meta(obj).get("generation"))
 
 
-def deleting(about: Json) -> bool:
-    return bool(_meta(about).get("deletionTimestamp"))
+def deleting(obj: Json) -> bool:
+    return bool(_meta(obj).get("deletionTimestamp"))
 
 
-def name(about: Json | None) -> str:
-    return text(_meta(mapping(about)).get("name"))
+def name(obj: Json | None) -> str:
+    return text(_meta(mapping(obj)).get("name"))
 
 
 def mapping(value: object) -> Json:
@@ -159,9 +159,9 @@ def _words(container: Json) -> list[str]:
     return [word for part in parts if isinstance(part, list) for word in part if isinstance(word, str)]
 
 
-def _labels(about: Json) -> Json:
-    return mapping(_meta(about).get("labels"))
+def _labels(obj: Json) -> Json:
+    return mapping(_meta(obj).get("labels"))
 
 
-def _meta(about: Json) -> Json:
-    return mapping(about.get("metadata"))
+def _meta(obj: Json) -> Json:
+    return mapping(obj.get("metadata"))

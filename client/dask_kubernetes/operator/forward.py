@@ -80,14 +80,14 @@ class Forward:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         known = self._target is not None
         try:
-            await self._through(*await self._running_pod(), reader, writer)
+            await self._join_pod(*await self._running_pod(), reader, writer)
         except _NotOpenedError as error:
             self._target = None
             if not known:
                 raise error.why from error
-            await self._through(*await self._running_pod(), reader, writer)
+            await self._join_pod(*await self._running_pod(), reader, writer)
 
-    async def _through(self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join_pod(self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opened = False
         try:
             async with self._kubernetes.port(pod, port, self._namespace) as websocket:

@@ -24,7 +24,7 @@ from dask_kubernetes.operator.lifetime import Lifetime
 from dask_kubernetes.operator.names import DEFAULT_GROUP
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
-from dask_kubernetes.operator.startup import pause
+from dask_kubernetes.operator.startup import poll_interval
 
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
@@ -224,7 +224,7 @@ class KubeCluster(Cluster):
     async def _scale(self, n: int, worker_group: str) -> None:
         session = self._opened()
         await session.cluster.scale(n, worker_group)
-        await session.look()
+        await session.refresh()
 
     def adapt(self, minimum: int | None = None, maximum: int | None = None) -> Any:  # type: ignore[override]
         """Scale the default group by the scheduler's load, until ``scale`` is called.
@@ -252,7 +252,7 @@ class KubeCluster(Cluster):
     async def _adapt(self, minimum: int | None, maximum: int | None) -> None:
         session = self._opened()
         await session.cluster.adapt(minimum, maximum)
-        await session.look()
+        await session.refresh()
 
     def add_worker_group(
         self,
@@ -312,7 +312,7 @@ class KubeCluster(Cluster):
         if custom_spec and custom_spec.get("kind") == "DaskWorkerGroup":
             custom_spec = custom_spec["spec"]["worker"]
         await session.cluster.add_group(spec.make_additional_group(cluster, name, **group, custom_spec=custom_spec))
-        await session.look()
+        await session.refresh()
 
     async def _group_name(self, custom_spec: Json | None) -> str:
         """Return the name of a DaskWorkerGroup manifest, or else the first free name."""
@@ -345,7 +345,7 @@ class KubeCluster(Cluster):
     async def _delete_worker_group(self, name: str) -> None:
         session = self._opened()
         await session.cluster.delete_group(name)
-        await session.look()
+        await session.refresh()
 
     def get_logs(self) -> Any:  # type: ignore[override]
         """Return the log of each Pod, by the Pod's name.
@@ -375,13 +375,13 @@ class KubeCluster(Cluster):
         begun, waited = loop.time(), 0.0
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
             while (running := await self._running_workers()) < n_workers:
-                snapshot = await self._opened().look()
+                snapshot = await self._opened().refresh()
                 progress.update(self._startup(), f"{running} of {n_workers} workers run")
                 waited = loop.time() - begun
                 if waited > limit:
                     problem = status.startup(snapshot, running).problem
                     raise WorkersNotReadyError(running, n_workers, limit, problem.message if problem else "")
-                await asyncio.sleep(pause(waited))
+                await asyncio.sleep(poll_interval(waited))
             if waited:
                 progress.done(f"Cluster {self.name} has {running} workers")
 
@@ -422,7 +422,7 @@ class KubeCluster(Cluster):
             if session and self.shutdown_on_close:
                 await session.cluster.delete(timeout)
             if self._lifetime:
-                self._lifetime.over()
+                self._lifetime.cancel()
         finally:
             if session:
                 await session.close()
@@ -445,7 +445,7 @@ class KubeCluster(Cluster):
         if self._session is None or self.status != Status.running:
             return set()
         if not self.asynchronous:
-            self.sync(self._session.look)
+            self.sync(self._session.refresh)
         return set(status.worker_names(self._session.snapshot))
 
     @property
@@ -473,7 +473,7 @@ class KubeCluster(Cluster):
 
     async def generate_rich_output(self) -> Any:
         """Return the state of the cluster as a rich panel."""
-        await self._opened().look()
+        await self._opened().refresh()
         return panel(self._startup(), f"KubeCluster {self.name}", "")
 
     def _repr_html_(self, cluster_status: str | None = None) -> Any:
@@ -513,7 +513,7 @@ class KubeCluster(Cluster):
             if self._session:
                 await self._session.abandon()
             if self._lifetime:
-                self._lifetime.over()
+                self._lifetime.cancel()
             # Nothing is left to close.
             self.status = Status.closed
             raise
@@ -524,14 +524,14 @@ class KubeCluster(Cluster):
         """Set up this object for an opened session, and the cluster's deletion with this object."""
         self.namespace = session.cluster.namespace
         if self.shutdown_on_close is None:
-            self.shutdown_on_close = session.made
-        if not session.made:
+            self.shutdown_on_close = session.created
+        if not session.created:
             self._describe(session.snapshot.cluster or {})
         self.scheduler_comm = rpc(session.address, connection_args=session.connection_args)
         if self.shutdown_on_close:
-            self._lifetime = Lifetime(self, session.cluster, session.stopper())
+            self._lifetime = Lifetime(self, session.cluster, session.threadsafe_close())
         else:
-            weakref.finalize(self, session.stopper()).atexit = False
+            weakref.finalize(self, session.threadsafe_close()).atexit = False
         self.status = Status.running
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
 

@@ -192,7 +192,7 @@ class Kubernetes:
                 attempt.failed(error)
             except AlreadyExistsError:
                 found = await self.get(kind, manifest["metadata"]["name"], namespace)
-                if found is None or not _is_by(author["fieldManager"], found):
+                if found is None or not _is_written_by(author["fieldManager"], found):
                     raise
                 return found
             else:
@@ -254,7 +254,7 @@ class Kubernetes:
         if code == httpx.codes.UNAUTHORIZED:
             await self._renew(access)
             return CredentialsError("the credentials had expired; the next attempt uses renewed ones")
-        if _is_away(code):
+        if _is_unavailable(code):
             return KubernetesUnreachableError(_unreachable(self.server, error))
         # The response body is lost. The same request without an upgrade returns it again.
         try:
@@ -341,7 +341,7 @@ def _delete_options(uid: str | None) -> Object:
     return options | {"preconditions": {"uid": uid}} if uid else options
 
 
-def _is_by(author: str, made: Json) -> bool:
+def _is_written_by(author: str, made: Json) -> bool:
     return any(writer.get("manager") == author for writer in made["metadata"].get("managedFields") or [])
 
 
@@ -441,14 +441,14 @@ def _is_missing_object(response: httpx.Response) -> bool:
     return bool(details.get("name")) and details.get("kind") != "namespaces"
 
 
-def _is_away(code: int) -> bool:
+def _is_unavailable(code: int) -> bool:
     return code == httpx.codes.TOO_MANY_REQUESTS or code >= httpx.codes.INTERNAL_SERVER_ERROR
 
 
 def _error(response: httpx.Response, server: str) -> DaskKubernetesError | AlreadyExistsError:
     status, code = _status(response), response.status_code
     message = str(status.get("message") or response.text.strip() or response.reason_phrase)
-    if _is_away(code):
+    if _is_unavailable(code):
         return KubernetesUnreachableError(_unreachable(server, Exception(f"{code} {message}")))
     if code == httpx.codes.NOT_FOUND:
         return _missing(message, status.get("details") or {})

@@ -34,19 +34,19 @@ class Lifetime:
         self._finalizer.atexit = False
         _open.add(self)
 
-    def over(self) -> None:
+    def cancel(self) -> None:
         """Cancel the deletion, after a normal close."""
         self._finalizer.detach()
         _open.discard(self)
 
     def _collected(self) -> None:
         # Garbage collection may run in the event loop, which must not wait for the API server.
-        threading.Thread(target=self.end, name=f"delete {self._cluster.name}").start()
+        threading.Thread(target=self.delete_now, name=f"delete {self._cluster.name}").start()
         self._stop()
 
-    def end(self) -> None:
+    def delete_now(self) -> None:
         """Delete the DaskCluster without an event loop. Tries only once."""
-        self.over()
+        self.cancel()
         name, namespace = self._cluster.name, self._cluster.namespace
         try:
             self._cluster.kubernetes.delete_now(CLUSTER, name, namespace, self._cluster.uid, _AT_EXIT)
@@ -57,17 +57,17 @@ class Lifetime:
             )  # fmt: skip
 
 
-def _forget() -> None:
+def _cancel_all() -> None:
     """Cancel all deletions in a forked process: the clusters are its parent's."""
     for lifetime in list(_open):
-        lifetime.over()
+        lifetime.cancel()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_cancel_all)
 
 
 @atexit.register
 def _at_exit() -> None:
     for lifetime in list(_open):
-        lifetime.end()
+        lifetime.delete_now()

@@ -45,7 +45,7 @@ _MOST_FUNDAMENTAL = (
 )
 _LOOK_AT_IT = "see that it runs, and that it watches this namespace"
 _ATTEMPT = ": ErrImagePull: "
-_QUOTED = 500
+_LONGEST_QUOTE = 500
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def workers_problem(snapshot: Snapshot) -> Problem | None:
         return None
     if problem := _degraded(facts.mapping(snapshot.cluster), "DaskCluster"):
         return problem
-    return next((_not_followed(group) for group in short if facts.lags(group)), None)
+    return next((_not_followed(group) for group in short if facts.is_stale(group)), None)
 
 
 def pod_problem(pod: Json) -> Problem | None:
@@ -172,12 +172,12 @@ def _refused(cluster: Json) -> Problem:
     return Problem("Error", f"The operator rejected DaskCluster {facts.name(cluster)}: {advice}.", fatal=True)
 
 
-def _degraded(about: Json, kind: str) -> Problem | None:
-    condition = facts.condition(about, "Degraded")
+def _degraded(obj: Json, kind: str) -> Problem | None:
+    condition = facts.condition(obj, "Degraded")
     if condition.get("status") != "True":
         return None
     reason = facts.text(condition.get("reason")) or "Degraded"
-    return Problem(reason, _sentence(f"{kind} {facts.name(about)} ({reason})", condition.get("message")))
+    return Problem(reason, _sentence(f"{kind} {facts.name(obj)} ({reason})", condition.get("message")))
 
 
 def _not_taken_up(cluster: Json) -> Problem:
@@ -206,6 +206,6 @@ def _fundamental(problem: Problem) -> tuple[int, str]:
 def _sentence(start: str, words: object) -> str:
     """Return a sentence from its start and a quoted message, which may have several lines, or be missing."""
     said = " ".join(facts.text(words).split())
-    said = said if len(said) <= _QUOTED else f"{said[:_QUOTED]}…"
+    said = said if len(said) <= _LONGEST_QUOTE else f"{said[:_LONGEST_QUOTE]}…"
     text = f"{start}: {said}" if said else start
     return text if text.endswith((".", "…", "!")) else f"{text}."

@@ -36,14 +36,14 @@ _RETRY = 0.1
 class Session:
     """An open DaskCluster. Use `open` to create a session, and `close` to end it.
 
-    `made` says whether this session created the DaskCluster. A session holds no reference to its KubeCluster, so that
-    the KubeCluster can be garbage collected.
+    `created` says whether this session created the DaskCluster. Sessions do not refer to their KubeCluster, so that it
+    can be garbage collected.
     """
 
     def __init__(self, settings: Settings, kubernetes: Kubernetes, security: Security) -> None:
         namespace = settings.namespace or kubernetes.namespace
         self.cluster = DaskCluster(kubernetes, settings.name, namespace)
-        self.made = False
+        self.created = False
         self.snapshot = status.Snapshot(None)
         self.address = ""
         self.dashboard: Address = ("", 0)
@@ -70,7 +70,7 @@ class Session:
             raise
         return session
 
-    async def look(self) -> status.Snapshot:
+    async def refresh(self) -> status.Snapshot:
         """Read the cluster's objects. Raises ClusterNotFoundError."""
         self.snapshot = await self.cluster.snapshot()
         return self.snapshot
@@ -85,10 +85,11 @@ class Session:
     async def abandon(self) -> None:
         """Close the session, and delete the DaskCluster if this session created it. Errors are logged."""
         self.cluster.kubernetes.patience = 0.0
-        await _attempt(self.cluster.delete(_CLEANUP) if self.made else None, f"delete DaskCluster {self.cluster.name}")
-        await _attempt(self.close(), "close the connection")
+        if self.created:
+            await _log_failure(self.cluster.delete(_CLEANUP), f"delete DaskCluster {self.cluster.name}")
+        await _log_failure(self.close(), "close the connection")
 
-    def stopper(self) -> Callable[[], None]:
+    def threadsafe_close(self) -> Callable[[], None]:
         """Return a function that has the current event loop call `close`, from any thread."""
         loop = asyncio.get_running_loop()
 
@@ -105,7 +106,7 @@ class Session:
         )
         report(status.startup(self.snapshot, 0), "Connecting to the scheduler")
         service = self.snapshot.service or {}
-        self._secure()
+        self._set_connection_args()
         host, port = await self._connection.address(service, COMM_PORT)
         self.address = f"{self._protocol}://{host}:{port}"
         await self._listen(listener)
@@ -118,7 +119,7 @@ class Session:
         if found is not None:
             return
         if mode == CreateMode.CONNECT_ONLY:
-            raise self.cluster.gone()
+            raise self.cluster.not_found()
         try:
             await self._create()
         except ClusterExistsError:
@@ -138,9 +139,9 @@ class Session:
                     "the DaskCluster %s may have been created: Kubernetes did not answer in time", self.cluster.name
                 )
             else:
-                self.made = not creation.cancelled() and creation.exception() is None
+                self.created = not creation.cancelled() and creation.exception() is None
 
-    def _secure(self) -> None:
+    def _set_connection_args(self) -> None:
         """Set `connection_args`. Raises ValidationError if the scheduler uses TLS and no certificate is given."""
         self.connection_args = self._security.get_connection_args("client")
         if self._protocol == "tls" and not self.connection_args.get("ssl_context"):
@@ -179,11 +180,9 @@ class Session:
         )
 
 
-async def _attempt(what: Awaitable[object] | None, words: str) -> None:
-    """Await `what`, and only log an error: the caller is about to raise another one."""
-    if what is None:
-        return
+async def _log_failure(step: Awaitable[object], description: str) -> None:
+    """Await a step, and only log its error: the caller is about to raise another."""
     try:
-        await what
+        await step
     except (DaskKubernetesError, OSError) as error:
-        logger.warning("could not %s: %s", words, error)
+        logger.warning("could not %s: %s", description, error)

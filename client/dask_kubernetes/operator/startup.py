@@ -19,7 +19,7 @@ _SHORTEST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 
 
-def pause(waited: float) -> float:
+def poll_interval(waited: float) -> float:
     """Return the poll interval in seconds: a tenth of the time waited, but 0.1 to 1 s.
 
     Many users may wait long, as for an image, and each poll costs the API server several requests.
@@ -53,7 +53,7 @@ async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) 
         waited = loop.time() - begun
         if hopeless or waited > timeout:
             raise await _failure(cluster, snapshot, now, timeout)
-        await asyncio.sleep(pause(waited))
+        await asyncio.sleep(poll_interval(waited))
 
 
 async def _failure(cluster: DaskCluster, snapshot: Snapshot, now: Startup, timeout: float) -> DaskKubernetesError:

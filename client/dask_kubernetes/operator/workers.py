@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 _PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
-_COMPARED_EVERY = 5.0
+_POLL_INTERVAL = 5.0
 
 
 class Listener(Protocol):
@@ -36,7 +36,7 @@ class WorkerFeed:
 
     def __init__(self, listener: Listener, address: str, connection_args: Mapping[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = weakref.ref(listener, self._nobody_listens)
+        self._listener = weakref.ref(listener, self._listener_collected)
         self._address = address
         self._connection_args = connection_args
         self._task: asyncio.Task[None] | None = None
@@ -51,7 +51,7 @@ class WorkerFeed:
         if self._task:
             await asyncio.wait([self._task])
 
-    def _nobody_listens(self, _: object) -> None:
+    def _listener_collected(self, _: object) -> None:
         with suppress(RuntimeError):  # the loop is closed, and with it the task
             self._loop.call_soon_threadsafe(self._cancel)
 
@@ -75,7 +75,7 @@ class WorkerFeed:
     async def _listen(self, comm: Comm) -> None:
         async with asyncio.TaskGroup() as both:
             both.create_task(self._follow(comm))
-            both.create_task(self._compare())
+            both.create_task(self._poll())
 
     async def _follow(self, comm: Comm) -> None:
         pause = _PAUSE
@@ -106,11 +106,11 @@ class WorkerFeed:
                     listener._update_worker_status(op, message)
             del listener
 
-    async def _compare(self) -> None:
+    async def _poll(self) -> None:
         """Poll the workers as well, as a scheduler notifies only the latest of its subscribers."""
         async with rpc(self._address, connection_args=self._connection_args) as scheduler:
             while True:
-                await asyncio.sleep(_COMPARED_EVERY)
+                await asyncio.sleep(_POLL_INTERVAL)
                 with suppress(OSError):
                     await self._correct(scheduler)
 

@@ -46,6 +46,6 @@ def test_nothing_is_known_of_nothing() -> None:
 
 def test_an_object_lags_whose_operator_has_seen_an_older_one() -> None:
     def changed(observed: object) -> bool:
-        return facts.lags({"metadata": {"generation": 3}, "status": {"observedGeneration": observed}})
+        return facts.is_stale({"metadata": {"generation": 3}, "status": {"observedGeneration": observed}})
 
     assert [changed(each) for each in (2, 3, None, "2")] == [True, False, False, False]

@@ -290,7 +290,7 @@ def test_a_delete_that_is_refused_is_said_and_the_rest_is_closed(operator: Opera
         cluster.close()
     operator.fake.refuses = lambda _: False
     assert cluster._lifetime
-    cluster._lifetime.end()
+    cluster._lifetime.delete_now()
     assert not operator.fake.objects(actions.CLUSTER)
 
 

@@ -20,19 +20,19 @@ class Opened:
     """A session with a cluster that somebody has deleted meanwhile."""
 
     cluster = SimpleNamespace(namespace="default")
-    made = True
+    created = True
     address = "tcp://127.0.0.1:1"
     dashboard = ("127.0.0.1", 2)
     connection_args: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         raise ClusterNotFoundError("there is no DaskCluster mine")
 
     async def close(self) -> None: ...
 
     async def abandon(self) -> None: ...
 
-    def stopper(self) -> Callable[[], None]:
+    def threadsafe_close(self) -> Callable[[], None]:
         return lambda: None
 
 

@@ -79,13 +79,13 @@ async def world(kubeconfig: Kubeconfig) -> AsyncIterator[World]:
 async def test_one_is_made_and_connected_to(kubeconfig: Kubeconfig) -> None:
     async with world(kubeconfig) as there:
         session = await there.open()
-        assert session.made
+        assert session.created
         assert session.address.startswith("tcp://127.0.0.1:")
         assert there.listener.scheduler_info["workers"] == {}
         _, writer = await asyncio.open_connection(*session.dashboard)
         writer.close()
         there.fake.put(a_pod("w", {"dask.org/cluster-name": "mine"}))
-        assert len((await session.look()).pods) == 2
+        assert len((await session.refresh()).pods) == 2
         await session.close()
         assert len(there.clusters) == 1, "which is not what deletes it"
         with pytest.raises(OSError):
@@ -108,7 +108,7 @@ async def test_whether_it_is_made(kubeconfig: Kubeconfig, mode: str, there_is: b
         known = [there.somebody_makes_one()["metadata"]["uid"]] if there_is else []
         if isinstance(outcome, bool):
             session = await there.open(create_mode=mode)
-            assert session.made == outcome
+            assert session.created == outcome
             await session.close()
         else:
             with pytest.raises(outcome):
@@ -121,7 +121,7 @@ async def test_one_that_somebody_makes_at_the_same_time_is_connected_to(kubeconf
         there.somebody_makes_one()
         there.fake.fail("GET", actions.CLUSTER, 404, text=NOT_YET)
         session = await there.open()
-        assert not session.made
+        assert not session.created
         await session.close()
 
 
@@ -238,7 +238,7 @@ def test_it_is_stopped_from_any_thread_and_after_its_event_loop(kubeconfig: Kube
     async def scenario() -> Any:
         async with world(kubeconfig) as there:
             session = await there.open()
-            stop = session.stopper()
+            stop = session.threadsafe_close()
             await asyncio.to_thread(stop)
             await refused(session.dashboard)
             await session.close()

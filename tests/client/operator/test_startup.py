@@ -21,7 +21,7 @@ from dask_kubernetes.exceptions import (
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
 from dask_kubernetes.operator.spec import make_cluster_spec
-from dask_kubernetes.operator.startup import pause, scheduler_is_up
+from dask_kubernetes.operator.startup import poll_interval, scheduler_is_up
 from dask_kubernetes.operator.status import Startup
 from dask_operator import actions
 
@@ -141,7 +141,7 @@ async def test_a_cluster_that_is_deleted_meanwhile(kubeconfig: Kubeconfig) -> No
 def test_what_comes_is_seen_soon_and_long_waits_ask_rarely() -> None:
     waited, looks = 0.0, 0
     while waited < 600.0:
-        assert 0.1 <= pause(waited) <= max(waited / 10, 0.1)
-        waited += pause(waited)
+        assert 0.1 <= poll_interval(waited) <= max(waited / 10, 0.1)
+        waited += poll_interval(waited)
         looks += 1
     assert looks < 650

@@ -78,7 +78,7 @@ async def test_after_a_restart_of_the_scheduler_its_workers_are_known(tmp_path: 
 
 @pytest.mark.filterwarnings("ignore:Scheduler already contains a plugin with name worker-status")
 async def test_two_listeners_know_the_workers_of_one_scheduler(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_COMPARED_EVERY", 0.05)
+    monkeypatch.setattr(module, "_POLL_INTERVAL", 0.05)
     listeners = [Listener(), Listener()]
     async with a_scheduler(0) as scheduler:
         feeds = [WorkerFeed(listener, scheduler.address, {}) for listener in listeners]
