@@ -12,8 +12,9 @@ import click
 import yaml
 
 from dask_kubernetes.exceptions import DaskKubernetesError
+from dask_kubernetes.operator.manifests.fields import Manifest
+from dask_kubernetes.operator.manifests.spec import make_additional_group
 from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import Manifest, make_additional_group
 
 
 @click.group(name="kubernetes")

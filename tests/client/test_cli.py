@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from dask_kubernetes import operator
 from dask_kubernetes.cli import main
 from dask_kubernetes.exceptions import ClusterNotFoundError
+from dask_kubernetes.operator.manifests.spec import make_additional_group, make_cluster_spec
 from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import make_additional_group, make_cluster_spec
 
 CLUSTER = [
     "--image=dask:1",

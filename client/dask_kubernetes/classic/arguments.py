@@ -11,9 +11,9 @@ import dask.config
 from dask_kubernetes.classic.manifest import manifest
 from dask_kubernetes.classic.templates import configured_template, pod_template
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.diagnosis.status import uses_tls
+from dask_kubernetes.operator.manifests.fields import Manifest
 from dask_kubernetes.operator.settings import Settings, fitting_name
-from dask_kubernetes.operator.spec import Manifest
-from dask_kubernetes.operator.status import uses_tls
 
 REPLACEMENT = (
     "KubeCluster of dask_kubernetes.classic is deprecated: write `from dask_kubernetes.operator import KubeCluster` "

@@ -14,7 +14,7 @@ from distributed import Security
 
 from dask_kubernetes.classic import arguments
 from dask_kubernetes.operator import kubecluster
-from dask_kubernetes.operator.names import DEFAULT_GROUP
+from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
 
 logger = logging.getLogger(__name__)
 

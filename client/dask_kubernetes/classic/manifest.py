@@ -8,16 +8,14 @@ from typing import Any
 
 from dask_kubernetes.classic.pods import DEATH_TIMEOUT, NAME, make_pod_from_dict, merged, without_empty
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import (
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests.spec import (
     DEFAULT_IMAGE,
-    Manifest,
-    env_list,
     make_cluster_spec,
-    resource_requirements,
     scheduler_ports_and_probes,
     worker_args,
 )
+from dask_kubernetes.operator.settings import Settings
 
 # Commands that start a worker or a scheduler, and therefore accept Dask's options.
 _WORKER = (("dask", "worker"), ("dask", "cuda", "worker"), ("dask-cuda-worker",), ("-m", "distributed.cli.dask_worker"))

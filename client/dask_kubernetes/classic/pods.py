@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
 
 NAME = ("--name", "$(DASK_WORKER_NAME)")
 DEATH_TIMEOUT = ("--death-timeout", "60")

@@ -11,7 +11,7 @@ import yaml
 
 from dask_kubernetes.classic.pods import make_pod_from_dict, plain
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import Manifest
+from dask_kubernetes.operator.manifests.fields import Manifest
 
 
 def pod_template(given: object) -> Manifest:

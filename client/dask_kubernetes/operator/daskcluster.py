@@ -15,18 +15,18 @@ from dask_kubernetes.exceptions import (
     WorkerGroupExistsError,
     WorkerGroupNotFoundError,
 )
-from dask_kubernetes.operator import names, spec
-from dask_kubernetes.operator.kubernetes import (
+from dask_kubernetes.operator.access.errors import AlreadyExistsError
+from dask_kubernetes.operator.access.kubernetes import (
     AUTOSCALER,
     CLUSTER,
     GROUP,
     POD,
     SERVICE,
-    AlreadyExistsError,
     Kubernetes,
 )
-from dask_kubernetes.operator.names import CLUSTER_LABEL, COMPONENT_LABEL, DEFAULT_GROUP, SCHEDULER
-from dask_kubernetes.operator.status import Snapshot
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.manifests import names, spec
+from dask_kubernetes.operator.manifests.names import CLUSTER_LABEL, COMPONENT_LABEL, DEFAULT_GROUP, SCHEDULER
 
 Json = Mapping[str, Any]
 _POLL = 0.2

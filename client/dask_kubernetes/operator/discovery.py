@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError
+from dask_kubernetes.operator.access.kubernetes import CLUSTER, Kubernetes
 from dask_kubernetes.operator.kubecluster import KubeCluster
-from dask_kubernetes.operator.kubernetes import CLUSTER, Kubernetes
 
 
 async def discover() -> AsyncIterator[tuple[str, type[KubeCluster]]]:

@@ -15,7 +15,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from dask_kubernetes.operator.status import NOT_FOLLOWED, NOT_TAKEN_UP, NOT_THERE, Mood, Row, Startup
+from dask_kubernetes.operator.diagnosis.problems import NOT_FOLLOWED, NOT_TAKEN_UP
+from dask_kubernetes.operator.diagnosis.status import NOT_THERE, Mood, Row, Startup
 
 _STYLES: dict[Mood, str] = {"good": "green", "waiting": "yellow", "bad": "red", "none": "dim"}
 _COLOURS: dict[Mood, str] = {"good": "#2e7d32", "waiting": "#b26a00", "bad": "#c62828", "none": "#9d9d9d"}

@@ -18,10 +18,12 @@ from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
 from tornado.ioloop import IOLoop
 
 from dask_kubernetes.exceptions import ClusterNotFoundError, NotPermittedError, ValidationError, WorkersNotReadyError
-from dask_kubernetes.operator import spec, status
+from dask_kubernetes.operator.diagnosis import status
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
 from dask_kubernetes.operator.display import Progress, html, panel
 from dask_kubernetes.operator.lifetime import Lifetime
-from dask_kubernetes.operator.names import DEFAULT_GROUP
+from dask_kubernetes.operator.manifests import fields, spec
+from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import poll_interval
@@ -218,7 +220,7 @@ class KubeCluster(Cluster):
         >>> cluster.scale(10)  # doctest: +SKIP
         >>> cluster.scale(7, worker_group="highmem")  # doctest: +SKIP
         """
-        spec.validate_count("n", n, spec.MOST_WORKERS, optional=False)
+        fields.validate_count("n", n, fields.MOST_WORKERS, optional=False)
         return self.sync(self._scale, n, worker_group)
 
     async def _scale(self, n: int, worker_group: str) -> None:
@@ -245,8 +247,8 @@ class KubeCluster(Cluster):
         --------
         >>> cluster.adapt(minimum=1, maximum=10)  # doctest: +SKIP
         """
-        spec.validate_count("minimum", minimum)
-        spec.validate_count("maximum", maximum)
+        fields.validate_count("minimum", minimum)
+        fields.validate_count("maximum", maximum)
         return self.sync(self._adapt, minimum, maximum)
 
     async def _adapt(self, minimum: int | None, maximum: int | None) -> None:
@@ -293,7 +295,7 @@ class KubeCluster(Cluster):
         --------
         >>> cluster.add_worker_group("highmem", n_workers=2, resources={"memory": "64Gi"})  # doctest: +SKIP
         """
-        spec.validate_count("n_workers", n_workers, spec.MOST_WORKERS)
+        fields.validate_count("n_workers", n_workers, fields.MOST_WORKERS)
         return self.sync(
             self._add_worker_group,
             name,
@@ -560,7 +562,7 @@ class KubeCluster(Cluster):
         )
 
     def _startup(self) -> status.Startup:
-        known = self._session.snapshot if self._session else status.Snapshot(None)
+        known = self._session.snapshot if self._session else Snapshot(None)
         return status.startup(known, len(self.scheduler_info["workers"]))
 
     async def _running_workers(self) -> int:

@@ -11,8 +11,8 @@ import weakref
 from collections.abc import Callable
 
 from dask_kubernetes.exceptions import DaskKubernetesError
+from dask_kubernetes.operator.access.kubernetes import CLUSTER
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import CLUSTER
 
 logger = logging.getLogger(__name__)
 

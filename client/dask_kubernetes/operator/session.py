@@ -17,14 +17,15 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
-from dask_kubernetes.operator import status
-from dask_kubernetes.operator.connect import Address, Connection
+from dask_kubernetes.operator.access.connect import Address, Connection
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
+from dask_kubernetes.operator.access.workers import Listener, WorkerFeed
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import Kubernetes
-from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
+from dask_kubernetes.operator.diagnosis import status
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import scheduler_is_up
-from dask_kubernetes.operator.workers import Listener, WorkerFeed
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Session:
         namespace = settings.namespace or kubernetes.namespace
         self.cluster = DaskCluster(kubernetes, settings.name, namespace)
         self.created = False
-        self.snapshot = status.Snapshot(None)
+        self.snapshot = Snapshot(None)
         self.address = ""
         self.dashboard: Address = ("", 0)
         self.connection_args: dict[str, Any] = {}
@@ -70,7 +71,7 @@ class Session:
             raise
         return session
 
-    async def refresh(self) -> status.Snapshot:
+    async def refresh(self) -> Snapshot:
         """Read the cluster's objects. Raises ClusterNotFoundError."""
         self.snapshot = await self.cluster.snapshot()
         return self.snapshot

@@ -20,18 +20,18 @@ import yaml
 from dask.utils import parse_timedelta
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import (
+from dask_kubernetes.operator.manifests.fields import (
     LONGEST_CLUSTER_NAME,
     MOST_WORKERS,
     Env,
     Manifest,
     command_words,
     env_list,
-    make_cluster_spec,
     resource_requirements,
     validate_cluster_name,
     validate_count,
 )
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
 _SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 # Placeholder for the unique part of a name while the rest is shortened. No environment variable can contain it.

@@ -12,7 +12,9 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.status import NOT_TAKEN_UP, Snapshot, Startup, service_ready, startup
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.problems import NOT_TAKEN_UP
+from dask_kubernetes.operator.diagnosis.status import Startup, service_ready, startup
 
 Report = Callable[[Startup], None]
 _SHORTEST_PAUSE = 0.1

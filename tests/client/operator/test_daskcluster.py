@@ -23,7 +23,7 @@ from dask_kubernetes.exceptions import (
     WorkerGroupNotFoundError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.spec import make_additional_group, make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_additional_group, make_cluster_spec
 from dask_operator import actions
 
 MANIFEST = make_cluster_spec("mine", n_workers=2)

@@ -34,7 +34,7 @@ from dask_kubernetes.exceptions import (
     WorkersNotReadyError,
 )
 from dask_kubernetes.operator import KubeCluster
-from dask_kubernetes.operator.spec import make_cluster_spec, make_worker_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_worker_spec
 from dask_operator import actions
 
 # A scheduler tells one listener alone of its workers, and here it has that of the test's own cluster.

@@ -14,18 +14,18 @@ from tests.client.operator.conftest import Kubeconfig
 from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import Kubernetes
 from dask_kubernetes.operator.lifetime import Lifetime
-from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_operator import actions
 
 PROGRAM = """
 import asyncio, os, sys
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.lifetime import Lifetime
-from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
 class Owner: pass
 

@@ -29,9 +29,9 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import make_cluster_spec
 from dask_operator import actions
 
 pytestmark = pytest.mark.real_time

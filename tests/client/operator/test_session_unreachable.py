@@ -21,8 +21,8 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
     SchedulerUnreachableError,
 )
-from dask_kubernetes.operator import kubernetes
-from dask_kubernetes.operator.kubernetes import CLUSTER, POD, SERVICE, Kind, Kubernetes
+from dask_kubernetes.operator.access import kubernetes
+from dask_kubernetes.operator.access.kubernetes import CLUSTER, POD, SERVICE, Kind, Kubernetes
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
 

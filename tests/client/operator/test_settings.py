@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.settings import CreateMode, Settings, cluster_name, fitting_name
-from dask_kubernetes.operator.spec import make_cluster_spec
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,9 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_kubernetes.operator.diagnosis.status import Startup
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.startup import poll_interval, scheduler_is_up
-from dask_kubernetes.operator.status import Startup
 from dask_operator import actions
 
 NAME = "mine-scheduler-0"

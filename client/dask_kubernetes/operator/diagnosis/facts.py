@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_kubernetes.operator import names
+from dask_kubernetes.operator.manifests import names
 
 Json = Mapping[str, Any]
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError, SchedulerUnreachableError
-from dask_kubernetes.operator.forward import HOST, Forward
-from dask_kubernetes.operator.kubernetes import NODE, Kubernetes
+from dask_kubernetes.operator.access.forward import HOST, Forward
+from dask_kubernetes.operator.access.kubernetes import NODE, Kubernetes
 
 Json = Mapping[str, Any]
 Address = tuple[str, int]

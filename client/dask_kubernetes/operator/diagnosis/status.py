@@ -10,42 +10,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from dask_kubernetes.operator import facts
-from dask_kubernetes.operator.facts import Json, Snapshot, scheduler_ready
-from dask_kubernetes.operator.problems import (
-    CRASHED,
-    DELETED,
-    NOT_FOLLOWED,
-    NOT_TAKEN_UP,
+from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis.facts import Json, Snapshot, scheduler_ready
+from dask_kubernetes.operator.diagnosis.problems import (
     UNSCHEDULABLE,
     Problem,
     pod_problem,
     scheduler_problem,
     workers_problem,
 )
-
-__all__ = [
-    "CRASHED",
-    "DELETED",
-    "NOT_FOLLOWED",
-    "NOT_TAKEN_UP",
-    "NOT_THERE",
-    "Json",
-    "Mood",
-    "Problem",
-    "Row",
-    "Snapshot",
-    "Startup",
-    "requested",
-    "scheduler_problem",
-    "scheduler_ready",
-    "service_ready",
-    "startup",
-    "uses_jupyter",
-    "uses_tls",
-    "worker_names",
-    "workers_problem",
-]
 
 Mood = Literal["good", "waiting", "bad", "none"]
 

@@ -16,8 +16,8 @@ from tests.client.operator.objects import (
     unready,
 )
 
-from dask_kubernetes.operator.facts import Snapshot
-from dask_kubernetes.operator.problems import Problem, pod_problem, scheduler_problem, workers_problem
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.problems import Problem, pod_problem, scheduler_problem, workers_problem
 
 CRASH = {"exitCode": 1, "reason": "Error"}
 OUT_OF_MEMORY = {"exitCode": 137, "reason": "OOMKilled"}

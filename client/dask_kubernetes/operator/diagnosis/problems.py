@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dask_kubernetes.operator import facts
-from dask_kubernetes.operator.facts import Json, Snapshot
+from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis.facts import Json, Snapshot
 
 NOT_TAKEN_UP = "NotTakenUp"
 """The reason of the problem that no operator has acted yet. Every cluster starts with this problem."""

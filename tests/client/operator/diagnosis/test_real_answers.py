@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from tests.client.operator.objects import a_cluster, a_group, a_service
 
-from dask_kubernetes.operator.status import Problem, Row, Snapshot, Startup, startup
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.problems import Problem
+from dask_kubernetes.operator.diagnosis.status import Row, Startup, startup
 
 ANSWERS = Path(__file__).parent / "answers"
 PULL = "ImagePullBackOff"

@@ -15,10 +15,10 @@ from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
 from dask_kubernetes.exceptions import SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.connect import Connection, addresses, node_addresses
-from dask_kubernetes.operator.forward import HOST
-from dask_kubernetes.operator.kubernetes import Kubernetes
-from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
+from dask_kubernetes.operator.access.connect import Connection, addresses, node_addresses
+from dask_kubernetes.operator.access.forward import HOST
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
+from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
 
 pytestmark = pytest.mark.real_time
 

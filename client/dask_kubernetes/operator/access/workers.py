@@ -13,10 +13,11 @@ from distributed.comm.core import Comm, connect
 from distributed.core import rpc
 from distributed.objects import SchedulerInfo
 
+from dask_kubernetes.operator.access.backoff import doubling
+
 logger = logging.getLogger(__name__)
 
-_PAUSE = 0.5
-_LONGEST_PAUSE = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _POLL_INTERVAL = 5.0
 
 
@@ -78,18 +79,16 @@ class WorkerFeed:
             both.create_task(self._poll())
 
     async def _follow(self, comm: Comm) -> None:
-        pause = _PAUSE
         while self._listener() is not None:
             try:
                 await self._read(comm)
             finally:
                 comm.abort()
+            pauses = doubling(_FIRST_PAUSE, _LONGEST_PAUSE)
             while comm.closed() and self._listener() is not None:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                await asyncio.sleep(next(pauses))
                 with suppress(OSError):
                     comm = await self._subscribe()
-                    pause = _PAUSE
 
     async def _read(self, comm: Comm) -> None:
         """Apply messages to the listener until the connection breaks, or the listener is gone."""

@@ -12,7 +12,7 @@ from typing import Any
 from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect
 
 from dask_kubernetes.exceptions import DaskKubernetesError, SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.kubernetes import POD, Kubernetes
+from dask_kubernetes.operator.access.kubernetes import POD, Kubernetes
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from tests.client.operator.objects import NOT_READY, a_cluster, a_group, a_scheduler, a_worker, deleted, seen
 
-from dask_kubernetes.operator import facts
-from dask_kubernetes.operator.facts import Snapshot
+from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
 
 
 def test_a_scheduler_is_ready_that_stays() -> None:

@@ -17,8 +17,8 @@ from tests.support.fake_api import CUT, FakeApi, serve
 from tests.support.wait import until
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.forward import HOST, Forward
-from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.access.forward import HOST, Forward
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_operator import actions
 
 pytestmark = pytest.mark.real_time
