@@ -1,19 +1,19 @@
-"""What real nodes say of Pods that fail, each in its own way: `answers/` has their JSON as the API server gave it."""
+"""Real nodes describe Pods that fail, each in its own way: tests/cases/pods has their JSON from the API server."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from docs.included import ROOT
 from tests.client.operator.objects import a_cluster, a_group, a_service
 
 from dask_kubernetes.operator.diagnosis.facts import Snapshot
 from dask_kubernetes.operator.diagnosis.problems import Problem
 from dask_kubernetes.operator.diagnosis.status import Row, Startup, startup
 
-ANSWERS = Path(__file__).parent / "answers"
+ANSWERS = ROOT / "tests/cases/pods"
 PULL = "ImagePullBackOff"
 CRASH = "CrashLoopBackOff"
 # By answer: the scheduler's row, and what is told of it.
