@@ -49,8 +49,9 @@ class KubeCluster(Cluster):
     n_workers: int, optional
         The initial number of workers; ``scale`` and ``adapt`` change it. By default 0.
     resources: dict, optional
-        The resources of the scheduler and of each worker, as ``{"requests": {"cpu": "1"}, "limits": {"memory":
-        "4Gi"}}``, or as ``{"cpu": "1", "memory": "4Gi"}`` for both requests and limits.
+        The resources of the scheduler and of each worker:
+        ``{"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}}``, or ``{"cpu": "1", "memory": "4Gi"}`` for both
+        requests and limits.
     env: list[dict] | dict[str, str], optional
         Environment variables of the scheduler and the workers, as a dict or in Kubernetes' format.
     worker_command: list[str] | str, optional

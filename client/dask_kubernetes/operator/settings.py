@@ -9,9 +9,10 @@ import os
 import re
 import string
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +24,6 @@ from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.manifests.fields import (
     LONGEST_CLUSTER_NAME,
     MOST_WORKERS,
-    Env,
     Manifest,
     command_words,
     env_list,
@@ -70,54 +70,28 @@ class Settings:
     jupyter: bool
 
     @classmethod
-    def of(
-        cls,
-        *,
-        name: str | None = None,
-        namespace: str | None = None,
-        image: str | None = None,
-        n_workers: int | None = None,
-        resources: Mapping[str, Any] | None = None,
-        env: Env | None = None,
-        worker_command: str | Sequence[str] | None = None,
-        port_forward_cluster_ip: bool | None = None,
-        create_mode: CreateMode | str | None = None,
-        shutdown_on_close: bool | None = None,
-        idle_timeout: float | str | None = None,
-        resource_timeout: float | str | None = None,
-        scheduler_service_type: str | None = None,
-        custom_cluster_spec: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-        scheduler_forward_port: int | str | None = None,
-        jupyter: bool = False,
-    ) -> Self:
-        """Validate arguments, with Dask's configuration in place of those that are None.
+    def of(cls, **arguments: Any) -> Self:
+        """Validate the arguments of `KubeCluster`. Dask's configuration replaces missing ones and those that are None.
 
         Raises
         ------
         ValidationError
             If a setting is invalid; the message names it and says what is valid.
         """
+        if unknown := arguments.keys() - cls.__dataclass_fields__:
+            raise TypeError(f"KubeCluster has no argument {min(unknown)!r}")
+        name, custom_cluster_spec = arguments.get("name"), arguments.get("custom_cluster_spec")
         custom = _custom_spec(_setting("kubernetes.custom-cluster-spec", custom_cluster_spec))
         if custom and name is not None and custom_cluster_spec is None:
             # An argument overrides the configuration, even a whole cluster in the configuration.
             custom["metadata"]["name"] = cluster_name(name, name)
+        # False is the default of KubeCluster and leaves the choice to the configuration.
+        given = arguments | {"jupyter": arguments.get("jupyter") or None}
         return cls(
             name=custom["metadata"]["name"] if custom else cluster_name(name, _setting("kubernetes.name")),
-            namespace=_namespace(namespace, custom),
-            image=_image(_setting("kubernetes.image", image)),
-            n_workers=_workers(_setting("kubernetes.count.start", n_workers)),
-            resources=resource_requirements(_setting("kubernetes.resources", resources)),
-            env=env_list(_setting("kubernetes.env", env)),
-            worker_command=command_words(_setting("kubernetes.worker-command", worker_command)),
-            port_forward_cluster_ip=_setting("kubernetes.port-forward-cluster-ip", port_forward_cluster_ip),
-            create_mode=_create_mode(_setting("kubernetes.create-mode", create_mode)),
-            shutdown_on_close=_setting("kubernetes.shutdown-on-close", shutdown_on_close),
-            idle_timeout=math.ceil(_seconds("idle_timeout", _setting("kubernetes.idle-timeout", idle_timeout) or 0)),
-            resource_timeout=_seconds("resource_timeout", _setting("kubernetes.resource-timeout", resource_timeout)),
-            scheduler_service_type=_service_type(_setting("kubernetes.scheduler-service-type", scheduler_service_type)),
+            namespace=_namespace(arguments.get("namespace"), custom),
             custom_cluster_spec=custom,
-            scheduler_forward_port=_port(_setting("kubernetes.scheduler-forward-port", scheduler_forward_port)),
-            jupyter=bool(jupyter or _setting("kubernetes.scheduler-jupyter")),
+            **{field: read(_setting(key, given.get(field))) for field, (key, read) in _SOURCES.items()},
         )
 
     def manifest(self) -> Manifest:
@@ -234,6 +208,14 @@ def _seconds(what: str, value: Any) -> float:
     raise ValidationError(f'{what} is {value!r}: it must be a number of seconds, or a duration as in "2 minutes".')
 
 
+def _idle_timeout(value: Any) -> int:
+    return math.ceil(_seconds("idle_timeout", value or 0))
+
+
+def _as_given(value: Any) -> Any:
+    return value
+
+
 def _port(value: Any) -> int | None:
     if value is None:
         return None
@@ -265,3 +247,21 @@ def _read(path: Path) -> Any:
         raise ValidationError(f"custom_cluster_spec cannot be read: {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValidationError(f"{path} is not a YAML file with a single object: {error}") from None
+
+
+# For each setting its key in Dask's configuration, and the function that validates its value.
+_SOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "image": ("kubernetes.image", _image),
+    "n_workers": ("kubernetes.count.start", _workers),
+    "resources": ("kubernetes.resources", resource_requirements),
+    "env": ("kubernetes.env", env_list),
+    "worker_command": ("kubernetes.worker-command", command_words),
+    "port_forward_cluster_ip": ("kubernetes.port-forward-cluster-ip", _as_given),
+    "create_mode": ("kubernetes.create-mode", _create_mode),
+    "shutdown_on_close": ("kubernetes.shutdown-on-close", _as_given),
+    "idle_timeout": ("kubernetes.idle-timeout", _idle_timeout),
+    "resource_timeout": ("kubernetes.resource-timeout", partial(_seconds, "resource_timeout")),
+    "scheduler_service_type": ("kubernetes.scheduler-service-type", _service_type),
+    "scheduler_forward_port": ("kubernetes.scheduler-forward-port", _port),
+    "jupyter": ("kubernetes.scheduler-jupyter", bool),
+}
