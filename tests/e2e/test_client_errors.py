@@ -453,7 +453,7 @@ def test_slips_with_a_cluster_that_runs(user: User) -> None:
             says(ValidationError, "at most 10000", of=partial(cluster.scale, number))
             says(ValidationError, "at most 10000", of=partial(group, n_workers=number))
         says(SpecRefusedError, "spec.maximum", of=partial(cluster.adapt, maximum=2**31))
-        says(ValidationError, "at least 3 and at most 2", of=lambda: cluster.adapt(minimum=3, maximum=2))
+        says(ValidationError, "minimum is 3 and maximum is 2", of=lambda: cluster.adapt(minimum=3, maximum=2))
         assert user.kube.names("daskautoscalers") == set()
         cluster.add_worker_group("more", n_workers=0)
         says(WorkerGroupExistsError, "mine-more", "delete_worker_group", of=lambda: cluster.add_worker_group("more"))

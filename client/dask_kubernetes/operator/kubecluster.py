@@ -437,7 +437,7 @@ class KubeCluster(Cluster):
 
     @property
     def jupyter_link(self) -> str:
-        """The URL of Jupyter, if the scheduler serves it; else raises ValidationError."""
+        """The URL of Jupyter. Raises ValidationError if the scheduler does not serve it."""
         if self.jupyter:
             return self.dashboard_link.replace("/status", "/jupyter/lab")
         raise ValidationError(f"the scheduler of {self.name} serves no Jupyter: create the cluster with jupyter=True")
