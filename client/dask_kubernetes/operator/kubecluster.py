@@ -1,4 +1,4 @@
-"""`KubeCluster`, Dask's cluster object for Kubernetes."""
+"""`KubeCluster`, Dask's cluster object for Kubernetes. A third of this file is the documentation of its public API."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _UNIQUE = "\0"
 
 
 class CreateMode(Enum):
-    """The choice between creating a cluster and connecting to an existing one. A mode's value can be used instead."""
+    """The choice between creating a cluster and connecting to an existing one. Arguments also accept a mode's value."""
 
     CREATE_ONLY = "CREATE_ONLY"
     CREATE_OR_CONNECT = "CREATE_OR_CONNECT"
@@ -85,7 +85,7 @@ class Settings:
         if custom and name is not None and custom_cluster_spec is None:
             # An argument overrides the configuration, even a whole cluster in the configuration.
             custom["metadata"]["name"] = cluster_name(name, name)
-        # False is the default of KubeCluster and leaves the choice to the configuration.
+        # False is KubeCluster's default, and leaves the choice to the configuration.
         given = arguments | {"jupyter": arguments.get("jupyter") or None}
         return cls(
             name=custom["metadata"]["name"] if custom else cluster_name(name, _setting("kubernetes.name")),

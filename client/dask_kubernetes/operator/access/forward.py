@@ -22,7 +22,7 @@ _DATA, _ERRORS = 0, 1
 
 
 class Forward:
-    """A local port, forwarded to a number or name of `port` in whichever Pod has these labels and runs.
+    """A local port that is forwarded to `port`, a number or a name, of whichever running Pod has these labels.
 
     Every connection is forwarded separately. When it breaks, only that connection ends, and the next one goes to the
     Pod that runs then: so the local port outlives replaced schedulers, restarts of the API server, network outages and
