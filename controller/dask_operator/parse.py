@@ -253,7 +253,9 @@ def retired(reply: Json) -> frozenset[str]:
 def speaks_tls(spec: Json) -> bool:
     """Whether a scheduler is told to speak TLS: `--protocol tls`, or by its certificates."""
     for container in _mappings(spec.get("containers"))[:_MOST_CONTAINERS]:
-        text = f"{container.get('command')} {container.get('args')}".replace("=", " ").replace("', '", " ")
+        parts = (container.get("command"), container.get("args"))
+        words = (word for part in parts if isinstance(part, list) for word in part if isinstance(word, str))
+        text = " ".join(words).replace("=", " ")
         if "--protocol tls" in text or any(option in text for option in _TLS_OPTIONS):
             return True
     return False
@@ -386,8 +388,8 @@ def _container_problem(container: Json, failed: bool) -> Problem | None:
     waiting, ended = _mapping(state.get("waiting")), _mapping(state.get("terminated"))
     name, last = container.get("name"), _mapping(_mapping(container.get("lastState")).get("terminated"))
     reason = _STUCK.get(_text(waiting.get("reason")))
-    if reason == "CrashLoopBackOff" or _crashed_again(container):
-        return Problem("CrashLoopBackOff", f'container "{name}" keeps ending: {_ending(last)}')
+    if reason == "CrashLoopBackOff" or _crashed_again(container) or (not failed and _has_failed_again(container)):
+        return Problem("CrashLoopBackOff", f'container "{name}" keeps ending: {_ending(last or ended)}')
     if reason:
         image = f', image "{container.get("image")}"' if container.get("image") else ""
         return Problem(reason, f'container "{name}"{image}: {_text(waiting.get("message"))}')
@@ -401,6 +403,12 @@ def _crashed_again(container: Json) -> bool:
     last = _mapping(_mapping(container.get("lastState")).get("terminated"))
     running = _mapping(container.get("state")).get("running")
     return bool(running and last.get("exitCode") and _integer(container.get("restartCount")) > 1)
+
+
+def _has_failed_again(container: Json) -> bool:
+    """Return whether a container has just failed after several restarts, before the kubelet reports its back-off."""
+    ended = _mapping(_mapping(container.get("state")).get("terminated"))
+    return bool(ended.get("exitCode")) and _integer(container.get("restartCount")) > 1
 
 
 def _started(container: Json) -> float:

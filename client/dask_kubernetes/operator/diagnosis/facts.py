@@ -1,4 +1,4 @@
-"""Facts in what the API server gives. Nulls, missing keys and wrong types end here: they are taken as absent."""
+"""Accessors for objects of the API server. Nulls and values of a wrong type count as absent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_kubernetes.operator import names
+from dask_kubernetes.operator.manifests import names
 
 Json = Mapping[str, Any]
 
@@ -15,7 +15,7 @@ ENDED = ("Failed", "Succeeded")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What there is of one cluster, as the API server gives it. `pods`: of its scheduler and of its workers."""
+    """The objects of a cluster, as the API server returns them. `pods` has those of the scheduler and the workers."""
 
     cluster: Json | None
     groups: tuple[Json, ...] = ()
@@ -25,28 +25,28 @@ class Snapshot:
 
 
 def scheduler_ready(snapshot: Snapshot) -> bool:
-    """Whether a scheduler answers that is to stay."""
+    """Return whether a scheduler Pod is ready and not being deleted."""
     return any(ready(pod) and not deleting(pod) for pod in _schedulers(snapshot))
 
 
 def scheduler_pod(snapshot: Snapshot) -> Json | None:
-    """The scheduler's Pod: where one replaces another, the newest that may yet run."""
+    """Return the scheduler's Pod; while one replaces another, the newest that runs or may yet run."""
     pods = _schedulers(snapshot)
     return max(live(pods) or pods, key=lambda pod: text(_meta(pod).get("creationTimestamp")), default=None)
 
 
 def workers(snapshot: Snapshot) -> list[Json]:
-    """The worker Pods of all groups, in any state."""
+    """Return the worker Pods of all groups, in any state."""
     return [pod for pod in map(mapping, snapshot.pods) if _labels(pod).get(names.COMPONENT_LABEL) == names.WORKER]
 
 
 def of_group(snapshot: Snapshot, group: Json) -> list[Json]:
-    """The worker Pods of one group, in any state."""
+    """Return the worker Pods of one group, in any state."""
     return [pod for pod in workers(snapshot) if _labels(pod).get(names.GROUP_LABEL) == name(group)]
 
 
 def groups(snapshot: Snapshot) -> list[Json]:
-    """The groups that stay, the default one first."""
+    """Return the groups that are not being deleted, the default group first."""
     staying = [group for group in map(mapping, snapshot.groups) if group and not deleting(group)]
     return sorted(staying, key=lambda group: (not is_default(group, snapshot), name(group)))
 
@@ -55,14 +55,14 @@ def is_default(group: Json, snapshot: Snapshot) -> bool:
     return name(group) == names.worker_group(name(snapshot.cluster))
 
 
-def replicas(about: Json, default: int) -> int:
-    """How many workers a DaskWorkerGroup or a DaskCluster wants."""
-    number = mapping(mapping(about.get("spec")).get("worker")).get("replicas")
+def replicas(obj: Json, default: int) -> int:
+    """Return the number of workers in the spec of a DaskWorkerGroup or a DaskCluster."""
+    number = mapping(mapping(obj.get("spec")).get("worker")).get("replicas")
     return max(integer(number, default), 0)
 
 
 def live(pods: Sequence[Json]) -> list[Json]:
-    """The Pods that run or may yet run."""
+    """Return the Pods that run or may yet run."""
     return [pod for pod in pods if not deleting(pod) and mapping(pod.get("status")).get("phase") not in ENDED]
 
 
@@ -71,19 +71,19 @@ def ready(pod: Json) -> bool:
 
 
 def unschedulable(pod: Json) -> str | None:
-    """Why no node is found for a Pod; None if one is, or is just looked for."""
+    """Return why no node fits a Pod; None if the Pod has a node, or scheduling has not been tried yet."""
     scheduled = condition(pod, "PodScheduled")
     return text(scheduled.get("message")) if scheduled.get("status") == "False" else None
 
 
 def containers(pod: Json) -> list[Json]:
-    """What a Pod says of its containers, in the order in which they start."""
+    """Return the statuses of a Pod's containers, in the order in which they start."""
     status = mapping(pod.get("status"))
     return [*mappings(status.get("initContainerStatuses")), *mappings(status.get("containerStatuses"))]
 
 
 def failed(state: Json) -> Json:
-    """How a container has ended that failed; empty for any other."""
+    """Return the `terminated` part of a container's state if its exit code is not 0, else an empty mapping."""
     ended = mapping(state.get("terminated"))
     return ended if ended.get("exitCode") else {}
 
@@ -98,7 +98,7 @@ def memory_limit(pod: Json, container: Json) -> str:
 
 
 def scheduler_commands(cluster: Json | None) -> list[list[str]]:
-    """The words by which each container of a cluster's scheduler is started."""
+    """Return the words of the command and arguments of each container of a cluster's scheduler."""
     scheduler = mapping(mapping(mapping(cluster).get("spec")).get("scheduler"))
     return [_words(container) for container in mappings(mapping(scheduler.get("spec")).get("containers"))]
 
@@ -107,24 +107,24 @@ def phase(cluster: Json) -> str:
     return text(mapping(cluster.get("status")).get("phase"))
 
 
-def condition(about: Json, type_: str) -> Json:
-    """A condition of a status by its type, empty if there is none."""
-    conditions = mappings(mapping(about.get("status")).get("conditions"))
+def condition(obj: Json, type_: str) -> Json:
+    """Return the condition of this type, empty if the status has none."""
+    conditions = mappings(mapping(obj.get("status")).get("conditions"))
     return next((each for each in conditions if each.get("type") == type_), {})
 
 
-def lags(about: Json) -> bool:
-    """Whether its operator has yet to see how it was changed; one that notes nothing of that is taken at its word."""
-    observed = integer(mapping(about.get("status")).get("observedGeneration"))
-    return 0 < observed < integer(_meta(about).get("generation"))
+def is_stale(obj: Json) -> bool:
+    """Return whether the operator has yet to see the latest spec; False if it records no observedGeneration."""
+    observed = integer(mapping(obj.get("status")).get("observedGeneration"))
+    return 0 < observed < integer(_meta(obj).get("generation"))
 
 
-def deleting(about: Json) -> bool:
-    return bool(_meta(about).get("deletionTimestamp"))
+def deleting(obj: Json) -> bool:
+    return bool(_meta(obj).get("deletionTimestamp"))
 
 
-def name(about: Json | None) -> str:
-    return text(_meta(mapping(about)).get("name"))
+def name(obj: Json | None) -> str:
+    return text(_meta(mapping(obj)).get("name"))
 
 
 def mapping(value: object) -> Json:
@@ -148,7 +148,7 @@ def _schedulers(snapshot: Snapshot) -> list[Json]:
 
 
 def _spec_of(pod: Json, container: Json) -> Json:
-    """A container as its Pod's spec has it."""
+    """Return the spec of the container to which a status belongs."""
     spec = mapping(pod.get("spec"))
     every = [*mappings(spec.get("initContainers")), *mappings(spec.get("containers"))]
     return next((each for each in every if each.get("name") == container.get("name")), {})
@@ -159,9 +159,9 @@ def _words(container: Json) -> list[str]:
     return [word for part in parts if isinstance(part, list) for word in part if isinstance(word, str)]
 
 
-def _labels(about: Json) -> Json:
-    return mapping(_meta(about).get("labels"))
+def _labels(obj: Json) -> Json:
+    return mapping(_meta(obj).get("labels"))
 
 
-def _meta(about: Json) -> Json:
-    return mapping(about.get("metadata"))
+def _meta(obj: Json) -> Json:
+    return mapping(obj.get("metadata"))

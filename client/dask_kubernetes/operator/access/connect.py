@@ -1,8 +1,8 @@
-"""Which address leads to a scheduler: its own where it answers, else a port of this machine.
+"""The address of a scheduler: its Service's where that answers, else a forwarded local port.
 
-What answers is believed, as Dask unpickles what a scheduler sends. So an address is tried only where it cannot be
-somebody else's: outside of the Kubernetes that is asked, the name of a Service may be one of public DNS, as
-`demo-scheduler.dev`, or of another Kubernetes, and an address for the inside may be that of any machine nearby.
+Dask unpickles whatever a scheduler sends, so only addresses that are certain to be the scheduler's are tried. Outside
+its Kubernetes cluster, a Service's name may also be a name in public DNS (`demo-scheduler.dev`) or in another
+Kubernetes cluster, and an internal address may be any machine nearby.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from contextlib import suppress
 from typing import Any
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError, SchedulerUnreachableError
-from dask_kubernetes.operator.forward import HOST, Forward
-from dask_kubernetes.operator.kubernetes import NODE, Kubernetes
+from dask_kubernetes.operator.access.forward import HOST, Forward
+from dask_kubernetes.operator.access.kubernetes import NODE, Kubernetes
 
 Json = Mapping[str, Any]
 Address = tuple[str, int]
 
 _ANSWERS_WITHIN = 2.0
-# A Service answers in its Kubernetes a moment after its Pod is ready.
+# A Service routes to its Pod some seconds after the Pod is ready.
 _INSIDE_WITHIN = 20.0
 _PAUSE = 0.1
 
 
 def addresses(service: Json, port_name: str, nodes: Sequence[str], *, inside: bool) -> Iterator[Address]:
-    """Where a port of a Service may answer, the most specific first.
+    """Yield the addresses at which a port of a Service may answer, the most specific first.
 
-    Nowhere for an ExternalName, which leads wherever its author wants.
+    An ExternalName Service yields none, as its author may point it anywhere.
 
     Parameters
     ----------
     service
-        The scheduler's, as the API server gives it.
+        The scheduler's Service, as the API server returns it.
     port_name
-        A port's name, or that of the Service where it has only one.
+        The port's name. A port may also be named after the Service.
     nodes
         Addresses of nodes, for a Service of type NodePort.
     inside
-        Whether this is a Pod of the Kubernetes that has the Service.
+        Whether this process runs in a Pod of the Service's Kubernetes cluster.
     """
     metadata, spec = service["metadata"], service["spec"]
     port = _port(service, port_name)
@@ -51,22 +51,22 @@ def addresses(service: Json, port_name: str, nodes: Sequence[str], *, inside: bo
     if spec.get("type") == "NodePort" and port.get("nodePort"):
         yield from ((node, port["nodePort"]) for node in nodes)
     if inside:
-        # With svc, which is no top-level domain, so that also a Pod that asks public name servers is led nowhere.
+        # `svc` is not a top-level domain: the name fails in a Pod that asks public name servers.
         yield f"{metadata['name']}.{metadata['namespace']}.svc", port["port"]
 
 
 def node_addresses(nodes: Sequence[Json], *, internal: bool) -> list[str]:
-    """Of each node, those for the outside, and after them those for the inside if they are asked for."""
+    """Return the nodes' external addresses, followed by the internal ones if `internal`."""
     known = [each for node in nodes for each in node.get("status", {}).get("addresses") or []]
     kinds = ("ExternalIP", "InternalIP") if internal else ("ExternalIP",)
     return [each["address"] for kind in kinds for each in known if each.get("type") == kind]
 
 
 class Connection:
-    """Leads to the ports of one scheduler, and ends what it has made for that.
+    """Addresses for the ports of one scheduler, and the local ports forwarded to them.
 
-    `forward`: through the Kubernetes API server always, never, or where nothing else answers (None). Who says never
-    vouches for the network: then nodes are tried at their addresses for the inside, too.
+    `forward` chooses when to go through the Kubernetes API server: always (True), never (False), or where nothing else
+    answers (None). A user who says never vouches for the network, so nodes' internal addresses are tried as well.
     """
 
     def __init__(self, kubernetes: Kubernetes, namespace: str, labels: dict[str, str], forward: bool | None) -> None:
@@ -77,9 +77,10 @@ class Connection:
         self._forwards: list[Forward] = []
 
     async def address(self, service: Json, port_name: str, local_port: int = 0) -> Address:
-        """Where a port of the scheduler answers. `local_port`: of this machine, if it is forwarded; 0 for a free one.
+        """Return the address at which a port of the scheduler answers.
 
-        Raises SchedulerUnreachableError if it does nowhere, ValidationError if the local port is in use.
+        A forwarded port listens at `local_port` of this machine, or at any free port if 0. Raises
+        SchedulerUnreachableError if no address answers, ValidationError if the local port is in use.
         """
         if not self._forward and not self._forwards and (found := await self._direct(service, port_name)):
             return found
@@ -94,7 +95,7 @@ class Connection:
 
     @property
     def failure(self) -> DaskKubernetesError | None:
-        """Why connections through the Kubernetes API server have failed, if any has."""
+        """The last error of the forwarded ports, if any."""
         return next((forward.failure for forward in self._forwards if forward.failure), None)
 
     async def close(self) -> None:
@@ -126,10 +127,9 @@ class Connection:
 
 def _unreachable(tried: Sequence[Address]) -> SchedulerUnreachableError:
     where = ", ".join(f"{host}:{port}" for host, port in tried)
-    why = f"answers at none of {where}" if tried else "has no address that leads to it from here"
+    why = f"does not answer at {where}" if tried else "has no address that can be reached from here"
     return SchedulerUnreachableError(
-        f"the scheduler {why}: leave out port_forward_cluster_ip=False, and it is reached through the Kubernetes API "
-        "server"
+        f"the scheduler {why}: remove port_forward_cluster_ip=False to connect through the Kubernetes API server"
     )
 
 
@@ -149,6 +149,6 @@ def _port(service: Json, name: str) -> Json:
     found: Json | None = next((port for port in ports if port.get("name") in known), None)
     if found is None:
         raise SchedulerUnreachableError(
-            f"the Service {service['metadata']['name']} has no port named {name}: give it one in spec.scheduler.service"
+            f"the Service {service['metadata']['name']} has no port named {name}: add it to spec.scheduler.service"
         )
     return found

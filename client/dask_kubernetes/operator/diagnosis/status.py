@@ -1,6 +1,6 @@
-"""How far a cluster has come, from what Kubernetes has of it, in words for a person.
+"""The state of a cluster as rows of text for users, from its objects in Kubernetes.
 
-No object makes a function fail: what cannot be read is taken as absent. What is in the way is in `problems`.
+Functions never raise: unreadable values count as absent. See `problems` for the reasons why a cluster does not start.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from dask_kubernetes.operator import facts
-from dask_kubernetes.operator.facts import Json, Snapshot, scheduler_ready
-from dask_kubernetes.operator.problems import (
-    CRASHED,
-    DELETED,
-    NOT_FOLLOWED,
-    NOT_TAKEN_UP,
+from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis.facts import Json, Snapshot, scheduler_ready
+from dask_kubernetes.operator.diagnosis.problems import (
     UNSCHEDULABLE,
     Problem,
     pod_problem,
@@ -24,39 +20,16 @@ from dask_kubernetes.operator.problems import (
     workers_problem,
 )
 
-__all__ = [
-    "CRASHED",
-    "DELETED",
-    "NOT_FOLLOWED",
-    "NOT_TAKEN_UP",
-    "NOT_THERE",
-    "Json",
-    "Mood",
-    "Problem",
-    "Row",
-    "Snapshot",
-    "Startup",
-    "requested",
-    "scheduler_problem",
-    "scheduler_ready",
-    "service_ready",
-    "startup",
-    "uses_jupyter",
-    "uses_tls",
-    "worker_names",
-    "workers_problem",
-]
-
 Mood = Literal["good", "waiting", "bad", "none"]
 
 NOT_THERE = "-"
-"""The status in the row of what does not exist yet."""
+"""The status of a part that does not exist yet."""
 _TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A part of a cluster and how far it has come."""
+    """A part of a cluster and its status."""
 
     label: str
     status: str
@@ -65,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Startup:
-    """How far a cluster has come. `problem`: the most fundamental one."""
+    """The state of a starting cluster, with its most fundamental `problem`, if any."""
 
     rows: tuple[Row, ...]
     scheduler_ready: bool
@@ -73,14 +46,14 @@ class Startup:
 
 
 def startup(snapshot: Snapshot, registered: int) -> Startup:
-    """How far a cluster has come.
+    """Return the state of a cluster.
 
     Parameters
     ----------
     snapshot
-        What there is of it.
+        The cluster's objects.
     registered
-        The number of workers that its scheduler knows.
+        The number of workers known to the scheduler.
     """
     rows = (
         _cluster_row(facts.mapping(snapshot.cluster)),
@@ -94,7 +67,7 @@ def startup(snapshot: Snapshot, registered: int) -> Startup:
 
 
 def service_ready(service: Json | None) -> bool:
-    """Whether the scheduler's Service has its address: that of its load balancer, if it is to have one."""
+    """Return whether the scheduler's Service has an address, for type LoadBalancer that of its load balancer."""
     spec, status = (facts.mapping(facts.mapping(service).get(part)) for part in ("spec", "status"))
     if spec.get("type") == "LoadBalancer":
         return bool(facts.mappings(facts.mapping(status.get("loadBalancer")).get("ingress")))
@@ -102,12 +75,12 @@ def service_ready(service: Json | None) -> bool:
 
 
 def worker_names(snapshot: Snapshot) -> frozenset[str]:
-    """The names of the worker Pods that are there and stay."""
+    """Return the names of the worker Pods that run or may yet run."""
     return frozenset(facts.name(pod) for pod in facts.live(facts.workers(snapshot)))
 
 
 def requested(snapshot: Snapshot) -> int:
-    """The replicas of all groups together, with those of a default group that is not there yet."""
+    """Return the replicas of all groups together, including a default group that does not exist yet."""
     groups = facts.groups(snapshot)
     there = any(facts.is_default(group, snapshot) for group in groups)
     to_come = 0 if there else facts.replicas(facts.mapping(snapshot.cluster), 0)
@@ -115,13 +88,13 @@ def requested(snapshot: Snapshot) -> int:
 
 
 def uses_tls(cluster: Json) -> bool:
-    """Whether a cluster's scheduler is told to speak TLS. The operator tells the workers so by the same signs."""
+    """Return whether the scheduler's command or arguments enable TLS, as the operator decides it for the workers."""
     commands = (" ".join(command).replace("=", " ") for command in facts.scheduler_commands(cluster))
     return any(sign in command for command in commands for sign in ("--protocol tls", *_TLS_OPTIONS))
 
 
 def uses_jupyter(cluster: Json) -> bool:
-    """Whether a cluster's scheduler serves Jupyter."""
+    """Return whether a cluster's scheduler serves Jupyter."""
     return any("--jupyter" in word.split() for command in facts.scheduler_commands(cluster) for word in command)
 
 
@@ -154,7 +127,7 @@ def _worker_rows(snapshot: Snapshot, registered: int) -> Iterator[Row]:
     groups = facts.groups(snapshot)
     if not any(facts.is_default(group, snapshot) for group in groups):
         yield Row("Default Worker Group", NOT_THERE, "none")
-    # A scheduler does not say to which group a worker belongs.
+    # The scheduler does not know the groups of its workers.
     if len(groups) == 1:
         yield _group_row(groups[0], snapshot, registered, "registered")
         return
@@ -167,7 +140,7 @@ def _worker_rows(snapshot: Snapshot, registered: int) -> Iterator[Row]:
 
 
 def _group_row(group: Json, snapshot: Snapshot, there: int, how: str) -> Row:
-    """`there`: the number of workers that have come as far as `how` says."""
+    """Return the row of a group, `there` of whose workers are "registered" or "running", as `how` says."""
     label = "Default Worker Group" if facts.is_default(group, snapshot) else f"Worker Group {facts.name(group)}"
     wanted, pods = facts.replicas(group, 1), facts.of_group(snapshot, group)
     if there >= wanted:
@@ -187,7 +160,7 @@ def _autoscaler_rows(autoscaler: Json) -> Iterator[Row]:
 
 
 def _pod_status(pod: Json) -> str:
-    """A Pod's state in one or two words, as kubectl has it, but for one whose health is still checked."""
+    """Return a Pod's status as in `kubectl get pods`, or "Health Checking" until it is ready."""
     status = facts.mapping(pod.get("status"))
     if facts.deleting(pod):
         return "Terminating"
@@ -196,7 +169,7 @@ def _pod_status(pod: Json) -> str:
     phase = facts.text(status.get("phase")) or "Pending"
     if phase in facts.ENDED:
         return facts.text(status.get("reason")) or phase
-    # An init container that waits is why the others do.
+    # A waiting init container comes first, as it holds up the others.
     states = [facts.mapping(container.get("state")) for container in facts.containers(pod)]
     held = chain.from_iterable((facts.mapping(state.get("waiting")), facts.failed(state)) for state in states)
     reasons = (facts.text(state.get("reason")) for state in held)
@@ -206,6 +179,6 @@ def _pod_status(pod: Json) -> str:
 
 
 def _fails(pod: Json) -> bool:
-    """Whether somebody has to do something; a node for a Pod may still be added."""
+    """Return whether a Pod needs a user's action. An unschedulable one does not, as a node may still be added."""
     problem = pod_problem(pod)
     return problem is not None and problem.reason != UNSCHEDULABLE

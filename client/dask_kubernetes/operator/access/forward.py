@@ -1,4 +1,4 @@
-"""A port of this machine that leads to the scheduler, through the Kubernetes API server."""
+"""A local port that is forwarded to the scheduler through the Kubernetes API server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from httpx_ws import AsyncWebSocketSession, WebSocketDisconnect
 
 from dask_kubernetes.exceptions import DaskKubernetesError, SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.kubernetes import POD, Kubernetes
+from dask_kubernetes.operator.access.kubernetes import POD, Kubernetes
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +22,11 @@ _DATA, _ERRORS = 0, 1
 
 
 class Forward:
-    """Leads to the Pod that has these labels and runs, whichever it is at the moment. `port`: its number there or name.
+    """A local port that is forwarded to `port`, a number or a name, of whichever running Pod has these labels.
 
-    Each connection to it is one with a Pod. When that breaks it ends, and whoever connects again is led to the Pod of
-    then: so it outlives schedulers that are replaced, API servers that restart, networks that go away, and credentials.
+    Every connection is forwarded separately. When it breaks, only that connection ends, and the next one goes to the
+    Pod that runs then: so the local port outlives replaced schedulers, restarts of the API server, network outages and
+    expired credentials.
     """
 
     def __init__(self, kubernetes: Kubernetes, namespace: str, labels: dict[str, str], port: int | str) -> None:
@@ -37,16 +38,16 @@ class Forward:
         self._connections: set[asyncio.Task[Any]] = set()
         self._target: tuple[str, int] | None = None
         self.failure: DaskKubernetesError | None = None
-        """Why the last connection that has failed did."""
+        """The error of the last connection that failed."""
 
     async def start(self, local_port: int = 0) -> int:
-        """The port of this machine; with 0 one that is free. Raises ValidationError if it is not."""
+        """Listen at `local_port`, or at any free port if 0, and return the port. Raises ValidationError if in use."""
         try:
             self._server = await asyncio.start_server(self._accept, HOST, local_port)
         except OSError as error:
             message = (
-                f"port {local_port} of this machine cannot be used ({os.strerror(error.errno or 0)}): give another as "
-                "scheduler_forward_port, or leave it out"
+                f"port {local_port} of this machine cannot be used ({os.strerror(error.errno or 0)}): choose another "
+                "scheduler_forward_port, or omit it"
             )
             raise ValidationError(message) from error
         return int(self._server.sockets[0].getsockname()[1])
@@ -72,21 +73,21 @@ class Forward:
         try:
             await self._join(reader, writer)
         except (DaskKubernetesError, OSError) as error:
-            # Whoever has connected sees only his connection end, and says so or tries again.
+            # The local peer sees its connection end, and reports that or tries again.
             self.failure = error if isinstance(error, DaskKubernetesError) else self.failure
-            logger.debug("a connection with port %s of the scheduler ended: %s", self._port, error)
+            logger.debug("a connection to port %s of the scheduler ended: %s", self._port, error)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         known = self._target is not None
         try:
-            await self._through(*await self._running_pod(), reader, writer)
+            await self._join_pod(*await self._running_pod(), reader, writer)
         except _NotOpenedError as error:
             self._target = None
             if not known:
                 raise error.why from error
-            await self._through(*await self._running_pod(), reader, writer)
+            await self._join_pod(*await self._running_pod(), reader, writer)
 
-    async def _through(self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join_pod(self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opened = False
         try:
             async with self._kubernetes.port(pod, port, self._namespace) as websocket:
@@ -99,19 +100,19 @@ class Forward:
             raise _NotOpenedError(error) from error
 
     async def _running_pod(self) -> tuple[str, int]:
-        """Its name, and the number of the port."""
+        """Return the Pod's name and the number of its port."""
         if self._target is None:
             pods = await self._kubernetes.list(POD, self._namespace, self._labels)
             running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
             staying = [pod for pod in running if not pod["metadata"].get("deletionTimestamp")]
             if not staying:
-                raise SchedulerUnreachableError("no Pod of the scheduler runs")
+                raise SchedulerUnreachableError("the scheduler has no running Pod")
             self._target = staying[0]["metadata"]["name"], _number(staying[0], self._port)
         return self._target
 
 
 class _NotOpenedError(DaskKubernetesError):
-    """Nothing has been sent yet, so that another Pod can be tried. `why`: what it is to be for others."""
+    """A connection that failed before any data was sent, so that another Pod can be tried. `why` is its cause."""
 
     def __init__(self, why: DaskKubernetesError) -> None:
         super().__init__(str(why))
@@ -119,7 +120,7 @@ class _NotOpenedError(DaskKubernetesError):
 
 
 async def _first_of(*directions: Any) -> None:
-    """Ends all when one has ended, and raises what it did."""
+    """Run coroutines until the first ends, cancel the others, and raise the error of the first, if any."""
     tasks = [asyncio.ensure_future(direction) for direction in directions]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -139,12 +140,12 @@ async def _send(reader: asyncio.StreamReader, websocket: AsyncWebSocketSession) 
 
 
 async def _receive(websocket: AsyncWebSocketSession, writer: asyncio.StreamWriter) -> None:
-    """The first message on each channel repeats the port."""
+    """Copy data from the Pod to the local peer. The first message on each channel only repeats the port."""
     begun: set[int] = set()
     while True:
         try:
             message = await websocket.receive_bytes()
-        except WebSocketDisconnect:  # it is the scheduler that has closed the connection
+        except WebSocketDisconnect:  # the scheduler has closed the connection
             return
         channel = message[0]
         if channel not in begun:

@@ -16,8 +16,8 @@ from tests.client.operator.objects import (
     unready,
 )
 
-from dask_kubernetes.operator.facts import Snapshot
-from dask_kubernetes.operator.problems import Problem, pod_problem, scheduler_problem, workers_problem
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.problems import Problem, pod_problem, scheduler_problem, workers_problem
 
 CRASH = {"exitCode": 1, "reason": "Error"}
 OUT_OF_MEMORY = {"exitCode": 137, "reason": "OOMKilled"}
@@ -70,7 +70,7 @@ def test_an_image_that_is_named_wrongly_will_never_be_there() -> None:
     container = a_container(waiting={"reason": "InvalidImageName", "message": "must be lowercase"})
     assert pod_problem(a_broken_scheduler(container)) == Problem(
         "InvalidImageName",
-        'Pod mine-scheduler-0 names an image that cannot be, "dask:1": must be lowercase.',
+        'Pod mine-scheduler-0 has an invalid image name, "dask:1": must be lowercase.',
         fatal=True,
     )
 
@@ -143,11 +143,11 @@ def test_a_container_without_enough_memory_says_how_much_it_had(container: dict[
     pod = a_broken_worker(0, container)
     found = pod_problem(pod)
     assert found
-    assert found.message.endswith("was killed as it used more memory than there is (OOMKilled).")
+    assert found.message.endswith("was killed because it used more memory than the node has (OOMKilled).")
     pod["spec"]["containers"][0]["resources"] = {"limits": {"memory": "64Mi"}}
     assert pod_problem(pod) == Problem(
         "OOMKilled",
-        'Pod mine-default-worker-0: container "worker" was killed as it used more memory than its limit of 64Mi '
+        'Pod mine-default-worker-0: container "worker" was killed because it used more memory than its limit of 64Mi '
         "(OOMKilled).",
     )
 
@@ -185,7 +185,7 @@ def test_a_pod_that_was_evicted_says_why() -> None:
 
 def test_a_pod_that_failed_silently() -> None:
     pod = a_broken_worker(0, phase="Failed")
-    assert pod_problem(pod) == Problem("Failed", "Pod mine-default-worker-0 has failed, and does not say why.")
+    assert pod_problem(pod) == Problem("Failed", "Pod mine-default-worker-0 has failed without a reason.")
 
 
 def test_a_pod_that_is_ready_has_ended_well_or_goes_has_no_problem() -> None:
@@ -233,7 +233,7 @@ def test_a_cluster_that_is_refused_without_a_word_has_a_wrong_name() -> None:
     found = scheduler_problem(seen(cluster=a_cluster("Error"), groups=(), service=None))
     assert found
     assert found.fatal
-    assert found.message.startswith("The operator refuses DaskCluster mine: its name is not valid; choose")
+    assert found.message.startswith("The operator rejected DaskCluster mine: its name is not valid; choose")
 
 
 def test_a_scheduler_that_runs_is_no_problem_when_an_edit_is_refused() -> None:

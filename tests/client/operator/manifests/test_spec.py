@@ -12,25 +12,23 @@ import yaml
 from ci.verify import crds
 from ci.verify.schemas import crd_kinds
 from jsonschema import Draft202012Validator
+from tests.client.operator.manifests.objects import WORKER_ARGS, container
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator import names as agreed
-from dask_kubernetes.operator import spec
-from dask_kubernetes.operator.spec import (
+from dask_kubernetes.operator.manifests import fields, spec
+from dask_kubernetes.operator.manifests import names as agreed
+from dask_kubernetes.operator.manifests.spec import (
     make_autoscaler,
     make_cluster_spec,
     make_scheduler_spec,
     make_worker_group,
     make_worker_spec,
-    validate_cluster_name,
-    validate_count,
 )
 from dask_operator import names
 
-CHARTS = Path(__file__).parents[3] / "charts"
+CHARTS = Path(__file__).parents[4] / "charts"
 CRDS = crds.load()
 SCHEMAS = {kind.kind: kind.schema for crd in CRDS.values() for kind in crd_kinds(crd)}
-WORKER_ARGS = ["--name", "$(DASK_WORKER_NAME)", "--dashboard", "--dashboard-address", "8788"]
 
 
 def errors(manifest: dict[str, Any]) -> list[str]:
@@ -40,11 +38,6 @@ def errors(manifest: dict[str, Any]) -> list[str]:
 def nulls(value: Any) -> bool:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return value is None or any(nulls(child) for child in children)
-
-
-def container(part: dict[str, Any]) -> dict[str, Any]:
-    (only,) = part["spec"]["containers"]
-    return dict(only)
 
 
 def test_a_whole_cluster() -> None:
@@ -152,23 +145,10 @@ def test_labels_are_those_of_the_operator() -> None:
 
 def test_rule_for_names_is_that_of_the_definitions() -> None:
     rules = " ".join(rule["rule"] for rule in crds.schema(CRDS["daskcluster"])["x-kubernetes-validations"])
-    assert re.findall(r"size\(self\.metadata\.name\) <= (\d+)", rules) == [str(spec.LONGEST_CLUSTER_NAME)]
-    assert re.findall(r"matches\('\^(.*?)\$'\)", rules) == [spec.CLUSTER_NAME.pattern]
+    assert re.findall(r"size\(self\.metadata\.name\) <= (\d+)", rules) == [str(fields.LONGEST_CLUSTER_NAME)]
+    assert re.findall(r"matches\('\^(.*?)\$'\)", rules) == [fields.CLUSTER_NAME.pattern]
     (rule,) = crds.schema(CRDS["daskworkergroup"])["x-kubernetes-validations"]
-    assert rule["rule"].endswith(f"size(self.metadata.name) <= {spec.LONGEST_GROUP_NAME}")
-
-
-@pytest.mark.parametrize("name", ["a", "7", "my-cluster", "a" * 53])
-def test_names_that_are_valid(name: str) -> None:
-    validate_cluster_name(name)
-
-
-@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a.b", "a_b", "a\n", "a" * 54, None, 7])
-def test_names_that_are_not(name: Any) -> None:
-    with pytest.raises(ValidationError, match="cannot be called"):
-        validate_cluster_name(name)
-    with pytest.raises(ValidationError, match="cannot be called"):
-        make_cluster_spec(name)
+    assert rule["rule"].endswith(f"size(self.metadata.name) <= {fields.LONGEST_GROUP_NAME}")
 
 
 @pytest.mark.parametrize("name", ["", "High", "a_b", "a" * 62, "x-", "a.-b"])
@@ -209,91 +189,6 @@ def test_a_group_shares_nothing_with_its_spec() -> None:
 
 def test_a_cluster_name_changes_nothing_in_workers() -> None:
     assert make_worker_spec(cluster_name="c") == make_worker_spec()
-
-
-@pytest.mark.parametrize(
-    ("env", "expected"),
-    [
-        (None, None),
-        ({}, None),
-        ([], None),
-        ({"A": None}, None),
-        ({"A": 1, "B": True, "C": "x=y"}, [("A", "1"), ("B", "True"), ("C", "x=y")]),
-        ([{"name": "A", "value": 1}, {"name": "B", "value": "b"}], [("A", "1"), ("B", "b")]),
-    ],
-)
-def test_env(env: Any, expected: list[tuple[str, str]] | None) -> None:
-    made = spec.env_list(env)
-    assert made == (None if expected is None else [{"name": name, "value": value} for name, value in expected])
-    assert ("env" in container(make_worker_spec(env=env))) == (expected is not None)
-
-
-def test_env_from_elsewhere_stays() -> None:
-    source = {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    assert spec.env_list({"IP": source}) == spec.env_list([{"name": "IP", "value": None, **source}])
-    assert spec.env_list({"IP": source}) == [{"name": "IP", **source}]
-
-
-@pytest.mark.parametrize("env", ["A=1", ["A=1"], [{"value": "1"}]])
-def test_env_that_is_none(env: Any) -> None:
-    with pytest.raises(ValidationError, match="env must be a dict"):
-        make_worker_spec(env=env)
-
-
-@pytest.mark.parametrize(
-    ("resources", "expected"),
-    [
-        (None, None),
-        ({}, None),
-        ({"limits": {}, "requests": None}, None),
-        ({"limits": {"cpu": 1}}, {"limits": {"cpu": 1}}),
-        ({"cpu": 0.5, "memory": "2Gi"}, {part: {"cpu": "0.5", "memory": "2Gi"} for part in ("requests", "limits")}),
-        ({"limits": {"cpu": 1}, "claims": [{"name": "gpu"}]}, {"limits": {"cpu": 1}, "claims": [{"name": "gpu"}]}),
-    ],
-)
-def test_resources(resources: Any, expected: Any) -> None:
-    assert spec.resource_requirements(resources) == expected
-    assert container(make_worker_spec(resources=resources)).get("resources") == expected
-
-
-@pytest.mark.parametrize(
-    ("resources", "problem"),
-    [
-        ("2Gi", "must be a dict"),
-        ({"limits": {"cpu": 1}, "memory": "2Gi"}, "unknown field 'memory'"),
-        ({"limit": {"cpu": 1}}, "limit is"),
-        ({"limits": "2Gi"}, "limits is '2Gi'"),
-        ({"limits": {"cpu": True}}, "cpu is True"),
-    ],
-)
-def test_resources_that_cannot_be(resources: Any, problem: str) -> None:
-    with pytest.raises(ValidationError, match=problem):
-        make_worker_spec(resources=resources)
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("dask-worker", ["dask", "worker"]),
-        ("dask worker --nthreads 2", ["dask", "worker", "--nthreads", "2"]),
-        (["dask-worker", "--nthreads", 2], ["dask", "worker", "--nthreads", "2"]),
-        ("dask-cuda-worker", ["dask-cuda-worker"]),
-        ("dask worker --resources 'GPU=2 MEM=3'", ["dask", "worker", "--resources", "GPU=2 MEM=3"]),
-        (("tini", "--", "dask-worker"), ["tini", "--", "dask-worker"]),
-    ],
-)
-def test_worker_command(command: Any, words: list[str]) -> None:
-    assert container(make_worker_spec(worker_command=command))["args"] == words + WORKER_ARGS
-
-
-def test_a_scheduler_command_of_old() -> None:
-    assert spec.command_words(["dask-scheduler", "--host", "0"]) == ["dask", "scheduler", "--host", "0"]
-
-
-@pytest.mark.parametrize(("command", "problem"), [("", "is empty"), ([], "is empty"), ("dask 'worker", "as a list")])
-def test_worker_command_that_is_none(command: Any, problem: str) -> None:
-    with pytest.raises(ValidationError, match=problem):
-        make_worker_spec(worker_command=command)
 
 
 def test_an_autoscaler() -> None:
@@ -351,9 +246,3 @@ def test_an_additional_group_of_its_own() -> None:
 def test_an_additional_group_that_cannot_be() -> None:
     with pytest.raises(ValidationError, match="n_workers is -1"):
         spec.make_additional_group(make_cluster_spec("c"), "x", -1)
-
-
-def test_a_number_that_has_to_be_given() -> None:
-    validate_count("n", None)
-    with pytest.raises(ValidationError, match="n is None"):
-        validate_count("n", None, optional=False)

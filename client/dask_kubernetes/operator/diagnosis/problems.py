@@ -1,30 +1,30 @@
-"""What is in the way of a cluster that starts, in sentences for a person.
+"""Reasons that keep a cluster from starting, as sentences for users.
 
-Pods say most, and in their own words. What they cannot say, as there are none, the conditions of the DaskCluster and
-its groups say, where its operator writes any.
+Most reasons come from the status of Pods. Where Pods are missing, they come from the conditions of the DaskCluster and
+its groups, if the operator writes conditions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dask_kubernetes.operator import facts
-from dask_kubernetes.operator.facts import Json, Snapshot
+from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis.facts import Json, Snapshot
 
 NOT_TAKEN_UP = "NotTakenUp"
-"""The reason of the problem that no operator has answered; so it is with every cluster in its first moments."""
+"""The reason of the problem that no operator has acted yet. Every cluster starts with this problem."""
 CRASHED = "CrashLoopBackOff"
 DELETED = "Deleted"
 NOT_FOLLOWED = "NotFollowed"
-"""The reason of the problem that the operator has not done what was asked for last; so it is for a moment each time."""
+"""The reason of the problem that the operator has not acted on the last change. Every change starts with it."""
 UNSCHEDULABLE = "Unschedulable"
 
 _PULL = "ImagePullBackOff"
 _INVALID_IMAGE = "InvalidImageName"
 _OUT_OF_MEMORY = "OOMKilled"
-# Why a container waits that will not get better by itself: the name of the problem, and what is wrong with the Pod.
+# Reasons of waiting containers that do not recover by themselves: the problem's reason, and its description.
 _STUCK = {
-    _INVALID_IMAGE: (_INVALID_IMAGE, 'names an image that cannot be, "{image}"'),
+    _INVALID_IMAGE: (_INVALID_IMAGE, 'has an invalid image name, "{image}"'),
     "ErrImagePull": (_PULL, 'cannot pull image "{image}"'),
     "ImagePullBackOff": (_PULL, 'cannot pull image "{image}"'),
     "ErrImageNeverPull": (_PULL, 'cannot pull image "{image}"'),
@@ -32,7 +32,7 @@ _STUCK = {
     "CreateContainerError": ("CreateContainerError", 'cannot create container "{container}"'),
     "RunContainerError": ("RunContainerError", 'cannot start container "{container}"'),
 }
-# Of several workers' problems the one is told that comes first here; one that is not here is told last.
+# The first of these is reported if workers have different problems; unlisted reasons come last.
 _MOST_FUNDAMENTAL = (
     _INVALID_IMAGE,
     _PULL,
@@ -45,21 +45,21 @@ _MOST_FUNDAMENTAL = (
 )
 _LOOK_AT_IT = "see that it runs, and that it watches this namespace"
 _ATTEMPT = ": ErrImagePull: "
-_QUOTED = 500
+_LONGEST_QUOTE = 500
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What keeps a cluster from starting.
+    """A reason that keeps a cluster from starting.
 
     Parameters
     ----------
     reason
-        One word, as Kubernetes has it.
+        One word in CamelCase, mostly Kubernetes' own.
     message
-        A sentence for a person.
+        A sentence for the user.
     pod, container
-        Whose log says more, after a crash.
+        The crashed container, whose log says more.
     fatal
         Whether waiting cannot help.
     """
@@ -72,7 +72,7 @@ class Problem:
 
 
 def scheduler_problem(snapshot: Snapshot) -> Problem | None:
-    """Why there is no scheduler to connect to, if there is a reason."""
+    """Return the problem that keeps the scheduler from starting, if any."""
     cluster, pod = facts.mapping(snapshot.cluster), facts.scheduler_pod(snapshot)
     if facts.deleting(cluster):
         return Problem(DELETED, f"DaskCluster {facts.name(cluster)} is being deleted.", fatal=True)
@@ -88,7 +88,7 @@ def scheduler_problem(snapshot: Snapshot) -> Problem | None:
 
 
 def workers_problem(snapshot: Snapshot) -> Problem | None:
-    """Why workers are missing, if there is a reason."""
+    """Return the most fundamental problem that keeps workers from starting, if any."""
     of_pods = [problem for pod in facts.workers(snapshot) if (problem := pod_problem(pod))]
     if of_pods:
         return min(of_pods, key=_fundamental)
@@ -96,16 +96,16 @@ def workers_problem(snapshot: Snapshot) -> Problem | None:
     of_groups = (_degraded(group, "DaskWorkerGroup") for group in short)
     if problem := next(filter(None, of_groups), None):
         return problem
-    # With a scheduler that is well, it can only be about the workers.
+    # With a healthy scheduler, the condition can only be about the workers.
     if not short or not facts.scheduler_ready(snapshot):
         return None
     if problem := _degraded(facts.mapping(snapshot.cluster), "DaskCluster"):
         return problem
-    return next((_not_followed(group) for group in short if facts.lags(group)), None)
+    return next((_not_followed(group) for group in short if facts.is_stale(group)), None)
 
 
 def pod_problem(pod: Json) -> Problem | None:
-    """What is wrong with a Pod; between two crashes too."""
+    """Return the problem of a Pod, if any. A crashing container counts as a problem while it runs again, too."""
     status, name = facts.mapping(pod.get("status")), facts.name(pod)
     if facts.deleting(pod) or facts.ready(pod) or status.get("phase") == "Succeeded":
         return None
@@ -115,7 +115,7 @@ def pod_problem(pod: Json) -> Problem | None:
     if (why := facts.unschedulable(pod)) is not None:
         return Problem(UNSCHEDULABLE, _sentence(f"Pod {name} cannot be scheduled", why))
     found = next(filter(None, (_container_problem(pod, each) for each in facts.containers(pod))), None)
-    return Problem("Failed", f"Pod {name} has failed, and does not say why.") if failed and not found else found
+    return Problem("Failed", f"Pod {name} has failed without a reason.") if failed and not found else found
 
 
 def _container_problem(pod: Json, container: Json) -> Problem | None:
@@ -124,7 +124,7 @@ def _container_problem(pod: Json, container: Json) -> Problem | None:
     if reason in _STUCK:
         return _stuck(pod, container, reason, facts.text(waiting.get("message")))
     if reason == CRASHED:
-        # One that ends well each time is taken for crashing too.
+        # The kubelet also backs off from a container that keeps ending with exit code 0.
         last = facts.mapping(facts.mapping(container.get("lastState")).get("terminated"))
         return _ending(pod, container, last, again=True)
     again = facts.integer(container.get("restartCount")) > 1
@@ -135,13 +135,16 @@ def _container_problem(pod: Json, container: Json) -> Problem | None:
 def _stuck(pod: Json, container: Json, reason: str, why: str) -> Problem:
     name, wrong = _STUCK[reason]
     said = wrong.format(image=facts.image(pod, container), container=facts.text(container.get("name")))
-    # Between two attempts the kubelet says first that it waits, and then what it said before.
+    # Between two attempts, the kubelet's message is a note on its back-off, followed by the error.
     message = _sentence(f"Pod {facts.name(pod)} {said}", why.rpartition(_ATTEMPT)[2])
     return Problem(name, message, fatal=name == _INVALID_IMAGE)
 
 
 def _last_failure(container: Json, *, again: bool) -> Json:
-    """How a container has failed, `again` and again perhaps, that does not run soundly now; empty if it may."""
+    """Return the `terminated` state of the container's last failure, empty if the container may be healthy now.
+
+    A running container counts as healthy, unless it has failed `again`.
+    """
     state, last = facts.mapping(container.get("state")), facts.mapping(container.get("lastState"))
     if state.get("terminated"):
         return facts.failed(state)
@@ -153,8 +156,8 @@ def _ending(pod: Json, container: Json, ended: Json, *, again: bool) -> Problem:
     where = f'Pod {facts.name(pod)}: container "{name}"'
     if reason == _OUT_OF_MEMORY:
         limit = facts.memory_limit(pod, container)
-        more = f"more memory than its limit of {limit}" if limit else "more memory than there is"
-        return Problem(reason, f"{where} was killed as it used {more} ({reason}).")
+        more = f"more memory than its limit of {limit}" if limit else "more memory than the node has"
+        return Problem(reason, f"{where} was killed because it used {more} ({reason}).")
     how = "keeps ending" if again else "has ended"
     code = f" with exit code {ended.get('exitCode')} ({reason or 'Error'})" if ended else ""
     message = _sentence(f"{where} {how}{code}", ended.get("message"))
@@ -164,17 +167,17 @@ def _ending(pod: Json, container: Json, ended: Json, *, again: bool) -> Problem:
 def _refused(cluster: Json) -> Problem:
     if said := _degraded(cluster, "DaskCluster"):
         return Problem(said.reason, said.message, fatal=True)
-    # What operators that write no conditions refuse is a name.
+    # Operators without conditions reject only names.
     advice = "its name is not valid; choose a shorter one of lower-case letters, digits and '-'"
-    return Problem("Error", f"The operator refuses DaskCluster {facts.name(cluster)}: {advice}.", fatal=True)
+    return Problem("Error", f"The operator rejected DaskCluster {facts.name(cluster)}: {advice}.", fatal=True)
 
 
-def _degraded(about: Json, kind: str) -> Problem | None:
-    condition = facts.condition(about, "Degraded")
+def _degraded(obj: Json, kind: str) -> Problem | None:
+    condition = facts.condition(obj, "Degraded")
     if condition.get("status") != "True":
         return None
     reason = facts.text(condition.get("reason")) or "Degraded"
-    return Problem(reason, _sentence(f"{kind} {facts.name(about)} ({reason})", condition.get("message")))
+    return Problem(reason, _sentence(f"{kind} {facts.name(obj)} ({reason})", condition.get("message")))
 
 
 def _not_taken_up(cluster: Json) -> Problem:
@@ -201,8 +204,8 @@ def _fundamental(problem: Problem) -> tuple[int, str]:
 
 
 def _sentence(start: str, words: object) -> str:
-    """A sentence that ends with somebody's own words, which may have any number of lines, or be missing."""
+    """Return a sentence from its start and a quoted message, which may have several lines, or be missing."""
     said = " ".join(facts.text(words).split())
-    said = said if len(said) <= _QUOTED else f"{said[:_QUOTED]}…"
+    said = said if len(said) <= _LONGEST_QUOTE else f"{said[:_LONGEST_QUOTE]}…"
     text = f"{start}: {said}" if said else start
     return text if text.endswith((".", "…", "!")) else f"{text}."

@@ -17,8 +17,8 @@ from tests.support.fake_api import CUT, FakeApi, serve
 from tests.support.wait import until
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.forward import HOST, Forward
-from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.access.forward import HOST, Forward
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_operator import resources
 
 pytestmark = pytest.mark.real_time
@@ -142,7 +142,7 @@ async def test_without_a_pod_that_runs_a_connection_ends_and_nothing_is_said(
             if phase:
                 to.fake.put(a_pod("a", phase=phase))
             assert await to.hear() == b""
-    assert ["no Pod of the scheduler runs" in record.getMessage() for record in caplog.records] == [True]
+    assert ["the scheduler has no running Pod" in record.getMessage() for record in caplog.records] == [True]
     assert caplog.records[0].levelno == logging.DEBUG
 
 

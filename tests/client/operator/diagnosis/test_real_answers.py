@@ -1,17 +1,19 @@
-"""What real nodes say of Pods that fail, each in its own way: `answers/` has their JSON as the API server gave it."""
+"""Real nodes describe Pods that fail, each in its own way: tests/cases/pods has their JSON from the API server."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from docs.included import ROOT
 from tests.client.operator.objects import a_cluster, a_group, a_service
 
-from dask_kubernetes.operator.status import Problem, Row, Snapshot, Startup, startup
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.problems import Problem
+from dask_kubernetes.operator.diagnosis.status import Row, Startup, startup
 
-ANSWERS = Path(__file__).parent / "answers"
+ANSWERS = ROOT / "tests/cases/pods"
 PULL = "ImagePullBackOff"
 CRASH = "CrashLoopBackOff"
 # By answer: the scheduler's row, and what is told of it.
@@ -64,7 +66,7 @@ TOLD: dict[str, tuple[str, Problem | None]] = {
         "InvalidImageName",
         Problem(
             "InvalidImageName",
-            'Pod image-name-invalid names an image that cannot be, "ghcr.io/dask/Dask:latest": Failed to apply default '
+            'Pod image-name-invalid has an invalid image name, "ghcr.io/dask/Dask:latest": Failed to apply default '
             'image tag "ghcr.io/dask/Dask:latest": couldn\'t parse image name "ghcr.io/dask/Dask:latest": invalid '
             "reference format: repository name (dask/Dask) must be lowercase.",
             fatal=True,
@@ -109,16 +111,16 @@ TOLD: dict[str, tuple[str, Problem | None]] = {
         CRASH,
         Problem(
             "OOMKilled",
-            'Pod out-of-memory: container "worker" was killed as it used more memory than its limit of 64Mi '
-            "(OOMKilled).",
+            'Pod out-of-memory: container "worker" was killed because it used more memory than its limit of '
+            "64Mi (OOMKilled).",
         ),
     ),
     "out-of-memory-failed": (
         "Failed",
         Problem(
             "OOMKilled",
-            'Pod out-of-memory-failed: container "worker" was killed as it used more memory than its limit of 64Mi '
-            "(OOMKilled).",
+            'Pod out-of-memory-failed: container "worker" was killed because it used more memory than its limit of '
+            "64Mi (OOMKilled).",
         ),
     ),
     "running": ("Running", None),

@@ -18,9 +18,9 @@ from tests.client.operator.objects import (
     unready,
 )
 
-from dask_kubernetes.operator.status import (
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.status import (
     Row,
-    Snapshot,
     requested,
     service_ready,
     startup,

@@ -15,10 +15,10 @@ from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
 from dask_kubernetes.exceptions import SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.connect import Connection, addresses, node_addresses
-from dask_kubernetes.operator.forward import HOST
-from dask_kubernetes.operator.kubernetes import Kubernetes
-from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
+from dask_kubernetes.operator.access.connect import Connection, addresses, node_addresses
+from dask_kubernetes.operator.access.forward import HOST
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
+from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
 
 pytestmark = pytest.mark.real_time
 
@@ -84,7 +84,7 @@ def test_a_port_may_have_the_name_of_its_service() -> None:
 def test_a_service_without_the_port(ports: Any) -> None:
     service = a_service()
     service["spec"]["ports"] = ports
-    with pytest.raises(SchedulerUnreachableError, match="Service mine-scheduler has no port named tcp-comm: give it"):
+    with pytest.raises(SchedulerUnreachableError, match="Service mine-scheduler has no port named tcp-comm: add it"):
         list(addresses(service, COMM_PORT, [], inside=True))
 
 
@@ -302,10 +302,10 @@ async def test_without_permission_to_list_nodes_a_node_port_is_forwarded(kubecon
 async def test_without_forwarding_what_was_tried_is_said(kubeconfig: Kubeconfig) -> None:
     closed = free_port()
     async with connected(kubeconfig) as (_, kubernetes):
-        with pytest.raises(SchedulerUnreachableError, match="leave out port_forward_cluster_ip=False") as raised:
+        with pytest.raises(SchedulerUnreachableError, match="remove port_forward_cluster_ip=False") as raised:
             await connection(kubernetes, forward=False).address(with_load_balancer(closed, ip=HOST), COMM_PORT)
-        assert f"none of {HOST}:{closed}:" in str(raised.value)
-        with pytest.raises(SchedulerUnreachableError, match="no address that leads to it from here: leave out"):
+        assert f"answer at {HOST}:{closed}:" in str(raised.value)
+        with pytest.raises(SchedulerUnreachableError, match="no address that can be reached from here: remove"):
             await connection(kubernetes, forward=False).address(a_service(), COMM_PORT)
 
 

@@ -1,4 +1,4 @@
-"""The names that the operator and its clients have agreed upon; a test compares them with the controller's."""
+"""Names and labels shared by the operator and its clients; a test compares them with the controller's."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ DEFAULT_GROUP = "default"
 
 
 def worker_group(cluster: str, name: str = DEFAULT_GROUP) -> str:
-    """The name of the DaskWorkerGroup that is a cluster's group of a name."""
+    """Return the name of a cluster's DaskWorkerGroup, `<cluster>-<name>`."""
     return f"{cluster}-{name}"

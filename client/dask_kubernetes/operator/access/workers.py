@@ -1,4 +1,4 @@
-"""What a scheduler says of its workers, for as long as one listens."""
+"""A live view of the workers known to a scheduler."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from distributed.comm.core import Comm, connect
 from distributed.core import rpc
 from distributed.objects import SchedulerInfo
 
+from dask_kubernetes.operator.access.backoff import doubling
+
 logger = logging.getLogger(__name__)
 
-_PAUSE = 0.5
-_LONGEST_PAUSE = 5.0
-_COMPARED_EVERY = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+_POLL_INTERVAL = 5.0
 
 
 class Listener(Protocol):
-    """A cluster that is to know its workers."""
+    """A Dask cluster object whose `scheduler_info` is kept up to date."""
 
     scheduler_info: Any
 
@@ -29,20 +30,20 @@ class Listener(Protocol):
 
 
 class WorkerFeed:
-    """Keeps `scheduler_info` of a listener true, and connects again when the connection breaks.
+    """A subscription to a scheduler's workers that keeps a listener's `scheduler_info` up to date.
 
-    It does not keep the listener alive: one that nobody else refers to is gone, and its feed ends.
+    It reconnects after failures. It refers to the listener weakly, and ends when the listener is garbage collected.
     """
 
     def __init__(self, listener: Listener, address: str, connection_args: Mapping[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = weakref.ref(listener, self._nobody_listens)
+        self._listener = weakref.ref(listener, self._listener_collected)
         self._address = address
         self._connection_args = connection_args
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, timeout: float) -> None:
-        """Returns when the listener knows the workers. Raises OSError if there is no connection within `timeout` s."""
+        """Subscribe, and return once the listener knows the workers. Raises OSError after `timeout` seconds."""
         comm = await self._subscribe(timeout)
         self._task = asyncio.ensure_future(self._listen(comm))
 
@@ -51,8 +52,8 @@ class WorkerFeed:
         if self._task:
             await asyncio.wait([self._task])
 
-    def _nobody_listens(self, _: object) -> None:
-        with suppress(RuntimeError):  # a loop that has ended has no task left
+    def _listener_collected(self, _: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and with it the task
             self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
@@ -75,24 +76,22 @@ class WorkerFeed:
     async def _listen(self, comm: Comm) -> None:
         async with asyncio.TaskGroup() as both:
             both.create_task(self._follow(comm))
-            both.create_task(self._compare())
+            both.create_task(self._poll())
 
     async def _follow(self, comm: Comm) -> None:
-        pause = _PAUSE
         while self._listener() is not None:
             try:
                 await self._read(comm)
             finally:
                 comm.abort()
+            pauses = doubling(_FIRST_PAUSE, _LONGEST_PAUSE)
             while comm.closed() and self._listener() is not None:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                await asyncio.sleep(next(pauses))
                 with suppress(OSError):
                     comm = await self._subscribe()
-                    pause = _PAUSE
 
     async def _read(self, comm: Comm) -> None:
-        """Until the connection breaks, or nobody listens."""
+        """Apply messages to the listener until the connection breaks, or the listener is gone."""
         while True:
             try:
                 messages = await comm.read()
@@ -102,15 +101,15 @@ class WorkerFeed:
             if listener is None:
                 return
             for op, message in messages:
-                with suppress(KeyError):  # a worker that has left is known to have left already
+                with suppress(KeyError):  # the worker has left already
                     listener._update_worker_status(op, message)
             del listener
 
-    async def _compare(self) -> None:
-        """What is heard with what is so: a scheduler tells only whoever has subscribed last."""
+    async def _poll(self) -> None:
+        """Poll the workers as well, as a scheduler notifies only the latest of its subscribers."""
         async with rpc(self._address, connection_args=self._connection_args) as scheduler:
             while True:
-                await asyncio.sleep(_COMPARED_EVERY)
+                await asyncio.sleep(_POLL_INTERVAL)
                 with suppress(OSError):
                     await self._correct(scheduler)
 

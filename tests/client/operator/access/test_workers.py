@@ -15,8 +15,8 @@ from distributed.deploy.cluster import Cluster
 from tests.support.server import free_port
 from tests.support.wait import until
 
-from dask_kubernetes.operator import workers as module
-from dask_kubernetes.operator.workers import WorkerFeed
+from dask_kubernetes.operator.access import workers as module
+from dask_kubernetes.operator.access.workers import WorkerFeed
 
 pytestmark = pytest.mark.real_time
 
@@ -48,7 +48,7 @@ def a_worker(scheduler: Scheduler, name: str, folder: Any) -> Worker:
 
 @pytest.fixture(autouse=True)
 def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.01)
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
 
 
 async def test_workers_that_join_and_leave_are_known(tmp_path: Any) -> None:
@@ -78,7 +78,7 @@ async def test_after_a_restart_of_the_scheduler_its_workers_are_known(tmp_path: 
 
 @pytest.mark.filterwarnings("ignore:Scheduler already contains a plugin with name worker-status")
 async def test_two_listeners_know_the_workers_of_one_scheduler(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_COMPARED_EVERY", 0.05)
+    monkeypatch.setattr(module, "_POLL_INTERVAL", 0.05)
     listeners = [Listener(), Listener()]
     async with a_scheduler(0) as scheduler:
         feeds = [WorkerFeed(listener, scheduler.address, {}) for listener in listeners]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dask_kubernetes.operator import names
+from dask_kubernetes.operator.manifests import names
 from dask_operator import names as agreed
 from dask_operator import resources
 

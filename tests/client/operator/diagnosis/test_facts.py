@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from tests.client.operator.objects import NOT_READY, a_cluster, a_group, a_scheduler, a_worker, deleted, seen
 
-from dask_kubernetes.operator import facts
-from dask_kubernetes.operator.facts import Snapshot
+from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
 
 
 def test_a_scheduler_is_ready_that_stays() -> None:
@@ -46,6 +46,6 @@ def test_nothing_is_known_of_nothing() -> None:
 
 def test_an_object_lags_whose_operator_has_seen_an_older_one() -> None:
     def changed(observed: object) -> bool:
-        return facts.lags({"metadata": {"generation": 3}, "status": {"observedGeneration": observed}})
+        return facts.is_stale({"metadata": {"generation": 3}, "status": {"observedGeneration": observed}})
 
     assert [changed(each) for each in (2, 3, None, "2")] == [True, False, False, False]
