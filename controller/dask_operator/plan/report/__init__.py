@@ -1,1 +1,1 @@
-"""What users read of a plan: status, conditions and the problems behind them."""
+"""Reports to users: statuses, conditions and the problems behind them."""
