@@ -1,1 +1,1 @@
-"""Reports to users: statuses, conditions and the problems behind them."""
+"""Statuses, conditions and the problems behind them: the part of a plan that users read."""
