@@ -305,6 +305,8 @@ def scheduler_endpoint(cluster: Cluster, service: Service | None, pod: Pod) -> E
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
     spec = _with_env(_with_defaults(cluster.scheduler.spec), {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
+    spec.pop("restartPolicy", None)
     return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
 
 

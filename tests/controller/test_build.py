@@ -440,6 +440,13 @@ def test_a_mark_that_a_user_writes_for_the_workers_reaches_them() -> None:
     assert worker["metadata"]["annotations"]["argocd.argoproj.io/compare-options"] == "IgnoreExtraneous"
 
 
+@pytest.mark.parametrize("policy", ["Never", "OnFailure", "Always", None])
+def test_a_schedulers_restart_policy_is_the_one_that_a_deployment_may_have(policy: str | None) -> None:
+    cluster = a_cluster(scheduler_spec={**SCHEDULER_SPEC, "restartPolicy": policy})
+    assert "restartPolicy" not in build.deployment_manifest(cluster)["spec"]["template"]["spec"]
+    assert "restartPolicy" not in build.scheduler_pod_manifest(cluster)["spec"]
+
+
 def test_no_pod_has_a_variable_for_every_service_of_its_namespace_unless_its_user_wants_them() -> None:
     def links(**spec: Any) -> dict[str, Any]:
         made = _made(Metadata(), **spec)
