@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.kubernetes.api import Api, ApiError, Reply
 from dask_operator.model import Json
 from dask_operator.resources import LEASE
@@ -27,7 +27,7 @@ DURATION = 4.0
 RENEWAL = 1.0
 DEADLINE = 3.0
 POLL = 0.5
-_LONGEST_POLL = 5.0
+_BACKOFF = Backoff(first=POLL, longest=5.0)
 _ANSWER = 1.5
 """Seconds that one request may take: a second one fits before the deadline."""
 _NEVER = float("-inf")
@@ -210,7 +210,7 @@ class Election:
 
     def _pause(self) -> float:
         if self.problem:
-            return doubling(POLL, self._errors, _LONGEST_POLL)
+            return _BACKOFF.after(self._errors)
         until = self._expires - _now()
         return min(POLL, until) if until > 0 else POLL * random.uniform(0.2, 1.0)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from dask_operator import metrics
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.kubernetes.api import Api, ApiError
 from dask_operator.model import Json, Key, Object
 from dask_operator.parse import PARSERS, resource_version, version_number
@@ -29,8 +29,7 @@ _RENEWALS = 6
 _SHORTEST = 1.0
 _LONGEST_STEP = 0.05
 """Seconds for which objects are read before others get their turn."""
-_FIRST_BACKOFF = 1.0
-_LONGEST_BACKOFF = 30.0
+_BACKOFF = Backoff(first=1.0, longest=30.0)
 _LONGEST_PAUSE = 120.0
 _LASTING = (403, 404)
 """Until somebody permits or installs something."""
@@ -180,7 +179,7 @@ class Watch:
         if error.code in _LASTING:
             self.answered.set()
         self._doubt(error.code != 404)
-        pause = 0.0 if expected else doubling(_FIRST_BACKOFF, self._errors, _LONGEST_BACKOFF)
+        pause = 0.0 if expected else _BACKOFF.after(self._errors)
         await asyncio.sleep(min(error.retry_after, _LONGEST_PAUSE))
         self._retry.clear()
         with suppress(TimeoutError):

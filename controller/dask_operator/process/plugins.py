@@ -15,14 +15,14 @@ from importlib.metadata import EntryPoint, entry_points
 
 import kopf
 
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.reconcile.watches import Scope
 
 GROUP = "dask_operator_plugin"
 FINALIZER = "kubernetes.dask.org/plugin"
 """Kopf's own name for it is the older operators', from whose objects the controller takes it."""
 _GRACE = 3.0
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
+_BACKOFF = Backoff(first=1.0, longest=60.0)
 _LASTS = 30.0
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ async def run(scope: Scope) -> None:
             await _operate(scope)
         except Exception as error:
             failures = failures + 1 if clock() < began + _LASTS else 1
-            pause = doubling(_FIRST_BACKOFF, failures, _LONGEST_BACKOFF)
+            pause = _BACKOFF.after(failures)
             logger.error("plugins: %s; their handlers run again in %.0f s", _sentence(error), pause)  # noqa: TRY400
             await asyncio.sleep(pause)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from dask_operator import names
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.model import (
     Autoscaler,
     Cluster,
@@ -37,8 +37,7 @@ from dask_operator.model import (
 )
 from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
 
-_FIRST_BACKOFF = 1.0
-_LONGEST_BACKOFF = 60.0
+_BACKOFF = Backoff(first=1.0, longest=60.0)
 _SOON = 10.0
 """Seconds within which a write that is made again had no effect, rather than another cause."""
 TERMINATING = "Terminating"
@@ -65,7 +64,7 @@ class _Done(NamedTuple):
     @property
     def lasts(self) -> float:
         """Until when the same again is taken for a sign that it had no effect."""
-        return self.at + _SOON + (2 * _LONGEST_BACKOFF if self.times else 0.0)
+        return self.at + _SOON + (2 * _BACKOFF.longest if self.times else 0.0)
 
 
 @dataclass(slots=True)
@@ -354,7 +353,7 @@ def _undone(subject: ObjectRef, deed: Deed, times: int) -> Problem:
 
 
 def _pause(attempts: int) -> float:
-    return doubling(_FIRST_BACKOFF, attempts, _LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
+    return _BACKOFF.after(attempts) * random.uniform(0.8, 1.2)
 
 
 def cluster_of(about: Object) -> Key:

@@ -10,11 +10,10 @@ import heapq
 from collections.abc import Callable
 from contextlib import suppress
 
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.model import Key
 
-_FIRST_BACKOFF = 0.5
-_LONGEST_BACKOFF = 60.0
+_BACKOFF = Backoff(first=0.5, longest=60.0)
 _SPARE = 100
 """Entries of the heap that may be void besides as many as are not."""
 
@@ -69,7 +68,7 @@ class WorkQueue:
     def failed(self, key: Key) -> float:
         """The work on a key has ended in an error; it is tried again after the returned seconds, longer each time."""
         errors = self._errors[key] = self._errors.get(key, 0) + 1
-        pause = doubling(_FIRST_BACKOFF, errors, _LONGEST_BACKOFF)
+        pause = _BACKOFF.after(errors)
         self._working.discard(key)
         self._rests[key] = self._again[key] = self._clock() + pause
         self._requeue(key)
