@@ -44,16 +44,16 @@ def unready(watches: Iterable[Watch], election: Election | None) -> list[str]:
     """What this process does not know, or may not do."""
     now = asyncio.get_running_loop().time()
     found = [problem for watch in watches if (problem := _unsynced(watch, now))]
-    if election and election.problem:
-        found.append(election.problem)
+    if election and election.complaint:
+        found.append(election.complaint.text)
     return found
 
 
 def lacks(watches: Iterable[Watch], election: Election | None) -> list[str]:
     """What only a person can mend: permissions, and definitions that are not installed."""
     found = [watch.trouble.sentence for watch in watches if watch.trouble and watch.trouble.lasting]
-    if election and election.forbidden:
-        found.append(election.problem)
+    if election and election.complaint.lasting:
+        found.append(election.complaint.text)
     return found
 
 

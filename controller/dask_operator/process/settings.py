@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
 from dask_operator.plan import Policy
 
 _T = TypeVar("_T")

@@ -8,7 +8,8 @@ from tests.support.clock import Run
 from tests.support.fake_api import connected
 from tests.support.wait import until
 
-from dask_operator.kubernetes.lease import Election, LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
+from dask_operator.kubernetes.lease import Election
 from dask_operator.kubernetes.watch import Watch
 from dask_operator.model import Key
 from dask_operator.process.health import FAILING, STUCK, STUCK_CLUSTER, lacks, stuck_watches, stuck_work, unready
@@ -120,7 +121,7 @@ async def test_a_process_that_may_not_take_part_in_the_election_is_not_ready() -
         fake.fail("GET", LEASE, 403, reason="Forbidden", message="may not", times=10_000)
         election = Election(api, LeaseName("default", "controller"), "a")
         task = asyncio.create_task(election.run(asyncio.Event().wait))  # type: ignore[arg-type]
-        await until(lambda: election.problem, "the refusal", 10.0)
+        await until(lambda: election.complaint, "the refusal", 10.0)
         task.cancel()
         assert lacks([], election) == unready([], election)
         (found,) = unready([], election)

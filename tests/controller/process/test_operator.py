@@ -16,7 +16,7 @@ from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
 from tests.support.wait import happens, until
 
-from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
 from dask_operator.plan import Policy
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address
