@@ -556,7 +556,7 @@ class World:
             return
         parsed = parse.PARSERS[kind](copy.deepcopy(raw))
         if what == DELETED:
-            self.store.forget(kind, parsed)
+            self.store.removed(kind, parsed)
         else:
             self.store.observe(kind, parsed)
         if isinstance(parsed, Pod) and what == DELETED:

@@ -49,16 +49,16 @@ def unready(watches: Iterable[Watch], election: Election | None) -> list[str]:
     return found
 
 
-def lacks(watches: Iterable[Watch], election: Election | None) -> list[str]:
+def lasting_problems(watches: Iterable[Watch], election: Election | None) -> list[str]:
     """What only a person can mend: permissions, and definitions that are not installed."""
-    found = [watch.trouble.sentence for watch in watches if watch.trouble and watch.trouble.lasting]
+    found = [watch.complaint.text for watch in watches if watch.complaint.lasting]
     if election and election.complaint.lasting:
         found.append(election.complaint.text)
     return found
 
 
 def _unsynced(watch: Watch, now: float) -> str:
-    trouble = watch.trouble
-    if trouble and (trouble.lasting or now > trouble.since + FAILING or not watch.synced.is_set()):
-        return trouble.sentence
+    complaint = watch.complaint
+    if complaint and (complaint.lasting or now > complaint.since + FAILING or not watch.synced.is_set()):
+        return complaint.text
     return "" if watch.synced.is_set() else f"not all {watch.what} have been listed yet"

@@ -23,8 +23,9 @@ from dask_operator.process.server import Address, serving
 from dask_operator.process.settings import Settings
 from dask_operator.reconcile.execute import Executor
 from dask_operator.reconcile.loop import Loop
+from dask_operator.reconcile.scope import Scope
 from dask_operator.reconcile.store import Store
-from dask_operator.reconcile.watches import Scope, Watches
+from dask_operator.reconcile.watches import Watches
 from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.scheduler.questions import Schedulers
 
@@ -77,8 +78,8 @@ class Operator:
             async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
                 tasks.create_task(watches.run())
                 if self._settings.pod:
-                    lacks = partial(health.lacks, watches, self._election)
-                    tasks.create_task(recorder.record(lease_api, self._settings.pod, lacks, self._clock))
+                    lasting = partial(health.lasting_problems, watches, self._election)
+                    tasks.create_task(recorder.record(lease_api, self._settings.pod, lasting, self._clock))
                 await watches.answered()
                 logger.info("synced: %d clusters in %s", len(watches.keys()), self._scope)
                 if self._election:
@@ -93,7 +94,7 @@ class Operator:
         async with asyncio.TaskGroup() as tasks, Api(self._login, permitted) as api:
             tasks.create_task(self._run_beside())
             executor = Executor(api, self._store, schedulers, queue, self._clock)
-            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.agree_on)
+            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.consistent_for)
             self._work = Work(queue, loop, api)
             self._store.forget_facts()
             self._changed(watches.keys())

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 import kopf
 
 from dask_operator.backoff import Backoff
-from dask_operator.reconcile.watches import Scope
+from dask_operator.reconcile.scope import Scope
 
 GROUP = "dask_operator_plugin"
 FINALIZER = "kubernetes.dask.org/plugin"

@@ -18,7 +18,7 @@ from dask_operator.process import plugins
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address, parse_address
 from dask_operator.process.settings import Settings
-from dask_operator.reconcile.watches import Scope, parse_scope
+from dask_operator.reconcile.scope import Scope, parse_scope
 
 logger = logging.getLogger(__name__)
 

@@ -103,7 +103,7 @@ class Store:
         self._advance(kind, seen.namespace, seen.resource_version)
         return self._put(kind, seen)
 
-    def forget(self, kind: str, gone: Object) -> Iterable[Key]:
+    def removed(self, kind: str, gone: Object) -> Iterable[Key]:
         """An object's end, from a watch."""
         self._advance(kind, gone.namespace, gone.resource_version)
         known = self._objects[kind].get((gone.namespace, gone.name))

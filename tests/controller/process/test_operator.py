@@ -21,7 +21,7 @@ from dask_operator.plan import Policy
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address
 from dask_operator.process.settings import PodReference, Settings
-from dask_operator.reconcile.watches import Scope
+from dask_operator.reconcile.scope import Scope
 from dask_operator.resources import AUTOSCALER, CLUSTER, EVENT, LEASE, POD, WATCHED
 
 LEADING = "leading"

@@ -23,7 +23,7 @@ from tests.support.wait import meanwhile, until
 
 from dask_operator.backoff import Backoff
 from dask_operator.process import plugins
-from dask_operator.reconcile.watches import Scope
+from dask_operator.reconcile.scope import Scope
 
 pytestmark = pytest.mark.real_time
 

@@ -112,7 +112,7 @@ def test_changes_tell_whom_they_matter_to() -> None:
     moved = a_pod(cluster="other", resource_version=500)
     assert set(store.observe("Pod", moved)) == {KEY, Key("default", "other")}
     assert (_pods(store), list(_pods(store, Key("default", "other")))) == ({}, ["simple-default-worker-0"])
-    assert set(store.forget("Pod", moved)) == {Key("default", "other")}
+    assert set(store.removed("Pod", moved)) == {Key("default", "other")}
 
 
 def test_a_cluster_of_which_nothing_is_left_is_forgotten() -> None:
@@ -160,7 +160,7 @@ def test_what_we_wrote_is_known_at_once() -> None:
 def test_a_reply_that_a_watch_has_overtaken_brings_nothing_back() -> None:
     store = _store()
     store.observe("Pod", a_pod(resource_version=201))
-    store.forget("Pod", a_pod(resource_version=205))
+    store.removed("Pod", a_pod(resource_version=205))
     assert list(store.learn("Pod", a_pod(resource_version=201))) == []
     assert _pods(store) == {}
 
@@ -189,7 +189,7 @@ def test_what_we_deleted_does_not_live_again() -> None:
     store.deleted("Pod", a_pod().uid, "default", a_pod().name)
     store.observe("Pod", a_pod(resource_version=201))
     assert [pod.deleting for pod in store.snapshot(KEY)[1].pods] == [True]
-    assert list(store.forget("Pod", a_pod(resource_version=202))) == [KEY]
+    assert list(store.removed("Pod", a_pod(resource_version=202))) == [KEY]
     store.observe("Pod", a_pod(uid="of-the-next", resource_version=203))
     assert [pod.deleting for pod in store.snapshot(KEY)[1].pods] == [False]
 
@@ -198,7 +198,7 @@ def test_only_the_very_object_was_deleted() -> None:
     store = _store(a_pod())
     store.deleted("Pod", "of-an-earlier-one", "default", a_pod().name)
     assert [pod.deleting for pod in store.snapshot(KEY)[1].pods] == [False]
-    assert list(store.forget("Pod", a_pod(uid="of-an-earlier-one", resource_version=201))) == []
+    assert list(store.removed("Pod", a_pod(uid="of-an-earlier-one", resource_version=201))) == []
     assert len(_pods(store)) == 1
 
 
@@ -271,7 +271,7 @@ def test_facts_about_workers_go_with_them() -> None:
     store.retiring(KEY, frozenset({first.uid, second.uid}))
     store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     for pod in (first, second):
-        store.forget("Pod", replace(pod, resource_version=300))
+        store.removed("Pod", replace(pod, resource_version=300))
     observed = store.snapshot(KEY)[1]
     assert (observed.retired, observed.refused) == (frozenset(), {})
     store.retiring(KEY, frozenset({first.uid}))
@@ -300,7 +300,7 @@ def test_a_clusters_end_is_forgotten_with_all_that_was_known() -> None:
     store = _store()
     store.failed(KEY, PODS, PROBLEM, NOON)
     store.status_written(KEY, THE_CLUSTER, {}, NOON)
-    assert set(store.forget("DaskCluster", a_cluster(resource_version=11))) == {KEY}
+    assert set(store.removed("DaskCluster", a_cluster(resource_version=11))) == {KEY}
     cluster, observed = store.snapshot(KEY)
     assert (cluster, observed.failures, observed.written) == (None, {}, {})
 
@@ -320,7 +320,7 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     store = _store(a_pod())
     _, observed = store.snapshot(KEY)
     store.failed(KEY, PODS, PROBLEM, NOON)
-    store.forget("Pod", a_pod(resource_version=300))
+    store.removed("Pod", a_pod(resource_version=300))
     store.warned(KEY, "x")
     store.status_written(KEY, THE_CLUSTER, {}, NOON)
     store.asking(KEY, WORKERS)
@@ -334,7 +334,7 @@ def test_the_keys_of_all_that_is_known() -> None:
     store.observe("Pod", a_pod(3, cluster="orphan"))
     store.observe("DaskCluster", a_cluster("empty"))
     assert store.keys() == {KEY, Key("default", "orphan"), Key("default", "empty")}
-    store.forget("Pod", a_pod(3, cluster="orphan", resource_version=500))
+    store.removed("Pod", a_pod(3, cluster="orphan", resource_version=500))
     assert store.keys() == {KEY, Key("default", "empty")}
 
 
@@ -358,7 +358,7 @@ def test_a_jobs_facts_outlive_its_cluster() -> None:
     store.observe("DaskJob", a_job())
     store.failed(KEY, THE_CLUSTER, PROBLEM, NOON)
     assert THE_CLUSTER in store.snapshot(KEY)[1].failures
-    store.forget("DaskJob", a_job(resource_version=2))
+    store.removed("DaskJob", a_job(resource_version=2))
     store.snapshot(KEY)
     assert store.snapshot(KEY)[1].failures == {}, "they are forgotten with the next plan"
 
@@ -417,7 +417,7 @@ def test_a_worker_that_is_a_deployment_is_retired_as_one() -> None:
     store.retiring(KEY, frozenset({deployment.uid}))
     store.retired(KEY, frozenset({deployment.uid}), frozenset({deployment.uid}), NOON)
     assert store.snapshot(KEY)[1].retired == {deployment.uid}
-    store.forget("Deployment", replace(deployment, resource_version=300))
+    store.removed("Deployment", replace(deployment, resource_version=300))
     assert store.snapshot(KEY)[1].retired == frozenset()
 
 
@@ -436,8 +436,8 @@ def test_two_retirements_at_once_end_one_by_one() -> None:
 def test_a_question_that_ends_after_its_cluster_leaves_nothing_behind() -> None:
     store = _store()
     store.asking(KEY, WORKERS)
-    store.forget("DaskWorkerGroup", a_group(resource_version=11))
-    store.forget("DaskCluster", a_cluster(resource_version=11))
+    store.removed("DaskWorkerGroup", a_group(resource_version=11))
+    store.removed("DaskCluster", a_cluster(resource_version=11))
     store.surveyed(KEY, a_survey())
     store.answered(KEY, WORKERS)
     store.snapshot(KEY)
@@ -486,5 +486,5 @@ def test_what_had_to_wait_until_an_object_is_gone_waits_no_longer() -> None:
         store.observe("DaskWorkerGroup", group)
         store.succeeded(KEY, subject)
         store.failed(KEY, subject, Problem(reason, "no"), NOON)
-        store.forget("DaskWorkerGroup", group)
+        store.removed("DaskWorkerGroup", group)
         assert list(store.snapshot(KEY)[1].failures) == remaining
