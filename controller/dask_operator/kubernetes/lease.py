@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dask_operator.backoff import Backoff
-from dask_operator.kubernetes.api import Api, ApiError, Reply
+from dask_operator.kubernetes.api import Api, Reply
 from dask_operator.kubernetes.complaint import Complaint
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.kubernetes.leadership import (
     DEADLINE,
     NEVER,

@@ -34,8 +34,9 @@ from typing import NamedTuple, Protocol
 
 from dask_operator import metrics
 from dask_operator.backoff import Backoff
-from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.complaint import Complaint
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.model import Json, Object
 from dask_operator.parse import PARSERS, resource_version, version_number
 from dask_operator.resources import Resource

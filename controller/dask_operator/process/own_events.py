@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from dask_operator import build
-from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.parse import rfc3339
 from dask_operator.process.settings import PodReference
 from dask_operator.resources import EVENT, POD

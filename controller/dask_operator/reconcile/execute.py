@@ -28,7 +28,8 @@ from dask_operator.actions import (
     Retire,
     SetStatus,
 )
-from dask_operator.kubernetes.api import Api, ApiError, Reply
+from dask_operator.kubernetes.api import Api, Reply
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.model import Json, Key, ObjectRef, Problem, Sample, Survey
 from dask_operator.names import RESERVED_LABELS
 from dask_operator.parse import PARSERS, rfc3339
