@@ -1,17 +1,19 @@
-"""The last step of a request, below what aiohttp and asyncio offer.
+"""The last step of a request, beneath the surface of aiohttp and asyncio.
 
-Three things have to be changed there, and nowhere else in the controller:
+Four things have to be changed there, and nowhere else in the controller:
 
-- *A write must not leave after its permission has ended.* A request may wait for a free connection for long, so a check
-  before it is made proves nothing. aiohttp has no hook between obtaining a connection and writing the body, other than
-  `ClientRequest.write_bytes`: signals of `TraceConfig` come earlier, and an exception in one loses the connection.
-  Requests without a body do not pass here; all writes to the API server have one.
-- *A write must not arrive after its connection has been closed.* If the network is down the kernel keeps what was
-  written, and sends it for minutes after `close`. With SO_LINGER on and zero seconds, it discards it instead.
-- *A connection must take little memory.* asyncio allocates a buffer of 256 KiB for each TLS connection, most of the
-  memory that one takes. It has no parameter, so the class attribute is set for the whole process.
+- *A write must not leave after its permission has ended.* A request may wait long for a free connection, so a check
+  before it is made proves nothing. aiohttp's only hook between obtaining a connection and writing the body is
+  `ClientRequest.write_bytes`: the signals of `TraceConfig` come earlier, and an exception in one loses the connection.
+  Requests without a body do not pass here; every write to the API server has one.
+- *A write must not go on after it was cancelled.* The shutdown of a TLS connection writes its buffers first, for up to
+  half a minute after aiohttp has let go of it. So all connections of writes are aborted at the end.
+- *A write must not arrive after its connection was closed.* If the network is down the kernel keeps the data and sends
+  it for minutes. With SO_LINGER on and zero seconds it discards them instead.
+- *A connection must take little memory.* asyncio gives each TLS connection a buffer of 256 KiB, most of the memory that
+  it takes. No parameter changes that, so the class attribute is set, for the whole process.
 
-`test_transport` fails without any of them.
+Without any of these a test in `test_transport` fails.
 """
 
 from __future__ import annotations

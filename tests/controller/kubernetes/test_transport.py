@@ -23,7 +23,7 @@ from tests.support.wait import happens, until
 from dask_operator.kubernetes import connection
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.errors import ApiError
-from dask_operator.kubernetes.transport import TLS_BUFFER
+from dask_operator.kubernetes.transport import TLS_BUFFER, Fence
 from dask_operator.resources import POD
 
 
@@ -126,3 +126,61 @@ def test_nothing_arrives_any_more_from_a_connection_that_was_closed() -> None:
         connection, _ = server.accept()
         with connection, connection.makefile("rb") as received, pytest.raises(ConnectionResetError):
             received.read()
+
+
+SIZE = 900_000
+
+
+class _Reluctant(asyncio.Protocol):
+    """A server's end of a connection that reads nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.received = 0
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+def test_nor_is_written_by_the_event_loop_after_the_end(certificates: Path) -> None:
+    """As in a process that has lost the Lease and goes on, whose last write is still in the buffers of TLS."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+
+    async def asked() -> int:
+        end = _Reluctant()
+        listening = await asyncio.get_running_loop().create_server(lambda: end, "127.0.0.1", 0, ssl=server)
+        async with listening:
+            url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+            async with Api(lambda: ConnectionInfo(server=url, insecure=True)) as api:
+                write = asyncio.create_task(api.create(POD, raw_pod(0, spec={"text": "x" * SIZE})))
+                assert not await happens(write.done, 0.5)
+                write.cancel()
+                await asyncio.wait([write])
+            assert end.transport
+            end.transport.resume_reading()
+            await asyncio.wait_for(end.lost.wait(), 10.0)
+        return end.received
+
+    assert asyncio.run(asked()) < SIZE
+
+
+class _Closing(asyncio.Transport):
+    """A transport whose connection has just been lost; any other use of it is an error."""
+
+    def is_closing(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("transport", [None, _Closing()])
+def test_nothing_is_written_to_a_connection_that_is_lost(transport: asyncio.Transport | None) -> None:
+    assert not Fence(lambda: True).admits(transport)
