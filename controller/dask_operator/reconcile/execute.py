@@ -36,7 +36,8 @@ from dask_operator.parse import PARSERS, rfc3339
 from dask_operator.reconcile.store import TERMINATING, Deed, Store, cluster_of
 from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.resources import EVENT, POD, RESOURCES
-from dask_operator.scheduler.questions import SchedulerError, Schedulers
+from dask_operator.scheduler.failures import SchedulerError
+from dask_operator.scheduler.questions import Schedulers
 
 IN_FLIGHT = 32
 """Writes of one cluster at a time."""

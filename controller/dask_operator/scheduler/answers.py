@@ -7,6 +7,8 @@ its scheduler does not know counts as one without data.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +22,7 @@ _WORKERS_OF_NONE = 1000
 _LEAST_PER_OBJECT = 32
 """In bytes of JSON: half of what a real scheduler's have."""
 _LONGEST_FIELD = 2**10
+_LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
 # Python writes them, and they are no JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
@@ -27,7 +30,15 @@ _T = TypeVar("_T")
 
 
 class TooManyError(ValueError):
-    """The answer is about more than there can be."""
+    """The answer is about more workers than there can be."""
+
+
+class UnexpectedError(ValueError):
+    """The answer is a value of the wrong kind."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 class _Spilled(msgspec.Struct):
@@ -66,15 +77,21 @@ class _List(msgspec.Struct):
 
 
 class Wire(Protocol):
-    """A way of writing answers. Raises ValueError, TypeError or RecursionError where one is not so written."""
+    """An encoding of answers. All methods raise ValueError, TypeError or RecursionError for other bytes."""
 
-    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T: ...
+    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
+        """Return the bytes as a type; fields that it does not have are skipped."""
+
+    def value(self, text: bytes, key: str) -> Any:
+        """Return a small answer, which routes have under a key and operations have bare."""
 
     def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
-        """Raises TooManyError if an object has more than so many entries, or too many to be counted."""
+        """Raise TooManyError if an object has more entries than this, or too many to count."""
 
 
 class Json:
+    """The encoding of HTTP routes."""
+
     def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
         try:
             return msgspec.json.decode(text, type=type_)
@@ -83,6 +100,12 @@ class Json:
         except msgspec.DecodeError:
             return msgspec.json.decode(_NO_NUMBERS.sub(b"null", bytes(text)), type=type_)
 
+    def value(self, text: bytes, key: str) -> Any:
+        answer = json.loads(text)
+        if not isinstance(answer, dict) or key not in answer:
+            raise UnexpectedError(answer)
+        return answer[key]
+
     def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
         whole = bytes(text)
         if whole.count(b"{") > len(whole) // _LEAST_PER_OBJECT + 100:
@@ -90,8 +113,13 @@ class Json:
 
 
 class Message:
+    """The encoding of Dask's own protocol, msgpack."""
+
     def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
         return msgspec.msgpack.decode(text, type=type_)
+
+    def value(self, text: bytes, key: str) -> Any:
+        return msgspec.msgpack.decode(text)
 
     def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
         number = _entries(bytes(memoryview(text)[:5]))
@@ -100,6 +128,20 @@ class Message:
 
 
 JSON, MESSAGE = Json(), Message()
+
+
+def target(value: Any) -> int:
+    """Return a number of workers. Raises UnexpectedError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_TARGET:
+        raise UnexpectedError(value)
+    return value
+
+
+def idle_since(value: Any) -> float | None:
+    """Return the time since when a scheduler is idle, or None for a busy one. Raises UnexpectedError."""
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise UnexpectedError(value)
 
 
 def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
 import msgspec
 from distributed.comm.tcp import TCPConnector, TLSConnector
 from distributed.security import Security
@@ -57,11 +56,6 @@ async def call(address: str, operation: str, timeout: float, largest: int, **arg
         text = failure.exception_text[:_QUOTED]
         raise RpcError(f"{operation} failed: {text}; the scheduler's log says why")
     return answer
-
-
-def value(answer: bytes) -> Any:
-    """A small answer. What is neither a tuple, a mapping, a number nor a text comes as what stands for it in it."""
-    return msgpack.loads(answer, strict_map_key=False, use_list=False)
 
 
 def _failure(answer: bytes) -> _Failure:
