@@ -273,7 +273,7 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
                 tally.retired += int(str(retired))
                 tally.refused += int(str(kept))
 
-    source, handler = logging.getLogger("dask_operator.reconcile.execute"), Counting()
+    source, handler = logging.getLogger("dask_operator.reconcile.asking"), Counting()
     before = source.level, source.propagate
     source.setLevel(logging.INFO)
     source.propagate = False

@@ -17,7 +17,8 @@ RECONCILE_DURATION = Histogram(
 )
 RECONCILE_ERRORS = Counter(
     "reconcile_errors",
-    "How often planning a cluster ended in an error of the controller's own. It is a bug: the log has a traceback.",
+    "How often planning a cluster or asking its scheduler ended in an error of the controller's own. It is a bug: the "
+    "log has a traceback.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
