@@ -242,7 +242,7 @@ def test_what_runs_beside_runs_while_leading_and_may_fail(run: Run, caplog: pyte
         raise ValueError("a mistake of somebody else")
 
     async def scenario(fake: FakeApi) -> None:
-        async with _processes(fake, 2, beside=beside) as (leader, standby):
+        async with _processes(fake, 2, plugins=beside) as (leader, standby):
             assert running == ["x"]
             await leader.stop()
             assert running == []

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.builders import (
-    NOON,
-)
+from tests.support.builders import NOON
 
 from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sample
 from dask_operator.reconcile.facts import Deed, Facts
