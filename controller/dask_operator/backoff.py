@@ -1,4 +1,4 @@
-"""How long to wait before another attempt at something that keeps failing."""
+"""Pauses between attempts at something that keeps failing."""
 
 from __future__ import annotations
 

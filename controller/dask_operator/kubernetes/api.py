@@ -51,7 +51,7 @@ class Reply:
 
 
 class Api:
-    """One API server. Open it with `async with`; see `Connection` for the parameters. All methods raise ApiError."""
+    """An API server, opened by `async with`. `Connection` describes the parameters. All methods raise ApiError."""
 
     def __init__(self, login: Callable[[], kopf.ConnectionInfo], permitted: Callable[[], bool] = lambda: True) -> None:
         self._connection = Connection(login, permitted)

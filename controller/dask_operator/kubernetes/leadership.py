@@ -1,4 +1,4 @@
-"""Which of several controllers leads: the decisions of an election by Lease. `lease` carries them out.
+"""The decisions of an election by Lease, of one leader among several controllers. `lease` carries them out.
 
 Kubernetes' own components elect their leaders in the same way: the holder of a Lease leads and renews the Lease, and
 another process takes it once it has not been renewed for a while. Two leaders at a time would be a disaster here,
@@ -112,7 +112,7 @@ def decide(seen: Observed, identity: str, until: float, now: float) -> Take | Wa
 
 
 def taken(seen: Observed, name: LeaseName, identity: str, at: str) -> Json:
-    """Return the manifest by which `identity` becomes the holder at a time, for people to read."""
+    """Return the manifest that makes `identity` the holder; `at` is the time for people to read."""
     empty = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": name._asdict()}
     lease = seen.lease if seen.exists else empty
     transitions = _spec(lease).get("leaseTransitions")
@@ -127,12 +127,12 @@ def taken(seen: Observed, name: LeaseName, identity: str, at: str) -> Json:
 
 
 def renewed(lease: Json, at: str) -> Json:
-    """Return the manifest by which the holder remains the holder."""
+    """Return the manifest that renews the Lease."""
     return _changed(lease, renewTime=at)
 
 
 def given_back(lease: Json, at: str) -> Json:
-    """Return the manifest by which the holder leaves the Lease to others."""
+    """Return the manifest that leaves the Lease to others."""
     return _changed(lease, renewTime=at, holderIdentity="")
 
 

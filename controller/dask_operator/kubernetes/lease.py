@@ -49,7 +49,7 @@ def identity() -> str:
 
 
 class Election:
-    """One process' part in the election. While its `complaint` holds, this process cannot tell who leads."""
+    """The part of one process in an election. While it has a `complaint`, it cannot tell who leads."""
 
     def __init__(self, api: Api, lease: LeaseName, identity: str) -> None:
         self._api = api

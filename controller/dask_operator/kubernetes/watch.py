@@ -12,11 +12,11 @@ again when the watch cannot be continued. What is easy to get wrong, and is deci
   a new list.
 - *No event is trusted to come.* After some watches in a row everything is listed anew, so that an event the API server
   never sent is made good within half an hour.
-- *A quiet kind looks like a dead connection.* Bookmarks, which come every minute, tell them apart; without any for
-  SILENCE seconds the connection is given up.
+- *A quiet kind looks like a dead connection.* Bookmarks, which come every minute if at all, tell them apart. After
+  SILENCE seconds without one the connection is given up.
 - *A watch that fails may succeed in listing.* If lists work and watches do not, each list would start the pauses
   between attempts anew. So only an event ends a series of failures, and only a watch that has stayed open for a second
-  settles the complaint about it.
+  settles the complaint.
 
 A watch tells its owner, `reconcile.watches`, when its state turns. The owner decides what follows for other watches,
 and whether plans may rely on the store meanwhile.
@@ -67,7 +67,7 @@ class Sink(Protocol):
 
 
 class Phase(enum.Enum):
-    """How the sink stands to the API server."""
+    """The relation of the sink's objects to the API server's."""
 
     LISTING = "listing"
     """The first list is not complete."""
@@ -93,7 +93,7 @@ class State(NamedTuple):
 
     @property
     def stale(self) -> bool:
-        """Whether the sink may lack changes that have happened since the watch broke."""
+        """True while the sink may lack changes."""
         return self.phase in (Phase.STALE, Phase.REFUSED)
 
 

@@ -46,7 +46,7 @@ class Work:
 
 
 class Operator:
-    """One process of the controller. Without a Lease in the settings it leads at once, alone or not.
+    """A process of the controller. Without a Lease in the settings it leads at once, alone or not.
 
     `plugins` runs beside the loop while this process leads. If it fails, that is logged and ends nothing else.
     """

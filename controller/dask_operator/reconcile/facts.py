@@ -1,4 +1,4 @@
-"""What is known about one cluster besides its objects: its scheduler's answers, and how our own writes went.
+"""The facts about one cluster besides its objects: its scheduler's answers, and the outcome of our own writes.
 
 No IO and no clock: each method that needs the time is given it.
 """
@@ -58,7 +58,7 @@ class Facts:
     written: dict[ObjectRef, Written] = field(default_factory=dict)
     _known_warnings: set[str] = field(default_factory=set)
     _done: dict[tuple[ObjectRef, str], _Done] = field(default_factory=dict)
-    """By subject and part of it."""
+    """The last writes by subject and part of it."""
 
     def succeeded(self, subject: ObjectRef, deeds: Iterable[Deed] = (), now: float = 0.0) -> None:
         """End the failure about a subject.

@@ -1,8 +1,8 @@
-"""What schedulers say of their workers, read from the bytes in which it comes: JSON, or the first frame of a message.
+"""Decoding of schedulers' answers in bounded memory, from JSON or from the first frame of a Dask message.
 
-Whoever runs a scheduler writes what he likes, and `{},{},…` takes a hundred times its bytes once it is built up. So it
-is counted before, and of each worker only what is asked is built. All of it is read, or it is an error: a worker that
-its scheduler does not know counts as one without data.
+A scheduler may send anything, and `{},{},…` takes a hundred times its bytes once it is decoded. So entries are counted
+first, and of each worker only the fields needed are decoded. An answer is read in full or it is an error, because a
+worker that its scheduler does not know counts as one without data.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from dask_operator.model import Registration
 _WORKERS_PER_POD = 64
 _WORKERS_OF_NONE = 1000
 _LEAST_PER_OBJECT = 32
-"""In bytes of JSON: half of what a real scheduler's have."""
+"""Bytes of JSON per object: half of the average in a real scheduler's answer."""
 _LONGEST_FIELD = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
-# Python writes them, and they are no JSON.
+# Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
 _T = TypeVar("_T")
@@ -145,7 +145,7 @@ def idle_since(value: Any) -> float | None:
 
 
 def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:
-    """The workers in a scheduler's identity, which are in so many Pods.
+    """Return the workers in a scheduler's identity, which run in this many Pods.
 
     Raises ValueError, TypeError or RecursionError.
     """
@@ -158,7 +158,7 @@ def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:
 
 
 def listed(text: bytes, pods: int) -> tuple[Registration, ...]:
-    """The same in the reply to `/api/v1/get_workers`, without what they hold."""
+    """Return the workers in the reply to `/api/v1/get_workers`, which does not tell their burdens."""
     JSON.require_few(text, _most(pods))
     reply = JSON.decoded(text, _List)
     found = JSON.decoded(reply.workers, list[_Worker])
@@ -169,7 +169,7 @@ def listed(text: bytes, pods: int) -> tuple[Registration, ...]:
 
 
 def retired(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
-    """The addresses in the reply to a retirement of so many workers. Raises as `workers` does."""
+    """Return the addresses in the reply to a retirement of this many workers. Raises as `workers` does."""
     return parse.retired(_entries_of(text, wire, _most(asked)))
 
 
@@ -186,7 +186,7 @@ def _entries_of(text: bytes | msgspec.Raw, wire: Wire, most: int) -> dict[str, m
 
 
 def _entries(head: bytes) -> int:
-    """How many entries a map of msgpack has, by its head; 0 for what is none."""
+    """Return how many entries a msgpack map has, by its head, or 0 for another value."""
     match head[:1]:
         case b"\xde":
             return int.from_bytes(head[1:3])

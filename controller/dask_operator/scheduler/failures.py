@@ -14,7 +14,7 @@ _FROM_GATEWAYS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPSt
 
 
 class Kind(enum.Enum):
-    """How far a question got."""
+    """The point at which a question failed."""
 
     UNREACHED = enum.auto()
     """The scheduler itself sent nothing. It may have heard the question."""
