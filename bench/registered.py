@@ -54,9 +54,9 @@ async def raw(bench: Bench) -> float:
     manifest = _cluster(bench.name("raw"))
     begin = time.monotonic()
     cluster = parse.cluster((await bench.api.create(CLUSTER, manifest)).body)
-    group = parse.group((await bench.api.create(GROUP, build.default_group(cluster))).body)
-    made = [(DEPLOYMENT, build.scheduler_deployment(cluster)), (SERVICE, build.scheduler_service(cluster))]
-    made += [(POD, pod) for pod in build.workers(cluster, group, range(WORKERS), attempt=0)]
+    group = parse.group((await bench.api.create(GROUP, build.group_manifest(cluster))).body)
+    made = [(DEPLOYMENT, build.deployment_manifest(cluster)), (SERVICE, build.service_manifest(cluster))]
+    made += [(POD, pod) for pod in build.worker_manifests(cluster, group, range(WORKERS), attempt=0)]
     await side_by_side([partial(bench.api.create, *each) for each in made])
     return await until_registered(bench.api, cluster.name, begin)
 

@@ -1,8 +1,8 @@
 """python -m ci.mutants [--every N] [MODULE...]: changes the controller a little, and sees whether a test fails.
 
-MODULE: as in plan.workers.victims; by default those that decide and those that write. With --every N only each Nth mutant is
-tried. A mutant that no test notices is shown with its line. A module is tried by its own tests, and a module of `plan`
-by all tests of `plan`.
+MODULE: as in plan.workers.victims; by default those that decide and those that write. With --every N only each Nth
+mutant is tried. A mutant that no test notices is shown with its line. A module is tried by its own tests, and a module
+of `plan` by all tests of `plan`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dask clusters on Kubernetes from Python.
 
-`dask_kubernetes.operator` is what to use. `KubeCluster`, `make_pod_spec` and `make_pod_from_dict` here are those of
-`dask_kubernetes.classic`, for programs that were written before there was an operator.
+Use `dask_kubernetes.operator`. The names `KubeCluster`, `make_pod_spec` and `make_pod_from_dict` of this package are
+those of `dask_kubernetes.classic`, for programs written before the operator existed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ config.load()
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: `dask_kubernetes.operator` needs nothing of it."""
+    """Import a name of `dask_kubernetes.classic` on first use: `dask_kubernetes.operator` needs none of them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("dask_kubernetes.classic"), name)

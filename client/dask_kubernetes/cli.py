@@ -1,4 +1,4 @@
-"""`dask kubernetes …`: manifests without a cluster, and a way to a cluster that is there."""
+"""The `dask kubernetes` commands: print manifests, and forward ports to an existing cluster."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import click
 import yaml
 
 from dask_kubernetes.exceptions import DaskKubernetesError
+from dask_kubernetes.operator.manifests.fields import Manifest
+from dask_kubernetes.operator.manifests.spec import make_additional_group
 from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import Manifest, make_additional_group
 
 
 @click.group(name="kubernetes")
 def main() -> None:
-    """Dask clusters on Kubernetes."""
+    """Manage Dask clusters on Kubernetes."""
 
 
 @main.group()
 def gen() -> None:
-    """Print manifests, for kubectl apply -f - and for files."""
+    """Print manifests, for files or for kubectl apply -f -."""
 
 
 def _json(_: click.Context, __: click.Parameter, value: str | None) -> Any:
@@ -37,21 +38,28 @@ def _variables(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
     pairs = [value.partition("=") for value in values]
     for (name, equals, _value), written in zip(pairs, values, strict=True):
         if not name or not equals:
-            raise click.BadParameter(f"{written!r} has no name and value: write it as NAME=VALUE.")
+            raise click.BadParameter(f"{written!r} is not NAME=VALUE.")
     return {name: value for name, _, value in pairs} or None
 
 
 def _workers(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that say what workers are."""
+    """Add the options that describe workers."""
     options = (
         click.option("--image", help="Container image.", show_default="kubernetes.image"),
         click.option(
             "--resources",
             callback=_json,
             metavar="JSON",
-            help='As JSON: {"cpu": 1, "memory": "2Gi"}, or requests and limits.',
+            help='Resources as JSON: {"cpu": 1, "memory": "2Gi"}, or requests and limits.',
         ),
-        click.option("--env", "-e", callback=_variables, multiple=True, metavar="NAME=VALUE", help="May be repeated."),
+        click.option(
+            "--env",
+            "-e",
+            callback=_variables,
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Environment variable. May be repeated.",
+        ),
         click.option(
             "--worker-command", help="Command that starts a worker.", show_default="kubernetes.worker-command"
         ),
@@ -71,25 +79,25 @@ def _workers(command: Callable[..., None]) -> Callable[..., None]:
     show_default="kubernetes.scheduler-service-type",
 )
 @click.option("--idle-timeout", help="Seconds of idleness after which the operator deletes the cluster.")
-@click.option("--jupyter", is_flag=True, help="Serve Jupyter from the scheduler, whose image must have it.")
+@click.option("--jupyter", is_flag=True, help="Serve Jupyter from the scheduler; its image must contain Jupyter.")
 def cluster(**arguments: Any) -> None:
     """Print the DaskCluster that KubeCluster creates with the same arguments.
 
-    What is not given is taken from Dask's configuration.
+    Defaults come from Dask's configuration.
     """
     with _mistakes():
         _print(Settings.of(**arguments).manifest())
 
 
 @gen.command()
-@click.option("--cluster", "cluster_name", required=True, help="Name of the cluster that the group is for.")
+@click.option("--cluster", "cluster_name", required=True, help="Name of the group's cluster.")
 @click.option("--name", required=True, help="Name of the group within its cluster.")
 @click.option("--n-workers", type=int, default=3, show_default=True, help="Workers of the group.")
 @_workers
 def worker(cluster_name: str, **arguments: Any) -> None:
     """Print the DaskWorkerGroup that add_worker_group creates with the same arguments.
 
-    What is not given is as in a cluster that was created with Dask's configuration.
+    Defaults are those of a cluster created from Dask's configuration.
     """
     with _mistakes():
         _print(make_additional_group(Settings.of(name=cluster_name).manifest(), **arguments))
@@ -100,7 +108,7 @@ def worker(cluster_name: str, **arguments: Any) -> None:
 @click.option("--namespace", help="Namespace of the cluster.", show_default="kubernetes.namespace")
 def port_forward(cluster: str, namespace: str | None) -> None:
     """Forward local ports to a cluster's scheduler and dashboard, until Ctrl-C."""
-    # What speaks to Kubernetes takes long to import, and manifests need none of it.
+    # Importing the Kubernetes client is slow, and the other commands do not need it.
     from dask_kubernetes.operator import KubeCluster  # noqa: PLC0415
 
     with (
@@ -111,7 +119,7 @@ def port_forward(cluster: str, namespace: str | None) -> None:
         click.echo(f"Dashboard at: {connected.dashboard_link}")
         if connected.jupyter:
             click.echo(f"Jupyter at:   {connected.jupyter_link}")
-        click.echo("Press Ctrl-C to end.")
+        click.echo("Press Ctrl-C to stop.")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 

@@ -1,4 +1,4 @@
-"""The defaults of Dask's configuration under `kubernetes`, from kubernetes.yaml beside this file."""
+"""Defaults for Dask's configuration under `kubernetes`, from the file kubernetes.yaml beside this module."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ DEFAULTS = Path(__file__).with_name("kubernetes.yaml")
 
 
 def load() -> None:
-    """Makes the defaults known, and puts them as comments into the user's folder, as all of Dask's packages do."""
+    """Register the defaults, and copy them as comments into the user's configuration folder, as Dask's packages do."""
     dask.config.ensure_file(source=str(DEFAULTS))
     dask.config.update_defaults(yaml.safe_load(DEFAULTS.read_text()))

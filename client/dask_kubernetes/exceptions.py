@@ -1,7 +1,7 @@
-"""What can go wrong between Python and a Dask cluster. Each says what happened and what to do about it.
+"""Errors of this package. Each message says what happened and how to fix it.
 
-All are `DaskKubernetesError`. Each is also the built-in exception that such an error is elsewhere (ValueError,
-TimeoutError, …), so that code that catches those goes on working.
+All errors derive from `DaskKubernetesError`. Each also derives from the matching built-in exception (ValueError,
+TimeoutError, …), so that code which catches the built-in keeps working.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from distributed.exceptions import WorkerStartTimeoutError
 
 
 class DaskKubernetesError(Exception):
-    """Something went wrong with a Dask cluster on Kubernetes."""
+    """Base class of all errors of this package."""
 
 
 class CredentialsError(DaskKubernetesError, RuntimeError):
-    """There is no way to the Kubernetes API: no kubeconfig, no such context, or a token that is not accepted."""
+    """No usable credentials for the Kubernetes API: no kubeconfig, an unknown context, or a rejected token."""
 
 
 class KubernetesUnreachableError(DaskKubernetesError, ConnectionError):
@@ -22,23 +22,23 @@ class KubernetesUnreachableError(DaskKubernetesError, ConnectionError):
 
 
 class NotPermittedError(DaskKubernetesError, PermissionError):
-    """The Kubernetes API server does not permit something; the message has the verb and the resource."""
+    """A permission is missing in Kubernetes; the message names the verb and the resource."""
 
 
 class NamespaceNotFoundError(DaskKubernetesError, ValueError):
-    """There is no such namespace."""
+    """The namespace does not exist, or is being deleted."""
 
 
 class OperatorNotInstalledError(DaskKubernetesError, RuntimeError):
-    """Kubernetes does not know DaskClusters: the operator's custom resource definitions are not there."""
+    """The operator's custom resource definitions are not installed, so Kubernetes has no DaskCluster resource."""
 
 
 class OperatorNotRespondingError(DaskKubernetesError, TimeoutError):
-    """The DaskCluster is there and the operator has not taken it up in time."""
+    """The DaskCluster exists, and no operator acted on it in time."""
 
 
 class ValidationError(DaskKubernetesError, ValueError):
-    """A name, an argument or a manifest is not valid. `message`: why."""
+    """A name, an argument or a manifest is not valid; `message` says why."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -46,44 +46,44 @@ class ValidationError(DaskKubernetesError, ValueError):
 
 
 class SpecRefusedError(ValidationError):
-    """The Kubernetes API server, or an admission webhook, refused a manifest."""
+    """The Kubernetes API server, or an admission webhook, rejected a manifest."""
 
 
 class ClusterExistsError(DaskKubernetesError, ValueError):
-    """There is a cluster of this name, and it was to be created."""
+    """A cluster with this name already exists, and `create_mode` is `CREATE_ONLY`."""
 
 
 class ClusterNotFoundError(DaskKubernetesError, ValueError):
-    """There is no cluster of this name, or somebody has deleted it."""
+    """The cluster does not exist, or no longer exists."""
 
 
 class WorkerGroupExistsError(DaskKubernetesError, ValueError):
-    """There is a worker group of this name."""
+    """A worker group with this name already exists."""
 
 
 class WorkerGroupNotFoundError(DaskKubernetesError, ValueError):
-    """There is no worker group of this name."""
+    """The cluster has no worker group with this name."""
 
 
 class SchedulerStartupError(DaskKubernetesError, TimeoutError):
-    """The scheduler did not start in time; the message has the reason that its Pod gives."""
+    """The scheduler did not start in time; the message quotes the reason from its Pod."""
 
 
 class CrashLoopBackOffError(SchedulerStartupError):
-    """The scheduler ends as often as it starts; the message has the last lines of its log."""
+    """The scheduler's container keeps crashing; the message quotes the last lines of its log."""
 
 
 class SchedulerUnreachableError(DaskKubernetesError, ConnectionError):
-    """The scheduler runs, and there is no connection with it."""
+    """The scheduler runs, but no connection to it can be made."""
 
 
 class WorkersNotReadyError(DaskKubernetesError, WorkerStartTimeoutError):
-    """Fewer workers than wanted are there in time; the message has the reason that their Pods give."""
+    """Too few workers started in time; the message quotes the reason from their Pods."""
 
     def __init__(self, available: int, expected: int, timeout: float, reason: str) -> None:
         super().__init__(available, expected, timeout)
         self.reason = reason
 
     def __str__(self) -> str:
-        text = f"{self.available_workers} of {self.expected_workers} workers are there after {self.timeout:g} s"
+        text = f"{self.available_workers} of {self.expected_workers} workers run after {self.timeout:g} s"
         return f"{text}: {self.reason}" if self.reason else text

@@ -1,7 +1,7 @@
-"""What a plan may ask for, why, and the permissions that this takes.
+"""The actions of a plan.
 
-An action says everything its execution needs: `execute` decides nothing. `because` is read by the log, by Events and by
-tests.
+An action has everything that its execution needs: `execute` decides nothing. `because` goes to the log, to Events and
+to tests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dask_operator.model import Endpoint, Json, ObjectRef
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Creates an object. That it exists already is success, if it is the cluster's own."""
+    """Create an object. If it exists already and belongs to the cluster, the action has succeeded."""
 
     manifest: Json
     subject: ObjectRef
@@ -23,10 +23,9 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Merges `body` into an object (RFC 7386), or does what it lists to it (RFC 6902).
+    """Merge `body` into an object (RFC 7386), or apply it as a JSON Patch if it is a list (RFC 6902).
 
-    `pod`: one that the API server has to accept first, of which nothing is made: what the patch replaces by such a one
-    works, and would be gone.
+    `pod`: a Pod that the API server must accept in a dry run first, because the patch replaces one that works.
     """
 
     subject: ObjectRef
@@ -37,9 +36,9 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Deletes the object of the subject's kind that has this very uid, and what it owns.
+    """Delete the object with this uid, and what it owns.
 
-    Only as it was seen, where `resource_version` is given.
+    `resource_version`: delete it only in this state.
     """
 
     name: str
@@ -50,15 +49,15 @@ class Delete:
 
 
 WORKERS, TARGET, IDLE = "workers", "target", "idle"
-"""Questions: which workers there are, how many are wanted, and since when there is nothing to do."""
+"""Questions: which workers the scheduler has, how many it wants, and since when it is idle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Asks the scheduler a question. The answer is a fact for a later plan.
+    """Ask the scheduler a question. A later plan finds the answer among the facts.
 
-    About TARGET: `keep` is for how many seconds it matters, `replicas` how many workers each group wants now. About
-    WORKERS: `pods` is in how many Pods they are, which limits how much is read.
+    For TARGET: `keep` is for how many seconds the answer matters, `replicas` how many workers each group wants now. For
+    WORKERS: `pods` is the number of worker Pods, which bounds how much of the answer is read.
     """
 
     question: str
@@ -71,7 +70,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Asks the scheduler to move what these workers hold to others. `workers`: uid and Dask address of each."""
+    """Ask the scheduler to move the data of these workers to others. `workers`: uid and Dask address of each."""
 
     scheduler: Endpoint
     workers: tuple[tuple[str, str], ...]
@@ -80,7 +79,7 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """Writes the status of a Dask resource. `notes`: annotations that stand in where its definition keeps no status."""
+    """Write the status of a Dask resource. `notes`: annotations to write where its definition keeps no status."""
 
     subject: ObjectRef
     status: Json
@@ -90,7 +89,7 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Records an Event about a Dask resource; the same one again is no second Event."""
+    """Record an Event about a Dask resource. The same Event again makes no second one."""
 
     subject: ObjectRef
     uid: str
@@ -101,17 +100,21 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class ClearFailures:
-    """Forgets that something was refused: nothing is to be done about these subjects any more."""
+    """Forget the failures of these objects, because no action about them is wanted."""
 
     subjects: frozenset[ObjectRef]
 
 
 @dataclass(frozen=True, slots=True)
 class RequeueAt:
-    """Plans again at a time, in seconds since the epoch, though nothing may have happened until then."""
+    """Plan again at a time in seconds since the epoch, even if nothing happens until then.
+
+    `holds`: the object whose failure makes an action wait until then.
+    """
 
     at: float
     because: str
+    holds: ObjectRef | None = None
 
 
 Action = Create | Patch | Delete | Ask | Retire | SetStatus | RecordEvent | ClearFailures | RequeueAt

@@ -1,7 +1,7 @@
-"""The model to the manifests of everything the controller creates.
+"""Manifests of the objects that the controller creates, and patches of those that it edits.
 
-A child's labels and annotations are its parent's, then those the parent names for it, then the reserved ones, the later
-winning. Names and labels are in `names`.
+A child has its parent's labels and annotations, then those that the parent's spec sets on it, then the reserved ones;
+later ones win. Names and labels are in `names`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ HTTP_ROUTES = (
 )
 _COMM_PORT = 8786
 _DASHBOARD_PORT = 8787
-# What falls back to Kubernetes' default in a Service when it is no longer in its user's spec: all but what Kubernetes
-# allots, and what may not change.
+# Fields of a Service that return to Kubernetes' default when the user removes them: all but those that Kubernetes
+# allocates or that may not change.
 _RESET_IN_SERVICES = (
     "allocateLoadBalancerNodePorts",
     "externalIPs",
@@ -57,37 +57,41 @@ _RESET_IN_SERVICES = (
     "trafficDistribution",
     "type",
 )
-# Two schedulers at once would split the workers, and clients look for exactly one.
+# Two schedulers at once would split the workers, and clients expect exactly one.
 _STRATEGY = {"type": "Recreate"}
-# A mesh's sidecar would break Dask's own protocol, unless the user has made it fit.
+# A mesh's sidecar breaks Dask's own protocol, unless the user has configured it.
 _ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
 _UNSAID = "unsaid"
 
 
 def scheduler_template(cluster: Cluster) -> str:
+    """Return the hash of the scheduler's template."""
     return cluster.scheduler.hash
 
 
 def service_template(cluster: Cluster) -> str:
+    """Return the hash of the Service's template."""
     return cluster.service.hash
 
 
 def group_template(cluster: Cluster) -> str:
-    """Of what a cluster's default group is made from, but for its replicas."""
+    """Return the hash of the default group's template, without replicas."""
     return cluster.worker.hash
 
 
-def given(metadata: Metadata) -> str:
-    """Of which labels and annotations a child notes that its owner's user named them for it; empty for none."""
+def declared_keys(metadata: Metadata) -> str:
+    """Return the keys of the labels and annotations that a user sets on a child, as the child notes them."""
     own = _own(metadata)
     return f"{' '.join(sorted(own.labels))};{' '.join(sorted(own.annotations))}" if own != Metadata() else ""
 
 
 def worker_template(group: Group) -> str:
+    """Return the hash of a group's worker template."""
     return group.worker.hash
 
 
-def scheduler_deployment(cluster: Cluster) -> Manifest:
+def deployment_manifest(cluster: Cluster) -> Manifest:
+    """Return the scheduler's Deployment."""
     metadata = _scheduler_metadata(cluster)
     selector = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
     return _manifest(
@@ -108,7 +112,8 @@ def scheduler_deployment(cluster: Cluster) -> Manifest:
     )
 
 
-def scheduler_service(cluster: Cluster) -> Manifest:
+def service_manifest(cluster: Cluster) -> Manifest:
+    """Return the scheduler's Service."""
     metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler.metadata)
     return _manifest(
         SERVICE,
@@ -117,7 +122,8 @@ def scheduler_service(cluster: Cluster) -> Manifest:
     )
 
 
-def default_group(cluster: Cluster) -> Manifest:
+def group_manifest(cluster: Cluster) -> Manifest:
+    """Return the cluster's default group."""
     metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker.metadata)
     notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
     replicas = 1 if cluster.replicas is None else cluster.replicas
@@ -128,29 +134,29 @@ def default_group(cluster: Cluster) -> Manifest:
     )
 
 
-def workers(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
-    """The worker Pods with these ordinals. What they have in common is built once and shared, as nothing changes it."""
+def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
+    """Return the worker Pods with these ordinals. They share their common parts, which nobody changes."""
     reserved = {
         names.CLUSTER_LABEL: cluster.name,
         names.COMPONENT_LABEL: names.WORKER,
         names.GROUP_LABEL: group.name,
     }
     metadata = _merged(_ISTIO_OFF, group.metadata, group.worker.metadata, reserved)
-    # A worker that has been retired ends with success, and must then not come back.
+    # A retired worker ends with success and must not start again.
     spec = group.worker.spec
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     made_from = worker_template(group)
     return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
 
 
-def job_cluster(job: Job) -> Manifest:
-    """The DaskCluster of a DaskJob."""
+def job_cluster_manifest(job: Job) -> Manifest:
+    """Return the DaskCluster of a DaskJob."""
     metadata = _merged(job.metadata, job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
     return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
 
 
-def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
-    """The Pod that runs a DaskJob's program. `attempt`: how many before it have failed."""
+def runner_manifest(job: Job, cluster: Cluster, attempt: int) -> Manifest:
+    """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed."""
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
     metadata = _merged(_ISTIO_OFF, job.metadata, job.runner.metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
@@ -160,93 +166,93 @@ def runner(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
 
 
-def owned_by(cluster: Cluster | None, others: Sequence[Json] = ()) -> Manifest:
-    """The patch by which something goes with its cluster, if there is one, and with these `others`."""
+def owners_patch(cluster: Cluster | None, others: Sequence[Json] = ()) -> Manifest:
+    """Return the patch that makes the cluster, if there is one, and `others` the owners of an object."""
     controlled = any(other.get("controller") for other in others)
     own = [_owner_reference(cluster, CLUSTER) | {"controller": not controlled}] if cluster else []
     return {"metadata": {"ownerReferences": [*own, *others]}}
 
 
-def owned_by_group(cluster: Cluster, group: Group) -> Manifest:
-    """The patch by which a worker goes with its group, and with its cluster should that be removed later."""
+def worker_owners_patch(cluster: Cluster, group: Group) -> Manifest:
+    """Return the patch that makes its group and its cluster the owners of a worker."""
     return {"metadata": {"ownerReferences": _worker_owners(cluster, group)}}
 
 
 def replicas_note(cluster: Cluster) -> str:
-    """What the default group notes of the replicas that its cluster says."""
+    """Return the note on the default group that records the cluster's replicas."""
     return _UNSAID if cluster.replicas is None else str(cluster.replicas)
 
 
-def group_replicas(cluster: Cluster) -> Manifest:
-    """The patch that copies the cluster's replicas, if it says any, to its default group, and notes what it says."""
+def copied_replicas_patch(cluster: Cluster) -> Manifest:
+    """Return the patch that copies the cluster's replicas, if it sets any, to its default group."""
     note = _noted({names.REPLICAS_ANNOTATION: replicas_note(cluster)})
-    return note | ({} if cluster.replicas is None else with_replicas(cluster.replicas))
+    return note | ({} if cluster.replicas is None else replicas_patch(cluster.replicas))
 
 
-def with_replicas(number: int) -> Manifest:
-    """The patch that says how many workers a group has."""
+def replicas_patch(number: int) -> Manifest:
+    """Return the patch that sets the number of workers of a group."""
     return {"spec": {"worker": {"replicas": number}}}
 
 
-def scaled_group(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
-    """The patch by which an autoscaler scales a group, and says when and why."""
-    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | with_replicas(replicas)
+def scaled_group_patch(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
+    """Return the patch by which an autoscaler scales a group, with the time and the reason."""
+    return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | replicas_patch(replicas)
 
 
-def adopted_scheduler(cluster: Cluster) -> Manifest:
-    """The patch that notes on a Deployment another operator made what it is taken to be made from."""
+def adopted_deployment_patch(cluster: Cluster) -> Manifest:
+    """Return the patch that notes the current template on another operator's Deployment."""
     return _noted({names.TEMPLATE_ANNOTATION: scheduler_template(cluster)})
 
 
-def adopted_service(cluster: Cluster) -> Manifest:
-    """The same for a Service."""
+def adopted_service_patch(cluster: Cluster) -> Manifest:
+    """Return the patch that notes the current template on another operator's Service."""
     return _noted({names.TEMPLATE_ANNOTATION: service_template(cluster)})
 
 
-def adopted_group(cluster: Cluster) -> Manifest:
-    """The same for a default group, whose replicas stay as they are."""
+def adopted_group_patch(cluster: Cluster) -> Manifest:
+    """Return the patch that notes the current template on another operator's default group and keeps its replicas."""
     replicas = {names.REPLICAS_ANNOTATION: replicas_note(cluster)}
     return _noted({names.TEMPLATE_ANNOTATION: group_template(cluster)} | replicas)
 
 
-def adopted_workers(group: Group) -> Manifest:
-    """The same for the workers of a group."""
+def adopted_workers_patch(group: Group) -> Manifest:
+    """Return the patch that notes on a group the template of another operator's workers."""
     return _noted({names.ADOPTED_ANNOTATION: worker_template(group)})
 
 
-def edited_scheduler(cluster: Cluster, before: Deployment) -> list[Manifest]:
-    """The patch that makes the scheduler's Deployment what its user wants now; its Pod is made anew by it."""
-    wanted = scheduler_deployment(cluster)
+def deployment_patch(cluster: Cluster, before: Deployment) -> list[Manifest]:
+    """Return the patch that applies the user's edits to the scheduler's Deployment, which then replaces its Pod."""
+    wanted = deployment_manifest(cluster)
     spec = (_put(f"/spec/{key}", wanted["spec"][key]) for key in ("strategy", "template"))
-    return [*spec, *_put_metadata(wanted, cluster.scheduler.metadata, before.given)]
+    return [*spec, *_put_metadata(wanted, cluster.scheduler.metadata, before.declared_keys)]
 
 
-def scheduler_pod(cluster: Cluster) -> Manifest:
-    """A Pod as the scheduler's Deployment makes it, for the API server to say whether it would have it."""
+def scheduler_pod_manifest(cluster: Cluster) -> Manifest:
+    """Return a Pod as the scheduler's Deployment makes it, for a dry run."""
     template = _scheduler_pod(cluster)
     meta = _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, _scheduler_metadata(cluster))
     return _manifest(POD, meta, template["spec"])
 
 
-def edited_service(cluster: Cluster, before: Service) -> list[Manifest]:
-    """The patch that makes the Service what its user wants now. Its address and node ports stay."""
-    wanted = scheduler_service(cluster)
+def service_patch(cluster: Cluster, before: Service) -> list[Manifest]:
+    """Return the patch that applies the user's edits to the Service. Its address and node ports stay."""
+    wanted = service_manifest(cluster)
     spec = dict.fromkeys(_RESET_IN_SERVICES) | wanted["spec"]
-    metadata = _put_metadata(wanted, cluster.scheduler.metadata, before.given)
+    metadata = _put_metadata(wanted, cluster.scheduler.metadata, before.declared_keys)
     return [*(_put(f"/spec/{key}", value) for key, value in spec.items()), *metadata]
 
 
-def edited_group(cluster: Cluster, before: Group) -> list[Manifest]:
-    """The patch that makes the default group's workers what the cluster's user wants now, however many there are."""
+def group_patch(cluster: Cluster, before: Group) -> list[Manifest]:
+    """Return the patch that applies the user's edits to the default group's workers, but for their number."""
     worker: Manifest = {"metadata": {}} | _group_worker(cluster)
-    # Somebody may have taken all labels off it, and then there is nothing to add to.
+    # A JSON Patch cannot add to labels that do not exist.
     labels = [] if before.metadata.labels else [_put("/metadata/labels", {})]
-    metadata = _put_metadata(default_group(cluster), cluster.worker.metadata, before.given)
+    metadata = _put_metadata(group_manifest(cluster), cluster.worker.metadata, before.declared_keys)
     return [*(_put(f"/spec/worker/{key}", value) for key, value in worker.items()), *labels, *metadata]
 
 
-def event(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
-    """An Event. `regarding`: an object reference; `at` as RFC 3339."""
+def event_manifest(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
+    """Return an Event. `regarding`: an object reference; `at` as in RFC 3339."""
     name = names.event(regarding["uid"], reason, message)
     return {
         "apiVersion": EVENT.api_version,
@@ -265,25 +271,26 @@ def event(regarding: Manifest, type_: str, reason: str, message: str, at: str) -
 
 
 def worker_selector(cluster: str, group: str) -> str:
-    """The label selector of a group's workers, as scale subresources give it."""
+    """Return the label selector of a group's workers, as scale subresources have it."""
     pairs = {names.CLUSTER_LABEL: cluster, names.COMPONENT_LABEL: names.WORKER, names.GROUP_LABEL: group}
     return ",".join(f"{key}={value}" for key, value in pairs.items())
 
 
 def scheduler_address(cluster: Cluster) -> str:
-    """Where workers and clients find the scheduler. Whether by TLS is read from how the scheduler is started."""
+    """Return the Dask address at which workers and clients find the scheduler."""
     return f"{_scheme(cluster)}://{scheduler_host(cluster)}:{cluster.comm_port}"
 
 
 def scheduler_host(cluster: Cluster) -> str:
-    """The scheduler Service's name in the cluster's DNS, whatever its domain."""
+    """Return the scheduler Service's name in the cluster's DNS, without the cluster's domain."""
     return f"{names.scheduler(cluster.name)}.{cluster.namespace}.svc"
 
 
 def scheduler_endpoint(cluster: Cluster, service: Service | None, pod: Pod) -> Endpoint:
-    """Where the controller finds the scheduler: the Service's address, or its Pod's where it has none of its own.
+    """Return the scheduler's addresses for the controller: the Service's, or its Pod's if the Service has none of its
+    own.
 
-    Never its name: with an ExternalName its user would say where that leads, and might not get there himself.
+    Never a name: whoever writes an ExternalName decides where it leads, and may not be allowed to get there himself.
     """
     has_address = service and service.cluster_ip not in ("", "None")
     host = service.cluster_ip if service and has_address else pod.ip
@@ -319,7 +326,7 @@ def _worker(
 
 
 def _worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:
-    # So that a worker outlives a group that is removed for as long as it takes to move its data.
+    # The second owner keeps a worker of a removed group alive until its data has moved.
     return [_owner_reference(group, GROUP), _owner_reference(cluster, CLUSTER) | {"controller": False}]
 
 
@@ -334,20 +341,20 @@ def _group_metadata(cluster: Cluster) -> Metadata:
 
 
 def _own(metadata: Metadata) -> Metadata:
-    """What of its metadata a user may name for a child."""
+    """Return the metadata without what users may not set on a child."""
     own = _merged(metadata)
     return Metadata({k: v for k, v in own.labels.items() if k not in names.RESERVED_LABELS}, own.annotations)
 
 
 def _merged(*parts: Metadata | Mapping[str, str]) -> Metadata:
-    """Later parts win. A plain mapping is labels."""
+    """Return all parts as one; later parts win. A plain mapping holds labels."""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     for part in parts:
         if isinstance(part, Metadata):
             metadata = part
         else:
-            # A component has the reserved labels that it is given, and no others.
+            # A component has its own reserved labels only.
             metadata = Metadata(labels=part)
             labels = {key: value for key, value in labels.items() if key not in names.RESERVED_LABELS}
         labels |= metadata.labels
@@ -386,7 +393,7 @@ def _manifest(kind: Resource, metadata: Manifest, spec: Json) -> Manifest:
 
 
 def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:
-    """A pod spec whose every container has these variables besides its own, which win."""
+    """Return a Pod spec whose every container has these variables besides its own, which win."""
     containers = spec.get("containers")
     if not isinstance(containers, list):
         return dict(spec)
@@ -396,10 +403,10 @@ def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:
 def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
     own = container.get("env") or [] if isinstance(container, dict) else None
     if not isinstance(own, list):
-        return container  # for the API server to refuse, which says what is wrong with it
+        return container  # the API server refuses it and says why
     taken = [variable.get("name") for variable in _mappings(own)]
     added = [{"name": name, "value": value} for name, value in env.items() if name not in taken]
-    # Ours first: a variable may refer to those before it, as in a user's $(DASK_WORKER_NAME).
+    # Ours come first: a variable may refer to earlier ones, as in a user's $(DASK_WORKER_NAME).
     return {**container, "env": [*added, *own]}
 
 
@@ -416,15 +423,18 @@ def _noted(annotations: Mapping[str, str]) -> Manifest:
 
 
 def _notes(made_from: str, named: Metadata) -> Metadata:
-    """What a child notes: the template that it is made from, and which labels and annotations its user named for it."""
-    keys = {names.GIVEN_ANNOTATION: given(named)} if given(named) else {}
+    """Return the notes on a child: the hash of its template, and the keys that its user declared."""
+    keys = {names.DECLARED_ANNOTATION: declared_keys(named)} if declared_keys(named) else {}
     return Metadata(annotations={names.TEMPLATE_ANNOTATION: made_from, **keys})
 
 
-def _put_metadata(wanted: Manifest, named: Metadata, given_before: str) -> Iterator[Manifest]:
-    """What its user names for a child now, and no longer what they had named; what others have put there stays."""
-    own, (labels, _, annotations) = _own(named), given_before.partition(";")
-    notes = (names.TEMPLATE_ANNOTATION, *([names.GIVEN_ANNOTATION] if given_before or given(named) else ()))
+def _put_metadata(wanted: Manifest, named: Metadata, declared_before: str) -> Iterator[Manifest]:
+    """Yield the JSON Patch that sets the user's labels and annotations and removes those the user has dropped; others'
+    stay.
+    """
+    own, (labels, _, annotations) = _own(named), declared_before.partition(";")
+    declared = [names.DECLARED_ANNOTATION] if declared_before or declared_keys(named) else []
+    notes = (names.TEMPLATE_ANNOTATION, *declared)
     fields = {"labels": (*own.labels, *labels.split()), "annotations": (*own.annotations, *annotations.split(), *notes)}
     for field, keys in fields.items():
         there = wanted["metadata"][field]
@@ -432,7 +442,7 @@ def _put_metadata(wanted: Manifest, named: Metadata, given_before: str) -> Itera
             path = f"/metadata/{field}/{key.replace('~', '~0').replace('/', '~1')}"
             yield _put(path, there.get(key, ""))
             if key not in there:
-                # Put there first, since it is an error to take away what is not there.
+                # Added first, because removing a missing key is an error.
                 yield {"op": "remove", "path": path}
 
 

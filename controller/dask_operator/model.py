@@ -1,7 +1,7 @@
-"""What the controller knows of the world: Kubernetes objects and scheduler facts, cut down to what a decision needs.
+"""The facts that decisions are made from: Kubernetes objects and answers of schedulers, cut down to what a plan reads.
 
-Everything here is immutable and small: a cluster may have ten thousand workers, and a plan must be able to trust that
-what it was given does not change under it.
+Everything is immutable and small: a cluster may have ten thousand workers, and the facts of a plan must not change
+while it is made.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import msgspec
 
 Json = Mapping[str, Any]
 LARGEST_DEPTH = 100
-"""Of what users write: the levels of lists and objects in one another. A Pod has a dozen."""
+"""The most levels of lists and objects that a user may nest. A Pod has a dozen."""
 _HASHES: dict[bytes, str] = {}
 _HASHES_KEPT = 4096
 
 
 class Key(NamedTuple):
-    """Names a DaskCluster, and with it the unit that is planned as a whole."""
+    """The name of a DaskCluster, which is also the unit that is planned as a whole."""
 
     namespace: str
     name: str
 
 
 class Problem(NamedTuple):
-    """Why something does not work: a CamelCase reason as conditions have it, and a sentence for a person."""
+    """The cause of a failure: a CamelCase reason as conditions have it, and a sentence for a person."""
 
     reason: str
     message: str
@@ -36,14 +36,14 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Labels and annotations that a user wants on what is made for them."""
+    """Labels and annotations that a user sets on the objects made for them."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 class PackedMetadata(Metadata):
-    """Many labels and annotations, as text: in dictionaries they take ten times as much."""
+    """Many labels and annotations, kept as text: as dictionaries they take ten times the memory."""
 
     __slots__ = ("_text",)
     _text: bytes
@@ -64,11 +64,11 @@ class PackedMetadata(Metadata):
 
 
 class TooLargeError(ValueError):
-    """Why most of an object is not read, as the rest of a sentence that begins with the object."""
+    """The reason why most of an object is not read; the message continues a sentence that begins with the object."""
 
 
 class Cut(dict[str, Any]):
-    """The little that is read of an object which is too large; `why` is how."""
+    """The few fields that are read of an object that is too large; `why` is the reason."""
 
     def __init__(self, raw: Json, why: str) -> None:
         super().__init__(raw)
@@ -77,11 +77,11 @@ class Cut(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a user writes of something that is made for them: its spec and its metadata, as text.
+    """The spec and the metadata that a user writes for a Pod or a Service, as text.
 
-    Specs have any size and are seldom looked at, and as objects they take twenty times as much. `hash` is a short one
-    of what they say: it changes when they are edited, and with nothing else. It is taken of the user's input, not of
-    what is made from it here, so that a newer controller restarts nothing.
+    Specs have any size and are seldom read, and as objects they take twenty times the memory. `hash` is a short hash of
+    the content. It changes when the user edits the template and at no other time: it covers the user's input, not the
+    manifest that is built from it, so that a newer controller restarts nothing.
     """
 
     text: bytes = b"[{},{},{}]"
@@ -89,12 +89,12 @@ class Template:
 
     @classmethod
     def of(cls, spec: Json, metadata: Metadata = Metadata()) -> Self:
-        """Raises TooLargeError."""
+        """Return the template of a spec and its metadata. Raises TooLargeError."""
         try:
             text = msgspec.json.encode((spec, metadata.labels, metadata.annotations))
         except RecursionError as error:
             raise _too_deep() from error
-        # Of each object there are many events, and few in which it was edited: a text is hashed faster than it is read.
+        # Most events about an object are no edits of it, and hashing a text is faster than reading it.
         digest = hashlib.sha256(text).digest()
         if digest not in _HASHES:
             if len(_HASHES) >= _HASHES_KEPT:
@@ -104,7 +104,7 @@ class Template:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """A new one each time."""
+        """The spec, as a new dictionary each time."""
         spec: dict[str, Any] = msgspec.json.decode(self.text, type=tuple[dict[str, Any], msgspec.Raw, msgspec.Raw])[0]
         return spec
 
@@ -116,7 +116,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """What all objects have. `created` is in seconds since the epoch."""
+    """The fields that all objects have. `created` is in seconds since the epoch."""
 
     namespace: str
     name: str
@@ -130,11 +130,11 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Declared(Object):
-    """What users declare: any of the Dask resources. Specs are as the user wrote them.
+    """A Dask resource as its user wrote it.
 
-    `cluster_uid`: the uid of the DaskCluster that it names, if that is among its owners; `moved`: another one is, which
-    it named before; `other_owners`: the owners that are no DaskClusters. `unread`: why it is not known what it wants,
-    as it is too large; empty if it is known.
+    `cluster_uid`: the uid of the owner that is the DaskCluster named in the spec; `moved`: an owner is another
+    DaskCluster, which the spec named before; `other_owners`: owners that are not DaskClusters. `unread`: the reason why
+    the spec is not read, empty if it is.
     """
 
     unread: str = ""
@@ -149,10 +149,10 @@ class Declared(Object):
 
 @dataclass(frozen=True, slots=True)
 class Cluster(Declared):
-    """A DaskCluster. `replicas` None: it does not say how many workers the default group has.
+    """A DaskCluster. `replicas` is None if the spec sets no number of workers for the default group.
 
-    `idle_timeout` in seconds, 0.0 for never; `job`: the DaskJob that it was made for. `tls`: its scheduler is told to
-    speak TLS; `comm_port`: the port of its Service for Dask's own protocol.
+    `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `tls`: its scheduler
+    is started with TLS. `comm_port`: the port of its Service for Dask's own protocol.
     """
 
     replicas: int | None = 0
@@ -171,30 +171,32 @@ class Cluster(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Group(Declared):
-    """A DaskWorkerGroup. `unsaid`: nobody has said how many workers it has, and `replicas` is what is taken for it."""
+    """A DaskWorkerGroup. `replicas_unset`: its user has set no number, and `replicas` is the number that counts
+    instead.
+    """
 
     cluster: str = ""
     replicas: int = 0
-    unsaid: bool = False
+    replicas_unset: bool = False
     copied: str = ""
-    """What was last copied from the DaskCluster (`build.replicas_note`); empty if nothing ever was."""
+    """The replicas last copied from the DaskCluster (`build.replicas_note`); empty if never."""
     worker: Template = Template()
     last_ordinal: int = -1
     template: str = ""
-    """What the default group was made from (`model.Template`); empty if this controller did not make it."""
-    given: str = ""
-    """Which labels and annotations its cluster's user had named for it (`build.given`)."""
+    """The hash of the template that the default group was made from; empty if this controller did not make it."""
+    declared_keys: str = ""
+    """The labels and annotations that its cluster's user had set on it (`build.declared_keys`)."""
     adopted_template: str = ""
-    """What the workers were made from that were there before this controller."""
+    """The hash of the template of the workers that another operator made."""
     scaled: str = ""
-    """When (RFC 3339) it was scaled the last time by which DaskAutoscaler and why, with spaces between."""
+    """The last scaling by a DaskAutoscaler: its time (RFC 3339), the autoscaler and the reason, separated by spaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Declared):
-    """A DaskJob. `backoff_limit`: failures of the runner that are borne; `deadline`, `ttl`: seconds; None: no limit.
+    """A DaskJob. `restart_policy` is its runner's, empty if unset.
 
-    `restart_policy`: of its runner, if it says one.
+    `backoff_limit`: how many failures of the runner are allowed; `deadline`, `ttl`: seconds. None stands for no limit.
     """
 
     cluster: Template = Template()
@@ -209,8 +211,24 @@ class Job(Declared):
         return Key(self.namespace, self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """The status of a DaskJob. Times as in RFC 3339; a missing text is empty. `raw`: the status as it was read."""
+
+    phase: str = ""
+    cluster: str = ""
+    runner: str = ""
+    """The name of the runner's Pod."""
+    start_time: str = ""
+    end_time: str = ""
+    failed: int = 0
+    """The number of runners that have failed."""
+    last_failure_time: str = ""
+    raw: Json = field(default_factory=dict)
+
+
 class ScalingPolicy(NamedTuple):
-    """At most `value` workers, or percent of the workers there were, within `period` seconds."""
+    """A limit of `value` workers, or percent of the workers at its start, within a period of `period` seconds."""
 
     percent: bool
     value: int
@@ -219,9 +237,9 @@ class ScalingPolicy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """One direction of autoscaling, as in a HorizontalPodAutoscaler. `window` in seconds.
+    """A direction of autoscaling, as in a HorizontalPodAutoscaler. `window` is in seconds.
 
-    `select`: of several policies the one that allows most (Max) or least (Min); Disabled: no change in this direction.
+    `select`: of several policies, the one that allows most (Max) or least (Min) counts; Disabled stops this direction.
     """
 
     window: float = 0.0
@@ -231,7 +249,7 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler(Declared):
-    """A DaskAutoscaler. `group`: the name of the DaskWorkerGroup; `maximum` None: as many as the scheduler asks for."""
+    """A DaskAutoscaler. `group`: the name of the DaskWorkerGroup; `maximum` is None if there is none."""
 
     cluster: str = ""
     group: str = ""
@@ -243,13 +261,14 @@ class Autoscaler(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Pod(Object):
-    """A scheduler, worker or runner Pod. Times are seconds since the epoch, 0.0 for never.
+    """A scheduler, worker or runner Pod. Times are in seconds since the epoch, 0.0 for never.
 
-    It is what its program is, the container that runs the scheduler, the worker or the job: `phase` is `Succeeded` or
-    `Failed` once that has ended for good, and `lingering` while other containers go on all the same; `started` and
-    `finished` are its times. `failures`: how often it, or an init container, has ended with an error; `ending`: how it
-    did the last time, of a runner. `restarted`: when a container that had crashed again and again was started the last
-    time. `deployment`: the Deployment that made the Pod; `template`: what it was made from, if this controller made it.
+    A Pod counts as its program: the container that runs the scheduler, the worker or the job. `phase` is `Succeeded` or
+    `Failed` once that container has ended for good, and `lingering` is true while other containers still run. `started`
+    and `finished` are the program's times. `failures`: how often it or an init container has ended with an error;
+    `ending`: how a runner ended the last time. `restarted`: the last start of a container that had crashed more than
+    once. `deployment`: the Deployment that made the Pod; `template`: the hash of the template that this controller made
+    it from.
     """
 
     cluster: str = ""
@@ -275,14 +294,14 @@ class Pod(Object):
 class Deployment(Object):
     """A scheduler's Deployment, or one that an older operator made for a worker.
 
-    `problem`: why its Pod could not be created; `given`: as of a Group.
+    `problem`: the reason why its Pod could not be created; `declared_keys`: as of a Group.
     """
 
     cluster: str = ""
     component: str = ""
     group: str = ""
     template: str = ""
-    given: str = ""
+    declared_keys: str = ""
     problem: Problem | None = None
 
 
@@ -290,7 +309,7 @@ class Deployment(Object):
 class Service(Object):
     """A scheduler's Service. `ports` by name; `ingress`: a load balancer has given it an address.
 
-    `given`: as of a Group.
+    `declared_keys`: as of a Group.
     """
 
     cluster: str = ""
@@ -299,11 +318,11 @@ class Service(Object):
     ports: Mapping[str, int] = field(default_factory=dict)
     ingress: bool = False
     template: str = ""
-    given: str = ""
+    declared_keys: str = ""
 
 
 class Endpoint(NamedTuple):
-    """Where a scheduler is: the URL of its HTTP server, and its Dask address."""
+    """A scheduler's addresses: the URL of its HTTP server, and its Dask address."""
 
     url: str
     address: str
@@ -311,7 +330,7 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A worker as its scheduler knows it. `nbytes`: what it holds, `tasks`: what it runs or has queued."""
+    """A worker as its scheduler knows it. `nbytes`: bytes of results; `tasks`: tasks that it runs or has queued."""
 
     name: str
     address: str
@@ -321,7 +340,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A scheduler's answer about its workers, or why it gave none. `at` in seconds since the epoch."""
+    """A scheduler's answer about its workers, or why it did not answer. `at` is in seconds since the epoch."""
 
     at: float
     workers: tuple[Registration, ...] = ()
@@ -329,7 +348,7 @@ class Survey:
 
 
 class Sample(NamedTuple):
-    """What a scheduler asked for at a time: workers in all; and how many each group wanted then, by name."""
+    """An answer of a scheduler: the number of workers that it wants in all, and the `replicas` of each group then."""
 
     at: float
     target: int
@@ -338,7 +357,9 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a scheduler has asked for, the oldest first. `problem`: why it did not answer the last time, at `at`."""
+    """A scheduler's answers about the workers that it wants, the oldest first. `problem`: why the last one, at `at`,
+    failed.
+    """
 
     at: float
     samples: tuple[Sample, ...] = ()
@@ -347,9 +368,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Idleness:
-    """A scheduler's last answer, at `at`, to whether it is idle.
+    """A scheduler's last answer, given at `at`, to the question whether it is idle.
 
-    `token`: what it calls the time since when, None if it is busy; `since`: when it first answered that, by our clock.
+    `token`: its own time since when it is idle, None if it is busy; `since`: when it first gave this answer, by our
+    clock.
     """
 
     at: float
@@ -359,7 +381,7 @@ class Idleness:
 
 
 class ObjectRef(NamedTuple):
-    """What an action was about: the Pods of a group share one subject, since what stops one stops all."""
+    """The object that an action is about. All Pods of a group share one reference: what stops one of them stops all."""
 
     kind: str
     name: str
@@ -367,7 +389,7 @@ class ObjectRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The API server or a scheduler refused: why, how many times in a row, and when to try again."""
+    """A refusal by the API server or a scheduler: its cause, how many there were in a row, and when to try again."""
 
     problem: Problem
     attempts: int
@@ -375,9 +397,10 @@ class Failure:
 
 
 class Written(NamedTuple):
-    """A status that this process wrote, when, and the uid of what it is about.
+    """A status that this process wrote: when, its content, and the uid of its object.
 
-    `inline`: it is a part of the object, as older definitions have it, and every write makes a new generation.
+    `inline`: the status is a part of the object, as older definitions have it, so that every write makes a new
+    generation.
     """
 
     at: float
@@ -401,22 +424,24 @@ class Observed:
     demand: Demand | None = None
     idleness: Idleness | None = None
     asking: frozenset[str] = frozenset()
-    """The questions to the scheduler that are under way; their answers will be planned with."""
+    """Questions to the scheduler that are under way; a later plan gets their answers."""
     retiring: frozenset[str] = frozenset()
     """The uids of the worker Pods whose retirement is under way."""
     retired: frozenset[str] = frozenset()
-    """The uids of the worker Pods that the scheduler has retired: nothing is left on them."""
+    """The uids of the worker Pods that the scheduler has retired: they hold no data."""
     refused: Mapping[str, float] = field(default_factory=dict)
-    """The uids of the worker Pods that the scheduler would not retire, and when it said so."""
+    """The uids of the worker Pods that the scheduler refused to retire, and when."""
     failures: Mapping[ObjectRef, Failure] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    """What the API server warned about when it accepted an object."""
+    """Warnings of the API server about objects that it accepted."""
     written: Mapping[ObjectRef, Written] = field(default_factory=dict)
     """The statuses that this process wrote last."""
 
 
 def _canonical(value: object, depth: int = 0) -> str:
-    """The same text for the same JSON, whatever the order of its keys; nulls are as absent. Raises TooLargeError."""
+    """Return the same text for the same JSON, in whatever order its keys are. Nulls count as absent. Raises
+    TooLargeError.
+    """
     if isinstance(value, str):
         return repr(value)
     if depth > LARGEST_DEPTH:

@@ -1,4 +1,4 @@
-"""Names, labels, annotations and environment keys: everything that users or other programs look things up by."""
+"""Names, labels, annotations and environment variables by which users and other programs find things."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ WORKER_GROUP = "workergroup"
 JOB_RUNNER = "job-runner"
 
 RESERVED_PREFIX = "kubernetes.dask.org/"
-"""Annotations under it are the controller's own notes; they never flow down to children."""
+"""The prefix of the controller's own notes, which children never inherit."""
 REPLICAS_ANNOTATION = RESERVED_PREFIX + "replicas"
-"""On a default group: the replicas last copied from its DaskCluster."""
+"""The replicas last copied from its DaskCluster, on a default group."""
 TEMPLATE_ANNOTATION = RESERVED_PREFIX + "template"
-"""On a child: a hash of what its owner's user had written when it was made (`model.Template`)."""
-GIVEN_ANNOTATION = RESERVED_PREFIX + "given"
-"""On a child: the keys of the labels and, after a ";", of the annotations that its owner's user had named for it."""
+"""The hash of the template that a child was made from (`model.Template`)."""
+DECLARED_ANNOTATION = RESERVED_PREFIX + "given"
+"""The keys of the labels and, after a ";", of the annotations that the user of its owner has set on a child."""
 ADOPTED_ANNOTATION = RESERVED_PREFIX + "adopted-template"
-"""On a group: the same hash when its workers were taken over from an older operator."""
+"""The hash of a group's template when its workers were taken over from another operator."""
 FREED_ANNOTATION = RESERVED_PREFIX + "removed-finalizer"
 SCALED_ANNOTATION = RESERVED_PREFIX + "scaled"
-"""On a group: when an autoscaler scaled it the last time, and why."""
+"""The time and the reason of the last scaling of a group by an autoscaler."""
 LAST_ORDINAL_ANNOTATION = RESERVED_PREFIX + "last-ordinal"
-"""On a group: its `status.lastOrdinal`, where a CustomResourceDefinition keeps no such status."""
+"""A group's `status.lastOrdinal`, for a CustomResourceDefinition that does not keep it."""
 ORDINAL_ANNOTATION = RESERVED_PREFIX + "ordinal"
 ATTEMPT_ANNOTATION = RESERVED_PREFIX + "attempt"
-"""On a worker: how many predecessors in a row failed soon after their start. On a runner: how many failed."""
+"""The number of a worker's predecessors in a row that failed soon after their start, or of a runner's that failed."""
 KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
-"""Left on Dask resources by older operators; without them nobody would remove it."""
-# Other tools' notes about the parent. Helm's would make a child look like a part of the release.
+"""A finalizer of older operators on Dask resources; only those operators would remove it."""
+# Notes of other tools about the parent. Helm's would make a child look like a part of the release.
 UNINHERITED_PREFIXES = (RESERVED_PREFIX, "kopf.zalando.org", "kubectl.kubernetes.io", "meta.helm.sh")
 
 WORKER_NAME_ENV = "DASK_WORKER_NAME"
@@ -50,34 +50,35 @@ _WORKER = re.compile(r".+-worker-[0-9a-f]{10}")
 
 
 def scheduler(cluster: str) -> str:
-    """The name of a cluster's scheduler Deployment and of its Service."""
+    """Return the name of a cluster's scheduler Deployment and of its Service."""
     return f"{cluster}-scheduler"
 
 
 def default_group(cluster: str) -> str:
+    """Return the name of a cluster's default group."""
     return f"{cluster}-default"
 
 
 def runner(job: str) -> str:
-    """The name of the Pod that runs a DaskJob's program."""
+    """Return the name of the Pod that runs a DaskJob's program."""
     return f"{job}-runner"
 
 
 def worker(group: str, group_uid: str, ordinal: int) -> str:
-    """The name of a group's worker number `ordinal`, which is also its name in Dask.
+    """Return the name of a group's worker number `ordinal`, which is also its name in Dask.
 
-    The same group and ordinal always give the same name, so that a creation whose outcome is unknown can be tried again
-    without making two.
+    The same group and ordinal always give the same name, so that a creation with an unknown outcome can be tried again
+    without making two workers.
     """
     digest = hashlib.sha256(f"{group_uid}/{ordinal}".encode()).hexdigest()
     return f"{group}-worker-{digest[:10]}"
 
 
 def is_worker(name: str) -> bool:
-    """Whether a name is one that `worker` gives."""
+    """Return whether a name has the form that `worker` gives."""
     return bool(_WORKER.fullmatch(name))
 
 
 def event(uid: str, reason: str, message: str) -> str:
-    """A name by which the same event said twice is one Event."""
+    """Return a name that is the same for the same Event, so that it is recorded once."""
     return hashlib.sha256(f"{uid}/{reason}/{message}".encode()).hexdigest()[:16]

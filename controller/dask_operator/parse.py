@@ -1,7 +1,7 @@
-"""Kubernetes JSON and scheduler JSON to the model. Nulls, missing keys and wrong types end here.
+"""Parsers from the JSON of Kubernetes and of schedulers to the model. Nulls, missing keys and wrong types end here.
 
-What a schema would refuse today may still be stored from an older one, so no object makes a parser fail: what cannot be
-read is taken as absent.
+Objects that today's schema refuses may still be stored from an older one. So no object makes a parser fail: a field
+that cannot be read counts as absent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dask_operator.model import (
     Deployment,
     Group,
     Job,
+    JobStatus,
     Json,
     Metadata,
     Object,
@@ -36,7 +37,7 @@ from dask_operator.model import (
 
 _D = TypeVar("_D", bound=Declared)
 _LONGEST_NUMBER = 18
-_LARGEST_ORDINAL = 10**12  # with room for those after it, which have to be read again
+_LARGEST_ORDINAL = 10**12  # the ordinals after it must be readable too
 _FEW = 100
 _MOST_ENTRIES = 1000
 _MOST_POLICIES = 100
@@ -44,12 +45,12 @@ _MOST_CONTAINERS = 100
 _MOST_OWNERS = 100
 _COMM_PORT = 8786
 _TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
-# What is known of an object that is too large.
+# The metadata that is read of an object that is too large.
 _OUTLINE = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
 _OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.HTTP_ROUTES_ENV)
 _OVER = ("Succeeded", "Failed")
-# Why a container waits that will not get better by itself, and what it is called here. The image reasons alternate.
+# Waiting reasons that do not pass by themselves, and the reason that a condition has. The image reasons alternate.
 _STUCK = {
     "ErrImagePull": "ImagePullBackOff",
     "ImagePullBackOff": "ImagePullBackOff",
@@ -63,7 +64,7 @@ _STUCK = {
 
 
 def _or_cut(parse: Callable[[Json], _D]) -> Callable[[Json], _D]:
-    """What has too many or too deep parts for its size is known as what is too large."""
+    """Return a parser that treats an object with too many or too deep parts like one that is too large."""
 
     @functools.wraps(parse)
     def parsed(raw: Json) -> _D:
@@ -77,6 +78,7 @@ def _or_cut(parse: Callable[[Json], _D]) -> Callable[[Json], _D]:
 
 @_or_cut
 def cluster(raw: Json) -> Cluster:
+    """Return a DaskCluster."""
     spec = _mapping(raw.get("spec"))
     worker, scheduler = _mapping(spec.get("worker")), _mapping(spec.get("scheduler"))
     jobs = (owner for owner in _mappings(_meta(raw).get("ownerReferences")) if owner.get("kind") == "DaskJob")
@@ -95,6 +97,7 @@ def cluster(raw: Json) -> Cluster:
 
 @_or_cut
 def group(raw: Json) -> Group:
+    """Return a DaskWorkerGroup."""
     spec, declared = _mapping(raw.get("spec")), _declared(raw)
     worker, notes = _mapping(spec.get("worker")), _metadata(_meta(raw)).annotations
     replicas = _replicas(worker)
@@ -102,14 +105,14 @@ def group(raw: Json) -> Group:
         **declared,
         cluster=_text(spec.get("cluster")),
         replicas=1 if replicas is None else replicas,
-        unsaid=replicas is None,
+        replicas_unset=replicas is None,
         copied=notes.get(names.REPLICAS_ANNOTATION, ""),
         worker=_template(worker),
         last_ordinal=max(
             ordinal(declared["status"].get("lastOrdinal")), ordinal(_number(notes.get(names.LAST_ORDINAL_ANNOTATION)))
         ),
         template=notes.get(names.TEMPLATE_ANNOTATION, ""),
-        given=notes.get(names.GIVEN_ANNOTATION, ""),
+        declared_keys=notes.get(names.DECLARED_ANNOTATION, ""),
         adopted_template=notes.get(names.ADOPTED_ANNOTATION, ""),
         scaled=notes.get(names.SCALED_ANNOTATION, ""),
     )
@@ -117,6 +120,7 @@ def group(raw: Json) -> Group:
 
 @_or_cut
 def job(raw: Json) -> Job:
+    """Return a DaskJob."""
     spec = _mapping(raw.get("spec"))
     runner, made = _mapping(spec.get("job")), _mapping(spec.get("cluster"))
     limit = spec.get("backoffLimit")
@@ -133,6 +137,7 @@ def job(raw: Json) -> Job:
 
 @_or_cut
 def autoscaler(raw: Json) -> Autoscaler:
+    """Return a DaskAutoscaler."""
     spec = _mapping(raw.get("spec"))
     behavior, maximum, of = _mapping(spec.get("behavior")), spec.get("maximum"), _text(spec.get("cluster"))
     return Autoscaler(
@@ -147,6 +152,7 @@ def autoscaler(raw: Json) -> Autoscaler:
 
 
 def pod(raw: Json) -> Pod:
+    """Return a Pod."""
     meta, spec, status = _metadata(_meta(raw)), _mapping(raw.get("spec")), _mapping(raw.get("status"))
     conditions = {_text(c.get("type")): c for c in _mappings(status.get("conditions"))}
     component, containers = meta.labels.get(names.COMPONENT_LABEL, ""), _mappings(status.get("containerStatuses"))
@@ -154,7 +160,7 @@ def pod(raw: Json) -> Pod:
     own = _status_of(program, containers)
     seen_phase = _text(status.get("phase"))
     ended = _ending_phase(program, own, spec, component)
-    # Where nothing goes on, the Pod is about to say the same. Whoever evicts or rejects it says so for the whole of it.
+    # Once no container runs, the Pod is about to get this phase too. An eviction or a rejection concerns the whole Pod.
     waits = seen_phase not in _OVER and not _goes_on(spec, containers)
     phase = seen_phase if waits or status.get("reason") else ended or seen_phase
     counted = (own, *_initial(spec, status))
@@ -181,6 +187,7 @@ def pod(raw: Json) -> Pod:
 
 
 def deployment(raw: Json) -> Deployment:
+    """Return a Deployment."""
     meta = _metadata(_meta(raw))
     conditions = _mappings(_mapping(raw.get("status")).get("conditions"))
     failed = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
@@ -190,12 +197,13 @@ def deployment(raw: Json) -> Deployment:
         component=meta.labels.get(names.COMPONENT_LABEL, ""),
         group=meta.labels.get(names.GROUP_LABEL, ""),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
-        given=meta.annotations.get(names.GIVEN_ANNOTATION, ""),
+        declared_keys=meta.annotations.get(names.DECLARED_ANNOTATION, ""),
         problem=Problem(_text(failed[0].get("reason")), _text(failed[0].get("message"))) if failed else None,
     )
 
 
 def service(raw: Json) -> Service:
+    """Return a Service."""
     spec, meta = _mapping(raw.get("spec")), _metadata(_meta(raw))
     balancer = _mapping(_mapping(raw.get("status")).get("loadBalancer"))
     return Service(
@@ -206,7 +214,7 @@ def service(raw: Json) -> Service:
         ports={_text(p.get("name")): _integer(p.get("port")) for p in _mappings(spec.get("ports"))},
         ingress=bool(_mappings(balancer.get("ingress"))),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
-        given=meta.annotations.get(names.GIVEN_ANNOTATION, ""),
+        declared_keys=meta.annotations.get(names.DECLARED_ANNOTATION, ""),
     )
 
 
@@ -219,18 +227,18 @@ PARSERS: Mapping[str, Callable[[Json], Object]] = {
     "Deployment": deployment,
     "Service": service,
 }
-"""By kind."""
+"""The parser of each kind."""
 
 
 def registrations(identity: Json) -> tuple[Registration, ...]:
-    """The workers in a scheduler's identity, as `/json/identity.json` gives it (distributed.http.scheduler.json)."""
+    """Return the workers in the reply to `/json/identity.json` (distributed.http.scheduler.json)."""
     return tuple(
         _registration(address, _mapping(worker)) for address, worker in _mapping(identity.get("workers")).items()
     )
 
 
 def listed_workers(reply: Json) -> tuple[Registration, ...]:
-    """The workers in the reply to `/api/v1/get_workers` (distributed.http.scheduler.api), without what they hold."""
+    """Return the workers in the reply to `/api/v1/get_workers` (distributed.http.scheduler.api), without their data."""
     return tuple(
         Registration(str(worker.get("name", "")), _text(worker.get("address")))
         for worker in _mappings(reply.get("workers"))
@@ -238,27 +246,29 @@ def listed_workers(reply: Json) -> tuple[Registration, ...]:
 
 
 def retired(reply: Json) -> frozenset[str]:
-    """The addresses of the workers in the reply to `/api/v1/retire_workers` (distributed.http.scheduler.api)."""
+    """Return the addresses in the reply to `/api/v1/retire_workers` (distributed.http.scheduler.api)."""
     return frozenset(str(address) for address in reply)
 
 
 def speaks_tls(spec: Json) -> bool:
-    """Whether a scheduler is told to speak TLS: `--protocol tls`, or by its certificates."""
+    """Return whether a scheduler is started with TLS: by `--protocol tls` or by its certificates."""
     for container in _mappings(spec.get("containers"))[:_MOST_CONTAINERS]:
-        text = f"{container.get('command')} {container.get('args')}".replace("=", " ").replace("', '", " ")
+        parts = (container.get("command"), container.get("args"))
+        words = (word for part in parts if isinstance(part, list) for word in part if isinstance(word, str))
+        text = " ".join(words).replace("=", " ")
         if "--protocol tls" in text or any(option in text for option in _TLS_OPTIONS):
             return True
     return False
 
 
 def comm_port(service: Json) -> int:
-    """The port for Dask's own protocol of a Service as its user writes it."""
+    """Return the port for Dask's own protocol of a Service as its user writes it."""
     ports = [port for port in _mappings(service.get("ports")) if port.get("name") == names.COMM_PORT]
     return next(filter(None, (_integer(port.get("port")) for port in ports)), _COMM_PORT)
 
 
 def timestamp(value: str) -> float:
-    """Seconds since the epoch of a time as Kubernetes writes it (RFC 3339), 0.0 if it is none."""
+    """Return the seconds since the epoch of a time as Kubernetes writes it (RFC 3339), 0.0 if it is none."""
     try:
         return datetime.fromisoformat(value).timestamp()
     except ValueError:
@@ -270,8 +280,27 @@ def rfc3339(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def job_status(status: Json) -> JobStatus:
+    """Return the status of a DaskJob."""
+    return JobStatus(
+        phase=_text(status.get("jobStatus")),
+        cluster=_text(status.get("clusterName")),
+        runner=_text(status.get("jobRunnerPodName")),
+        start_time=_text(status.get("startTime")),
+        end_time=_text(status.get("endTime")),
+        failed=_integer(status.get("failed")),
+        last_failure_time=_text(status.get("lastFailureTime")),
+        raw=status,
+    )
+
+
+def last_ordinals(status: Json) -> dict[str, int]:
+    """Return the last ordinals of a cluster's groups that its status notes, by group."""
+    return {group: ordinal(noted) for group, noted in _mapping(status.get("lastOrdinals")).items()}
+
+
 def ordinal(noted: object) -> int:
-    """The last ordinal that a group has given, -1 for none. One that no group reaches was not written by this code."""
+    """Return the last ordinal that a group has given, -1 for none. A number that no group reaches counts as none."""
     return noted if _is_number(noted) and isinstance(noted, int) and 0 <= noted <= _LARGEST_ORDINAL else -1
 
 
@@ -288,9 +317,10 @@ def _registration(address: str, worker: Json) -> Registration:
 
 
 def _program(spec: Json) -> Json:
-    """The container of a Pod that is the worker, the scheduler or the job's program.
+    """Return the container of a Pod that is the worker, the scheduler or the job's program.
 
-    It is the first that its user wrote. Those have a variable of ours, and what webhooks put before them has not.
+    It is the first container that the user wrote. Those have a variable of ours; containers that webhooks insert do
+    not.
     """
     containers = _mappings(spec.get("containers"))
     return next(filter(_has_our_env, containers), containers[0] if containers else {})
@@ -301,20 +331,20 @@ def _has_our_env(container: Json) -> bool:
 
 
 def _status_of(container: Json, statuses: Sequence[Json]) -> Json:
-    """A container's status; they are listed in an order of their own."""
+    """Return a container's status. Statuses have an order of their own."""
     first = statuses[0] if statuses else {}
     return next((status for status in statuses if status.get("name") == container.get("name")), first)
 
 
 def _ending_phase(program: Json, own: Json, spec: Json, component: str) -> str:
-    """`Succeeded` or `Failed` once a Pod's program has ended for good, whatever runs beside it; else empty."""
+    """Return `Succeeded` or `Failed` once a Pod's program has ended for good, whatever runs beside it; else nothing."""
     if program.get("restartPolicyRules"):
-        return ""  # which exit codes restart it is for the kubelet to say
+        return ""  # the kubelet decides which exit codes restart it
     policy = program.get("restartPolicy") or spec.get("restartPolicy")
     states = (_mapping(own.get("state")), _mapping(own.get("lastState")))
     now, last = (_mapping(state.get("terminated")).get("exitCode") for state in states)
     if policy == "Always":
-        # It is started again whenever it ends, and a program has no reason to be.
+        # It restarts whenever it ends, and a program that has ended has nothing left to do.
         return "Succeeded" if component == names.JOB_RUNNER and 0 in (now, last) else ""
     if now == 0 and policy in ("OnFailure", "Never"):
         return "Succeeded"
@@ -322,7 +352,7 @@ def _ending_phase(program: Json, own: Json, spec: Json, component: str) -> str:
 
 
 def _goes_on(spec: Json, statuses: Iterable[Json]) -> bool:
-    """Whether a container runs, or will again."""
+    """Return whether a container runs or will run again."""
     policies = {_text(c.get("name")): c.get("restartPolicy") for c in _mappings(spec.get("containers"))}
     return any(
         not _is_over(each, policies.get(_text(each.get("name"))) or spec.get("restartPolicy")) for each in statuses
@@ -335,13 +365,13 @@ def _is_over(status: Json, policy: object) -> bool:
 
 
 def _initial(spec: Json, status: Json) -> Iterator[Json]:
-    """The statuses of the init containers that run before the others, and not beside them."""
+    """Yield the statuses of the init containers that run before the others, and not beside them."""
     beside = {_text(c.get("name")) for c in _mappings(spec.get("initContainers")) if c.get("restartPolicy") == "Always"}
     return (c for c in _mappings(status.get("initContainerStatuses")) if _text(c.get("name")) not in beside)
 
 
 def _pod_problem(status: Json, conditions: Mapping[str, Json], own: Json, *, failed: bool) -> Problem | None:
-    """What is wrong with a Pod: with its program if anything, else with an init container or with another."""
+    """Return what is wrong with a Pod: with its program first, else with an init container or another one."""
     if status.get("phase") == "Failed" and status.get("reason"):
         return Problem(_text(status.get("reason")), _text(status.get("message")))
     scheduled = _mapping(conditions.get("PodScheduled"))
@@ -353,13 +383,13 @@ def _pod_problem(status: Json, conditions: Mapping[str, Json], own: Json, *, fai
 
 
 def _container_problem(container: Json, failed: bool) -> Problem | None:
-    """What is wrong with a container. One that ended is about to be restarted, unless its Pod has `failed`."""
+    """Return what is wrong with a container. A container that has ended restarts, unless its Pod has `failed`."""
     state = _mapping(container.get("state"))
     waiting, ended = _mapping(state.get("waiting")), _mapping(state.get("terminated"))
     name, last = container.get("name"), _mapping(_mapping(container.get("lastState")).get("terminated"))
     reason = _STUCK.get(_text(waiting.get("reason")))
-    if reason == "CrashLoopBackOff" or _crashed_again(container):
-        return Problem("CrashLoopBackOff", f'container "{name}" keeps ending: {_ending(last)}')
+    if reason == "CrashLoopBackOff" or _crashed_again(container) or (not failed and _has_failed_again(container)):
+        return Problem("CrashLoopBackOff", f'container "{name}" keeps ending: {_ending(last or ended)}')
     if reason:
         image = f', image "{container.get("image")}"' if container.get("image") else ""
         return Problem(reason, f'container "{name}"{image}: {_text(waiting.get("message"))}')
@@ -369,14 +399,20 @@ def _container_problem(container: Json, failed: bool) -> Problem | None:
 
 
 def _crashed_again(container: Json) -> bool:
-    """Whether a container runs after more than one failure, and so may end again."""
+    """Return whether a container runs after more than one failure, and so may end again."""
     last = _mapping(_mapping(container.get("lastState")).get("terminated"))
     running = _mapping(container.get("state")).get("running")
     return bool(running and last.get("exitCode") and _integer(container.get("restartCount")) > 1)
 
 
+def _has_failed_again(container: Json) -> bool:
+    """Return whether a container has just failed after several restarts, before the kubelet reports its back-off."""
+    ended = _mapping(_mapping(container.get("state")).get("terminated"))
+    return bool(ended.get("exitCode")) and _integer(container.get("restartCount")) > 1
+
+
 def _started(container: Json) -> float:
-    """When a container was started the last time, whether it still runs or not."""
+    """Return when a container was last started, whether it still runs or not."""
     state = _mapping(container.get("state"))
     return _seconds((_mapping(state.get("running")) or _mapping(state.get("terminated"))).get("startedAt"))
 
@@ -391,12 +427,12 @@ def _finished(container: Json) -> float:
 
 
 def _failures(containers: Iterable[Json]) -> int:
-    """How often containers have ended with an error, those that are about to be restarted included."""
+    """Return how often containers have ended with an error, including those that are about to restart."""
     return sum(_failed_restarts(container) + _has_just_failed(container) for container in containers)
 
 
 def _last_ending(containers: Iterable[Json]) -> str:
-    """How a container ended with an error the last time; empty if none did."""
+    """Return how a container last ended with an error; empty if none did."""
     for container in containers:
         for state in (_mapping(container.get("state")), _mapping(container.get("lastState"))):
             ended = _mapping(state.get("terminated"))
@@ -406,7 +442,7 @@ def _last_ending(containers: Iterable[Json]) -> str:
 
 
 def _failed_restarts(container: Json) -> int:
-    # One that is always restarted may have ended well each time.
+    # A container that always restarts may have ended without an error each time.
     last = _mapping(_mapping(container.get("lastState")).get("terminated"))
     return 0 if last and not last.get("exitCode") else _integer(container.get("restartCount"))
 
@@ -420,7 +456,7 @@ def _has_just_failed(container: Json) -> bool:
 
 
 def _deployment(raw: Json) -> str:
-    """The name of the Deployment whose ReplicaSet made a Pod: the ReplicaSet's without its hash."""
+    """Return the name of the Deployment whose ReplicaSet made a Pod: the ReplicaSet's name without its hash."""
     owners = _mappings(_meta(raw).get("ownerReferences"))
     sets = (_text(owner.get("name")) for owner in owners if owner.get("kind") == "ReplicaSet")
     return next(sets, "").rpartition("-")[0]
@@ -457,7 +493,7 @@ def _outline(raw: Json) -> Json:
 
 
 def _require_few(meta: Json, key: str) -> None:
-    """Raises TooLargeError: each is a few bytes of text, and takes hundreds in memory."""
+    """Raise TooLargeError if there are many: each is a few bytes of text and hundreds in memory."""
     entries = meta.get(key)
     if isinstance(entries, list) and len(entries) > _MOST_ENTRIES:
         raise TooLargeError(f"has {len(entries)} {key}, and at most {_MOST_ENTRIES} are read")
@@ -497,11 +533,12 @@ def _object(raw: Json) -> dict[str, Any]:
 
 
 def resource_version(raw: Json) -> int:
-    """An object's or a list's resource version; they grow, so that the newer of two states of an object is known."""
+    """Return the resource version of an object or a list. It grows, so that it tells which of two states is newer."""
     return version_number(_text(_meta(raw).get("resourceVersion")))
 
 
 def version_number(version: str) -> int:
+    """Return a resource version as a number."""
     return _integer(_number(version))
 
 
@@ -544,7 +581,7 @@ def _replicas(worker: Mapping[str, Any]) -> int | None:
 
 
 def _number(text: str | None) -> int | None:
-    """A whole number that fits into 64 bits; Python refuses to read very long ones."""
+    """Return a whole number that fits into 64 bits, None for any other text."""
     return int(text) if text and len(text) <= _LONGEST_NUMBER and text.isdecimal() else None
 
 
@@ -557,7 +594,7 @@ def _is_number(value: object) -> bool:
 
 
 def _positive(value: object) -> float | None:
-    """A number of at least 0, None if it is none."""
+    """Return a number of at least 0, None if it is none."""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
     return float(number) if 0 <= number < float("inf") else None
 

@@ -9,7 +9,7 @@ from dask_operator.names import CLUSTER_LABEL
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of object that the controller reads, and the verbs that it uses on it."""
+    """A kind of object, and the verbs that the controller uses on it."""
 
     kind: str
     group: str
@@ -17,7 +17,7 @@ class Resource:
     plural: str
     verbs: tuple[str, ...]
     selector: str = ""
-    """Which of them are watched, as a label selector."""
+    """The label selector of the objects that are watched."""
 
     @property
     def api_version(self) -> str:
@@ -49,13 +49,13 @@ def _rules(*resources: Resource) -> frozenset[tuple[str, str, str]]:
 RULES: frozenset[tuple[str, str, str]] = (
     _rules(*WATCHED, EVENT)
     | {(DASK, f"{resource.plural}/status", "patch") for resource in (CLUSTER, GROUP, JOB, AUTOSCALER)}
-    # What `blockOwnerDeletion` takes where OwnerReferencesPermissionEnforcement is on, as on OpenShift.
+    # `blockOwnerDeletion` needs it where OwnerReferencesPermissionEnforcement is on, as on OpenShift.
     | {(DASK, f"{resource.plural}/finalizers", "update") for resource in (CLUSTER, GROUP, JOB)}
 )
 """Every permission of the controller as (API group, resource, verb). The chart's Role is compared with it."""
 
 LEASE_RULES = _rules(LEASE, EVENT)
-"""Those in the controller's own namespace: who leads, and what is wrong with it itself."""
+"""The permissions in the controller's own namespace: for the Lease, and for Events about itself."""
 
 NAMESPACE_RULES = _rules(NAMESPACE)
-"""Those that patterns of namespaces take."""
+"""The permissions that patterns of namespaces need."""

@@ -47,7 +47,7 @@ def test_bounds_hold_while_no_scheduler_answers(kube: Kube) -> None:
     kube.run("scale", "--replicas=1", "daskworkergroup", "bound-default")
     kube.run("label", "daskcluster", "bound", "touched=yes")
     eventually(
-        lambda: kube.condition("daskcluster", "bound", "Progressing").get("message", "").endswith("on the way to 1"),
+        lambda: kube.condition("daskcluster", "bound", "Progressing").get("message", "").endswith("to 1 workers"),
         "the controller has seen the one worker that is wanted",
     )
     assert _replicas(kube, "bound-default") == 1

@@ -11,7 +11,7 @@ from tests.support.kube import PATIENCE, Kube
 from tests.support.kubeconfig import credentials
 from tests.support.wait import until
 
-from dask_kubernetes.operator.kubernetes import Access
+from dask_kubernetes.operator.access.credentials import Credentials
 from dask_operator.kubernetes.api import Api
 
 
@@ -40,7 +40,7 @@ def test_the_real_server_keeps_what_the_client_counts_on(
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
 
     async def checked() -> None:
-        async with (await Access.read()).session(timeout=30.0) as session:
+        async with (await Credentials.read()).session(timeout=30.0) as session:
             await check(session, kube.namespace)
         await until(_all_closed, "the end of all connections", PATIENCE)
 

@@ -50,15 +50,15 @@ def _pods_of(manifest: dict[str, Any]) -> Iterator[Manifest]:
             yield _pod(manifest["spec"]["template"])
         case "DaskCluster":
             cluster = parse.cluster(manifest)
-            yield _pod(build.scheduler_deployment(cluster)["spec"]["template"])
-            yield from build.workers(cluster, parse.group(build.default_group(cluster)), [0], 0)
+            yield _pod(build.deployment_manifest(cluster)["spec"]["template"])
+            yield from build.worker_manifests(cluster, parse.group(build.group_manifest(cluster)), [0], 0)
         case "DaskWorkerGroup":
             owner = dask_cluster("release", 1)
-            yield from build.workers(parse.cluster(owner), parse.group(manifest), [0], 0)
+            yield from build.worker_manifests(parse.cluster(owner), parse.group(manifest), [0], 0)
         case "DaskJob":
             job = parse.job(manifest)
-            made = build.job_cluster(job)
-            yield build.runner(job, parse.cluster(made), 0)
+            made = build.job_cluster_manifest(job)
+            yield build.runner_manifest(job, parse.cluster(made), 0)
             yield from _pods_of(made)
 
 

@@ -110,7 +110,8 @@ def test_dashboard_is_found_by_its_name_and_asks_the_chosen_source(path: Path) -
 
 
 def test_what_is_asked_of_the_controller_exists() -> None:
-    code = "".join((ROOT / "controller/dask_operator" / file).read_text() for file in ("gauges.py", "metrics.py"))
+    package = ROOT / "controller/dask_operator"
+    code = "".join((package / file).read_text() for file in ("process/gauges.py", "metrics.py"))
     asked = {
         name for path in (*RULES, *DASHBOARDS) for name in re.findall(r"\bdask_operator_([a-z_]+)", path.read_text())
     }

@@ -189,7 +189,7 @@ def test_every_part_of_the_policies_is_needed(policies: list[Manifest], passing:
 def test_no_labels_make_a_pod_the_operator_s(render: Render, pods: dict[str, Pod], path: str) -> None:
     """As where a cluster is in the operator's own namespace."""
     job = JOB if path.startswith("job.") else {}
-    with pytest.raises(AssertionError, match="is how NetworkPolicies know the operator: leave it out"):
+    with pytest.raises(AssertionError, match="but NetworkPolicies identify the operator by it: remove it"):
         render("dask-cluster", {**GROUP, **job, path: dict(pods["controller"].labels)}, HERE)
 
 
@@ -197,8 +197,8 @@ def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:
     manifests = render("dask-cluster", PEERS | JOB, HERE)
     (manifest,) = _of_kind("DaskJob", manifests)
     job = parse.job(_made(manifest))
-    cluster = build.job_cluster(job)
-    runner = build.runner(job, parse.cluster(_made(cluster)), 0)
+    cluster = build.job_cluster_manifest(job)
+    runner = build.runner_manifest(job, parse.cluster(_made(cluster)), 0)
     scheduler = _dask_pods([cluster])["scheduler"]
     assert _is_let_in(
         _of_kind("NetworkPolicy", manifests), Pod(HERE, runner["metadata"]["labels"]), scheduler, port=8786
@@ -272,9 +272,9 @@ def _dask_pods(manifests: list[Manifest]) -> dict[str, Pod]:
     """The Pods that the controller makes of a DaskCluster and its groups."""
     (manifest,) = _of_kind("DaskCluster", manifests)
     cluster = parse.cluster(_made(manifest))
-    scheduler = build.scheduler_deployment(cluster)["spec"]["template"]
-    groups = [build.default_group(cluster), *_of_kind("DaskWorkerGroup", manifests)]
-    workers = [build.workers(cluster, parse.group(_made(group)), (0,), attempt=0)[0] for group in groups]
+    scheduler = build.deployment_manifest(cluster)["spec"]["template"]
+    groups = [build.group_manifest(cluster), *_of_kind("DaskWorkerGroup", manifests)]
+    workers = [build.worker_manifests(cluster, parse.group(_made(group)), (0,), attempt=0)[0] for group in groups]
     made = zip(("scheduler", "worker", "grouped worker"), (scheduler, *workers), strict=False)
     return {name: Pod(cluster.namespace, pod["metadata"]["labels"]) for name, pod in made}
 

@@ -20,7 +20,7 @@ def _found(text: str) -> list[str]:
     return [match[0] for match in _ELSEWHERE.finditer(code)]
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: str(path.relative_to(CHARTS)))
 def test_nothing_is_asked_for_and_nothing_is_random(template: Path) -> None:
     assert _found(template.read_text()) == []
 

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from dask_kubernetes import operator
 from dask_kubernetes.cli import main
 from dask_kubernetes.exceptions import ClusterNotFoundError
+from dask_kubernetes.operator.manifests.spec import make_additional_group, make_cluster_spec
 from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import make_additional_group, make_cluster_spec
 
 CLUSTER = [
     "--image=dask:1",
@@ -97,7 +97,7 @@ def test_a_worker_group() -> None:
         (["cluster", "--name=c", "--n-workers=-1"], "Error: n_workers is -1"),
         (["cluster", "--name=c", "--resources={"], "'{' is not JSON"),
         (["cluster", "--name=c", "--resources=1"], "resources is 1: it must be a dict"),
-        (["cluster", "--name=c", "--env=A"], "'A' has no name and value: write it as NAME=VALUE."),
+        (["cluster", "--name=c", "--env=A"], "'A' is not NAME=VALUE."),
         (["cluster", "--name=c", "--idle-timeout=soon"], "Error: idle_timeout is 'soon'"),
         (["cluster", "--name=c", "--scheduler-service-type=x"], "one of ClusterIP, NodePort, LoadBalancer"),
         (["worker", "--name=x"], "Missing option '--cluster'"),

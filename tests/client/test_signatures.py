@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,12 @@ def test_all_that_is_public_is_in_the_table() -> None:
 
 
 def test_settings_take_what_describes_a_cluster() -> None:
-    ours = inspect.signature(Settings.of).parameters
+    ours = [field.name for field in fields(Settings)]
     process = {"loop", "asynchronous", "quiet", "security", "kwargs"}
-    assert list(ours) == [name for name in inspect.signature(operator.KubeCluster).parameters if name not in process]
+    assert ours == [name for name in inspect.signature(operator.KubeCluster).parameters if name not in process]
+    assert Settings.of(**dict.fromkeys(ours) | {"name": "mine"}) == Settings.of(name="mine")
+    with pytest.raises(TypeError, match="no argument 'nmae'"):
+        Settings.of(nmae="mine")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ ADDRESS = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://simple-scheduler.de
 
 
 def test_the_scheduler_deployment() -> None:
-    assert build.scheduler_deployment(a_cluster()) == {
+    assert build.deployment_manifest(a_cluster()) == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
@@ -72,7 +72,7 @@ def test_the_scheduler_deployment() -> None:
 
 
 def test_the_scheduler_service() -> None:
-    assert build.scheduler_service(a_cluster()) == {
+    assert build.service_manifest(a_cluster()) == {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
@@ -87,7 +87,7 @@ def test_the_scheduler_service() -> None:
 
 
 def test_the_default_group() -> None:
-    assert build.default_group(a_cluster(workers=4)) == {
+    assert build.group_manifest(a_cluster(workers=4)) == {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskWorkerGroup",
         "metadata": {
@@ -102,7 +102,7 @@ def test_the_default_group() -> None:
 
 
 def test_a_worker() -> None:
-    assert build.workers(a_cluster(), a_group(), [2], attempt=0) == [
+    assert build.worker_manifests(a_cluster(), a_group(), [2], attempt=0) == [
         {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -147,7 +147,7 @@ def test_a_worker() -> None:
 
 
 def test_workers_differ_in_name_and_ordinal_alone() -> None:
-    first, second = build.workers(a_cluster(), a_group(), [0, 1], attempt=0)
+    first, second = build.worker_manifests(a_cluster(), a_group(), [0, 1], attempt=0)
     for pod in (first, second):
         del pod["metadata"]["annotations"]["kubernetes.dask.org/ordinal"], pod["metadata"]["name"]
         pod["spec"]["containers"][0]["env"][0].pop("value")
@@ -155,7 +155,7 @@ def test_workers_differ_in_name_and_ordinal_alone() -> None:
 
 
 def test_a_worker_after_failures_says_how_many() -> None:
-    (pod,) = build.workers(a_cluster(), a_group(), [9], attempt=3)
+    (pod,) = build.worker_manifests(a_cluster(), a_group(), [9], attempt=3)
     assert pod["metadata"]["annotations"] == {
         "kubernetes.dask.org/ordinal": "9",
         "kubernetes.dask.org/attempt": "3",
@@ -165,21 +165,21 @@ def test_a_worker_after_failures_says_how_many() -> None:
 
 def test_the_users_restart_policy_wins() -> None:
     group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": "Never"})
-    (pod,) = build.workers(a_cluster(), group, [0], attempt=0)
+    (pod,) = build.worker_manifests(a_cluster(), group, [0], attempt=0)
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
 def test_a_restart_policy_of_null_is_one_that_was_not_given() -> None:
     # Always, which the API server would make of it, brings back a worker that has been retired.
     group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": None})
-    (pod,) = build.workers(a_cluster(), group, [0], attempt=0)
+    (pod,) = build.worker_manifests(a_cluster(), group, [0], attempt=0)
     assert pod["spec"]["restartPolicy"] == "OnFailure"
 
 
 def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
     own = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tls://elsewhere:8786"}
     containers = [{"name": "worker", "env": [own]}, {"name": "sidecar", "env": None}, {"name": "plain"}]
-    (pod,) = build.workers(a_cluster(), a_group(worker_spec={"containers": containers}), [0], attempt=0)
+    (pod,) = build.worker_manifests(a_cluster(), a_group(worker_spec={"containers": containers}), [0], attempt=0)
     name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
     assert [container["env"] for container in pod["spec"]["containers"]] == [
         [name, own],
@@ -191,14 +191,14 @@ def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
 def test_the_users_variables_may_refer_to_ours() -> None:
     own = {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)"}
     spec = {"containers": [{"name": "worker", "env": [own]}]}
-    (pod,) = build.workers(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
+    (pod,) = build.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
     assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]][-1] == "LOG_PREFIX"
 
 
 def test_the_users_routes_win() -> None:
     own = {**ROUTES, "value": "['distributed.http.health']"}
     spec = {"containers": [{"name": "scheduler", "env": [own]}]}
-    deployment = build.scheduler_deployment(a_cluster(scheduler_spec=spec))
+    deployment = build.deployment_manifest(a_cluster(scheduler_spec=spec))
     assert deployment["spec"]["template"]["spec"]["containers"][0]["env"] == [own]
 
 
@@ -208,7 +208,7 @@ def test_the_routes_are_distributeds_own_and_the_api() -> None:
 
 
 def test_dask_reads_the_routes_from_the_environment() -> None:
-    (container,) = build.scheduler_deployment(a_cluster())["spec"]["template"]["spec"]["containers"]
+    (container,) = build.deployment_manifest(a_cluster())["spec"]["template"]["spec"]["containers"]
     environment = {variable["name"]: variable["value"] for variable in container["env"]}
     configured = dask.config.collect_env(environment)
     assert configured["distributed"]["scheduler"]["http"]["routes"] == list(build.HTTP_ROUTES)
@@ -284,12 +284,12 @@ def test_scheduler_metadata_is_the_clusters_then_its_own_then_reserved() -> None
     labels = {**SCHEDULER_LABELS, "team": "scheduler", "everywhere": "yes"}
     annotations = {"hello": "world", "fizz": "buzz", "team": "scheduler"}
     cluster = _with_metadata()
-    deployment = build.scheduler_deployment(cluster)
+    deployment = build.deployment_manifest(cluster)
     for metadata, note in (
         (deployment["metadata"], {TEMPLATE: build.scheduler_template(cluster), GIVEN: "team;fizz team"}),
         (deployment["spec"]["template"]["metadata"], {}),
         (
-            build.scheduler_service(cluster)["metadata"],
+            build.service_manifest(cluster)["metadata"],
             {TEMPLATE: build.service_template(cluster), GIVEN: "team;fizz team"},
         ),
     ):
@@ -297,7 +297,7 @@ def test_scheduler_metadata_is_the_clusters_then_its_own_then_reserved() -> None
 
 
 def test_group_metadata_is_the_clusters_then_the_workers_then_reserved() -> None:
-    metadata = build.default_group(_with_metadata())["metadata"]
+    metadata = build.group_manifest(_with_metadata())["metadata"]
     assert metadata["labels"] == {
         "team": "worker",
         "everywhere": "yes",
@@ -322,7 +322,7 @@ def test_worker_metadata_is_the_groups_then_its_own_then_reserved() -> None:
         ),
         worker_metadata=Metadata(labels={"team": "mine", "dask.org/workergroup-name": "x"}, annotations={"foo": "baz"}),
     )
-    (pod,) = build.workers(a_cluster(), group, [0], attempt=0)
+    (pod,) = build.worker_manifests(a_cluster(), group, [0], attempt=0)
     assert pod["metadata"]["labels"] == {
         "team": "mine",
         "everywhere": "yes",
@@ -343,47 +343,47 @@ def test_worker_metadata_is_the_groups_then_its_own_then_reserved() -> None:
 def test_the_users_sidecar_label_wins(where: str) -> None:
     metadata: dict[str, Any] = {where: Metadata(labels={"sidecar.istio.io/inject": "true"})}
     cluster = a_cluster(**metadata)
-    for manifest in (build.scheduler_deployment(cluster), build.scheduler_service(cluster)):
+    for manifest in (build.deployment_manifest(cluster), build.service_manifest(cluster)):
         assert manifest["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"
 
 
 @pytest.mark.parametrize("spec", [{}, {"containers": None}, {"containers": [{"name": "a", "env": None}]}])
 def test_a_half_valid_pod_spec_is_left_to_the_api_server_to_refuse(spec: dict[str, Any]) -> None:
-    template = build.scheduler_deployment(a_cluster(scheduler_spec=spec))["spec"]["template"]
-    (pod,) = build.workers(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
+    template = build.deployment_manifest(a_cluster(scheduler_spec=spec))["spec"]["template"]
+    (pod,) = build.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
     for made in (template["spec"], pod["spec"]):
         assert len(made.get("containers") or ()) == len(spec.get("containers") or ())
 
 
 def test_manifests_do_not_share_what_the_cluster_has() -> None:
     cluster = a_cluster(service_spec={"ports": [{"name": "tcp-comm", "port": 1}]})
-    build.scheduler_service(cluster)["spec"]["ports"][0]["port"] = 2
+    build.service_manifest(cluster)["spec"]["ports"][0]["port"] = 2
     assert cluster.service.spec["ports"][0]["port"] == 1
-    build.scheduler_deployment(cluster)
+    build.deployment_manifest(cluster)
     assert "env" not in SCHEDULER_SPEC["containers"][0]
 
 
 def test_what_goes_with_its_cluster_is_owned_by_it() -> None:
-    assert build.owned_by(a_cluster()) == {"metadata": {"ownerReferences": OWNED_BY_CLUSTER}}
+    assert build.owners_patch(a_cluster()) == {"metadata": {"ownerReferences": OWNED_BY_CLUSTER}}
 
 
 def test_copied_replicas_are_noted() -> None:
-    assert build.group_replicas(a_cluster(workers=7)) == {
+    assert build.copied_replicas_patch(a_cluster(workers=7)) == {
         "metadata": {"annotations": {"kubernetes.dask.org/replicas": "7"}},
         "spec": {"worker": {"replicas": 7}},
     }
 
 
 def test_replicas_that_the_cluster_does_not_say_are_noted_as_such() -> None:
-    assert build.group_replicas(a_cluster(workers=None)) == {
+    assert build.copied_replicas_patch(a_cluster(workers=None)) == {
         "metadata": {"annotations": {"kubernetes.dask.org/replicas": "unsaid"}}
     }
-    assert build.default_group(a_cluster(workers=None))["spec"]["worker"]["replicas"] == 1
+    assert build.group_manifest(a_cluster(workers=None))["spec"]["worker"]["replicas"] == 1
 
 
 def test_an_event() -> None:
     regarding = {"kind": "DaskCluster", "namespace": "default", "name": "simple", "uid": "u"}
-    event = build.event(regarding, "Warning", "Unschedulable", "no" * 1000, NOON_TEXT)
+    event = build.event_manifest(regarding, "Warning", "Unschedulable", "no" * 1000, NOON_TEXT)
     assert event["metadata"]["name"].startswith("simple.")
     assert event["metadata"]["namespace"] == "default"
     assert event["involvedObject"] == regarding
@@ -402,7 +402,7 @@ def test_a_jobs_cluster() -> None:
         metadata=Metadata({"team": "a", "everywhere": "yes"}, {"hello": "world", "meta.helm.sh/release-name": "x"}),
         cluster_metadata=Metadata({"team": "b"}, {"foo": "bar"}),
     )
-    made = build.job_cluster(job)
+    made = build.job_cluster_manifest(job)
     assert (made["apiVersion"], made["kind"], made["spec"]) == (
         "kubernetes.dask.org/v1",
         "DaskCluster",
@@ -421,7 +421,7 @@ def test_a_jobs_runner() -> None:
         metadata=Metadata({"team": "a", "dask.org/component": "mine"}, {"hello": "world"}),
         runner_metadata=Metadata({"sidecar.istio.io/inject": "true"}, {"foo": "bar"}),
     )
-    pod = build.runner(job, a_cluster(), 0)
+    pod = build.runner_manifest(job, a_cluster(), 0)
     assert pod["metadata"]["name"] == "simple-runner"
     assert pod["metadata"]["labels"] == {
         "team": "a",
@@ -433,8 +433,8 @@ def test_a_jobs_runner() -> None:
     assert pod["metadata"]["ownerReferences"][0]["kind"] == "DaskJob"
     assert pod["spec"]["restartPolicy"] == "OnFailure"
     assert pod["spec"]["containers"][0]["env"] == [ADDRESS]
-    assert build.runner(a_job(), a_cluster(), 0)["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
-    later = build.runner(a_job(runner_spec={"restartPolicy": "Never"}), a_cluster(), 2)
+    assert build.runner_manifest(a_job(), a_cluster(), 0)["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+    later = build.runner_manifest(a_job(runner_spec={"restartPolicy": "Never"}), a_cluster(), 2)
     assert later["metadata"]["annotations"] == {"kubernetes.dask.org/attempt": "2"}
     assert later["spec"]["restartPolicy"] == "Never"
 
@@ -442,7 +442,7 @@ def test_a_jobs_runner() -> None:
 def test_the_runners_own_address_wins() -> None:
     own = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://elsewhere:1"}
     job = a_job(runner_spec={"containers": [{"name": "job", "env": [own]}]})
-    assert build.runner(job, a_cluster(), 0)["spec"]["containers"][0]["env"] == [own]
+    assert build.runner_manifest(job, a_cluster(), 0)["spec"]["containers"][0]["env"] == [own]
 
 
 def _added(patch: list[dict[str, Any]]) -> dict[str, Any]:
@@ -453,7 +453,7 @@ def _added(patch: list[dict[str, Any]]) -> dict[str, Any]:
 def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
     # Merged, what a user has taken out would stay.
     cluster = a_cluster(scheduler_metadata=Metadata({"a/b~c": "d"}))
-    wanted, added = build.scheduler_deployment(cluster), _added(build.edited_scheduler(cluster, a_deployment()))
+    wanted, added = build.deployment_manifest(cluster), _added(build.deployment_patch(cluster, a_deployment()))
     assert added["/spec/template"] == wanted["spec"]["template"]
     assert added["/metadata/labels/a~1b~0c"] == "d"
     assert "/metadata/labels/others" not in added, "what was not edited is not sent, however much there is of it"
@@ -462,12 +462,12 @@ def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
 
 
 def test_an_edit_takes_away_what_its_user_no_longer_names_and_nothing_else() -> None:
-    before = build.given(Metadata({"gone": "x", "team": "x", "dask.org/component": "x"}, {"gone/a~b": "x"}))
+    before = build.declared_keys(Metadata({"gone": "x", "team": "x", "dask.org/component": "x"}, {"gone/a~b": "x"}))
     assert before == "gone team;gone/a~b"
     cluster = a_cluster(metadata=Metadata({"team": "all"}), scheduler_metadata=Metadata({"new": "y"}))
     for patch in (
-        build.edited_scheduler(cluster, a_deployment(given=before)),
-        build.edited_service(cluster, a_service(given=before)),
+        build.deployment_patch(cluster, a_deployment(declared_keys=before)),
+        build.service_patch(cluster, a_service(declared_keys=before)),
     ):
         about = [operation for operation in patch if operation["path"].startswith("/metadata/labels/")]
         assert about == [
@@ -478,28 +478,28 @@ def test_an_edit_takes_away_what_its_user_no_longer_names_and_nothing_else() -> 
         ]
         assert {"op": "remove", "path": "/metadata/annotations/gone~1a~0b"} in patch
         assert {"op": "add", "path": "/metadata/annotations/kubernetes.dask.org~1given", "value": "new;"} in patch
-    unnamed = build.edited_group(a_cluster(), a_group(given=";gone"))
+    unnamed = build.group_patch(a_cluster(), a_group(declared_keys=";gone"))
     assert {"op": "remove", "path": "/metadata/annotations/gone"} in unnamed
     assert {"op": "remove", "path": "/metadata/annotations/kubernetes.dask.org~1given"} in unnamed
 
 
 def test_an_edit_of_the_service_resets_what_is_no_longer_there() -> None:
-    added = _added(build.edited_service(a_cluster(service_spec={"ports": [{"port": 1}]}), a_service()))
+    added = _added(build.service_patch(a_cluster(service_spec={"ports": [{"port": 1}]}), a_service()))
     assert (added["/spec/ports"], added["/spec/type"], added["/spec/sessionAffinity"]) == ([{"port": 1}], None, None)
     assert "/spec/clusterIP" not in added
-    assert _added(build.edited_service(a_cluster(), a_service()))["/spec/type"] == "ClusterIP"
+    assert _added(build.service_patch(a_cluster(), a_service()))["/spec/type"] == "ClusterIP"
 
 
 def test_an_edit_of_the_default_group_leaves_its_replicas() -> None:
-    added = _added(build.edited_group(a_cluster(worker_metadata=Metadata({"a": "b"})), a_group()))
+    added = _added(build.group_patch(a_cluster(worker_metadata=Metadata({"a": "b"})), a_group()))
     assert added["/spec/worker/spec"] == WORKER_SPEC
     assert added["/spec/worker/metadata"] == {"labels": {"a": "b"}, "annotations": {}}
-    assert _added(build.edited_group(a_cluster(), a_group()))["/spec/worker/metadata"] == {}
+    assert _added(build.group_patch(a_cluster(), a_group()))["/spec/worker/metadata"] == {}
     assert not [path for path in added if "replicas" in path]
 
 
 def test_an_autoscaler_notes_what_it_does_on_the_group() -> None:
-    assert build.scaled_group(an_autoscaler(), 7, NOON_TEXT, "3 → 7: x") == {
+    assert build.scaled_group_patch(an_autoscaler(), 7, NOON_TEXT, "3 → 7: x") == {
         "metadata": {"annotations": {"kubernetes.dask.org/scaled": f"{NOON_TEXT} simple 3 → 7: x"}},
         "spec": {"worker": {"replicas": 7}},
     }
@@ -515,7 +515,7 @@ def test_no_half_valid_container_is_an_error(field: str, odd: Any) -> None:
     elif field == "name":
         spec = {"containers": [{"name": "main", "env": [{"name": odd}]}]}
     cluster = a_cluster(scheduler_spec=spec)
-    build.scheduler_deployment(cluster)
+    build.deployment_manifest(cluster)
     build.scheduler_address(cluster)
-    build.workers(cluster, a_group(worker_spec=spec), [0], 0)
-    build.runner(a_job(runner_spec=spec), cluster, 0)
+    build.worker_manifests(cluster, a_group(worker_spec=spec), [0], 0)
+    build.runner_manifest(a_job(runner_spec=spec), cluster, 0)

@@ -112,8 +112,8 @@ def test_replicas_that_are_not_given() -> None:
     del (group["spec"]["worker"] | {})["replicas"]
     group["spec"]["worker"] = {"spec": WORKER_SPEC}
     assert parse.cluster(cluster).replicas is None
-    assert (parse.group(group).replicas, parse.group(group).unsaid) == (1, True)
-    assert not parse.group(raw_group()).unsaid
+    assert (parse.group(group).replicas, parse.group(group).replicas_unset) == (1, True)
+    assert not parse.group(raw_group()).replicas_unset
 
 
 def test_a_running_worker() -> None:

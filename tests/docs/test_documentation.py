@@ -169,6 +169,12 @@ def test_every_linked_file_is_there(document: Path) -> None:
     assert missing == []
 
 
+def test_every_file_that_contributing_names_is_there() -> None:
+    named = re.findall(r"`((?:controller|client|charts|docs|tests|ci)/[^`$ ]*)`", prose(ROOT / "CONTRIBUTING.md"))
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_block_of_python_is_executed_or_says_why_not() -> None:
     executed = {block for page in PAGES for block in page.blocks("python")}
     others = [block for block in _blocks("python") if block not in executed or block.reason]

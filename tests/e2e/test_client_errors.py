@@ -161,20 +161,20 @@ def test_a_context_that_is_not_there(user: User, kubeconfig: Callable[..., None]
 
 def test_a_token_that_is_not_accepted(user: User, kubeconfig: Callable[..., None]) -> None:
     kubeconfig(user={"token": "expired"})
-    user.refused(CredentialsError, "does not accept your credentials", "log in anew")
+    user.refused(CredentialsError, "does not accept your credentials", "log in again")
 
 
 def test_an_api_server_that_refuses_connections(user: User, kubeconfig: Callable[..., None]) -> None:
     server = f"https://127.0.0.1:{free_port()}"
     kubeconfig(cluster={"server": server})
-    user.refused(KubernetesUnreachableError, server, "look at your network and your kubeconfig")
+    user.refused(KubernetesUnreachableError, server, "check your network and your kubeconfig")
 
 
 def test_an_api_server_that_never_answers(user: User, kubeconfig: Callable[..., None]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         server = f"https://127.0.0.1:{silent.getsockname()[1]}"
         kubeconfig(cluster={"server": server})
-        user.refused(KubernetesUnreachableError, server, "look at your network and your kubeconfig")
+        user.refused(KubernetesUnreachableError, server, "check your network and your kubeconfig")
 
 
 @dataclass(frozen=True)
@@ -417,7 +417,7 @@ def test_a_file_that_has_no_cluster(user: User, tmp_path: Path) -> None:
     text.write_text("{not: [yaml")
     other.write_text(json.dumps(worker_group("group", "mine", 1)))
     user.refused(ValidationError, str(missing), "No such file", custom_cluster_spec=str(missing))
-    user.refused(ValidationError, str(text), "not YAML", custom_cluster_spec=str(text))
+    user.refused(ValidationError, str(text), "not a YAML file", custom_cluster_spec=str(text))
     user.refused(ValidationError, str(other), "kind: DaskCluster", custom_cluster_spec=str(other))
 
 
@@ -453,7 +453,7 @@ def test_slips_with_a_cluster_that_runs(user: User) -> None:
             says(ValidationError, "at most 10000", of=partial(cluster.scale, number))
             says(ValidationError, "at most 10000", of=partial(group, n_workers=number))
         says(SpecRefusedError, "spec.maximum", of=partial(cluster.adapt, maximum=2**31))
-        says(ValidationError, "at least 3 and at most 2", of=lambda: cluster.adapt(minimum=3, maximum=2))
+        says(ValidationError, "minimum is 3 and maximum is 2", of=lambda: cluster.adapt(minimum=3, maximum=2))
         assert user.kube.names("daskautoscalers") == set()
         cluster.add_worker_group("more", n_workers=0)
         says(WorkerGroupExistsError, "mine-more", "delete_worker_group", of=lambda: cluster.add_worker_group("more"))
@@ -477,7 +477,7 @@ def test_a_cluster_that_somebody_deletes(user: User) -> None:
         eventually(lambda: not user.kube.names("pods"), "nothing is left whose log could be read")
         says(*gone, of=cluster.get_logs)
     nothing_is_left_here(here)
-    says(ClusterNotFoundError, "mine is closed", "make another", of=lambda: cluster.scale(1))
+    says(ClusterNotFoundError, "mine is closed", "create another", of=lambda: cluster.scale(1))
 
 
 def test_a_cluster_that_somebody_makes_anew(user: User) -> None:

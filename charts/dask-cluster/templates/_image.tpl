@@ -13,8 +13,8 @@
 {{- end }}
 
 {{/*
-One image over another, by key, as JSON. Takes a dict of `under` and `over`. Another tag or repository is another image,
-which an inherited digest would silently replace.
+One image over another, by key, as JSON. Takes a dict of `under` and `over`. A new tag or repository clears the inherited
+digest, which would otherwise silently win.
 */}}
 {{- define "dask-cluster.imageOver" -}}
 {{- $over := default dict .over -}}

@@ -1,6 +1,6 @@
 {{/*
-The operator passes labels on to Pods, so none of them may change when the chart does: a new version of the chart would
-replace every worker.
+The labels of every object. The operator copies them to Pods, so they must not change with the chart's version: an upgrade
+would replace every worker.
 */}}
 {{- define "dask-cluster.labels" -}}
 {{- include "dask-cluster.refuseOperatorLabels" (dict "labels" .Values.labels "where" "labels") }}
@@ -14,11 +14,11 @@ app.kubernetes.io/part-of: dask
 {{- end }}
 
 {{/*
-Refuses a label by which the operator's Pods are known to NetworkPolicies, those of other clusters too. Takes a dict of
-`labels` and `where` they are.
+Refuses the label by which NetworkPolicies, also of other clusters, identify the operator's Pods. Takes a dict of `labels`
+and `where`, their name in the message.
 */}}
 {{- define "dask-cluster.refuseOperatorLabels" -}}
 {{- if eq (get (default dict .labels) "app.kubernetes.io/component") "controller" -}}
-  {{- fail (printf "app.kubernetes.io/component: controller is among the %s, and is how NetworkPolicies know the operator: leave it out" .where) -}}
+  {{- fail (printf "app.kubernetes.io/component: controller is among the %s, but NetworkPolicies identify the operator by it: remove it" .where) -}}
 {{- end -}}
 {{- end }}

@@ -1,7 +1,7 @@
 {{/*
-One value over another, as {"value": ...}: maps by key, where null removes the key; lists whose items all have a name by
-name, but for environment variables, of which each has one source; everything else replaced. Takes a dict of `under` and
-`over`, which may be null, and changes neither.
+Merges one value over another, as {"value": ...}. Maps are merged by key, where null removes the key. Lists whose items all
+have a name are merged by name; an environment variable replaces the whole item, as it has one source. Everything else is
+replaced. Takes a dict of `under` and `over`, which can be null, and changes neither.
 */}}
 {{- define "dask-cluster.merge" -}}
 {{- $value := ternary .under .over (kindIs "invalid" .over) -}}
@@ -39,7 +39,7 @@ name, but for environment variables, of which each has one source; everything el
 {{- dict "value" $value | toJson -}}
 {{- end }}
 
-{{/* Something where the value is a list whose items all have a name, else nothing. */}}
+{{/* Not empty if the value is a list whose items all have a name. */}}
 {{- define "dask-cluster.named" -}}
 {{- if kindIs "slice" . -}}
   {{- $named := not (empty .) -}}

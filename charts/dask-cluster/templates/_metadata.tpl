@@ -1,6 +1,6 @@
 {{/*
-The metadata of an object of the release. Takes a dict of `root`, `name`, and where it has more than all others do,
-`labels` and `annotations`.
+The metadata of an object of the release. Takes a dict of `root`, `name`, and optionally additional `labels` and
+`annotations`.
 */}}
 {{- define "dask-cluster.metadata" -}}
 {{- $labels := dict "under" (include "dask-cluster.labels" .root | fromYaml) "over" (default dict .labels) -}}

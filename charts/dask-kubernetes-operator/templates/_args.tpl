@@ -1,6 +1,6 @@
 {{/*
-The values that kopfArgs gives to an option of `kopf run`, in all its spellings, as {"values": [...]}. Takes a dict of
-`root`, `short` and `long`, as in "-n" and "--namespace".
+The values of a `kopf run` option in kopfArgs, in all its spellings, as {"values": [...]}. Takes a dict of `root`, `short`
+and `long`, for example "-n" and "--namespace".
 */}}
 {{- define "dask-kubernetes-operator.kopfOption" -}}
 {{- $short := .short -}}
@@ -20,22 +20,22 @@ The values that kopfArgs gives to an option of `kopf run`, in all its spellings,
 {{- dict "values" $values | toJson -}}
 {{- end }}
 
-{{/* Where the controller answers probes and shows its metrics, as {"url": ..., "port": ..., "path": ...}. */}}
+{{/* The address where the controller answers probes and serves its metrics, as {"url": ..., "port": ..., "path": ...}. */}}
 {{- define "dask-kubernetes-operator.health" -}}
 {{- $given := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-L" "long" "--liveness") | fromJson).values -}}
 {{- $url := last $given | default "http://0.0.0.0:8080/healthz" -}}
 {{- $address := urlParse $url -}}
 {{- if not (and (eq $address.scheme "http") $address.host) -}}
-  {{- fail (printf "kopfArgs has --liveness=%s, which should be an address like http://0.0.0.0:8080/healthz" $url) -}}
+  {{- fail (printf "kopfArgs has --liveness=%s, which is not an address like http://0.0.0.0:8080/healthz" $url) -}}
 {{- end -}}
 {{- if regexMatch "^(127\\.|localhost|\\[::1\\])" $address.host -}}
-  {{- fail (printf "kopfArgs has --liveness=%s, where no probe can ask: listen at 0.0.0.0" $url) -}}
+  {{- fail (printf "kopfArgs has --liveness=%s, which probes cannot reach: listen on 0.0.0.0" $url) -}}
 {{- end -}}
 {{- $port := regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default "80" | int -}}
 {{- dict "url" $url "port" $port "path" ($address.path | default "/") "given" (not (empty $given)) | toJson -}}
 {{- end }}
 
-{{/* The controller's arguments: what it needs to know and kopfArgs does not say, then kopfArgs. */}}
+{{/* The controller's arguments: defaults that kopfArgs does not set, then kopfArgs. */}}
 {{- define "dask-kubernetes-operator.args" -}}
 {{- $health := include "dask-kubernetes-operator.health" . | fromJson -}}
 {{- if not $health.given }}

@@ -1,4 +1,4 @@
-{{/* The user's own objects, with templates in them filled in. */}}
+{{/* The user's own objects, with their templates rendered. */}}
 {{- define "dask-kubernetes-operator.extraObjects" -}}
 {{- range .Values.extraObjects }}
 ---

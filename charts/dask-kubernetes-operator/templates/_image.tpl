@@ -1,6 +1,6 @@
 {{/*
-An image's reference. Takes a dict of `root` and `image`, a value with `name`, `tag` and `digest`. A tag or a digest may
-stand in the name too.
+An image's reference. Takes a dict of `root` and `image`, a value with `name`, `tag` and `digest`. The name may
+include a tag or a digest.
 */}}
 {{- define "dask-kubernetes-operator.image" -}}
 {{- $name := .image.name -}}
@@ -9,7 +9,7 @@ stand in the name too.
 {{- end -}}
 {{- $whole := regexMatch "(:[^/]+|@sha256:[0-9a-f]+)$" $name -}}
 {{- if and $whole (or .image.tag .image.digest) -}}
-  {{- fail (printf "the image's name %s has a tag or a digest: leave the image's tag and digest empty" $name) -}}
+  {{- fail (printf "the image name %s includes a tag or a digest: leave the image's tag and digest empty" $name) -}}
 {{- end -}}
 {{- if $whole -}}
   {{- $name -}}

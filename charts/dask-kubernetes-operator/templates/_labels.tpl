@@ -1,10 +1,10 @@
-{{/* What Pods are found by, which can never change. */}}
+{{/* The labels of the Deployment's selector, which is immutable. */}}
 {{- define "dask-kubernetes-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* What the controller's Pods are found by, and nothing else. */}}
+{{/* The labels that select the controller's Pods and no others. */}}
 {{- define "dask-kubernetes-operator.controllerLabels" -}}
 {{ include "dask-kubernetes-operator.selectorLabels" . }}
 app.kubernetes.io/component: controller
@@ -32,7 +32,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: dask
 {{- end }}
 
-{{/* The user's labels. Takes a dict of `root` and `values`, the values that have them, of which the first wins. */}}
+{{/* The user's labels. Takes a dict of `root` and `values`, the names of the values to merge; the first one wins. */}}
 {{- define "dask-kubernetes-operator.givenLabels" -}}
 {{- $own := list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" -}}
 {{- $own = concat $own (list "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "app.kubernetes.io/component") -}}
@@ -40,7 +40,7 @@ app.kubernetes.io/part-of: dask
 {{- range $value := .values -}}
   {{- range $name, $text := index $.root.Values $value -}}
     {{- if has $name $own -}}
-      {{- fail (printf "%s has the label %s, which the chart sets itself: leave it out, or use nameOverride for app.kubernetes.io/name" $value $name) -}}
+      {{- fail (printf "%s has the label %s, which the chart sets itself: remove it, or use nameOverride for app.kubernetes.io/name" $value $name) -}}
     {{- end -}}
     {{- if not (hasKey $labels $name) -}}
       {{- $_ := set $labels $name $text -}}

@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* The name of everything that is installed: the release's, with the chart's where that is not in it. */}}
+{{/* The full name: the release's name, with the chart's name appended unless it is already part of it. */}}
 {{- define "dask-kubernetes-operator.fullname" -}}
 {{- $name := include "dask-kubernetes-operator.name" . -}}
 {{- if .Values.fullnameOverride -}}
@@ -21,17 +21,17 @@
 {{- default $default .Values.serviceAccount.name -}}
 {{- end }}
 
-{{/* The name of what permits the controller to hold its Lease. */}}
+{{/* The name of the Role that lets the controller hold its Lease. */}}
 {{- define "dask-kubernetes-operator.leaseRoleName" -}}
 {{- printf "%s-lease" (include "dask-kubernetes-operator.fullname" . | trunc 57 | trimSuffix "-") -}}
 {{- end }}
 
-{{/* The name of what `helm test` makes. It is a DaskCluster's too, which leaves it 53 characters. */}}
+{{/* The name of the objects of `helm test`, at most 53 characters because a DaskCluster has it too. */}}
 {{- define "dask-kubernetes-operator.testName" -}}
 {{- printf "%s-test" (include "dask-kubernetes-operator.fullname" . | trunc 48 | trimSuffix "-") -}}
 {{- end }}
 
-{{/* Where `helm test` works: the release's namespace, unless the controller looks at others that are known by name. */}}
+{{/* The namespace of `helm test`: the release's, unless the controller watches only other namespaces by name. */}}
 {{- define "dask-kubernetes-operator.testNamespace" -}}
 {{- $names := (include "dask-kubernetes-operator.scope" . | fromJson).names -}}
 {{- if or (not $names) (has .Release.Namespace $names) -}}

@@ -1,9 +1,9 @@
-{{/* The namespaces that kopfArgs names, as {"all": bool, "namespaces": [...]}. */}}
+{{/* The namespaces in kopfArgs, as {"all": bool, "namespaces": [...]}. */}}
 {{- define "dask-kubernetes-operator.kopfScope" -}}
 {{- $named := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-n" "long" "--namespace") | fromJson).values -}}
 {{- $all := or (has "-A" .Values.kopfArgs) (has "--all-namespaces" .Values.kopfArgs) -}}
 {{- if and $all $named -}}
-  {{- fail (printf "kopfArgs has --all-namespaces and --namespace=%s: leave one of them out" (first $named)) -}}
+  {{- fail (printf "kopfArgs has --all-namespaces and --namespace=%s: remove one of them" (first $named)) -}}
 {{- end -}}
 {{- dict "all" $all "namespaces" ($named | uniq) | toJson -}}
 {{- end }}
@@ -19,40 +19,40 @@
 {{- if kindIs "map" $scope -}}
   {{- $namespaces = $scope.namespaces | uniq -}}
   {{- if not $namespaces -}}
-    {{- fail "scope.namespaces names no namespace: name one or more, or write scope: own for the release's own, or scope: cluster for all" -}}
+    {{- fail "scope.namespaces is empty: list at least one namespace, or set scope: own for the release's namespace, or scope: cluster for all namespaces" -}}
   {{- end -}}
   {{- range $namespaces -}}
     {{- if not (include "dask-kubernetes-operator.isNamespace" .) -}}
-      {{- fail (printf "scope.namespaces has %q, which is no namespace's name: name each namespace; for a pattern leave scope out and set kopfArgs={--namespace=%s}, which takes a ClusterRole" . .) -}}
+      {{- fail (printf "scope.namespaces has %q, which is not the name of a namespace: list each namespace; for a pattern, remove scope and set kopfArgs={--namespace=%s}, which requires a ClusterRole" . .) -}}
     {{- end -}}
   {{- end -}}
 {{- else if eq $scope "own" -}}
   {{- $namespaces = list .Release.Namespace -}}
 {{- else if ne $scope "cluster" -}}
-  {{- fail (printf "scope is %q: write cluster for all namespaces, own for the release's own, or {namespaces: [%s]} for those that are named" $scope $scope) -}}
+  {{- fail (printf "scope is %q: use cluster for all namespaces, own for the release's namespace, or {namespaces: [%s]} for a list" $scope $scope) -}}
 {{- end -}}
 {{- dict "namespaces" $namespaces | toJson -}}
 {{- end }}
 
-{{/* Refuses other values that say something else than `scope`. Takes a dict of `root` and `clusterRole`. */}}
+{{/* Refuses other values that contradict `scope`. Takes a dict of `root` and `clusterRole`. */}}
 {{- define "dask-kubernetes-operator.checkScope" -}}
 {{- $values := .root.Values -}}
 {{- $kopf := include "dask-kubernetes-operator.kopfScope" .root | fromJson -}}
 {{- if or $kopf.all $kopf.namespaces -}}
   {{- $flag := ternary "--all-namespaces" (printf "--namespace=%s" (first $kopf.namespaces)) $kopf.all -}}
-  {{- fail (printf "scope says which namespaces, and so does kopfArgs with %s: leave one of them out" $flag) -}}
+  {{- fail (printf "scope selects namespaces, and so does kopfArgs with %s: remove one of them" $flag) -}}
 {{- end -}}
 {{- if and .clusterRole (eq (toString $values.rbac.cluster) "false") -}}
-  {{- fail "scope: cluster takes a ClusterRole, which rbac.cluster=false forbids: leave rbac.cluster out, or write scope: own" -}}
+  {{- fail "scope: cluster requires a ClusterRole, but rbac.cluster is false: remove rbac.cluster, or set scope: own" -}}
 {{- else if and (not .clusterRole) (eq (toString $values.rbac.cluster) "true") -}}
-  {{- fail "scope has namespaces, for which there are Roles, and rbac.cluster=true asks for a ClusterRole: leave rbac.cluster out, or write scope: cluster" -}}
+  {{- fail "scope selects namespaces, which get Roles, but rbac.cluster=true requests a ClusterRole: remove rbac.cluster, or set scope: cluster" -}}
 {{- end -}}
 {{- end }}
 
 {{/*
-Where the controller works, as {"clusterRole": bool, "namespaces": [...], "names": [...], "patterns": [...], "args": [...]}:
-whether it is permitted by a ClusterRole or by Roles; all namespaces that are given, and of them those that are names, and
-those that stand for the names that are like them; and the flags by which it learns of them. No namespaces means all.
+The scope of the controller, as {"clusterRole": bool, "namespaces": [...], "names": [...], "patterns": [...], "args": [...]}:
+whether it has a ClusterRole or Roles; all selected namespaces, divided into names and patterns; and the flags that pass them
+to the controller. No namespaces means all.
 */}}
 {{- define "dask-kubernetes-operator.scope" -}}
 {{- $namespaces := list -}}
@@ -85,7 +85,7 @@ those that stand for the names that are like them; and the flags by which it lea
 {{- dict "clusterRole" $clusterRole "namespaces" $namespaces "names" $names "patterns" $patterns "args" $args | toJson -}}
 {{- end }}
 
-{{/* The namespaces where `scope` says nothing, as {"namespaces": [...]}: kopfArgs', or what rbac.cluster means. */}}
+{{/* The namespaces if `scope` is null, as {"namespaces": [...]}: those of kopfArgs, or those that rbac.cluster implies. */}}
 {{- define "dask-kubernetes-operator.derivedNamespaces" -}}
 {{- $kopf := include "dask-kubernetes-operator.kopfScope" . | fromJson -}}
 {{- $namespaces := $kopf.namespaces -}}
@@ -95,11 +95,11 @@ those that stand for the names that are like them; and the flags by which it lea
   {{- end -}}
   {{- if .Values.rbac.create -}}
     {{- if $kopf.all -}}
-      {{- fail "kopfArgs has --all-namespaces, which needs a ClusterRole: set rbac.cluster to true, or leave --all-namespaces out" -}}
+      {{- fail "kopfArgs has --all-namespaces, which requires a ClusterRole: set rbac.cluster to true, or remove --all-namespaces" -}}
     {{- end -}}
     {{- range $kopf.namespaces -}}
       {{- if not (include "dask-kubernetes-operator.isNamespace" .) -}}
-        {{- fail (printf "kopfArgs has the namespace pattern %q, which needs a ClusterRole: set rbac.cluster to true, or name each namespace" .) -}}
+        {{- fail (printf "kopfArgs has the namespace pattern %q, which requires a ClusterRole: set rbac.cluster to true, or name each namespace" .) -}}
       {{- end -}}
     {{- end -}}
   {{- end -}}

@@ -1,4 +1,4 @@
-"""Clusters from a worker's Pod, for programs that were written before there was an operator."""
+"""The classic interface: clusters from the template of a worker's Pod, for programs older than the operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["KubeCluster", "make_pod_from_dict", "make_pod_spec"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports KubeCluster when it is asked for: a Pod alone needs no client of Kubernetes."""
+    """Import KubeCluster on first use: Pods alone do not need the Kubernetes client."""
     if name != "KubeCluster":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from dask_kubernetes.classic.kubecluster import KubeCluster  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The classic KubeCluster: a worker's Pod becomes a DaskCluster, and the rest is the operator's class."""
+"""The classic KubeCluster: the operator's class, with a DaskCluster made from the template of a worker's Pod."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distributed import Security
 
 from dask_kubernetes.classic import arguments
 from dask_kubernetes.operator import kubecluster
-from dask_kubernetes.operator.names import DEFAULT_GROUP
+from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
 
 logger = logging.getLogger(__name__)
 
@@ -25,41 +25,41 @@ class KubeCluster(kubecluster.KubeCluster):
     Parameters
     ----------
     pod_template : dict, str or object, optional
-        The Pod of a worker: its manifest, the path of a YAML file that has it, or an object of a Kubernetes client, as
-        `kubernetes.client.V1Pod`. Without it, `kubernetes.worker-template-path` of Dask's configuration says the file,
-        or else `kubernetes.worker-template` is the manifest.
+        Pod of a worker: its manifest, the path of a YAML file, or an object of a Kubernetes client such as
+        `kubernetes.client.V1Pod`. By default the file `kubernetes.worker-template-path` or the manifest
+        `kubernetes.worker-template` of Dask's configuration.
     name : str, optional
-        Name of the cluster, as a template with `{user}`, `{uuid}` and environment variables; what a name cannot have
-        becomes "-". Without it, `kubernetes.worker-name` or `kubernetes.name`.
+        Name of the cluster, or a template with `{user}`, `{uuid}` and environment variables in braces. Invalid
+        characters become "-". By default `kubernetes.worker-name` or `kubernetes.name`.
     namespace : str, optional
         Namespace of the cluster.
     n_workers : int, optional
-        Workers at the start.
+        Initial number of workers.
     env : dict, optional
-        Environment variables of the scheduler and the workers, beside those in the templates.
+        Environment variables of the scheduler and the workers, in addition to those in the templates.
     idle_timeout : int or str, optional
-        Seconds, or a duration as in "1 hour", after which an idle cluster is deleted.
+        Seconds of idleness after which the cluster is deleted, or a duration such as "1 hour".
     scheduler_service_wait_timeout : int, optional
         Seconds to wait for the operator and the scheduler; `resource_timeout` of the operator's class.
     scheduler_pod_template : dict, str or object, optional
-        The Pod of the scheduler. Without it the scheduler has the workers' image and environment.
+        Pod of the scheduler. By default the scheduler has the workers' image and environment.
     apply_default_affinity : str, optional
-        Whether Pods seek nodes with the label k8s.dask.org/node-purpose: "none", "preferred" or "required".
+        Affinity of Pods for nodes with the label k8s.dask.org/node-purpose: "none", "preferred" or "required".
     security : distributed.Security, optional
-        The certificates for a cluster whose templates start it with TLS.
+        Certificates for a cluster whose templates enable TLS.
     protocol : str, optional
-        Templates decide it. With "tls://" a scheduler's template that does not start it with TLS is refused, and any
-        other protocol has no effect.
+        "tls://" makes sure that the scheduler's template enables TLS, else ValidationError is raised. Any other
+        protocol has no effect.
     host, port, auth, deploy_mode, interface, dashboard_address, \
     scheduler_service_name_resolution_retries : optional
-        Have no effect, and a warning says so.
+        Accepted without effect, with a warning.
     **kwargs
         Other arguments of the operator's class.
 
     Raises
     ------
     ValidationError
-        If a template or an argument cannot be right.
+        If a template or an argument is invalid.
 
     Examples
     --------
@@ -90,8 +90,8 @@ class KubeCluster(kubecluster.KubeCluster):
         apply_default_affinity: str = "preferred",
         **kwargs: Any,
     ) -> None:
-        line = _users_line()
-        warnings.warn(arguments.REPLACEMENT, DeprecationWarning, stacklevel=line)
+        stacklevel = _stacklevel()
+        warnings.warn(arguments.REPLACEMENT, DeprecationWarning, stacklevel=stacklevel)
         without_effect = arguments.ignored(
             host=host,
             port=port,
@@ -103,7 +103,7 @@ class KubeCluster(kubecluster.KubeCluster):
             scheduler_service_name_resolution_retries=scheduler_service_name_resolution_retries,
         )
         if without_effect:
-            warnings.warn(without_effect, stacklevel=line)
+            warnings.warn(without_effect, stacklevel=stacklevel)
         for_operator = arguments.operator_arguments(
             pod_template,
             name,
@@ -120,7 +120,7 @@ class KubeCluster(kubecluster.KubeCluster):
 
     @classmethod
     def from_yaml(cls, yaml_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """A cluster whose workers are as the Pod in a YAML file.
+        """Create a cluster from a YAML file with the template of a worker's Pod.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class KubeCluster(kubecluster.KubeCluster):
 
     @classmethod
     def from_dict(cls, pod_spec: Mapping[str, Any], **kwargs: Any) -> Self:
-        """A cluster whose workers are as a Pod's manifest.
+        """Create a cluster from the manifest of a worker's Pod.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class KubeCluster(kubecluster.KubeCluster):
 
     @classmethod
     def from_name(cls, name: str, **kwargs: Any) -> Any:
-        """A cluster that is there already, as the operator's class.
+        """Connect to an existing cluster, as an object of the operator's class.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class KubeCluster(kubecluster.KubeCluster):
         return kubecluster.KubeCluster.from_name(name, **kwargs)
 
     def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> Any:
-        """Scale a group to a number of workers, at most `kubernetes.count.max` of Dask's configuration.
+        """Set the number of workers in a group, at most `kubernetes.count.max` of Dask's configuration.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class KubeCluster(kubecluster.KubeCluster):
         minimum, maximum : int, optional
             Bounds of the number of workers.
         **kwargs
-            Options of adaptive scaling in this process; they have no effect, and a warning says so.
+            Options of Dask's own adaptive scaling, accepted without effect, with a warning.
         """
         if kwargs:
             names = ", ".join(kwargs)
@@ -201,12 +201,12 @@ def _at_most(n: int) -> int:
     bounded = arguments.bounded(n, most)
     if bounded is None or bounded == n:
         return n
-    logger.warning("%s workers are wanted, and kubernetes.count.max allows %s.", n, most)
+    logger.warning("%s workers were requested, but kubernetes.count.max allows only %s.", n, most)
     return bounded
 
 
-def _users_line() -> int:
-    """How far up the code is that is not of this package, for `warnings.warn` of the caller."""
+def _stacklevel() -> int:
+    """Return the stack level of the first frame outside this package, for `warnings.warn` in the caller."""
     frame, level = inspect.currentframe(), 0
     while frame and str(frame.f_globals.get("__name__")).startswith("dask_kubernetes."):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""The DaskCluster that a worker's Pod becomes."""
+"""DaskCluster manifests from the template of a worker's Pod."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 
 from dask_kubernetes.classic.pods import DEATH_TIMEOUT, NAME, make_pod_from_dict, merged, without_empty
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import (
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests.spec import (
     DEFAULT_IMAGE,
-    Manifest,
-    env_list,
     make_cluster_spec,
-    resource_requirements,
     scheduler_ports_and_probes,
     worker_args,
 )
+from dask_kubernetes.operator.settings import Settings
 
-# What starts a worker, or else a scheduler: such a command takes Dask's options.
+# Commands that start a worker or a scheduler, and therefore accept Dask's options.
 _WORKER = (("dask", "worker"), ("dask", "cuda", "worker"), ("dask-cuda-worker",), ("-m", "distributed.cli.dask_worker"))
 _SCHEDULER = (("dask", "scheduler"), ("-m", "distributed.cli.dask_scheduler"))
 _OLD_OPTIONS = {"--bokeh": "--dashboard", "--no-bokeh": "--no-dashboard", "--bokeh-port": "--dashboard-address"}
-# What of a worker's Pod decides whether and where the scheduler's may run at all.
+# Fields of the workers' Pod without which the scheduler's Pod might not run at all.
 _SHARED_WITH_SCHEDULER = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
 _AFFINITIES = ("none", "preferred", "required")
 
@@ -34,7 +32,10 @@ def manifest(
     scheduler_template: Mapping[str, Any] | None = None,
     affinity: str = "preferred",
 ) -> Manifest:
-    """The DaskCluster whose workers are a Pod's copies. Its scheduler has the same image and environment."""
+    """Return a DaskCluster whose workers are copies of a Pod. Without its own template, the scheduler resembles them.
+
+    Raises ValidationError if a template or `affinity` is invalid.
+    """
     if affinity not in _AFFINITIES:
         raise ValidationError(f"apply_default_affinity is {affinity!r}: it must be one of {', '.join(_AFFINITIES)}.")
     pod = _with_env(make_pod_from_dict(template), settings.env)
@@ -46,14 +47,14 @@ def manifest(
         jupyter=settings.jupyter,
     )
     worker, scheduler = cluster["spec"]["worker"], cluster["spec"]["scheduler"]
-    worker |= _metadata(pod) | {"spec": _placed(_worker_pod(pod["spec"]), "worker", affinity)}
+    worker |= _metadata(pod) | {"spec": _with_placement(_worker_pod(pod["spec"]), "worker", affinity)}
     own = scheduler["spec"]["containers"][0]
     if scheduler_template is None:
-        scheduler |= {"spec": _placed(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
+        scheduler |= {"spec": _with_placement(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
         return cluster
     of_scheduler = _with_env(make_pod_from_dict(scheduler_template), settings.env)
     spec = _scheduler_pod(of_scheduler["spec"], own["args"])
-    scheduler |= _metadata(of_scheduler) | {"spec": _placed(spec, "scheduler", affinity)}
+    scheduler |= _metadata(of_scheduler) | {"spec": _with_placement(spec, "scheduler", affinity)}
     return cluster
 
 
@@ -66,14 +67,14 @@ def _worker_container(container: Manifest) -> Manifest:
     command, args = _words(container, "command"), _words(container, "args")
     if not command + args:
         args = [*worker_args("dask worker"), *DEATH_TIMEOUT]
-    elif _starts(command + args, _WORKER):
-        missing = [option for option in (NAME, DEATH_TIMEOUT) if not _says(command + args, option[0])]
+    elif _contains_command(command + args, _WORKER):
+        missing = [option for option in (NAME, DEATH_TIMEOUT) if not _has_option(command + args, option[0])]
         args = [*args, *(word for option in missing for word in option)]
     return {"image": DEFAULT_IMAGE} | container | without_empty(command=command, args=args)
 
 
 def _scheduler_beside(worker: Manifest, own: Manifest) -> Manifest:
-    """A scheduler's Pod beside such workers."""
+    """Return the spec of a scheduler's Pod with the workers' image, environment and placement."""
     first = worker["containers"][0]
     shared = {
         field: first[field] for field in ("env", "envFrom", "imagePullPolicy", "securityContext") if field in first
@@ -85,10 +86,10 @@ def _scheduler_beside(worker: Manifest, own: Manifest) -> Manifest:
 
 
 def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
-    """A scheduler's Pod from its own template, which may be a worker's with other resources."""
+    """Return the spec of a scheduler's Pod from its own template, which may contain a worker's command."""
     first, *others = spec["containers"]
     command, given = _words(first, "command"), _words(first, "args")
-    words = without_empty(command=command, args=given if _starts(command + given, _SCHEDULER) else list(args))
+    words = without_empty(command=command, args=given if _contains_command(command + given, _SCHEDULER) else list(args))
     ours = scheduler_ports_and_probes()
     taken = {port["containerPort"] for port in ours["ports"]}
     ports = [*(port for port in first.get("ports", ()) if port.get("containerPort") not in taken), *ours["ports"]]
@@ -97,10 +98,10 @@ def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
 
 
 def _words(container: Mapping[str, Any], field: str) -> list[str]:
-    """A command's words as today's Dask has them."""
+    """Return the words of a command or its arguments, with outdated names of Dask's programs and options replaced."""
     words = [_OLD_OPTIONS.get(str(word), str(word)) for word in container.get(field, ())]
     for old in ("dask-worker", "dask-scheduler"):
-        # Only what is run: an option's value, as in `--name dask-worker`, stays.
+        # Replace only a program's name, not an option's value as in `--name dask-worker`.
         position = words.index(old) if old in words else -1
         before = words[position - 1] if position > 0 else "--"
         if position >= 0 and (before == "--" or not before.startswith("-")):
@@ -108,7 +109,7 @@ def _words(container: Mapping[str, Any], field: str) -> list[str]:
     return words
 
 
-def _starts(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
+def _contains_command(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
     return any(
         tuple(words[start : start + len(command)]) == tuple(command)
         for command in commands
@@ -116,12 +117,12 @@ def _starts(words: Sequence[str], commands: Iterable[Sequence[str]]) -> bool:
     )
 
 
-def _says(words: Iterable[str], option: str) -> bool:
+def _has_option(words: Iterable[str], option: str) -> bool:
     return any(word == option or word.startswith(f"{option}=") for word in words)
 
 
 def _metadata(pod: Mapping[str, Any]) -> Manifest:
-    """A Pod's labels and annotations as a DaskCluster has them for its part."""
+    """Return the labels and annotations of a Pod, for the scheduler or worker part of a DaskCluster."""
     metadata = pod.get("metadata") or {}
     texts = {
         field: {str(key): str(value) for key, value in metadata[field].items()}
@@ -132,7 +133,7 @@ def _metadata(pod: Mapping[str, Any]) -> Manifest:
 
 
 def _with_env(pod: Manifest, env: Sequence[Mapping[str, Any]] | None) -> Manifest:
-    """A Pod whose first container has more environment variables; all are written as Kubernetes takes them."""
+    """Add environment variables to a Pod's first container, and normalise variables and resources of all."""
     spec = pod["spec"]
     for container in (*spec["containers"], *spec.get("initContainers", ())):
         variables, resources = env_list(container.pop("env", None)), container.pop("resources", None)
@@ -144,11 +145,11 @@ def _with_env(pod: Manifest, env: Sequence[Mapping[str, Any]] | None) -> Manifes
     return pod
 
 
-def _placed(spec: Manifest, purpose: str, affinity: str) -> Manifest:
-    """A Pod that tolerates the taints of nodes that are kept for Dask, and seeks such nodes."""
+def _with_placement(spec: Manifest, purpose: str, affinity: str) -> Manifest:
+    """Return a Pod's spec with tolerations and affinity for nodes that are dedicated to Dask."""
     tolerations = [
         {"key": key, "operator": "Equal", "value": purpose, "effect": "NoSchedule"}
-        # Some providers take no "/" in a taint's key.
+        # Some cloud providers allow no "/" in the key of a taint.
         for key in ("k8s.dask.org/dedicated", "k8s.dask.org_dedicated")
     ]
     given = spec.get("tolerations", [])

@@ -1,4 +1,4 @@
-"""A worker's Pod, as programs had it before there was an operator."""
+"""Templates of a worker's Pod for the classic KubeCluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
 
 NAME = ("--name", "$(DASK_WORKER_NAME)")
 DEATH_TIMEOUT = ("--death-timeout", "60")
@@ -30,29 +30,29 @@ def make_pod_spec(
     gpu_limit: int | None = None,
     annotations: Mapping[str, str] = _NOTHING,
 ) -> Manifest:
-    """A worker's Pod, for `dask_kubernetes.classic.KubeCluster`.
+    """Return the manifest of a worker's Pod, for `dask_kubernetes.classic.KubeCluster`.
 
     Parameters
     ----------
     image : str
         Container image.
     labels, annotations : dict, optional
-        Of the Pod.
+        Labels and annotations of the Pod.
     threads_per_worker : int, optional
-        Threads of a worker.
+        Number of threads of a worker.
     env : dict, optional
         Environment variables.
     extra_container_config, extra_pod_config : dict, optional
-        Fields of the container and of the Pod's spec, in Kubernetes' names: dicts are merged into those that are there,
-        lists are appended to them.
+        Additional fields of the container and of the Pod's spec, with Kubernetes' names. Dicts are merged with existing
+        ones, lists are appended to them.
     resources : str, optional
-        Dask's resources of a worker, as in "GPU=2 MEM=10e9".
+        Dask's abstract resources of a worker, such as "GPU=2 MEM=10e9".
     memory_limit : int, float or str, optional
-        Bytes, or as in "4Gi": of the container, and of the worker in it.
+        Memory limit of the container and of the worker in it, in bytes or as in "4Gi".
     memory_request, cpu_limit, cpu_request : optional
-        Resources of the container.
+        Other resources of the container, as Kubernetes quantities.
     gpu_limit : int, optional
-        How many of `nvidia.com/gpu` the container has.
+        Number of GPUs of the container (`nvidia.com/gpu`).
 
     Returns
     -------
@@ -62,7 +62,7 @@ def make_pod_spec(
     Raises
     ------
     ValidationError
-        If a resource is none of Kubernetes' quantities.
+        If a resource is not a Kubernetes quantity.
 
     Examples
     --------
@@ -94,12 +94,12 @@ def make_pod_spec(
 
 
 def make_pod_from_dict(dict_: Mapping[str, Any]) -> Manifest:
-    """A copy of a Pod's manifest in which every container has a name.
+    """Return a copy of a Pod's manifest in which every container has a name.
 
     Parameters
     ----------
     dict_ : dict
-        The manifest of a Pod; nulls in it are as absent.
+        The manifest of a Pod. Nulls are removed.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def make_pod_from_dict(dict_: Mapping[str, Any]) -> Manifest:
     Raises
     ------
     ValidationError
-        If it is no Pod, or has no containers.
+        If the manifest is not a Pod, or has no containers.
 
     Examples
     --------
@@ -118,17 +118,17 @@ def make_pod_from_dict(dict_: Mapping[str, Any]) -> Manifest:
     """
     pod = plain(dict_)
     if not isinstance(pod, dict) or pod.get("kind", "Pod") != "Pod":
-        raise ValidationError("A pod template must be the manifest of a Pod, with `spec` and in it `containers`.")
+        raise ValidationError("A pod template must be the manifest of a Pod, with `spec.containers`.")
     containers = pod["spec"].get("containers") if isinstance(pod.get("spec"), dict) else None
     if not isinstance(containers, list) or not containers or not all(isinstance(each, dict) for each in containers):
-        raise ValidationError("A pod template must have its containers under `spec.containers`, and at least one.")
+        raise ValidationError("A pod template must have at least one container under `spec.containers`.")
     for number, container in enumerate(containers):
         container.setdefault("name", f"dask-{number}")
     return pod
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> Manifest:
-    """Dicts are merged, lists are appended, anything else is replaced."""
+    """Merge two mappings into a new dict: dicts are merged, lists are concatenated, other values of `over` win."""
     both = copy.deepcopy(dict(under))
     for key, value in over.items():
         have = both.get(key)
@@ -146,7 +146,7 @@ def without_empty(**fields: Any) -> Manifest:
 
 
 def plain(value: Any) -> Any:
-    """A copy in plain JSON without nulls, in Kubernetes' names also where it is an object of a Kubernetes client."""
+    """Return a copy as plain JSON without nulls. Objects of a Kubernetes client become dicts with Kubernetes' names."""
     if hasattr(value, "attribute_map"):
         return plain({name: getattr(value, attribute) for attribute, name in value.attribute_map.items()})
     if isinstance(value, Mapping):
@@ -159,5 +159,5 @@ def plain(value: Any) -> Any:
 
 
 def _option(name: str, value: object) -> list[str]:
-    # 0 is a limit too: none.
+    # 0 must be passed on: it means no limit.
     return [] if value is None else [name, str(value)]

@@ -1,4 +1,4 @@
-"""Where the template of a Pod comes from: an object, a file, or Dask's configuration."""
+"""Pod templates from an object, a file, or Dask's configuration."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import yaml
 
 from dask_kubernetes.classic.pods import make_pod_from_dict, plain
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import Manifest
+from dask_kubernetes.operator.manifests.fields import Manifest
 
 
 def pod_template(given: object) -> Manifest:
-    """A Pod's manifest from one, from the path of a YAML file, or from an object of a Kubernetes client."""
+    """Return a Pod's manifest from a mapping, the path of a YAML file, or an object of a Kubernetes client."""
     if isinstance(given, str | os.PathLike):
         return make_pod_from_dict(_read(Path(given)))
     return make_pod_from_dict(plain(given))
 
 
 def configured_template() -> Manifest:
-    """The Pod of workers in Dask's configuration."""
+    """Return the worker's Pod from Dask's configuration. Raises ValidationError if there is none."""
     if path := dask.config.get("kubernetes.worker-template-path"):
         return pod_template(_filled_path(path))
     if template := dask.config.get("kubernetes.worker-template"):
         return make_pod_from_dict(dask.config.expand_environment_variables(template))
     raise ValidationError(
-        "There is no pod template: give KubeCluster one, or set kubernetes.worker-template-path in Dask's "
-        "configuration. Without one, use KubeCluster of dask_kubernetes.operator."
+        "There is no pod template: pass one to KubeCluster, or set kubernetes.worker-template-path in Dask's "
+        "configuration. KubeCluster of dask_kubernetes.operator needs none."
     )
 
 
@@ -38,7 +38,7 @@ def _filled_path(path: str) -> str:
         return path.format_map(os.environ)
     except (ValueError, LookupError) as problem:
         raise ValidationError(
-            f"kubernetes.worker-template-path is {path!r}, and {problem} is no environment variable: set it, or "
+            f"kubernetes.worker-template-path is {path!r}, but {problem} is not an environment variable: set it, or "
             "write the path itself."
         ) from None
 
@@ -49,4 +49,4 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise ValidationError(f"The pod template cannot be read: {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValidationError(f"{path} is not YAML of a single object: {error}") from None
+        raise ValidationError(f"{path} is not a YAML file with a single object: {error}") from None

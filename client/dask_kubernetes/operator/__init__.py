@@ -1,4 +1,4 @@
-"""Dask clusters of the operator, from Python."""
+"""Dask clusters on Kubernetes, managed by the Dask operator."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dask_kubernetes.operator.discovery import discover
     from dask_kubernetes.operator.kubecluster import KubeCluster
+    from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
     from dask_kubernetes.operator.settings import CreateMode
-    from dask_kubernetes.operator.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
 
 __all__ = ["CreateMode", "KubeCluster", "discover", "make_cluster_spec", "make_scheduler_spec", "make_worker_spec"]
 
-_HOMES = {"CreateMode": "settings", "KubeCluster": "kubecluster", "discover": "discovery"}
+_MODULES = {"CreateMode": "settings", "KubeCluster": "kubecluster", "discover": "discovery"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: manifests alone need no client of Kubernetes."""
+    """Import a public name on first use: manifests alone do not need the Kubernetes client."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'spec')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'manifests.spec')}"), name)

@@ -1,4 +1,4 @@
-"""A DaskCluster in Kubernetes: read, made, scaled and deleted, with all that belongs to it."""
+"""A DaskCluster in Kubernetes, with its worker groups, autoscaler and Pods."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dask_kubernetes.exceptions import (
     WorkerGroupExistsError,
     WorkerGroupNotFoundError,
 )
-from dask_kubernetes.operator import names, spec
-from dask_kubernetes.operator.kubernetes import (
+from dask_kubernetes.operator.access.errors import AlreadyExistsError
+from dask_kubernetes.operator.access.kubernetes import (
     AUTOSCALER,
     CLUSTER,
     GROUP,
     POD,
     SERVICE,
-    AlreadyExistsError,
     Kubernetes,
 )
-from dask_kubernetes.operator.names import CLUSTER_LABEL, COMPONENT_LABEL, DEFAULT_GROUP, SCHEDULER
-from dask_kubernetes.operator.status import Snapshot
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.manifests import names, spec
+from dask_kubernetes.operator.manifests.names import CLUSTER_LABEL, COMPONENT_LABEL, DEFAULT_GROUP, SCHEDULER
 
 Json = Mapping[str, Any]
 _POLL = 0.2
@@ -34,7 +34,7 @@ _AUTOSCALER_ENDS_WITHIN = 10.0
 
 
 class DaskCluster:
-    """The DaskCluster of this name. `uid`: which one, once seen or made; another of its name is not touched."""
+    """A DaskCluster by its name. `uid` is set once it is found or created; a later namesake is not touched."""
 
     def __init__(self, kubernetes: Kubernetes, name: str, namespace: str) -> None:
         self.kubernetes = kubernetes
@@ -47,32 +47,32 @@ class DaskCluster:
         return {CLUSTER_LABEL: self.name, COMPONENT_LABEL: SCHEDULER}
 
     async def find(self) -> Json | None:
-        """The object as it is, None if there is none."""
+        """Return the object, None if it does not exist."""
         found = await self.kubernetes.get(CLUSTER, self.name, self.namespace)
         if found and self.uid is None:
             self.uid = found["metadata"]["uid"]
         return found if found and found["metadata"]["uid"] == self.uid else None
 
     async def read(self) -> Json:
-        """The object as it is. Raises ClusterNotFoundError."""
+        """Return the object. Raises ClusterNotFoundError."""
         found = await self.find()
         if found is None:
-            raise self.gone()
+            raise self.not_found()
         return found
 
     async def create(self, manifest: Json) -> None:
-        """Raises ClusterExistsError, SpecRefusedError, and what else Kubernetes may answer."""
+        """Create the DaskCluster. Raises ClusterExistsError, SpecRefusedError and other DaskKubernetesErrors."""
         try:
             made = await self.kubernetes.create(CLUSTER, manifest, self.namespace)
         except AlreadyExistsError as error:
             raise ClusterExistsError(
-                f"there is a DaskCluster {self.name} in the namespace {self.namespace}: take another name, or connect "
-                f"to it by KubeCluster.from_name({self.name!r}, namespace={self.namespace!r})"
+                f"the DaskCluster {self.name} already exists in the namespace {self.namespace}: choose another name, "
+                f"or connect to it with KubeCluster.from_name({self.name!r}, namespace={self.namespace!r})"
             ) from error
         self.uid = made["metadata"]["uid"]
 
     async def snapshot(self) -> Snapshot:
-        """All that says how the cluster is. Raises ClusterNotFoundError once it has been deleted."""
+        """Return the DaskCluster with its groups, Service, Pods and autoscaler. Raises ClusterNotFoundError."""
         of_cluster = {CLUSTER_LABEL: self.name}
         cluster, groups, service, pods, autoscalers = await asyncio.gather(
             self.read(),
@@ -82,29 +82,29 @@ class DaskCluster:
             self._autoscalers(),
         )
         default = self._autoscaler_of(autoscalers, DEFAULT_GROUP)
-        # A Service of its name may be anybody's.
+        # Another owner's Service may have the same name.
         own = service if service and self._owns(service) else None
         return Snapshot(cluster, tuple(groups), own, tuple(pods), default)
 
     async def groups(self) -> list[dict[str, Any]]:
-        """The worker groups. Those of other tools carry no label, so all of the namespace are asked for."""
+        """Return the worker groups. Groups made by other tools have no label, so the whole namespace is listed."""
         groups = await self.kubernetes.list(GROUP, self.namespace)
         return [group for group in groups if group["spec"].get("cluster") == self.name]
 
     async def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> None:
-        """Sets how many workers a group has, and ends the autoscaler that decided it before.
+        """Set a group's number of workers, and delete the autoscaler that controlled it.
 
         Raises WorkerGroupNotFoundError, ClusterNotFoundError.
         """
-        group = await self._own_group(worker_group)
+        group = await self._existing_group(worker_group)
         for autoscaler in self._of_group(await self._autoscalers(), worker_group):
             await self._end_autoscaler(autoscaler["metadata"]["name"])
         patch = {"spec": {"worker": {"replicas": n}}}
         if await self.kubernetes.patch(GROUP, group, self.namespace, patch) is None:
-            await self._own_group(worker_group)
+            await self._existing_group(worker_group)
 
     async def adapt(self, minimum: int | None, maximum: int | None) -> None:
-        """Has the default group follow what the scheduler asks for. Raises ClusterNotFoundError."""
+        """Create or update the autoscaler of the default group. Raises ClusterNotFoundError."""
         await self.read()
         manifest = spec.make_autoscaler(self.name, minimum, maximum)
         existing = self._autoscaler_of(await self._autoscalers(), DEFAULT_GROUP)
@@ -114,23 +114,23 @@ class DaskCluster:
             await self._create_autoscaler(manifest)
 
     async def add_group(self, manifest: Json) -> None:
-        """Raises WorkerGroupExistsError, ClusterNotFoundError."""
+        """Create a worker group. Raises WorkerGroupExistsError, ClusterNotFoundError."""
         await self.read()
         try:
             await self.kubernetes.create(GROUP, manifest, self.namespace)
         except AlreadyExistsError as error:
             name = manifest["metadata"]["name"]
             raise WorkerGroupExistsError(
-                f"there is a worker group {name} in the namespace {self.namespace}: take another name, "
-                "scale it, or delete it by delete_worker_group first"
+                f"the worker group {name} already exists in the namespace {self.namespace}: choose another name, scale "
+                "the existing group, or delete it with delete_worker_group first"
             ) from error
 
     async def delete_group(self, worker_group: str) -> None:
-        """Raises WorkerGroupNotFoundError, ClusterNotFoundError."""
-        await self.kubernetes.delete(GROUP, await self._own_group(worker_group), self.namespace)
+        """Delete a worker group. Raises WorkerGroupNotFoundError, ClusterNotFoundError."""
+        await self.kubernetes.delete(GROUP, await self._existing_group(worker_group), self.namespace)
 
     async def logs(self) -> dict[str, str]:
-        """The log of each Pod. Raises NotPermittedError, and ClusterNotFoundError once there is none of it."""
+        """Return the log of each Pod by the Pod's name. Raises NotPermittedError, ClusterNotFoundError."""
         pods = await self.kubernetes.list(POD, self.namespace, {CLUSTER_LABEL: self.name})
         if not pods:
             await self.read()
@@ -138,13 +138,13 @@ class DaskCluster:
         return {pod["metadata"]["name"]: text for pod, text in zip(pods, texts, strict=True)}
 
     async def log(self, pod: Json, lines: int | None = None, container: str | None = None) -> str:
-        """The log of a Pod's container, by default its first; of the run before where the present one has not begun."""
+        """Return the log of a container, by default the Pod's first; of its previous run if this one has none yet."""
         name, container = pod["metadata"]["name"], container or pod["spec"]["containers"][0]["name"]
         text = await self.kubernetes.log(name, container, self.namespace, lines)
         return text or await self.kubernetes.log(name, container, self.namespace, lines, previous=True)
 
     async def last_lines(self, pod: str, container: str | None, snapshot: Snapshot, lines: int = 20) -> str:
-        """What a container said last; empty where that cannot be read."""
+        """Return the last lines of a container's log, empty if they cannot be read."""
         found = next((each for each in snapshot.pods if each["metadata"]["name"] == pod), None)
         try:
             return await self.log(found, lines, container) if found else ""
@@ -152,29 +152,30 @@ class DaskCluster:
             return ""
 
     async def delete(self, timeout: float) -> bool:
-        """Whether it was there. Returns when it is gone; its Pods go by themselves. Raises TimeoutError."""
+        """Delete the DaskCluster, wait until it is gone, and return whether it existed.
+
+        Kubernetes then deletes its Pods in the background. Raises TimeoutError after `timeout` seconds.
+        """
         if not await self.kubernetes.delete(CLUSTER, self.name, self.namespace, self.uid):
             return False
         try:
             async with asyncio.timeout(timeout):
-                while await self.find():  # noqa: ASYNC110 - it is Kubernetes that knows
+                while await self.find():  # noqa: ASYNC110 - no event of this process tells
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
-            message = (
-                f"the DaskCluster {self.name} is still there after {timeout:g} s: something holds it by a finalizer"
-            )
+            message = f"the DaskCluster {self.name} still exists {timeout:g} s after its deletion: see its finalizers"
             raise TimeoutError(message) from error
         return True
 
     def group_name(self, worker_group: str) -> str:
-        """The name of the DaskWorkerGroup."""
+        """Return the name of the DaskWorkerGroup."""
         return names.worker_group(self.name, worker_group)
 
-    def _owns(self, about: Json) -> bool:
-        return any(owner["uid"] == self.uid for owner in about["metadata"].get("ownerReferences") or [])
+    def _owns(self, obj: Json) -> bool:
+        return any(owner["uid"] == self.uid for owner in obj["metadata"].get("ownerReferences") or [])
 
     async def _end_autoscaler(self, name: str) -> None:
-        """Deletes an autoscaler, and waits while a finalizer holds it: an operator may then still decide by it."""
+        """Delete an autoscaler, and wait while a finalizer holds it: an operator may still follow it until then."""
         await self.kubernetes.delete(AUTOSCALER, name, self.namespace)
         with suppress(TimeoutError):
             async with asyncio.timeout(_AUTOSCALER_ENDS_WITHIN):
@@ -186,8 +187,8 @@ class DaskCluster:
             await self.kubernetes.create(AUTOSCALER, manifest, self.namespace)
         except AlreadyExistsError as error:
             raise ValidationError(
-                f"there is a DaskAutoscaler {manifest['metadata']['name']} of another cluster or group: delete it by "
-                "`kubectl delete daskautoscaler`"
+                f"the DaskAutoscaler {manifest['metadata']['name']} belongs to another cluster or group: delete it "
+                "with `kubectl delete daskautoscaler`"
             ) from error
 
     async def _autoscalers(self) -> list[dict[str, Any]]:
@@ -201,8 +202,11 @@ class DaskCluster:
     def _autoscaler_of(self, autoscalers: list[dict[str, Any]], worker_group: str) -> dict[str, Any] | None:
         return next(iter(self._of_group(autoscalers, worker_group)), None)
 
-    async def _own_group(self, worker_group: str) -> str:
-        """The name of the DaskWorkerGroup, which may be that of a group of another cluster: "b-c" of a, "c" of a-b."""
+    async def _existing_group(self, worker_group: str) -> str:
+        """Return the DaskWorkerGroup's name. Raises WorkerGroupNotFoundError.
+
+        Names are ambiguous: the group b-c of the cluster a and the group c of the cluster a-b are both a-b-c.
+        """
         await self.read()
         name, there = self.group_name(worker_group), [group["metadata"]["name"] for group in await self.groups()]
         if name in there:
@@ -210,9 +214,9 @@ class DaskCluster:
         known = ", ".join(sorted(each.removeprefix(f"{self.name}-") for each in there)) or "none"
         raise WorkerGroupNotFoundError(f"the cluster {self.name} has no worker group {worker_group!r}: it has {known}")
 
-    def gone(self) -> ClusterNotFoundError:
-        """What to raise where there is none."""
+    def not_found(self) -> ClusterNotFoundError:
+        """Return the error to raise if the DaskCluster does not exist."""
         return ClusterNotFoundError(
-            f"there is no DaskCluster {self.name} in the namespace {self.namespace}, or no longer: "
-            "`kubectl get daskclusters --all-namespaces` shows those that there are"
+            f"there is no DaskCluster {self.name} in the namespace {self.namespace}, or it has been deleted: "
+            "`kubectl get daskclusters --all-namespaces` lists the existing ones"
         )

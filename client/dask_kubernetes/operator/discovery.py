@@ -1,18 +1,18 @@
-"""`dask cluster discovery`: the clusters that there are, for tools that list those of every kind."""
+"""The entry point `dask_cluster_discovery`, by which tools such as dask-ctl list clusters of every kind."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError
+from dask_kubernetes.operator.access.kubernetes import CLUSTER, Kubernetes
 from dask_kubernetes.operator.kubecluster import KubeCluster
-from dask_kubernetes.operator.kubernetes import CLUSTER, Kubernetes
 
 
 async def discover() -> AsyncIterator[tuple[str, type[KubeCluster]]]:
-    """The name of each DaskCluster that may be seen, with the class whose `from_name` opens it.
+    """Yield the name of each DaskCluster, with the class whose `from_name` connects to it.
 
-    Those of all namespaces, or of one's own where no more is permitted. None where there is no Kubernetes.
+    Lists all namespaces, or the current one if only that is permitted. Yields none if Kubernetes cannot be reached.
     """
     try:
         kubernetes = await Kubernetes.connect()

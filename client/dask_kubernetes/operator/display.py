@@ -1,4 +1,4 @@
-"""How a cluster that starts is shown: a panel in a terminal or a notebook, lines in a log, rows in a cluster's repr."""
+"""Progress of a starting cluster: a panel in a terminal or a notebook, lines in a log, rows in a cluster's repr."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from dask_kubernetes.operator.status import NOT_FOLLOWED, NOT_TAKEN_UP, NOT_THERE, Mood, Row, Startup
+from dask_kubernetes.operator.diagnosis.problems import NOT_FOLLOWED, NOT_TAKEN_UP
+from dask_kubernetes.operator.diagnosis.status import NOT_THERE, Mood, Row, Startup
 
 _STYLES: dict[Mood, str] = {"good": "green", "waiting": "yellow", "bad": "red", "none": "dim"}
 _COLOURS: dict[Mood, str] = {"good": "#2e7d32", "waiting": "#b26a00", "bad": "#c62828", "none": "#9d9d9d"}
 
 
 class Progress:
-    """Shows how far a cluster has come, as long as it starts.
+    """The progress of a cluster, shown while it starts.
 
-    A terminal and a notebook have a panel that changes in its place. It gives way to one line when the cluster is
-    ready, and stays as it was at last when it is not. What else takes the output has one line per change.
+    In a terminal or a notebook, a panel is updated in place. One line replaces it when the cluster is ready; if the
+    start fails, the last panel stays. Any other output gets one line for each change.
 
     Parameters
     ----------
     title
-        What is being done, and to which cluster.
+        The heading, with the cluster's name.
     quiet
-        Whether nothing at all is shown.
+        Whether to show nothing.
     console
-        Where; standard output, or the notebook, if nothing is said.
+        The output. By default standard output, or the notebook.
 
     Examples
     --------
@@ -44,7 +45,7 @@ class Progress:
     """
 
     def __init__(self, title: str, quiet: bool, console: Console | None = None) -> None:
-        self._screen = _Nowhere() if quiet else _screen(title, console or Console())
+        self._screen = _Silence() if quiet else _screen(title, console or Console())
         self._last: tuple[Startup, str] | None = None
         self._ready: Text | None = None
 
@@ -55,23 +56,23 @@ class Progress:
         self._screen.end(self._ready)
 
     def update(self, startup: Startup, note: str) -> None:
-        """Shows how far a cluster has come, and by `note` what is being done or waited for."""
+        """Show the state of the cluster, with a `note` on the current step."""
         if (startup, note) != self._last:
             self._screen.show(startup, note)
             self._last = startup, note
 
     def done(self, line: str) -> None:
-        """Says what has been waited for, once it is there."""
+        """Set the line to leave behind at the end."""
         self._ready = Text(line)
 
     def ready(self, name: str, dashboard_link: str) -> None:
-        """Says, when all is done, that a cluster can be used."""
+        """Set the line that says that the cluster is ready, with a link to its dashboard."""
         link = Text(dashboard_link, Style(link=dashboard_link))
         self._ready = Text.assemble("Cluster ", name, " is ready: dashboard ", link)
 
 
 def panel(startup: Startup, title: str, note: str) -> Panel:
-    """The parts of a cluster and how far they have come, what is in the way, and what is being done."""
+    """Return a panel with the state of each part of a cluster, its problem if any, and a note on the current step."""
     table = Table.grid(padding=(0, 3))
     for row in startup.rows:
         table.add_row(Text(row.label), Text(row.status, _STYLES[row.mood]))
@@ -84,7 +85,7 @@ def panel(startup: Startup, title: str, note: str) -> Panel:
 
 
 def html(startup: Startup) -> str:
-    """The same as rows of the table that `distributed` shows for a cluster in a notebook (`cluster.html.j2`)."""
+    """Return rows for the table by which `distributed` shows a cluster in a notebook (`cluster.html.j2`)."""
     pairs = [startup.rows[i : i + 2] for i in range(0, len(startup.rows), 2)]
     rows = [f"<tr>{''.join(map(_cell, pair))}</tr>" for pair in pairs]
     if problem := _problem(startup):
@@ -97,10 +98,10 @@ class _Screen(Protocol):
     def show(self, startup: Startup, note: str) -> None: ...
 
     def end(self, ready: Text | None) -> None:
-        """Leaves behind `ready`, or without it what was shown at last."""
+        """Leave `ready` behind, or the last state if None."""
 
 
-class _Nowhere:
+class _Silence:
     def show(self, startup: Startup, note: str) -> None:
         pass
 
@@ -111,7 +112,7 @@ class _Nowhere:
 class _Terminal:
     def __init__(self, title: str, console: Console) -> None:
         self._title, self._console = title, console
-        # It takes back what it has drawn, so that the last word is printed only once, and by nobody but `end`.
+        # Transient, as `end` prints the last panel itself.
         self._live = Live(console=console, transient=True)
         self._last: Panel | None = None
 
@@ -127,7 +128,7 @@ class _Terminal:
 
 
 class _Notebook:
-    """By a display of IPython's that is updated: rich's own way there needs ipywidgets, and a cell that still runs."""
+    """An IPython display that is updated in place: rich's `Live` needs ipywidgets and a cell that is still running."""
 
     def __init__(self, title: str, display: Callable[..., Any]) -> None:
         self._title, self._display = title, display
@@ -152,13 +153,13 @@ class _Notebook:
 class _Lines:
     def __init__(self, title: str, console: Console) -> None:
         self._title, self._console = title, console
-        self._said: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
     def show(self, startup: Startup, note: str) -> None:
-        for about, text in _lines(startup, note):
-            if text and self._said.get(about) != text:
-                self._print(f"{self._title}: {about and f'{about}: '}{text}")
-            self._said[about] = text
+        for label, text in _lines(startup, note):
+            if text and self._printed.get(label) != text:
+                self._print(f"{self._title}: {label and f'{label}: '}{text}")
+            self._printed[label] = text
 
     def end(self, ready: Text | None) -> None:
         if ready:
@@ -173,14 +174,14 @@ def _screen(title: str, console: Console) -> _Screen:
         from IPython.display import display  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
 
         return _Notebook(title, display)
-    # Where colours are forced upon a log file it counts as a terminal, but nothing can be taken back there.
+    # rich takes a log file with forced colours for a terminal, but lines in a file cannot be replaced.
     if console.is_interactive and console.file.isatty():
         return _Terminal(title, console)
     return _Lines(title, console)
 
 
 def _lines(startup: Startup, note: str) -> Iterator[tuple[str, str]]:
-    """What there is to say, and about what; of what is not there yet there is nothing."""
+    """Yield labels and their texts; the text of a part that does not exist yet is empty."""
     yield "", note
     for row in startup.rows:
         yield row.label, "" if row.status == NOT_THERE else row.status
@@ -188,14 +189,14 @@ def _lines(startup: Startup, note: str) -> Iterator[tuple[str, str]]:
 
 
 def _problem(startup: Startup) -> str:
-    # That an operator has not answered is so at first each time, and the rows say it.
+    # Every start begins without an answer of the operator, and the rows show that already.
     unanswered = startup.problem and startup.problem.reason in (NOT_FOLLOWED, NOT_TAKEN_UP)
     return startup.problem.message if startup.problem and not unanswered else ""
 
 
 def _spinner(note: str) -> Spinner:
     spinner = Spinner("dots", Text(note))
-    # A panel is made anew with each change; all turn by one clock, so that nobody sees it.
+    # Each change makes a new panel; a common start time keeps the spinner turning evenly.
     spinner.start_time = 0.0
     return spinner
 

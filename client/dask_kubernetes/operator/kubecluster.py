@@ -1,4 +1,4 @@
-"""`KubeCluster`: a Dask cluster on Kubernetes, as Dask's cluster objects are."""
+"""`KubeCluster`, Dask's cluster object for Kubernetes. A third of this file is the documentation of its public API."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
 from tornado.ioloop import IOLoop
 
 from dask_kubernetes.exceptions import ClusterNotFoundError, NotPermittedError, ValidationError, WorkersNotReadyError
-from dask_kubernetes.operator import spec, status
+from dask_kubernetes.operator.diagnosis import status
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
 from dask_kubernetes.operator.display import Progress, html, panel
 from dask_kubernetes.operator.lifetime import Lifetime
-from dask_kubernetes.operator.names import DEFAULT_GROUP
+from dask_kubernetes.operator.manifests import fields, spec
+from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
-from dask_kubernetes.operator.startup import pause
+from dask_kubernetes.operator.startup import poll_interval
 
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
@@ -32,62 +34,67 @@ _ANSWERS_WITHIN = 5.0
 
 
 class KubeCluster(Cluster):
-    """A Dask cluster on Kubernetes: its scheduler and workers are Pods, which the Dask operator makes and looks after.
+    """A Dask cluster on Kubernetes, whose scheduler and workers are Pods managed by the Dask operator.
 
     Parameters
     ----------
     name: str, optional
-        The cluster's name. With ``{user}``, ``{uuid}`` or environment variables in braces it is a template; without a
-        name that of the configuration is taken, ``kubernetes.name``. ``custom_cluster_spec`` has its own.
+        The cluster's name, or a template for it with ``{user}``, ``{uuid}`` or environment variables in braces. By
+        default ``kubernetes.name`` of Dask's configuration. Not used with ``custom_cluster_spec``, which has a name.
     namespace: str, optional
-        By default that of this Pod, or of the kubeconfig's context.
+        The cluster's namespace. By default that of this Pod, or of the kubeconfig's context.
     image: str, optional
-        The container image of scheduler and workers. Python and Dask in it should be those that are used here.
+        The container image of the scheduler and the workers. Its versions of Python and Dask should match those of
+        this process.
     n_workers: int, optional
-        The number of workers to begin with; ``scale`` and ``adapt`` change it. By default none.
+        The initial number of workers; ``scale`` and ``adapt`` change it. By default 0.
     resources: dict, optional
-        Of scheduler and of each worker, as ``{"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}}``; or
-        ``{"cpu": "1", "memory": "4Gi"}``, which is both.
+        The resources of the scheduler and of each worker:
+        ``{"requests": {"cpu": "1"}, "limits": {"memory": "4Gi"}}``, or ``{"cpu": "1", "memory": "4Gi"}`` for both
+        requests and limits.
     env: list[dict] | dict[str, str], optional
-        Environment variables of scheduler and workers, as a dict or as Kubernetes has them.
+        Environment variables of the scheduler and the workers, as a dict or in Kubernetes' format.
     worker_command: list[str] | str, optional
         The command that starts a worker. By default ``dask worker``.
     port_forward_cluster_ip: bool, optional
-        Whether to reach the scheduler through the Kubernetes API server. By default where it has no address that
-        answers and is certain to be its own.
+        Whether to reach the scheduler through the Kubernetes API server. By default only if the scheduler has no
+        address that answers and is certain to be its own.
     create_mode: CreateMode, optional
-        What to do about a cluster of this name: ``CREATE_OR_CONNECT`` (the default), ``CREATE_ONLY``, ``CONNECT_ONLY``.
+        Whether to create the cluster or connect to an existing one: ``CREATE_OR_CONNECT`` (the default),
+        ``CREATE_ONLY`` or ``CONNECT_ONLY``.
     shutdown_on_close: bool, optional
-        Whether the cluster is deleted when this object is closed, is collected as garbage, or Python ends. By default
-        if it was made by this object, and not if there was one to connect to.
+        Whether to delete the cluster when this object is closed or garbage collected, or when Python exits. By default
+        only if this object created the cluster.
     idle_timeout: int, optional
-        The operator deletes the cluster when it has had nothing to do for so many seconds. By default never.
+        Seconds of idleness after which the operator deletes the cluster. By default never.
     resource_timeout: int, optional
-        For how many seconds to wait for Kubernetes, the operator and the scheduler before giving up with an error that
-        says what is wrong. 60 by default.
+        Seconds to wait for Kubernetes, the operator and the scheduler before raising an error that says what is wrong.
+        By default 60.
     scheduler_service_type: str, optional
         ``ClusterIP`` (the default), ``NodePort`` or ``LoadBalancer``.
     custom_cluster_spec: str | dict, optional
-        A DaskCluster, or the path of a file that has one, in the place of all of the above that describe it.
+        A DaskCluster manifest, or the path of a YAML file with one. Replaces all parameters above that describe the
+        cluster.
     scheduler_forward_port: int, optional
-        The port of this machine that leads to the dashboard where that is forwarded. By default one that is free.
+        The local port of the dashboard, if it is forwarded. By default any free port.
     jupyter: bool, optional
-        Whether the scheduler serves Jupyter; the image must have it.
+        Whether the scheduler serves Jupyter, which the image must contain.
     loop: tornado.ioloop.IOLoop, optional
         The event loop to use.
     asynchronous: bool
-        Whether this is used with ``await``, in the event loop that runs.
+        Whether this object is used with ``await``, in the running event loop.
     quiet: bool
-        Whether to say nothing while the cluster starts.
+        Whether to show no progress while the cluster starts.
     security: distributed.Security, optional
-        The certificates for a cluster that speaks TLS. By default those of Dask's configuration.
+        The certificates for a cluster that uses TLS. By default those of Dask's configuration.
     **kwargs: dict
-        What Dask's clusters take besides.
+        Other arguments of ``distributed.deploy.Cluster``.
 
     Raises
     ------
     DaskKubernetesError
-        One of ``dask_kubernetes.exceptions``, within ``resource_timeout``; what was made until then is deleted.
+        An error of ``dask_kubernetes.exceptions``, within ``resource_timeout``. A cluster created until then is
+        deleted.
 
     Examples
     --------
@@ -169,19 +176,19 @@ class KubeCluster(Cluster):
 
     @classmethod
     def from_name(cls, name: str, **kwargs: Any) -> Self:
-        """The cluster of this name that is there, however it was made. It stays when this object is closed.
+        """Connect to an existing cluster, whoever created it. Closing this object does not delete the cluster.
 
         Parameters
         ----------
         name: str
             The DaskCluster's name.
         **kwargs: dict
-            As ``KubeCluster`` takes them.
+            Other arguments of ``KubeCluster``.
 
         Raises
         ------
         ClusterNotFoundError
-            If there is none.
+            If the cluster does not exist.
 
         Examples
         --------
@@ -190,9 +197,10 @@ class KubeCluster(Cluster):
         return cls(name=name, **{"create_mode": CreateMode.CONNECT_ONLY, "shutdown_on_close": False, **kwargs})
 
     def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> Any:
-        """Sets how many workers a group has; the operator starts them, or has those that go hand over their results.
+        """Set the number of workers in a group.
 
-        An autoscaler of the group is ended.
+        The operator starts workers, or stops them once they have handed over their results. Scaling ends the group's
+        adaptive mode.
 
         Parameters
         ----------
@@ -204,45 +212,50 @@ class KubeCluster(Cluster):
         Raises
         ------
         WorkerGroupNotFoundError
-            If there is no such group; the message has those that there are.
+            If the group does not exist; the message lists the existing ones.
         ValidationError
-            If ``n`` is no number of workers.
+            If ``n`` is not a whole number from 0 to 10,000.
 
         Examples
         --------
         >>> cluster.scale(10)  # doctest: +SKIP
         >>> cluster.scale(7, worker_group="highmem")  # doctest: +SKIP
         """
-        spec.validate_count("n", n, spec.MOST_WORKERS, optional=False)
+        fields.validate_count("n", n, fields.MOST_WORKERS, optional=False)
         return self.sync(self._scale, n, worker_group)
 
     async def _scale(self, n: int, worker_group: str) -> None:
         session = self._opened()
         await session.cluster.scale(n, worker_group)
-        await session.look()
+        await session.refresh()
 
     def adapt(self, minimum: int | None = None, maximum: int | None = None) -> Any:  # type: ignore[override]
-        """Has the workers follow the work, until ``scale`` is called.
+        """Scale the default group by the scheduler's load, until ``scale`` is called.
 
         Parameters
         ----------
         minimum: int, optional
-            The fewest workers; by default none.
+            The smallest number of workers. By default 0.
         maximum: int, optional
-            The most workers; by default as many as the scheduler asks for.
+            The largest number of workers. By default unlimited.
+
+        Raises
+        ------
+        ValidationError
+            If a bound is not a whole number of workers, or ``minimum`` is greater than ``maximum``.
 
         Examples
         --------
         >>> cluster.adapt(minimum=1, maximum=10)  # doctest: +SKIP
         """
-        spec.validate_count("minimum", minimum)
-        spec.validate_count("maximum", maximum)
+        fields.validate_count("minimum", minimum)
+        fields.validate_count("maximum", maximum)
         return self.sync(self._adapt, minimum, maximum)
 
     async def _adapt(self, minimum: int | None, maximum: int | None) -> None:
         session = self._opened()
         await session.cluster.adapt(minimum, maximum)
-        await session.look()
+        await session.refresh()
 
     def add_worker_group(
         self,
@@ -254,35 +267,36 @@ class KubeCluster(Cluster):
         env: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
         custom_spec: Json | None = None,
     ) -> Any:
-        """Adds a group of workers, which have what the cluster's own have where nothing else is said.
+        """Add a group of workers. Its defaults are the image, resources, command and environment of the default group.
 
         Parameters
         ----------
         name: str, optional
-            The group's name. By default that of ``custom_spec``, or the first of group-1, group-2, … that is free.
+            The group's name. By default the name in ``custom_spec``, or the first free of group-1, group-2, ….
         n_workers: int
             The number of workers; ``scale(n, worker_group=name)`` changes it.
         image: str, optional
             The container image.
         resources: dict, optional
-            As ``KubeCluster`` takes them.
+            The resources of each worker, as in ``KubeCluster``.
         worker_command: list[str] | str, optional
             The command that starts a worker.
         env: list[dict] | dict[str, str], optional
-            As ``KubeCluster`` takes them.
+            Environment variables of the workers, as in ``KubeCluster``.
         custom_spec: dict, optional
-            What ``make_worker_spec`` makes, or a DaskWorkerGroup, in the place of all of the above but the name.
+            The result of ``make_worker_spec``, or a DaskWorkerGroup manifest. Replaces all parameters above except
+            ``name``.
 
         Raises
         ------
         WorkerGroupExistsError
-            If there is a group of this name.
+            If a group with this name exists.
 
         Examples
         --------
         >>> cluster.add_worker_group("highmem", n_workers=2, resources={"memory": "64Gi"})  # doctest: +SKIP
         """
-        spec.validate_count("n_workers", n_workers, spec.MOST_WORKERS)
+        fields.validate_count("n_workers", n_workers, fields.MOST_WORKERS)
         return self.sync(
             self._add_worker_group,
             name,
@@ -301,10 +315,10 @@ class KubeCluster(Cluster):
         if custom_spec and custom_spec.get("kind") == "DaskWorkerGroup":
             custom_spec = custom_spec["spec"]["worker"]
         await session.cluster.add_group(spec.make_additional_group(cluster, name, **group, custom_spec=custom_spec))
-        await session.look()
+        await session.refresh()
 
     async def _group_name(self, custom_spec: Json | None) -> str:
-        """That which a DaskWorkerGroup has, or else one that is free."""
+        """Return the name of a DaskWorkerGroup manifest, or else the first free name."""
         cluster = self._opened().cluster
         if own := (custom_spec or {}).get("metadata", {}).get("name"):
             return str(own).removeprefix(cluster.group_name(""))
@@ -313,7 +327,7 @@ class KubeCluster(Cluster):
         return next(name for name in candidates if cluster.group_name(name) not in taken)
 
     def delete_worker_group(self, name: str) -> Any:
-        """Deletes a group; its workers hand over their results before they go.
+        """Delete a group. Its workers hand over their results before they stop.
 
         Parameters
         ----------
@@ -323,7 +337,7 @@ class KubeCluster(Cluster):
         Raises
         ------
         WorkerGroupNotFoundError
-            If there is no such group.
+            If the group does not exist.
 
         Examples
         --------
@@ -334,13 +348,13 @@ class KubeCluster(Cluster):
     async def _delete_worker_group(self, name: str) -> None:
         session = self._opened()
         await session.cluster.delete_group(name)
-        await session.look()
+        await session.refresh()
 
     def get_logs(self) -> Any:  # type: ignore[override]
-        """The log of each Pod by the Pod's name.
+        """Return the log of each Pod, by the Pod's name.
 
-        Without the permission to read Pods' logs it is what Dask itself keeps of them: the scheduler's under
-        ``Scheduler``, a worker's under its address.
+        Without the permission to read Pods' logs, return the recent logs that Dask keeps: the scheduler's under
+        ``Scheduler``, each worker's under its address.
 
         Examples
         --------
@@ -364,23 +378,28 @@ class KubeCluster(Cluster):
         begun, waited = loop.time(), 0.0
         with Progress(f"Waiting for {n_workers} workers of {self.name}", self.quiet) as progress:
             while (running := await self._running_workers()) < n_workers:
-                snapshot = await self._opened().look()
+                snapshot = await self._opened().refresh()
                 progress.update(self._startup(), f"{running} of {n_workers} workers run")
                 waited = loop.time() - begun
                 if waited > limit:
                     problem = status.startup(snapshot, running).problem
                     raise WorkersNotReadyError(running, n_workers, limit, problem.message if problem else "")
-                await asyncio.sleep(pause(waited))
+                await asyncio.sleep(poll_interval(waited))
             if waited:
                 progress.done(f"Cluster {self.name} has {running} workers")
 
     def close(self, timeout: float = 3600) -> Any:  # type: ignore[override]
-        """Lets go of the cluster, and deletes it if ``shutdown_on_close`` says so.
+        """Close the connection to the cluster, and delete the cluster if ``shutdown_on_close``.
 
         Parameters
         ----------
         timeout: float
-            For how many seconds to wait until it is gone.
+            Seconds to wait until the cluster is deleted.
+
+        Raises
+        ------
+        TimeoutError
+            If the cluster still exists after ``timeout``.
         """
         if self.asynchronous:
             return NoOpAwaitable() if self.status == Status.closed else self._close(timeout)
@@ -391,7 +410,7 @@ class KubeCluster(Cluster):
         return None
 
     def sync(self, func: Any, *args: Any, asynchronous: Any = None, callback_timeout: Any = None, **kwargs: Any) -> Any:
-        """As Dask's clusters do, but for one that is closed: there is no event loop any more to do it in."""
+        """Run a coroutine function in the cluster's event loop. Raises ClusterNotFoundError once closed."""
         if self.status == Status.closed:
             raise self._not_open()
         options = {"asynchronous": asynchronous, "callback_timeout": callback_timeout}
@@ -406,35 +425,35 @@ class KubeCluster(Cluster):
             if session and self.shutdown_on_close:
                 await session.cluster.delete(timeout)
             if self._lifetime:
-                self._lifetime.over()
+                self._lifetime.cancel()
         finally:
             if session:
                 await session.close()
 
     @property
     def dashboard_link(self) -> str:
-        """Where the dashboard is, by the template ``distributed.dashboard.link``."""
+        """The URL of the dashboard, from the template ``distributed.dashboard.link``."""
         return str(format_dashboard_link(*self._session.dashboard)) if self._session else ""
 
     @property
     def jupyter_link(self) -> str:
-        """Where Jupyter is, if the scheduler serves it."""
+        """The URL of Jupyter. Raises ValidationError if the scheduler does not serve it."""
         if self.jupyter:
             return self.dashboard_link.replace("/status", "/jupyter/lab")
-        raise ValidationError(f"the scheduler of {self.name} serves no Jupyter: make the cluster with jupyter=True")
+        raise ValidationError(f"the scheduler of {self.name} serves no Jupyter: create the cluster with jupyter=True")
 
     @property
     def requested(self) -> set[str]:
-        """The names of the workers that there are Pods of, whether they have come up or not."""
+        """The names of the workers that have a Pod, whether they have started or not."""
         if self._session is None or self.status != Status.running:
             return set()
         if not self.asynchronous:
-            self.sync(self._session.look)
+            self.sync(self._session.refresh)
         return set(status.worker_names(self._session.snapshot))
 
     @property
     def plan(self) -> set[str]:
-        """The names of the workers that are to be there. The operator names them when it makes their Pods."""
+        """The names of the workers in `requested`, as the operator names workers only when it creates their Pods."""
         return self.requested
 
     @property
@@ -452,12 +471,12 @@ class KubeCluster(Cluster):
 
     def __enter__(self) -> Self:
         if self.asynchronous:
-            raise TypeError("with an asynchronous KubeCluster it is `async with`")
+            raise TypeError("an asynchronous KubeCluster needs `async with`")
         return self
 
     async def generate_rich_output(self) -> Any:
-        """How far the cluster is, as rich shows it."""
-        await self._opened().look()
+        """Return the state of the cluster as a rich panel."""
+        await self._opened().refresh()
         return panel(self._startup(), f"KubeCluster {self.name}", "")
 
     def _repr_html_(self, cluster_status: str | None = None) -> Any:
@@ -481,7 +500,7 @@ class KubeCluster(Cluster):
         try:
             self.sync(self._start)
         except BaseException:
-            # After Ctrl-C the event loop has yet to delete what was made.
+            # After Ctrl-C, the event loop has yet to delete the cluster.
             self._ended.wait(_CLEANUP)
             self._loop_runner.stop()
             raise
@@ -497,30 +516,30 @@ class KubeCluster(Cluster):
             if self._session:
                 await self._session.abandon()
             if self._lifetime:
-                self._lifetime.over()
-            # Nothing is left to be closed.
+                self._lifetime.cancel()
+            # Nothing is left to close.
             self.status = Status.closed
             raise
         finally:
             self._ended.set()
 
     def _adopt(self, session: Session) -> None:
-        """Takes over what a cluster that was there is, and what it takes to go with it."""
+        """Set up this object for an opened session, and the cluster's deletion with this object."""
         self.namespace = session.cluster.namespace
         if self.shutdown_on_close is None:
-            self.shutdown_on_close = session.made
-        if not session.made:
+            self.shutdown_on_close = session.created
+        if not session.created:
             self._describe(session.snapshot.cluster or {})
         self.scheduler_comm = rpc(session.address, connection_args=session.connection_args)
         if self.shutdown_on_close:
-            self._lifetime = Lifetime(self, session.cluster, session.stopper())
+            self._lifetime = Lifetime(self, session.cluster, session.threadsafe_close())
         else:
-            weakref.finalize(self, session.stopper()).atexit = False
+            weakref.finalize(self, session.threadsafe_close()).atexit = False
         self.status = Status.running
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
 
     def _describe(self, cluster: Json) -> None:
-        """Attributes say what a cluster is, rather than what one that was to be made would have been."""
+        """Set the attributes to those of an existing cluster."""
         worker = cluster["spec"]["worker"]
         container = worker["spec"]["containers"][0]
         self.image = container.get("image")
@@ -540,21 +559,21 @@ class KubeCluster(Cluster):
 
     def _not_open(self) -> ClusterNotFoundError:
         return ClusterNotFoundError(
-            f"the KubeCluster {self.name} is {self.status.name}: make another, or open it by from_name"
+            f"the KubeCluster {self.name} is {self.status.name}: create another, or connect to it with from_name"
         )
 
     def _startup(self) -> status.Startup:
-        known = self._session.snapshot if self._session else status.Snapshot(None)
+        known = self._session.snapshot if self._session else Snapshot(None)
         return status.startup(known, len(self.scheduler_info["workers"]))
 
     async def _running_workers(self) -> int:
-        # The feed says who comes and goes, and not when one that has come is ready.
+        # The feed reports workers that join and leave, but not when a worker is ready.
         scheduler = self._scheduler()
         try:
             async with asyncio.timeout(_ANSWERS_WITHIN):
                 self.scheduler_info = SchedulerInfo(await scheduler.identity())
         except OSError:
-            # It may be replaced just now. That its cluster is gone Kubernetes says.
+            # The scheduler may be about to be replaced. A deleted cluster is noticed in Kubernetes.
             return 0
         workers = self.scheduler_info["workers"].values()
         return sum(worker.get("status") == Status.running.name for worker in workers)

@@ -1,4 +1,4 @@
-"""A cluster that was made goes with what made it: when it is closed, collected as garbage, or the interpreter ends."""
+"""Deletion of a cluster together with the object that created it, if that is not closed first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import weakref
 from collections.abc import Callable
 
 from dask_kubernetes.exceptions import DaskKubernetesError
+from dask_kubernetes.operator.access.kubernetes import CLUSTER
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import CLUSTER
 
 logger = logging.getLogger(__name__)
 
@@ -21,50 +21,53 @@ _open: set[Lifetime] = set()
 
 
 class Lifetime:
-    """Deletes a DaskCluster when `owner` goes without having been closed. `stop` ends what runs for it."""
+    """The pending deletion of a DaskCluster, for when `owner` is garbage collected or the interpreter exits.
+
+    `stop` is called when the owner is collected, to end its background tasks.
+    """
 
     def __init__(self, owner: object, cluster: DaskCluster, stop: Callable[[], None]) -> None:
         self._cluster = cluster
         self._stop = stop
         self._finalizer = weakref.finalize(owner, self._collected)
-        # By `_at_exit`, which comes while there can be no more threads.
+        # `_at_exit` does it at exit, when no thread can be started any more.
         self._finalizer.atexit = False
         _open.add(self)
 
-    def over(self) -> None:
-        """Nothing is left to be done."""
+    def cancel(self) -> None:
+        """Cancel the deletion, after a normal close."""
         self._finalizer.detach()
         _open.discard(self)
 
     def _collected(self) -> None:
-        # Whoever lets go of a cluster, perhaps the event loop, is not to wait for an API server.
-        threading.Thread(target=self.end, name=f"delete {self._cluster.name}").start()
+        # Garbage collection may run in the event loop, which must not wait for the API server.
+        threading.Thread(target=self.delete_now, name=f"delete {self._cluster.name}").start()
         self._stop()
 
-    def end(self) -> None:
-        """Deletes it, without an event loop. Once, whether that works or not."""
-        self.over()
+    def delete_now(self) -> None:
+        """Delete the DaskCluster without an event loop. Tries only once."""
+        self.cancel()
         name, namespace = self._cluster.name, self._cluster.namespace
         try:
             self._cluster.kubernetes.delete_now(CLUSTER, name, namespace, self._cluster.uid, _AT_EXIT)
         except DaskKubernetesError as error:
             logger.warning(
-                "the DaskCluster %s was not deleted (%s): `kubectl delete daskcluster %s --namespace %s` does it",
+                "could not delete the DaskCluster %s (%s): use `kubectl delete daskcluster %s --namespace %s`",
                 name, error, name, namespace,
             )  # fmt: skip
 
 
-def _forget() -> None:
-    """A process that is forked has made nothing yet: what there is its parent has."""
+def _cancel_all() -> None:
+    """Cancel all deletions in a forked process: the clusters are its parent's."""
     for lifetime in list(_open):
-        lifetime.over()
+        lifetime.cancel()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_cancel_all)
 
 
 @atexit.register
 def _at_exit() -> None:
     for lifetime in list(_open):
-        lifetime.end()
+        lifetime.delete_now()

@@ -1,4 +1,4 @@
-"""What a KubeCluster has open: its DaskCluster, the way to its scheduler, and what it hears of its workers."""
+"""The open resources of a KubeCluster: its DaskCluster, connection to the scheduler, and feed of workers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
-from dask_kubernetes.operator import status
-from dask_kubernetes.operator.connect import Address, Connection
+from dask_kubernetes.operator.access.connect import Address, Connection
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
+from dask_kubernetes.operator.access.workers import Listener, WorkerFeed
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import Kubernetes
-from dask_kubernetes.operator.names import COMM_PORT, DASHBOARD_PORT
+from dask_kubernetes.operator.diagnosis import status
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import scheduler_is_up
-from dask_kubernetes.operator.workers import Listener, WorkerFeed
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +35,17 @@ _RETRY = 0.1
 
 
 class Session:
-    """Made by `open`, ended by `close`. `made`: whether it has made the DaskCluster, rather than found it.
+    """An open DaskCluster. Use `open` to create a session, and `close` to end it.
 
-    It does not refer to the KubeCluster that has it, which is thus closed when nobody else does.
+    `created` says whether this session created the DaskCluster. Sessions do not refer to their KubeCluster, so that it
+    can be garbage collected.
     """
 
     def __init__(self, settings: Settings, kubernetes: Kubernetes, security: Security) -> None:
         namespace = settings.namespace or kubernetes.namespace
         self.cluster = DaskCluster(kubernetes, settings.name, namespace)
-        self.made = False
-        self.snapshot = status.Snapshot(None)
+        self.created = False
+        self.snapshot = Snapshot(None)
         self.address = ""
         self.dashboard: Address = ("", 0)
         self.connection_args: dict[str, Any] = {}
@@ -56,7 +58,7 @@ class Session:
 
     @classmethod
     async def open(cls, settings: Settings, listener: Listener, security: Security, report: Report) -> Session:
-        """With a DaskCluster that was there or is made, as `settings` say. What fails leaves nothing behind.
+        """Find or create the DaskCluster and connect to its scheduler. A failure leaves nothing behind.
 
         Raises DaskKubernetesError.
         """
@@ -69,30 +71,31 @@ class Session:
             raise
         return session
 
-    async def look(self) -> status.Snapshot:
-        """What there is of the cluster now. Raises ClusterNotFoundError."""
+    async def refresh(self) -> Snapshot:
+        """Read the cluster's objects. Raises ClusterNotFoundError."""
         self.snapshot = await self.cluster.snapshot()
         return self.snapshot
 
     async def close(self) -> None:
-        """Ends what runs here, not the DaskCluster."""
+        """Close connections and end background tasks. The DaskCluster stays."""
         if self._feed:
             await self._feed.stop()
         await self._connection.close()
         await self.cluster.kubernetes.close()
 
     async def abandon(self) -> None:
-        """Ends all, with the DaskCluster if it was made here. What cannot be ended is logged."""
+        """Close the session, and delete the DaskCluster if this session created it. Errors are logged."""
         self.cluster.kubernetes.patience = 0.0
-        await _attempt(self.cluster.delete(_CLEANUP) if self.made else None, f"delete DaskCluster {self.cluster.name}")
-        await _attempt(self.close(), "close the connection")
+        if self.created:
+            await _log_failure(self.cluster.delete(_CLEANUP), f"delete DaskCluster {self.cluster.name}")
+        await _log_failure(self.close(), "close the connection")
 
-    def stopper(self) -> Callable[[], None]:
-        """Has `close` called in the event loop of now, from any thread."""
+    def threadsafe_close(self) -> Callable[[], None]:
+        """Return a function that has the current event loop call `close`, from any thread."""
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            with suppress(RuntimeError):  # a loop that has ended has nothing left to stop
+            with suppress(RuntimeError):  # the loop is closed, and with it all connections
                 loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.close()))
 
         return stop
@@ -104,7 +107,7 @@ class Session:
         )
         report(status.startup(self.snapshot, 0), "Connecting to the scheduler")
         service = self.snapshot.service or {}
-        self._secure()
+        self._set_connection_args()
         host, port = await self._connection.address(service, COMM_PORT)
         self.address = f"{self._protocol}://{host}:{port}"
         await self._listen(listener)
@@ -117,16 +120,16 @@ class Session:
         if found is not None:
             return
         if mode == CreateMode.CONNECT_ONLY:
-            raise self.cluster.gone()
+            raise self.cluster.not_found()
         try:
             await self._create()
         except ClusterExistsError:
-            # Somebody may have made it since.
+            # Another process may have created it since.
             if mode == CreateMode.CREATE_ONLY or await self.cluster.find() is None:
                 raise
 
     async def _create(self) -> None:
-        # One that is interrupted goes on, or nobody would know whether there is something to delete.
+        # The request continues after an interruption: otherwise it is unknown whether there is a cluster to delete.
         creation = asyncio.ensure_future(self.cluster.create(self._settings.manifest()))
         try:
             await asyncio.shield(creation)
@@ -134,17 +137,17 @@ class Session:
             await asyncio.wait([creation], timeout=_CLEANUP)
             if creation.cancel():
                 logger.warning(
-                    "Kubernetes may have made the DaskCluster %s: it did not answer in time", self.cluster.name
+                    "the DaskCluster %s may have been created: Kubernetes did not answer in time", self.cluster.name
                 )
             else:
-                self.made = not creation.cancelled() and creation.exception() is None
+                self.created = not creation.cancelled() and creation.exception() is None
 
-    def _secure(self) -> None:
-        """What a connection takes. Raises ValidationError if the scheduler speaks TLS and there is no certificate."""
+    def _set_connection_args(self) -> None:
+        """Set `connection_args`. Raises ValidationError if the scheduler uses TLS and no certificate is given."""
         self.connection_args = self._security.get_connection_args("client")
         if self._protocol == "tls" and not self.connection_args.get("ssl_context"):
             raise ValidationError(
-                f"the scheduler of {self.cluster.name} speaks TLS: give security=distributed.Security(tls_ca_file=…, "
+                f"the scheduler of {self.cluster.name} uses TLS: pass security=distributed.Security(tls_ca_file=…, "
                 "tls_client_cert=…, tls_client_key=…), or set distributed.comm.tls in Dask's configuration"
             )
 
@@ -153,7 +156,7 @@ class Session:
         return "tls" if status.uses_tls(self.snapshot.cluster or {}) else "tcp"
 
     async def _listen(self, listener: Listener) -> None:
-        """Connects, for as long as it takes a Service to know its Pods."""
+        """Start the feed of workers, with retries until the Service routes to the scheduler's Pod."""
         feed = WorkerFeed(listener, self.address, self.connection_args)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.resource_timeout
@@ -173,16 +176,14 @@ class Session:
 
     def _unreachable(self, why: Exception) -> SchedulerUnreachableError:
         return SchedulerUnreachableError(
-            f"the scheduler of {self.cluster.name} runs and does not answer at {self.address} ({why}): look at its "
-            "log, and at network policies"
+            f"the scheduler of {self.cluster.name} runs but does not answer at {self.address} ({why}): check its log "
+            "and your network policies"
         )
 
 
-async def _attempt(what: Awaitable[object] | None, words: str) -> None:
-    """Goes on if it fails: another error is on its way to the user."""
-    if what is None:
-        return
+async def _log_failure(step: Awaitable[object], description: str) -> None:
+    """Await a step, and only log its error: the caller is about to raise another."""
     try:
-        await what
+        await step
     except (DaskKubernetesError, OSError) as error:
-        logger.warning("could not %s: %s", words, error)
+        logger.warning("could not %s: %s", description, error)

@@ -1,4 +1,4 @@
-"""What a cluster is to be: arguments over Dask's configuration, checked before anything is asked of Kubernetes."""
+"""Settings of a cluster, from arguments and Dask's configuration, validated before any request to Kubernetes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import os
 import re
 import string
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,26 +21,25 @@ import yaml
 from dask.utils import parse_timedelta
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import (
+from dask_kubernetes.operator.manifests.fields import (
     LONGEST_CLUSTER_NAME,
     MOST_WORKERS,
-    Env,
     Manifest,
     command_words,
     env_list,
-    make_cluster_spec,
     resource_requirements,
     validate_cluster_name,
     validate_count,
 )
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
 _SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
-# Stands for the part of a name that makes it unique while the rest is made to fit. No variable's value can have it.
+# Placeholder for the unique part of a name while the rest is shortened. No environment variable can contain it.
 _UNIQUE = "\0"
 
 
 class CreateMode(Enum):
-    """What to do when there is, or is no, cluster of the name. Its value is accepted wherever it is."""
+    """The choice between creating a cluster and connecting to an existing one. Arguments also accept a mode's value."""
 
     CREATE_ONLY = "CREATE_ONLY"
     CREATE_OR_CONNECT = "CREATE_OR_CONNECT"
@@ -48,11 +48,11 @@ class CreateMode(Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a KubeCluster is told, by its arguments or else by Dask's configuration. Timeouts are in seconds."""
+    """Settings of a KubeCluster, from its arguments or else from Dask's configuration. Timeouts are in seconds."""
 
     name: str
     namespace: str | None
-    """None is the namespace of this Pod, or of the kubeconfig's context."""
+    """The default, None, stands for the namespace of this Pod, or of the kubeconfig's context."""
     image: str
     n_workers: int | None
     resources: Manifest | None
@@ -61,7 +61,7 @@ class Settings:
     port_forward_cluster_ip: bool | None
     create_mode: CreateMode
     shutdown_on_close: bool | None
-    """None is: if this created the cluster."""
+    """The default, None, stands for True if this object creates the cluster, else False."""
     idle_timeout: int
     resource_timeout: float
     scheduler_service_type: str
@@ -70,58 +70,32 @@ class Settings:
     jupyter: bool
 
     @classmethod
-    def of(
-        cls,
-        *,
-        name: str | None = None,
-        namespace: str | None = None,
-        image: str | None = None,
-        n_workers: int | None = None,
-        resources: Mapping[str, Any] | None = None,
-        env: Env | None = None,
-        worker_command: str | Sequence[str] | None = None,
-        port_forward_cluster_ip: bool | None = None,
-        create_mode: CreateMode | str | None = None,
-        shutdown_on_close: bool | None = None,
-        idle_timeout: float | str | None = None,
-        resource_timeout: float | str | None = None,
-        scheduler_service_type: str | None = None,
-        custom_cluster_spec: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-        scheduler_forward_port: int | str | None = None,
-        jupyter: bool = False,
-    ) -> Self:
-        """Arguments, and Dask's configuration for those that are None.
+    def of(cls, **arguments: Any) -> Self:
+        """Validate the arguments of `KubeCluster`. Dask's configuration replaces missing ones and those that are None.
 
         Raises
         ------
         ValidationError
-            If one cannot be right; the message says which, and what would be.
+            If a setting is invalid; the message names it and says what is valid.
         """
+        if unknown := arguments.keys() - cls.__dataclass_fields__:
+            raise TypeError(f"KubeCluster has no argument {min(unknown)!r}")
+        name, custom_cluster_spec = arguments.get("name"), arguments.get("custom_cluster_spec")
         custom = _custom_spec(_setting("kubernetes.custom-cluster-spec", custom_cluster_spec))
         if custom and name is not None and custom_cluster_spec is None:
-            # An argument comes before the configuration also where the configuration is a whole cluster.
+            # An argument overrides the configuration, even a whole cluster in the configuration.
             custom["metadata"]["name"] = cluster_name(name, name)
+        # False is KubeCluster's default, and leaves the choice to the configuration.
+        given = arguments | {"jupyter": arguments.get("jupyter") or None}
         return cls(
             name=custom["metadata"]["name"] if custom else cluster_name(name, _setting("kubernetes.name")),
-            namespace=_namespace(namespace, custom),
-            image=_image(_setting("kubernetes.image", image)),
-            n_workers=_workers(_setting("kubernetes.count.start", n_workers)),
-            resources=resource_requirements(_setting("kubernetes.resources", resources)),
-            env=env_list(_setting("kubernetes.env", env)),
-            worker_command=command_words(_setting("kubernetes.worker-command", worker_command)),
-            port_forward_cluster_ip=_setting("kubernetes.port-forward-cluster-ip", port_forward_cluster_ip),
-            create_mode=_create_mode(_setting("kubernetes.create-mode", create_mode)),
-            shutdown_on_close=_setting("kubernetes.shutdown-on-close", shutdown_on_close),
-            idle_timeout=math.ceil(_seconds("idle_timeout", _setting("kubernetes.idle-timeout", idle_timeout) or 0)),
-            resource_timeout=_seconds("resource_timeout", _setting("kubernetes.resource-timeout", resource_timeout)),
-            scheduler_service_type=_service_type(_setting("kubernetes.scheduler-service-type", scheduler_service_type)),
+            namespace=_namespace(arguments.get("namespace"), custom),
             custom_cluster_spec=custom,
-            scheduler_forward_port=_port(_setting("kubernetes.scheduler-forward-port", scheduler_forward_port)),
-            jupyter=bool(jupyter or _setting("kubernetes.scheduler-jupyter")),
+            **{field: read(_setting(key, given.get(field))) for field, (key, read) in _SOURCES.items()},
         )
 
     def manifest(self) -> Manifest:
-        """The DaskCluster to create."""
+        """Return the manifest of the DaskCluster to create."""
         if self.custom_cluster_spec is not None:
             return copy.deepcopy(self.custom_cluster_spec)
         return make_cluster_spec(
@@ -138,9 +112,9 @@ class Settings:
 
 
 def cluster_name(given: str | None, template: str) -> str:
-    """The name that a user gives, which is never changed but refused, or one made from a template.
+    """Return the given name unchanged, or one made from a template. Raises ValidationError if it is invalid.
 
-    A given name with `{…}` is a template itself.
+    A given name with `{…}` is itself a template.
     """
     name = given if given is not None and "{" not in str(given) else fitting_name(given or template)
     validate_cluster_name(name)
@@ -148,10 +122,10 @@ def cluster_name(given: str | None, template: str) -> str:
 
 
 def fitting_name(template: str) -> str:
-    """A name from a template, with what a name cannot have replaced, and cut where it is too long but for its uuid."""
+    """Return a name from a template, with invalid characters replaced; a long name is cut, but not its uuid."""
     text = re.sub(rf"[^a-z0-9{_UNIQUE}]+", "-", _filled(template).lower()).strip("-")
     if not text[:1].isalpha():
-        # A Service's name must start with a letter.
+        # The name of a Service must start with a letter.
         text = f"dask-{text}".rstrip("-")
     before, mark, after = text.partition(_UNIQUE)
     if not mark:
@@ -162,19 +136,19 @@ def fitting_name(template: str) -> str:
 
 
 def _filled(template: str) -> str:
-    """A template with the user, the environment's variables, and a mark where its uuid comes."""
+    """Return the template filled with the user and environment variables, and with `_UNIQUE` in place of its uuid."""
     values = {**os.environ, "user": _user(), "uuid": _UNIQUE}
     try:
         return string.Formatter().vformat(template, (), values)
     except KeyError as unknown:
         raise ValidationError(
-            f"The name {template!r} has {{{unknown.args[0]}}}, and there is no such environment variable: set it, or "
-            "write {user}, {uuid} or the name of another variable."
+            f"The name {template!r} contains {{{unknown.args[0]}}}, but there is no such environment variable: set it, "
+            "or use {user}, {uuid} or another variable."
         ) from None
     except (ValueError, LookupError, AttributeError, TypeError):
         raise ValidationError(
-            f"{template!r} is no template for names: write text with {{user}}, {{uuid}} and names of environment "
-            'variables in braces, as in "dask-{user}-{uuid}".'
+            f"{template!r} is not a template for names: write text with {{user}}, {{uuid}} or environment variables in "
+            'braces, as in "dask-{user}-{uuid}".'
         ) from None
 
 
@@ -186,7 +160,7 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
-        # In a container the user may be a bare number.
+        # The user id of a container may have no name.
         return "dask"
 
 
@@ -202,7 +176,7 @@ def _namespace(given: str | None, custom: Manifest | None) -> str | None:
 def _image(image: object) -> str:
     if isinstance(image, str) and image.strip():
         return image
-    raise ValidationError(f"image is {image!r}: it must be the name of a container image, with its tag.")
+    raise ValidationError(f"image is {image!r}: it must be the name of a container image, with a tag.")
 
 
 def _workers(number: Any) -> int | None:
@@ -234,26 +208,34 @@ def _seconds(what: str, value: Any) -> float:
     raise ValidationError(f'{what} is {value!r}: it must be a number of seconds, or a duration as in "2 minutes".')
 
 
+def _idle_timeout(value: Any) -> int:
+    return math.ceil(_seconds("idle_timeout", value or 0))
+
+
+def _as_given(value: Any) -> Any:
+    return value
+
+
 def _port(value: Any) -> int | None:
     if value is None:
         return None
     if not isinstance(value, bool) and str(value).isdecimal() and 0 < int(value) < 65536:
         return int(value)
-    raise ValidationError(f"scheduler_forward_port is {value!r}: it must be a port of this machine, 1 to 65535.")
+    raise ValidationError(f"scheduler_forward_port is {value!r}: it must be a local port, from 1 to 65535.")
 
 
 def _custom_spec(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Manifest | None:
-    """A DaskCluster from a file, or a copy of it."""
+    """Return a copy of a DaskCluster manifest, given as a mapping or as the path of a YAML file."""
     if given is None:
         return None
     where, manifest = ("custom_cluster_spec", given) if isinstance(given, Mapping) else (str(given), _read(Path(given)))
     if not isinstance(manifest, Mapping) or manifest.get("kind") != "DaskCluster":
-        raise ValidationError(f"{where} is no DaskCluster: it must be a manifest that has `kind: DaskCluster`.")
+        raise ValidationError(f"{where} is not a DaskCluster: it must be a manifest with `kind: DaskCluster`.")
     metadata = manifest.get("metadata")
     if not isinstance(metadata, Mapping) or not metadata.get("name"):
-        raise ValidationError(f"{where} has no metadata.name: give the DaskCluster a name there.")
+        raise ValidationError(f"{where} has no metadata.name: set the DaskCluster's name there.")
     if not isinstance(manifest.get("spec"), Mapping):
-        raise ValidationError(f"{where} has no spec: `make_cluster_spec` makes one to start from.")
+        raise ValidationError(f"{where} has no spec: start from the result of `make_cluster_spec`.")
     validate_cluster_name(metadata["name"])
     return copy.deepcopy(dict(manifest))
 
@@ -264,4 +246,22 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise ValidationError(f"custom_cluster_spec cannot be read: {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValidationError(f"{path} is not YAML of a single object: {error}") from None
+        raise ValidationError(f"{path} is not a YAML file with a single object: {error}") from None
+
+
+# For each setting its key in Dask's configuration, and the function that validates its value.
+_SOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "image": ("kubernetes.image", _image),
+    "n_workers": ("kubernetes.count.start", _workers),
+    "resources": ("kubernetes.resources", resource_requirements),
+    "env": ("kubernetes.env", env_list),
+    "worker_command": ("kubernetes.worker-command", command_words),
+    "port_forward_cluster_ip": ("kubernetes.port-forward-cluster-ip", _as_given),
+    "create_mode": ("kubernetes.create-mode", _create_mode),
+    "shutdown_on_close": ("kubernetes.shutdown-on-close", _as_given),
+    "idle_timeout": ("kubernetes.idle-timeout", _idle_timeout),
+    "resource_timeout": ("kubernetes.resource-timeout", partial(_seconds, "resource_timeout")),
+    "scheduler_service_type": ("kubernetes.scheduler-service-type", _service_type),
+    "scheduler_forward_port": ("kubernetes.scheduler-forward-port", _port),
+    "jupyter": ("kubernetes.scheduler-jupyter", bool),
+}

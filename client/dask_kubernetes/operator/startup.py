@@ -1,4 +1,4 @@
-"""Waiting until a cluster's scheduler answers, and saying why it does not."""
+"""The wait for a cluster's scheduler, and the error that says why it does not start."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.status import NOT_TAKEN_UP, Snapshot, Startup, service_ready, startup
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.problems import NOT_TAKEN_UP
+from dask_kubernetes.operator.diagnosis.status import Startup, service_ready, startup
 
 Report = Callable[[Startup], None]
 _SHORTEST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 
 
-def pause(waited: float) -> float:
-    """Seconds until one looks again who has waited so long: what comes is seen with a tenth of that delay at most.
+def poll_interval(waited: float) -> float:
+    """Return the poll interval in seconds: a tenth of the time waited, but 0.1 to 1 s.
 
-    Many may wait for long, as for an image, and each look costs the API server some requests.
+    Many users may wait long, as for an image, and each poll costs the API server several requests.
     """
     return min(max(waited / 10, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
 
 async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) -> Snapshot:
-    """What there is once the scheduler is ready and its Service has an address. `report` is told how far it is.
+    """Wait until the scheduler is ready and its Service has an address, and return the cluster's objects.
+
+    `report` is called with the state at each poll.
 
     Raises
     ------
     OperatorNotRespondingError
-        After `timeout` seconds in which nothing has happened to the DaskCluster.
+        If no operator acts on the DaskCluster within `timeout` seconds.
     SchedulerStartupError, CrashLoopBackOffError
         After `timeout` seconds, or at once if waiting cannot help; with the Pod's own reason.
     ClusterNotFoundError
-        If somebody deletes the DaskCluster meanwhile.
+        If the DaskCluster is deleted meanwhile.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -51,7 +55,7 @@ async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) 
         waited = loop.time() - begun
         if hopeless or waited > timeout:
             raise await _failure(cluster, snapshot, now, timeout)
-        await asyncio.sleep(pause(waited))
+        await asyncio.sleep(poll_interval(waited))
 
 
 async def _failure(cluster: DaskCluster, snapshot: Snapshot, now: Startup, timeout: float) -> DaskKubernetesError:
@@ -67,7 +71,7 @@ async def _failure(cluster: DaskCluster, snapshot: Snapshot, now: Startup, timeo
     return CrashLoopBackOffError(f"{text} Its log ends with:\n{log}" if log else text)
 
 
-_PATIENCE = "Where images take longer to pull, resource_timeout=… waits longer."
+_PATIENCE = "If images take longer to pull, increase resource_timeout."
 
 
 def _never(cluster: DaskCluster) -> str:

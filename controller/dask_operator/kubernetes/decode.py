@@ -48,7 +48,7 @@ class _Annotations(msgspec.Struct):
     ordinal: msgspec.Raw = msgspec.field(name=names.ORDINAL_ANNOTATION, default=_NONE)
     attempt: msgspec.Raw = msgspec.field(name=names.ATTEMPT_ANNOTATION, default=_NONE)
     template: msgspec.Raw = msgspec.field(name=names.TEMPLATE_ANNOTATION, default=_NONE)
-    given: msgspec.Raw = msgspec.field(name=names.GIVEN_ANNOTATION, default=_NONE)
+    given: msgspec.Raw = msgspec.field(name=names.DECLARED_ANNOTATION, default=_NONE)
 
 
 class _Identity(msgspec.Struct, rename="camel"):

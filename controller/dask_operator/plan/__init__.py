@@ -1,116 +1,126 @@
-"""Decides. `plan` looks at a whole cluster at once and says what is to be done next; it never waits, reads or writes.
+"""Decisions. `plan` looks at a whole cluster at once and returns the next actions; it never waits, reads or writes.
 
-The same state and time always give the same actions, and once they are done and seen, the next plan is shorter, until
-it is empty. So it does not matter how often, after which event or by which process it is called.
+The same facts at the same time always give the same actions. When these actions are done and seen, the next plan is
+shorter, until it is empty. So it does not matter how often a plan is made, after which event, or by which process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dask_operator.actions import WORKERS, Action, Ask, ClearFailures, Create, Delete, Patch, Retire, SetStatus
+from dask_operator.actions import (
+    WORKERS,
+    Action,
+    Ask,
+    ClearFailures,
+    Create,
+    Delete,
+    Patch,
+    RequeueAt,
+    Retire,
+    SetStatus,
+)
 from dask_operator.model import Cluster, ObjectRef, Observed
-from dask_operator.plan.adoption import folded, plan_adoption, plan_finalizers
-from dask_operator.plan.autoscaler import plan_autoscalers, plan_idle_autoscalers, plan_without_cluster
+from dask_operator.plan.autoscaler import plan_autoscalers, plan_waiting_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.group import plan_group, plan_removed_groups
 from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
-from dask_operator.plan.owners import plan_owners
+from dask_operator.plan.ownership.adoption import folded, plan_adoption, plan_finalizers
+from dask_operator.plan.ownership.owners import plan_owners, plan_owners_without_cluster
 from dask_operator.plan.policy import Policy
-from dask_operator.plan.report.status import plan_orphan, plan_status, with_ordinals
+from dask_operator.plan.report.status import plan_orphan, plan_status
 from dask_operator.plan.report.unread import plan_unread
-from dask_operator.plan.view import owned
-from dask_operator.plan.workers.replicas import plan_replicas, with_replicas
+from dask_operator.plan.view import View
+from dask_operator.plan.workers.replicas import plan_replicas
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
 __all__ = ["Policy", "plan"]
 
 
 def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy = Policy()) -> tuple[Action, ...]:
-    """The next actions for one cluster and for the job that it was made for. `now` in seconds since the epoch.
+    """Return the next actions for one cluster and for the job that it was made for.
 
-    `desired` is None where there is no such DaskCluster. What a cluster being deleted owns is left to Kubernetes'
-    garbage collector.
+    `desired` is None if the DaskCluster does not exist. `now` is in seconds since the epoch. The children of a cluster
+    that is being deleted are left to Kubernetes' garbage collector.
     """
     observed = folded(observed)
-    if void := _void(desired, observed, now, policy):
-        failures = {subject: failure for subject, failure in observed.failures.items() if subject not in void}
-        return (ClearFailures(void), *_plan(desired, replace(observed, failures=failures), now, policy))
-    return tuple(_plan(desired, observed, now, policy))
+    view = View.of(desired, observed, policy) if desired else None
+    actions = tuple(_plan(view, observed, now))
+    void = _void(desired, observed, actions)
+    if not void:
+        return actions
+    failures = {ref: failure for ref, failure in observed.failures.items() if ref not in void}
+    observed = replace(observed, failures=failures)
+    return (ClearFailures(void), *_plan(replace(view, observed=observed) if view else None, observed, now))
 
 
-def _void(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> frozenset[ObjectRef]:
-    """About what nothing is wanted any more that was refused: nothing would be if that had not been refused.
-
-    A status may be wanted for the sole reason that it says what else was.
-    """
+def _void(cluster: Cluster | None, observed: Observed, actions: Sequence[Action]) -> frozenset[ObjectRef]:
+    """Return the objects whose failures no longer matter, because no action about them is wanted."""
     if not observed.failures:
         return frozenset()
-    unhindered = tuple(_plan(cluster, replace(observed, failures={}), now, policy))
-    wanted, undecided = _written(unhindered), frozenset(_undecided(cluster, observed, unhindered))
-    remaining = dict(observed.failures)
-    for subject in observed.failures:
-        if subject in wanted or subject.kind in undecided:
-            continue
-        others = {each: failure for each, failure in remaining.items() if each != subject}
-        if subject not in _written(_plan(cluster, replace(observed, failures=others), now, policy)):
-            remaining = others
-    return frozenset(observed.failures.keys() - remaining.keys())
+    wanted = {action.subject for action in actions if isinstance(action, Create | Patch | Delete | SetStatus)}
+    wanted |= {action.holds for action in actions if isinstance(action, RequeueAt) and action.holds}
+    undecided = frozenset(_undecided(cluster, observed, actions))
+    return frozenset(ref for ref in observed.failures if ref not in wanted and ref.kind not in undecided)
 
 
-def _written(actions: Iterable[Action]) -> set[ObjectRef]:
-    return {action.subject for action in actions if isinstance(action, Create | Patch | Delete | SetStatus)}
-
-
-def _undecided(cluster: Cluster | None, observed: Observed, unhindered: Sequence[Action]) -> Iterator[str]:
-    """The kinds of what may be to go, which only the scheduler's next answer will tell."""
+def _undecided(cluster: Cluster | None, observed: Observed, actions: Sequence[Action]) -> Iterator[str]:
+    """Yield the kinds whose deletion waits for the scheduler's next answer."""
     if cluster and cluster.idle_timeout:
         yield CLUSTER.kind
-    asked = {action.question for action in unhindered if isinstance(action, Ask)} | observed.asking
-    if WORKERS in asked or observed.retiring or any(isinstance(action, Retire) for action in unhindered):
+    asked = {action.question for action in actions if isinstance(action, Ask)} | observed.asking
+    if WORKERS in asked or observed.retiring or any(isinstance(action, Retire) for action in actions):
         yield from (POD.kind, DEPLOYMENT.kind)
 
 
-def _plan(cluster: Cluster | None, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
-    yield from plan_finalizers(cluster, observed, now)
+def _plan(view: View | None, observed: Observed, now: float) -> Iterator[Action]:
+    yield from plan_finalizers(view.cluster if view else None, observed, now)
     if observed.job:
-        yield from plan_job(observed.job, cluster, observed, now)
-    if cluster is None:
+        yield from plan_job(observed.job, view, observed, now)
+    if view is None:
         yield from _plan_orphans(observed, now)
-    elif cluster.unread and not cluster.deleting:
-        yield from _plan_unread(cluster, observed, now)
-    elif not cluster.deleting:
-        yield from _plan_cluster(cluster, observed, now, policy)
+    elif view.cluster.unread and not view.cluster.deleting:
+        yield from _plan_unread(view, now)
+    elif not view.cluster.deleting:
+        yield from _plan_cluster(view, now)
 
 
-def _plan_cluster(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
-    observed = with_replicas(with_ordinals(cluster, observed))
-    yield from plan_owners(cluster, observed, now)
-    yield from plan_adoption(cluster, observed, now)
-    yield from plan_cluster(cluster, observed, now)
-    yield from plan_replicas(cluster, observed, now)
-    for group in observed.groups:
-        if not group.deleting and not group.unread and owned(group, cluster):
-            yield from plan_group(cluster, group, observed, now, policy)
-    yield from plan_removed_groups(cluster, observed, now, policy)
-    yield from plan_autoscalers(cluster, observed, now)
-    yield from plan_idle(cluster, observed, now)
-    yield from plan_status(cluster, observed, now)
+def _plan_cluster(view: View, now: float) -> Iterator[Action]:
+    # Restore owner references, so that deleting the cluster deletes everything that belongs to it.
+    yield from plan_owners(view, now)
+    # Record what another operator's objects were made from, so that only later edits restart them.
+    yield from plan_adoption(view, now)
+    # Create the scheduler's Service and Deployment and the default group, and roll out edits to them.
+    yield from plan_cluster(view, now)
+    # Write down the number of workers of each group whose user has not set one.
+    yield from plan_replicas(view, now)
+    # Create, replace, retire and delete the workers of each group.
+    for workers in view.workers.values():
+        if not workers.group.unread:
+            yield from plan_group(view, workers, now)
+    # Retire and delete the workers of groups that were removed.
+    yield from plan_removed_groups(view, now)
+    # Scale groups as the scheduler asks, within the bounds of their DaskAutoscalers.
+    yield from plan_autoscalers(view, now)
+    # Delete the cluster when its scheduler has been idle for `idleTimeout`.
+    yield from plan_idle(view, now)
+    # Write the status of the groups and of the cluster.
+    yield from plan_status(view, now)
 
 
-def _plan_unread(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
-    """Nothing but what it and its parts say of themselves, as its user may want anything."""
-    yield from plan_unread(CLUSTER.kind, cluster, observed, now)
-    for group in observed.groups:
+def _plan_unread(view: View, now: float) -> Iterator[Action]:
+    """Say that the cluster is too large to be read. Nothing else happens, as its user may want anything."""
+    yield from plan_unread(CLUSTER.kind, view.cluster, view.observed, now)
+    for group in view.observed.groups:
         if group.unread:
-            yield from plan_unread(GROUP.kind, group, observed, now)
-    yield from plan_idle_autoscalers(cluster, observed, now)
+            yield from plan_unread(GROUP.kind, group, view.observed, now)
+    yield from plan_waiting_autoscalers(view, now)
 
 
 def _plan_orphans(observed: Observed, now: float) -> Iterator[Action]:
-    yield from plan_owners(None, observed, now)
+    yield from plan_owners_without_cluster(observed, now)
     for group in observed.groups:
         yield from plan_orphan(group, observed, now)
     for autoscaler in observed.autoscalers:

@@ -1,123 +1,100 @@
-"""A DaskWorkerGroup: as many workers as it wants, each replaced when it ends, none lost with what it holds."""
+"""A DaskWorkerGroup: keeps the number of workers that it wants, replaces each that ends, and loses no result.
+
+Growing comes first: ended workers are replaced and missing ones are created, at most `Policy.batch_size` per plan.
+Surplus workers leave in three steps, each in a plan of its own: ask the scheduler which workers it knows, tell it to
+retire the ones that `victims` chooses, and delete these when the scheduler has moved their data.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count, islice
 
 from dask_operator import build
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
-from dask_operator.model import Cluster, Endpoint, Group, ObjectRef, Observed, Pod, Problem, Survey
+from dask_operator.model import Endpoint, ObjectRef, Pod, Problem, Survey
 from dask_operator.names import WORKER
-from dask_operator.plan.policy import Policy
 from dask_operator.plan.report.status import scheduler_down_since
-from dask_operator.plan.view import ENDED, blocked, leaving, live, removed_groups, scheduler_pod, workers
+from dask_operator.plan.view import View, Workers, blocked
 from dask_operator.plan.workers import replacement, rollout, room, victims
 from dask_operator.plan.workers.room import Room
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
 _ANSWER_LASTS = 5.0
-_REGISTRATION = 1.0  # about what a worker takes from its start until its scheduler knows it
-_PROVEN = 5.0  # a worker that fails soon would take with it what it was given
+_REGISTRATION = 1.0  # about the time from a worker's start until its scheduler knows it
+_PROVEN = 5.0  # a worker that fails soon after its start would lose the data that it was given
 _SCHEDULER_GONE_AFTER = 60.0
 _NAMED_IN_EVENT = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Situation:
-    """One group at one moment. `pods`: its workers in any state."""
-
-    cluster: Cluster
-    group: Group
-    pods: Sequence[Pod]
-    observed: Observed
-    now: float
-    policy: Policy
-
-    @property
-    def told_of(self) -> tuple[ObjectRef, str]:
-        """The object whose Events tell what becomes of the workers, and its uid."""
-        if self.group.uid:
-            return ObjectRef(GROUP.kind, self.group.name), self.group.uid
-        return ObjectRef(CLUSTER.kind, self.cluster.name), self.cluster.uid
-
-
-def plan_group(cluster: Cluster, group: Group, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
-    at = _Situation(cluster, group, workers(group, observed), observed, now, policy)
-    retired = [pod for pod in at.pods if pod.uid in observed.retired and not pod.deleting]
-    yield from _delete(at, retired, "retired: its data has moved to other workers")
-    staying = [pod for pod in live(at.pods) if not leaving(pod, observed)]
-    new, old = rollout.split(group, staying)
-    leaving_old = len(rollout.split(group, [pod for pod in live(at.pods) if leaving(pod, observed)])[1])
-    step = rollout.step(group.replicas, new, old, room=_room(at, new), leaving=leaving_old)
-    ended = [pod for pod in at.pods if pod.phase in ENDED and not pod.deleting and pod.uid not in observed.retired]
-    ended, outdated = rollout.split(group, ended)
-    yield from _delete(at, outdated, "ended, and its template was edited since")
-    if len(staying) <= group.replicas or step.create:
-        yield from _grow(at, ended, step.create)
+def plan_group(view: View, workers: Workers, now: float) -> Iterator[Action]:
+    """Bring one group closer to the workers that it wants."""
+    group = workers.group
+    yield from _delete(view, workers, workers.retired, now, "retired: its data has moved to other workers")
+    leaving_old = len(rollout.split(group, workers.leaving)[1])
+    step = rollout.step(group.replicas, workers.new, workers.old, room=_room(view, workers), leaving=leaving_old)
+    ended, outdated = rollout.split(group, workers.ended)
+    yield from _delete(view, workers, outdated, now, "ended, and its template was edited since")
+    if len(workers.staying) <= group.replicas or step.create:
+        yield from _grow(view, workers, ended, step.create, now)
     else:
-        yield from _delete(at, ended, "ended, and the group has enough workers")
+        yield from _delete(view, workers, ended, now, "ended, and the group has enough workers")
     if step.old_leave or step.new_leave:
-        yield from _shrink(at, new, old, step)
+        yield from _shrink(view, workers, step, now)
 
 
-def plan_removed_groups(cluster: Cluster, observed: Observed, now: float, policy: Policy) -> Iterator[Action]:
-    """The workers of a group that was removed leave as on any scale-down."""
-    for name, pods in removed_groups(cluster, observed).items():
-        # Nothing is left where their ordinals could be noted, and no worker is made to which one could be given again.
-        gone = Group(cluster.namespace, name, "", 0, replicas=0, last_ordinal=sys.maxsize)
-        at = _Situation(cluster, gone, pods, observed, now, policy)
-        done = [pod for pod in pods if not pod.deleting and (pod.phase in ENDED or pod.uid in observed.retired)]
-        yield from _delete(at, done, "its group was removed")
-        staying = [pod for pod in live(pods) if not leaving(pod, observed)]
-        if staying:
-            yield from _shrink(at, (), staying, rollout.Step(create=0, old_leave=len(staying), new_leave=0))
+def plan_removed_groups(view: View, now: float) -> Iterator[Action]:
+    """Let the workers of removed groups leave as on any scale-down."""
+    for workers in view.removed.values():
+        yield from _delete(view, workers, [*workers.retired, *workers.ended], now, "its group was removed")
+        if workers.old:
+            yield from _shrink(view, workers, rollout.Step(create=0, old_leave=len(workers.old), new_leave=0), now)
 
 
-def _room(at: _Situation, new: Sequence[Pod]) -> Room:
-    """What it takes that workers of the current template find a place, in a quota and on the nodes."""
-    refused = at.observed.failures.get(ObjectRef(POD.kind, at.group.name))
-    problems = [pod.problem for pod in new if pod.problem]
+def _pods_of(workers: Workers) -> ObjectRef:
+    # One reference for all Pods of a group: what stops one of them stops all.
+    return ObjectRef(POD.kind, workers.group.name)
+
+
+def _room(view: View, workers: Workers) -> Room:
+    """Return what has to happen before workers of the current template fit into a quota and on the nodes."""
+    refused = view.observed.failures.get(_pods_of(workers))
+    problems = [pod.problem for pod in workers.new if pod.problem]
     return room.needed([*problems, refused.problem] if refused else problems)
 
 
-def _grow(at: _Situation, ended: Sequence[Pod], missing: int) -> Iterator[Action]:
-    waiting = [pod for pod in ended if at.now < replacement.due(pod)][:missing]
+def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now: float) -> Iterator[Action]:
+    waiting = [pod for pod in ended if now < replacement.due(pod)][:missing]
     if waiting:
         yield RequeueAt(min(map(replacement.due, waiting)), because="workers that failed soon after their start")
     kept = {pod.uid for pod in waiting}
     others = [pod for pod in ended if pod.uid not in kept]
     places = missing - len(waiting)
-    number, pause = _allowance(at, places)
+    number, pause = _allowance(view, workers, places, now)
     if pause:
         yield pause
-    # One goes only when its successor may come, which takes along how often it has failed.
+    # An ended worker is deleted only when its successor may be created, which takes over its count of failures.
     going = others[: max(len(others) - places, 0) + number]
     for (reason, message), pods in _by_reason(going).items():
-        yield from _delete(at, pods, f"ended ({reason})", message)
-    yield from _create(at, number, replacement.next_attempt(going))
+        yield from _delete(view, workers, pods, now, f"ended ({reason})", message)
+    for manifest in build.worker_manifests(
+        view.cluster, workers.group, islice(_free_ordinals(workers), number), replacement.next_attempt(going)
+    ):
+        yield Create(manifest, _pods_of(workers), f"the group wants {workers.group.replicas} workers")
 
 
-def _allowance(at: _Situation, number: int) -> tuple[int, RequeueAt | None]:
-    """How many of a number of workers may be created now, and when to ask again if none may."""
-    subject = ObjectRef(POD.kind, at.group.name)
-    # The scheduler comes first: workers could use up the quota that it needs, and wait for it for ever.
-    if not number or not scheduler_pod(at.observed):
+def _allowance(view: View, workers: Workers, number: int, now: float) -> tuple[int, RequeueAt | None]:
+    """Return how many of a number of workers may be created now, and when to plan again if none may."""
+    # The scheduler comes first: workers could use up the quota that it needs, and would wait for it for ever.
+    if not number or not view.scheduler:
         return 0, None
-    if failure := blocked(subject, at.observed, at.now):
-        return 0, RequeueAt(failure.until, because=failure.problem.message)
-    if at.policy.batch_delay and (pause := _pause_ends(at)) > at.now:
+    ref, policy = _pods_of(workers), view.policy
+    if failure := blocked(ref, view.observed, now):
+        return 0, RequeueAt(failure.until, because=failure.problem.message, holds=ref)
+    if policy.batch_delay and (pause := _last_created(workers) + policy.batch_delay) > now:
         return 0, RequeueAt(pause, because="the pause between batches of workers")
-    # After a refusal one worker tries whether the reason is gone.
-    return (1 if subject in at.observed.failures else min(number, at.policy.batch_size)), None
-
-
-def _create(at: _Situation, number: int, attempt: int) -> Iterator[Action]:
-    for manifest in build.workers(at.cluster, at.group, islice(_free_ordinals(at), number), attempt):
-        because = f"the group wants {at.group.replicas} workers"
-        yield Create(manifest, ObjectRef(POD.kind, at.group.name), because)
+    # After a refusal one worker tries whether the cause is gone.
+    return (1 if ref in view.observed.failures else min(number, policy.batch_size)), None
 
 
 def _by_reason(pods: Sequence[Pod]) -> dict[Problem, list[Pod]]:
@@ -127,107 +104,118 @@ def _by_reason(pods: Sequence[Pod]) -> dict[Problem, list[Pod]]:
     return reasons
 
 
-def _free_ordinals(at: _Situation) -> Iterator[int]:
-    # Never one that was given before: a scheduler that has not noticed a worker's death refuses another of its name.
-    used = {pod.ordinal for pod in at.pods}
-    return (ordinal for ordinal in count(at.group.last_ordinal + 1) if ordinal not in used)
+def _free_ordinals(workers: Workers) -> Iterator[int]:
+    # Never an ordinal a second time: a scheduler that has not noticed a worker's death refuses another of its name.
+    used = workers.ordinals
+    return (ordinal for ordinal in count(workers.group.last_ordinal + 1) if ordinal not in used)
 
 
-def _pause_ends(at: _Situation) -> float:
-    return max((pod.created for pod in at.pods), default=0.0) + at.policy.batch_delay
+def _last_created(workers: Workers) -> float:
+    return max((pod.created for pod in workers.pods), default=0.0)
 
 
-def _shrink(at: _Situation, new: Sequence[Pod], old: Sequence[Pod], step: rollout.Step) -> Iterator[Action]:
-    scheduler, observed = scheduler_pod(at.observed), at.observed
+def _shrink(view: View, workers: Workers, step: rollout.Step, now: float) -> Iterator[Action]:
+    scheduler, observed = view.scheduler, view.observed
     if not scheduler or scheduler.phase != "Running":
-        yield from _shrink_without_scheduler(at, ((old, step.old_leave), (new, step.new_leave)))
+        yield from _shrink_without_scheduler(view, workers, step, now)
         return
-    if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in at.pods):
+    if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in workers.pods):
         return
-    survey, endpoint = observed.survey, build.scheduler_endpoint(at.cluster, observed.service, scheduler)
-    if not survey or not survey.at <= at.now < survey.at + _ANSWER_LASTS:
-        yield _ask(at, endpoint, f"{step.old_leave + step.new_leave} workers of {at.group.name} are to go")
+    survey, endpoint = observed.survey, build.scheduler_endpoint(view.cluster, observed.service, scheduler)
+    if not survey or not survey.at <= now < survey.at + _ANSWER_LASTS:
+        leavers = step.old_leave + step.new_leave
+        yield _ask(view, endpoint, f"{leavers} workers of {workers.group.name} are to leave")
     elif survey.problem:
         yield RequeueAt(survey.at + _ANSWER_LASTS, because=survey.problem.message)
     else:
-        yield from _shrink_by(at, endpoint, new, old, survey)
+        yield from _shrink_by(view, workers, endpoint, survey, now)
 
 
-def _shrink_by(
-    at: _Situation, endpoint: Endpoint, new: Sequence[Pod], old: Sequence[Pod], survey: Survey
-) -> Iterator[Action]:
-    everyone = live(at.observed.pods)
+def _shrink_by(view: View, workers: Workers, endpoint: Endpoint, survey: Survey, now: float) -> Iterator[Action]:
+    """Let surplus workers leave by the scheduler's answer."""
+    everyone, old, new = view.live, workers.old, workers.new
     known = victims.registered(everyone, survey)
     if victims.unmatched(everyone, survey):
-        # One that runs may be a worker that the scheduler knows by another name, and works.
+        # A running Pod may be a worker that the scheduler knows by another name.
         known |= {pod.uid: [] for pod in everyone if pod.phase == "Running" and pod.uid not in known}
-    working = {pod.uid for pod in (*new, *old) if pod.uid in known and _is_proven(at, pod, old)}
-    step = rollout.step(at.group.replicas, new, old, room=_room(at, new), working=working)
+    # A new worker counts as working only after a while, because it gets the data of the old ones.
+    working = {pod.uid for pod in old if pod.uid in known}
+    working |= {pod.uid for pod in new if pod.uid in known and now >= pod.started + _PROVEN}
+    step = rollout.step(workers.group.replicas, new, old, room=_room(view, workers), working=working)
     leavers = [(pods, number) for pods, number in ((old, step.old_leave), (new, step.new_leave)) if number]
     if leavers:
-        refused = at.observed.refused
-        chosen = [victims.choose(number, pods, survey, refused, at.now, everyone) for pods, number in leavers]
-        yield from _let_go(at, endpoint, victims.together(chosen))
-    elif at.now < survey.at + _REGISTRATION:
-        yield RequeueAt(survey.at + _REGISTRATION, because="new workers that have not shown yet that they work")
+        refused = view.observed.refused
+        chosen = [victims.choose(number, pods, survey, refused, now, everyone) for pods, number in leavers]
+        yield from _let_go(view, workers, endpoint, victims.together(chosen), now)
+    elif now < survey.at + _REGISTRATION:
+        yield RequeueAt(survey.at + _REGISTRATION, because="new workers that have not registered yet")
     else:
-        yield _ask(at, endpoint, "whether the new workers are there")
+        yield _ask(view, endpoint, "whether the new workers have registered")
 
 
-def _is_proven(at: _Situation, pod: Pod, old: Sequence[Pod]) -> bool:
-    """Whether a worker may be given what an old one holds."""
-    return pod in old or at.now >= pod.started + _PROVEN
+def _ask(view: View, endpoint: Endpoint, because: str) -> Ask:
+    return Ask(WORKERS, endpoint, because, pods=_running_workers(view))
 
 
-def _ask(at: _Situation, endpoint: Endpoint, because: str) -> Ask:
-    return Ask(WORKERS, endpoint, because, pods=_running_workers(at))
+def _running_workers(view: View) -> int:
+    """Return how many worker Pods an answer may be about. Pods that only have the cluster's labels do not count."""
+    owners = {view.cluster.uid, *(group.uid for group in view.observed.groups)}
+    pods = (pod for pod in view.observed.pods if pod.component == WORKER and pod.phase == "Running")
+    return sum(not owners.isdisjoint(pod.owners) for pod in pods)
 
 
-def _running_workers(at: _Situation) -> int:
-    """How many Pods an answer may be about: those that anyone makes by their labels alone are none of the cluster's."""
-    owners = {at.cluster.uid, *(group.uid for group in at.observed.groups)}
-    workers = (pod for pod in at.observed.pods if pod.component == WORKER and pod.phase == "Running")
-    return sum(not owners.isdisjoint(pod.owners) for pod in workers)
-
-
-def _shrink_without_scheduler(at: _Situation, leavers: Sequence[tuple[Sequence[Pod], int]]) -> Iterator[Action]:
-    gone_at = scheduler_down_since(at.cluster, at.observed, at.now) + _SCHEDULER_GONE_AFTER
-    gone = at.now >= gone_at
+def _shrink_without_scheduler(view: View, workers: Workers, step: rollout.Step, now: float) -> Iterator[Action]:
+    leavers = ((workers.old, step.old_leave), (workers.new, step.new_leave))
+    gone_at = scheduler_down_since(view.cluster, view.observed, now) + _SCHEDULER_GONE_AFTER
+    gone = now >= gone_at
     chosen = victims.together([victims.without_scheduler(number, pods, gone) for pods, number in leavers])
-    yield from _delete(at, chosen.delete, "surplus, and no scheduler runs", unchanged=not gone)
-    if len(chosen.delete) < sum(number for _, number in leavers):
-        yield RequeueAt(gone_at, because="its workers may hold data for a scheduler that returns")
+    yield from _delete(view, workers, chosen.delete, now, "surplus, and no scheduler runs", unchanged=not gone)
+    if len(chosen.delete) < step.old_leave + step.new_leave:
+        yield RequeueAt(gone_at, because="its workers may hold data for a scheduler that comes back")
 
 
-def _let_go(at: _Situation, endpoint: Endpoint, chosen: victims.Victims) -> Iterator[Action]:
-    yield from _delete(at, chosen.delete, "surplus, and holds no data", unchanged=True)
+def _let_go(view: View, workers: Workers, endpoint: Endpoint, chosen: victims.Victims, now: float) -> Iterator[Action]:
+    yield from _delete(view, workers, chosen.delete, now, "surplus, and holds no data", unchanged=True)
     if chosen.retire:
         retiring = tuple((pod.uid, address) for pod, address in chosen.retire)
-        because = f"the group wants {at.group.replicas} workers of its current template"
-        yield Retire(endpoint, retiring, because)
+        yield Retire(endpoint, retiring, f"the group wants {workers.group.replicas} workers of its current template")
     elif chosen.wait_until is not None:
-        yield RequeueAt(chosen.wait_until, because="workers that are starting, or that the scheduler would not retire")
+        yield RequeueAt(chosen.wait_until, because="workers that are starting, or that the scheduler did not retire")
 
 
 def _delete(
-    at: _Situation, pods: Sequence[Pod], because: str, detail: str = "", *, unchanged: bool = False
+    view: View,
+    workers: Workers,
+    pods: Sequence[Pod],
+    now: float,
+    because: str,
+    detail: str = "",
+    *,
+    unchanged: bool = False,
 ) -> Iterator[Action]:
-    """Deletes workers and says so in one Event, with a detail that is for no log.
+    """Delete workers, and say so in one Event.
 
-    `unchanged`: only as they were seen, without having started since.
+    `detail`: a text for the Event that the log does not get; `unchanged`: delete them only in the state in which they
+    were seen, so that none has started since.
     """
-    subject = ObjectRef(POD.kind, at.group.name)
-    if pods and (failure := blocked(subject, at.observed, at.now)):
-        yield RequeueAt(failure.until, because=failure.problem.message)
+    ref, group = _pods_of(workers), workers.group
+    if pods and (failure := blocked(ref, view.observed, now)):
+        yield RequeueAt(failure.until, because=failure.problem.message, holds=ref)
         return
-    # Until its ordinal is noted in the status, a worker that is gone could not be told from one that never was.
-    noted = [pod for pod in pods if pod.ordinal <= at.group.last_ordinal]
+    # Without its ordinal in the status, a deleted worker could not be told from one that never existed.
+    noted = [pod for pod in pods if pod.ordinal <= group.last_ordinal]
     for pod in noted:
-        about = ObjectRef(DEPLOYMENT.kind, pod.deployment) if pod.deployment else subject
+        about = ObjectRef(DEPLOYMENT.kind, pod.deployment) if pod.deployment else ref
         yield Delete(pod.name, pod.uid, about, because, pod.resource_version if unchanged else None)
     if noted:
         listed = ", ".join(pod.name for pod in noted[:_NAMED_IN_EVENT])
         more = f" and {len(noted) - _NAMED_IN_EVENT} more" if len(noted) > _NAMED_IN_EVENT else ""
-        yield RecordEvent(
-            *at.told_of, "Normal", "WorkersDeleted", f"{listed}{more}: {because}{detail and f': {detail}'}"
-        )
+        message = f"{listed}{more}: {because}{detail and f': {detail}'}"
+        yield RecordEvent(*_told_of(view, workers), "Normal", "WorkersDeleted", message)
+
+
+def _told_of(view: View, workers: Workers) -> tuple[ObjectRef, str]:
+    """Return the object whose Events tell about the workers, and its uid: the cluster if the group does not exist."""
+    if workers.group.uid:
+        return ObjectRef(GROUP.kind, workers.group.name), workers.group.uid
+    return ObjectRef(CLUSTER.kind, view.cluster.name), view.cluster.uid

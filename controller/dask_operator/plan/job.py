@@ -1,26 +1,27 @@
-"""A DaskJob: its cluster, its program in a runner Pod, and what becomes of both.
+"""A DaskJob: creates its cluster, runs its program in a runner Pod, and cleans up after both.
 
-What has been decided stands in the status before anything is deleted because of it; a job that has ended is never
-started again. A job's program is its runner's first container: what runs beside it neither keeps the job nor fails it.
-A runner fails when the program or an init container ends with an error, when its Pod does, or when its Pod is lost.
+A decision is written to the status before anything is deleted because of it, and a job that has ended never starts
+again. A job's program is the first container of its runner: containers beside it neither keep the job running nor fail
+it. A runner fails when the program or an init container ends with an error, when its Pod fails, or when its Pod is
+lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dask_operator import build, names
 from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
 from dask_operator.backoff import doubling
-from dask_operator.model import Cluster, Job, Json, ObjectRef, Observed, Pod, Problem
-from dask_operator.parse import rfc3339, timestamp
+from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
+from dask_operator.parse import job_status, rfc3339, timestamp
 from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
 from dask_operator.plan.report.problems import cluster_problem
 from dask_operator.plan.report.status import JOB_INTERVAL
 from dask_operator.plan.report.unread import plan_unread
-from dask_operator.plan.view import ENDED, owned, problem, scheduler_pod, status, unless_blocked
+from dask_operator.plan.view import ENDED, View, problem, status, unless_blocked
 from dask_operator.resources import CLUSTER, JOB, POD
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
@@ -28,21 +29,24 @@ SUCCESSFUL, FAILED = "Successful", "Failed"
 _FIRST_PAUSE = 10.0
 _LONGEST_PAUSE = 360.0
 _ENDING = 30.0
-"""Seconds in which the Pod of a program that has ended is to end, with what else runs in it."""
+"""Seconds that a Pod gets to end after its program has ended, with the other containers in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Situation:
-    """A job at one moment. `runner`: its Pod, unless that is being deleted; `failed`: how many runners have failed.
+class _JobView:
+    """A job at one moment.
 
-    `cluster`: its own; `namesake`: one that somebody else made.
+    `cluster`: the cluster that was made for the job; `namesake`: a cluster of the same name that somebody else made.
+    `runners`: the job's Pods; `runner`: the one that is not being deleted. `failed`: how many runners have failed.
     """
 
     job: Job
+    view: View | None
     cluster: Cluster | None
     namesake: Cluster | None
+    runners: Sequence[Pod]
     runner: Pod | None
-    status: Json
+    status: JobStatus
     failed: int
     observed: Observed
     now: float
@@ -50,65 +54,73 @@ class _Situation:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How a job ended: `Successful` or `Failed`, why, and when."""
+    """The end of a job: `Successful` or `Failed`, why, and when."""
 
     phase: str
     problem: Problem
     at: float
 
 
-def plan_job(job: Job, cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
+def plan_job(job: Job, view: View | None, observed: Observed, now: float) -> Iterator[Action]:
+    """Bring a job closer to its end. `view`: the cluster of the job's name, None if there is none."""
     if job.deleting:
         return
     if job.unread:
         yield from plan_unread(JOB.kind, job, observed, now)
         return
-    at = _situation(job, cluster, observed, now)
-    if at.status.get("jobStatus") in (SUCCESSFUL, FAILED):
-        yield from _acknowledge(at)
-        yield from _clean_up(at)
+    state = _job_view(job, view, observed, now)
+    if state.status.phase in (SUCCESSFUL, FAILED):
+        yield from _acknowledge(state)
+        yield from _clean_up(state)
         return
-    end = _end(at)
-    yield from _write_status(at, end)
+    end = _end(state)
+    yield from _write_status(state, end)
     if not end:
-        yield from _run(at)
+        yield from _run(state)
 
 
-def _situation(job: Job, cluster: Cluster | None, observed: Observed, now: float) -> _Situation:
-    known = status(job, JOB.kind, observed)
-    runner = next((pod for pod in _runners(job, observed) if not pod.deleting), None)
-    # One of the same name that somebody made is not taken over: it would go with the job.
+def _job_view(job: Job, view: View | None, observed: Observed, now: float) -> _JobView:
+    known = job_status(status(job, JOB.kind, observed))
+    runners = [pod for pod in observed.pods if pod.component == names.JOB_RUNNER and job.uid in pod.owners]
+    runner = next((pod for pod in runners if not pod.deleting), None)
+    cluster = view.cluster if view else None
+    # A cluster of the same name that somebody else made is not taken over, because it would be deleted with the job.
     ours = cluster if cluster and job.uid in cluster.owners else None
-    namesake = None if ours else cluster
-    return _Situation(job, ours, namesake, runner, known, _failed(known, runner, observed, job), observed, now)
+    return _JobView(
+        job,
+        view,
+        cluster=ours,
+        namesake=None if ours else cluster,
+        runners=runners,
+        runner=runner,
+        status=known,
+        failed=_failed(known, runner, runners),
+        observed=observed,
+        now=now,
+    )
 
 
-def _runners(job: Job, observed: Observed) -> Iterator[Pod]:
-    return (pod for pod in observed.pods if pod.component == names.JOB_RUNNER and job.uid in pod.owners)
-
-
-def _failed(known: Json, runner: Pod | None, observed: Observed, job: Job) -> int:
-    """How many times the program has failed, or its Pod was lost."""
-    noted = known.get("failed")
-    before = noted if isinstance(noted, int) else 0
+def _failed(known: JobStatus, runner: Pod | None, runners: Sequence[Pod]) -> int:
+    """Return how many times the program has failed or its Pod was lost."""
     if runner:
-        return max(before, runner.attempt + max(runner.failures, runner.phase == "Failed"))
-    # One whose name is in the status was there; one that failed has been taken out of it before it is deleted.
-    lost = bool(known.get("jobRunnerPodName")) and not any(_runners(job, observed))
-    return before + lost
+        return max(known.failed, runner.attempt + max(runner.failures, runner.phase == "Failed"))
+    # A Pod whose name is in the status existed; the name of a failed Pod is removed before the Pod is deleted.
+    return known.failed + (bool(known.runner) and not runners)
 
 
-def _end(at: _Situation) -> _End | None:
-    # Also one that ends well while its node is being drained.
-    for runner in _runners(at.job, at.observed):
+def _end(state: _JobView) -> _End | None:
+    # A runner that is being deleted may succeed too, as when its node is drained.
+    for runner in state.runners:
         if runner.phase == "Succeeded":
-            return _End(SUCCESSFUL, Problem("Completed", "the program ended with success"), runner.finished or at.now)
-    if at.failed > _failures_borne(at.job):
-        return _End(FAILED, _exhausted(at), at.now)
-    deadline = _deadline(at.job)
-    if deadline is not None and at.now >= deadline:
-        message = f"the job was to end within {at.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
-        return _End(FAILED, Problem("DeadlineExceeded", message), at.now)
+            return _End(
+                SUCCESSFUL, Problem("Completed", "the program ended with success"), runner.finished or state.now
+            )
+    if state.failed > _failures_borne(state.job):
+        return _End(FAILED, _exhausted(state), state.now)
+    deadline = _deadline(state.job)
+    if deadline is not None and state.now >= deadline:
+        message = f"the job did not finish within {state.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
+        return _End(FAILED, Problem("DeadlineExceeded", message), state.now)
     return None
 
 
@@ -118,136 +130,140 @@ def _failures_borne(job: Job) -> float:
     return 0 if job.restart_policy == "Never" else float("inf")
 
 
-def _last(at: _Situation) -> str:
-    """How the last runner failed."""
-    if not at.runner:
+def _last(state: _JobView) -> str:
+    """Return how the last runner failed."""
+    if not state.runner:
         return "its Pod was deleted, or its node is gone"
-    last = at.runner.problem
-    return f"{last.reason}: {last.message}" if last else at.runner.ending or "its program failed"
+    last = state.runner.problem
+    return f"{last.reason}: {last.message}" if last else state.runner.ending or "its program failed"
 
 
-def _exhausted(at: _Situation) -> Problem:
-    why = _last(at)
-    if at.job.backoff_limit is not None:
-        times = f"failed {at.failed} times, more than backoffLimit {at.job.backoff_limit} allows"
+def _exhausted(state: _JobView) -> Problem:
+    why = _last(state)
+    if state.job.backoff_limit is not None:
+        times = f"failed {state.failed} times, more than backoffLimit {state.job.backoff_limit} allows"
         return Problem("BackoffLimitExceeded", f"the runner {times}; the last time: {why}")
-    if at.runner:
-        return Problem("RunnerFailed", f"the runner is not to be restarted (restartPolicy Never): {why}")
-    return Problem("RunnerLost", f"the runner is not to be restarted (restartPolicy Never): {why}")
+    if state.runner:
+        return Problem("RunnerFailed", f"the runner failed, and restartPolicy Never forbids a retry: {why}")
+    return Problem("RunnerLost", f"the runner failed, and restartPolicy Never forbids a retry: {why}")
 
 
 def _deadline(job: Job) -> float | None:
     return job.created + job.deadline if job.deadline is not None else None
 
 
-def _run(at: _Situation) -> Iterator[Action]:
-    if (deadline := _deadline(at.job)) is not None:
+def _run(state: _JobView) -> Iterator[Action]:
+    if (deadline := _deadline(state.job)) is not None:
         yield RequeueAt(deadline, because="activeDeadlineSeconds")
-    if at.cluster and at.cluster.unread:
+    if state.cluster and state.cluster.unread:
         return
-    if not at.cluster:
-        if at.namesake:
+    if not state.cluster:
+        if state.namesake:
             return
-        subject = ObjectRef(CLUSTER.kind, at.job.name)
-        create = Create(build.job_cluster(at.job), subject, because="the job has no cluster")
-        yield unless_blocked(create, at.observed, at.now)
-    elif at.runner and at.runner.phase == "Failed":
-        yield from _retry(at, at.runner)
-    elif not any(_runners(at.job, at.observed)) and at.now < (due := _next_try(at)):
-        yield RequeueAt(due, because=f"the runner failed {at.failed} times")
-    elif not any(_runners(at.job, at.observed)) and _scheduler_is_ready(at):
-        attempt = f", after {at.failed} failures" if at.failed else ""
+        subject = ObjectRef(CLUSTER.kind, state.job.name)
+        create = Create(build.job_cluster_manifest(state.job), subject, because="the job has no cluster")
+        yield unless_blocked(create, state.observed, state.now)
+    elif state.runner and state.runner.phase == "Failed":
+        yield from _retry(state, state.runner)
+    elif not state.runners and state.now < (due := _next_try(state)):
+        yield RequeueAt(due, because=f"the runner failed {state.failed} times")
+    elif not state.runners and _scheduler_is_ready(state):
+        attempt = f", after {state.failed} failures" if state.failed else ""
         create = Create(
-            build.runner(at.job, at.cluster, at.failed), _runner(at.job), f"the scheduler is ready{attempt}"
+            build.runner_manifest(state.job, state.cluster, state.failed),
+            _runner(state.job),
+            f"the scheduler is ready{attempt}",
         )
-        yield unless_blocked(create, at.observed, at.now)
+        yield unless_blocked(create, state.observed, state.now)
 
 
-def _scheduler_is_ready(at: _Situation) -> bool:
-    # A program that is started before gives up after some time, and would use up its attempts.
-    scheduler = scheduler_pod(at.observed)
-    return bool(scheduler and scheduler.ready and at.observed.service)
+def _scheduler_is_ready(state: _JobView) -> bool:
+    # A program that starts earlier gives up after some time, and would use up its attempts.
+    scheduler = state.view and state.view.scheduler
+    return bool(scheduler and scheduler.ready and state.observed.service)
 
 
-def _next_try(at: _Situation) -> float:
-    """When another runner may come for one that is gone: at once the first time."""
-    if at.failed <= 1:
-        return at.now
-    return timestamp(_last_failure(at) or "") + doubling(_FIRST_PAUSE, at.failed - 1, _LONGEST_PAUSE)
+def _next_try(state: _JobView) -> float:
+    """Return when a runner that is gone may be replaced: at once the first time."""
+    if state.failed <= 1:
+        return state.now
+    return timestamp(_last_failure(state) or "") + doubling(_FIRST_PAUSE, state.failed - 1, _LONGEST_PAUSE)
 
 
-def _last_failure(at: _Situation) -> str | None:
-    noted = at.status.get("lastFailureTime")
-    return rfc3339(at.now) if at.failed != at.status.get("failed", 0) else str(noted) if noted else None
+def _last_failure(state: _JobView) -> str | None:
+    noted = state.status.last_failure_time
+    return rfc3339(state.now) if state.failed != state.status.failed else noted or None
 
 
-def _retry(at: _Situation, runner: Pod) -> Iterator[Action]:
-    due = (runner.finished or runner.created) + doubling(_FIRST_PAUSE, at.failed, _LONGEST_PAUSE)
-    if at.now < due:
-        yield RequeueAt(due, because=f"the runner failed {at.failed} times")
-    elif at.status.get("failed") == at.failed and not at.status.get("jobRunnerPodName"):
-        delete = Delete(runner.name, runner.uid, _runner(at.job), because="failed, and is tried again")
-        yield unless_blocked(delete, at.observed, at.now)
+def _retry(state: _JobView, runner: Pod) -> Iterator[Action]:
+    due = (runner.finished or runner.created) + doubling(_FIRST_PAUSE, state.failed, _LONGEST_PAUSE)
+    if state.now < due:
+        yield RequeueAt(due, because=f"the runner failed {state.failed} times")
+    elif state.status.failed == state.failed and not state.status.runner:
+        delete = Delete(runner.name, runner.uid, _runner(state.job), because="failed, and is tried again")
+        yield unless_blocked(delete, state.observed, state.now)
 
 
-def _acknowledge(at: _Situation) -> Iterator[Action]:
-    """That an edit of a job that has ended has been seen, though nothing comes of it."""
-    if "observedGeneration" not in at.status:
-        return  # it ended under an older operator, which said nothing of the kind
-    wanted = {**at.status, "observedGeneration": at.job.generation}
-    set_status = SetStatus(ObjectRef(JOB.kind, at.job.name), wanted, because="edited after its end")
-    yield from write(set_status, at.job, at.observed, at.now, JOB_INTERVAL, awaited=True)
+def _acknowledge(state: _JobView) -> Iterator[Action]:
+    """Say that an edit of a job that has ended has been seen, although it has no effect."""
+    if "observedGeneration" not in state.status.raw:
+        return  # it ended under an older operator, which writes no generation
+    wanted = {**state.status.raw, "observedGeneration": state.job.generation}
+    set_status = SetStatus(ObjectRef(JOB.kind, state.job.name), wanted, because="edited after its end")
+    yield from write(set_status, state.job, state.observed, state.now, JOB_INTERVAL, awaited=True)
 
 
-def _clean_up(at: _Situation) -> Iterator[Action]:
-    if at.cluster and not at.cluster.deleting:
-        subject = ObjectRef(CLUSTER.kind, at.cluster.name)
+def _clean_up(state: _JobView) -> Iterator[Action]:
+    if state.cluster and not state.cluster.deleting:
+        subject = ObjectRef(CLUSTER.kind, state.cluster.name)
         yield unless_blocked(
-            Delete(at.cluster.name, at.cluster.uid, subject, because="its job has ended"), at.observed, at.now
+            Delete(state.cluster.name, state.cluster.uid, subject, because="its job has ended"),
+            state.observed,
+            state.now,
         )
-    if at.runner and (at.runner.lingering or at.runner.phase not in ENDED):
-        yield _stop(at, at.runner)
-    if at.job.ttl is None:
+    if state.runner and (state.runner.lingering or state.runner.phase not in ENDED):
+        yield _stop(state, state.runner)
+    if state.job.ttl is None:
         return
-    due = timestamp(str(at.status.get("endTime"))) + at.job.ttl
-    if at.now < due:
+    due = timestamp(state.status.end_time) + state.job.ttl
+    if state.now < due:
         yield RequeueAt(due, because="ttlSecondsAfterFinished")
         return
-    subject = ObjectRef(JOB.kind, at.job.name)
-    because = f"ended more than {at.job.ttl:.0f} s ago (ttlSecondsAfterFinished)"
-    yield unless_blocked(Delete(at.job.name, at.job.uid, subject, because), at.observed, at.now)
+    subject = ObjectRef(JOB.kind, state.job.name)
+    because = f"ended more than {state.job.ttl:.0f} s ago (ttlSecondsAfterFinished)"
+    yield unless_blocked(Delete(state.job.name, state.job.uid, subject, because), state.observed, state.now)
 
 
-def _stop(at: _Situation, runner: Pod) -> Action:
-    """Deletes a runner that goes on; one that ends by itself is left, so that its log can be read."""
+def _stop(state: _JobView, runner: Pod) -> Action:
+    """Delete a runner that goes on. One that ends by itself is kept, so that its log can be read."""
     ended = runner.finished + _ENDING
-    ending = runner.lingering or (at.job.restart_policy == "Never" and runner.failures)
-    if ending and at.now < ended:
-        return RequeueAt(ended, because="the program has ended, and its Pod is to end as well")
+    ending = runner.lingering or (state.job.restart_policy == "Never" and runner.failures)
+    if ending and state.now < ended:
+        return RequeueAt(ended, because="the program has ended, and its Pod must end too")
     because = "its job has ended" + (", and other containers of its Pod have not" if runner.lingering else "")
-    return unless_blocked(Delete(runner.name, runner.uid, _runner(at.job), because), at.observed, at.now)
+    return unless_blocked(Delete(runner.name, runner.uid, _runner(state.job), because), state.observed, state.now)
 
 
-def _write_status(at: _Situation, end: _End | None) -> Iterator[Action]:
-    wanted = _status(at, end)
-    subject, phase = ObjectRef(JOB.kind, at.job.name), wanted["jobStatus"]
-    # To be read before the Pod of a failed runner may go.
-    noted = wanted["failed"] != at.status.get("failed", 0)
-    awaited = noted or (phase in (RUNNING, SUCCESSFUL, FAILED) and phase != at.status.get("jobStatus"))
-    # One that is lost is known to have been there by its name in the status.
-    another = bool(at.status.get("startTime")) and wanted["jobRunnerPodName"] != at.status.get("jobRunnerPodName")
-    awaited = awaited or another or _has_changed_health(at.status, wanted)
+def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
+    wanted = _status(state, end)
+    subject, phase = ObjectRef(JOB.kind, state.job.name), wanted["jobStatus"]
+    # The status has to say it before the Pod of a failed runner may be deleted.
+    noted = wanted["failed"] != state.status.failed
+    awaited = noted or (phase in (RUNNING, SUCCESSFUL, FAILED) and phase != state.status.phase)
+    # The name in the status is the only trace of a Pod that is lost.
+    another = bool(state.status.start_time) and (wanted["jobRunnerPodName"] or "") != state.status.runner
+    awaited = awaited or another or _has_changed_health(state.status.raw, wanted)
     set_status = SetStatus(subject, wanted, because=phase)
-    written = tuple(write(set_status, at.job, at.observed, at.now, JOB_INTERVAL, awaited=awaited))
+    written = tuple(write(set_status, state.job, state.observed, state.now, JOB_INTERVAL, awaited=awaited))
     yield from written
     if set_status not in written:
         return
-    # Success is in the status, where who waits for it looks; an Event more would be a write more for every job.
+    # The status says that a job succeeded; an Event as well would be one more write for every job.
     if end and end.phase == FAILED:
-        yield RecordEvent(subject, at.job.uid, "Warning", *end.problem)
+        yield RecordEvent(subject, state.job.uid, "Warning", *end.problem)
     elif noted and not end:
         yield RecordEvent(
-            subject, at.job.uid, "Warning", "RunnerFailed", f"failure {at.failed}, tried again: {_last(at)}"
+            subject, state.job.uid, "Warning", "RunnerFailed", f"failure {state.failed}, retrying: {_last(state)}"
         )
 
 
@@ -256,59 +272,58 @@ def _has_changed_health(old: Json, new: Json) -> bool:
     return before != str(by_type(new)[DEGRADED]["reason"])
 
 
-def _status(at: _Situation, end: _End | None) -> dict[str, Any]:
-    # One that failed is taken out before it is deleted, so that it is not taken for lost.
-    there = any(end or runner.phase != "Failed" for runner in _runners(at.job, at.observed))
-    started = at.status.get("startTime") or _started(at)
+def _status(state: _JobView, end: _End | None) -> dict[str, Any]:
+    # The name of a failed Pod is removed before the Pod is deleted, so that it does not count as lost.
+    there = any(end or runner.phase != "Failed" for runner in state.runners)
+    started = state.status.start_time or _started(state)
     return {
-        "jobStatus": end.phase if end else _phase(at, started),
-        "clusterName": at.job.name if at.cluster or at.status.get("clusterName") else None,
-        "jobRunnerPodName": names.runner(at.job.name) if there else None,
+        "jobStatus": end.phase if end else _phase(state, started),
+        "clusterName": state.job.name if state.cluster or state.status.cluster else None,
+        "jobRunnerPodName": names.runner(state.job.name) if there else None,
         "startTime": started,
         "endTime": rfc3339(end.at) if end else None,
-        "failed": at.failed,
-        "lastFailureTime": _last_failure(at),
-        "observedGeneration": at.job.generation,
-        "conditions": rendered(at.job, at.status, _conditions(at, end), at.now),
+        "failed": state.failed,
+        "lastFailureTime": _last_failure(state),
+        "observedGeneration": state.job.generation,
+        "conditions": rendered(state.job, state.status.raw, _conditions(state, end), state.now),
     }
 
 
-def _started(at: _Situation) -> str | None:
-    has_run = at.runner and at.runner.phase in ("Running", "Succeeded", "Failed") and at.runner.started
-    return rfc3339(at.runner.started) if at.runner and has_run else None
+def _started(state: _JobView) -> str | None:
+    has_run = state.runner and state.runner.phase in ("Running", "Succeeded", "Failed") and state.runner.started
+    return rfc3339(state.runner.started) if state.runner and has_run else None
 
 
-def _phase(at: _Situation, started: str | None) -> str:
+def _phase(state: _JobView, started: str | None) -> str:
     if started:
         return RUNNING
-    return CLUSTER_CREATED if at.cluster else CREATED
+    return CLUSTER_CREATED if state.cluster else CREATED
 
 
-def _conditions(at: _Situation, end: _End | None) -> Iterator[Condition]:
+def _conditions(state: _JobView, end: _End | None) -> Iterator[Condition]:
     for type_, phase in (("Complete", SUCCESSFUL), ("Failed", FAILED)):
         unfinished = Problem("Unfinished", "the job has not ended yet")
         why = end.problem if end else unfinished
         yield Condition(type_, bool(end and end.phase == phase), *why)
-    yield degraded(None if end else _problem(at))
+    yield degraded(None if end else _problem(state))
 
 
-def _problem(at: _Situation) -> Problem | None:
-    """What keeps the job from running, or from running well."""
-    if at.namesake:
-        message = f"DaskCluster {at.namesake.name} exists and was not made for this job: delete or rename one of them"
+def _problem(state: _JobView) -> Problem | None:
+    """Return what keeps the job from running, or from running well."""
+    if state.namesake:
+        message = (
+            f"DaskCluster {state.namesake.name} exists and was not made for this job: delete or rename one of them"
+        )
         return Problem("NameTaken", message)
-    if any(pod.deleting and pod.phase == "Running" for pod in _runners(at.job, at.observed)):
-        message = f"Pod {names.runner(at.job.name)} is being deleted, and another can come only when it is gone"
+    if any(pod.deleting and pod.phase == "Running" for pod in state.runners):
+        message = f"Pod {names.runner(state.job.name)} is being deleted, and a new Pod must wait until it is gone"
         return Problem("RunnerTerminating", f"{message}; if its node is dead, delete it with --force")
-    for subject in (ObjectRef(CLUSTER.kind, at.job.name), _runner(at.job)):
-        if failure := at.observed.failures.get(subject):
+    for subject in (ObjectRef(CLUSTER.kind, state.job.name), _runner(state.job)):
+        if failure := state.observed.failures.get(subject):
             return failure.problem
-    if at.runner and (broken := problem(at.runner, at.now)):
-        return Problem(broken.reason, f"runner {at.runner.name}: {broken.message}")
-    if not at.cluster:
-        return None
-    groups = [group for group in at.observed.groups if owned(group, at.cluster)]
-    return cluster_problem(at.cluster, groups, at.observed, at.now)
+    if state.runner and (broken := problem(state.runner, state.now)):
+        return Problem(broken.reason, f"runner {state.runner.name}: {broken.message}")
+    return cluster_problem(state.view, state.now) if state.view and state.cluster else None
 
 
 def _runner(job: Job) -> ObjectRef:

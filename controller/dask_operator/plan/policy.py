@@ -1,4 +1,4 @@
-"""What an administrator sets about how plans are made."""
+"""Settings of an administrator for all plans."""
 
 from __future__ import annotations
 

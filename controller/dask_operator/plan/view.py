@@ -1,95 +1,271 @@
-"""Questions that several plans ask of what was observed."""
+"""A cluster as every policy sees it: its groups, and its Pods sorted once.
+
+Policies ask the same questions about the same Pods: which ones stay, which ones are on their way out, which ones have
+ended, which ones have the current template. A cluster may have ten thousand Pods, so `View.of` answers these questions
+in one walk over them, and a policy only reads the answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dask_operator import names
 from dask_operator.actions import Action, Create, Delete, Patch, RequeueAt
-from dask_operator.model import Cluster, Declared, Failure, Group, Json, Object, ObjectRef, Observed, Pod, Problem
-from dask_operator.resources import CLUSTER
+from dask_operator.model import (
+    Cluster,
+    Declared,
+    Deployment,
+    Failure,
+    Group,
+    Json,
+    Object,
+    ObjectRef,
+    Observed,
+    Pod,
+    Problem,
+    Service,
+)
+from dask_operator.parse import last_ordinals
+from dask_operator.plan.policy import Policy
+from dask_operator.resources import CLUSTER, POD
 
 ENDED = ("Failed", "Succeeded")
 RECOVERED_AFTER = 60.0
-"""Seconds for which a container that kept crashing must run until it is taken for sound."""
+"""Seconds that a container which kept crashing must run before it counts as recovered."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The Pods of one group, sorted.
+
+    A Pod that runs or may yet run is in `new` or `old` if it stays, and in `leaving` if its scheduler retires it or has
+    retired it. `new`: made from the group's current template; `old`: made from an earlier one. `retired`: retired, and
+    not deleted yet. `ended`: ended, neither deleted nor retired. `ready`: the number of ready Pods among those that
+    stay. `highest`, `highest_going`: the highest ordinal of all Pods, and of those that stay no longer.
+    """
+
+    group: Group
+    pods: Sequence[Pod] = ()
+    new: Sequence[Pod] = ()
+    old: Sequence[Pod] = ()
+    leaving: Sequence[Pod] = ()
+    retired: Sequence[Pod] = ()
+    ended: Sequence[Pod] = ()
+    ready: int = 0
+    highest: int = -1
+    highest_going: int = -1
+    suspects: Sequence[Pod] = ()
+    """Pods that may have a problem: ended, or with one that the kubelet reports."""
+    disowned: Sequence[Pod] = ()
+    """Pods without an owner reference to their cluster."""
+
+    @classmethod
+    def of(cls, group: Group, pods: Sequence[Pod], cluster_uid: str, observed: Observed) -> Workers:
+        """Sort a group's Pods."""
+        new: list[Pod] = []
+        old: list[Pod] = []
+        leaving: list[Pod] = []
+        retired: list[Pod] = []
+        ended: list[Pod] = []
+        suspects: list[Pod] = []
+        disowned: list[Pod] = []
+        current = current_templates(group)
+        ready, highest, highest_going = 0, -1, -1
+        for pod in pods:
+            is_retired = pod.uid in observed.retired
+            stays = False
+            if pod.deleting:
+                pass
+            elif pod.phase in ENDED:
+                (retired if is_retired else ended).append(pod)
+            elif is_retired or pod.uid in observed.retiring:
+                leaving.append(pod)
+                if is_retired:
+                    retired.append(pod)
+            else:
+                stays = True
+                ready += pod.ready
+                (new if pod.template in current else old).append(pod)
+            if pod.problem or pod.phase == "Succeeded":
+                suspects.append(pod)
+            if cluster_uid not in pod.owners:
+                disowned.append(pod)
+            highest = max(highest, pod.ordinal)
+            if not stays:
+                highest_going = max(highest_going, pod.ordinal)
+        return cls(group, pods, new, old, leaving, retired, ended, ready, highest, highest_going, suspects, disowned)
+
+    @cached_property
+    def staying(self) -> Sequence[Pod]:
+        """Pods that run or may yet run and that nobody has told to leave."""
+        return self.old if not self.new else self.new if not self.old else (*self.new, *self.old)
+
+    @cached_property
+    def ordinals(self) -> frozenset[int]:
+        """The ordinals of all Pods."""
+        return frozenset(pod.ordinal for pod in self.pods)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all Pods."""
+        return frozenset(pod.name for pod in self.pods)
+
+
+@dataclass(frozen=True)
+class View:
+    """A cluster at one moment.
+
+    `workers`: for each of its groups that is not being deleted, by name; their `Group.replicas` is always the number
+    that the group is to have. `removed`: the workers of groups that do not exist any more, by the group's name.
+    """
+
+    cluster: Cluster
+    observed: Observed
+    policy: Policy
+    workers: Mapping[str, Workers]
+    removed: Mapping[str, Workers]
+    scheduler: Pod | None
+    """The newest of the scheduler's Pods that run or may yet run."""
+    restarted: Sequence[Pod]
+    """Pods with a container that had crashed more than once and was started again."""
+
+    @classmethod
+    def of(cls, cluster: Cluster, observed: Observed, policy: Policy = Policy()) -> View:
+        """Sort what is observed of a cluster."""
+        ordinals = last_ordinals(cluster.status)
+        groups = {g.name: g for g in observed.groups if not g.deleting and owned(g, cluster)}
+        pods: dict[str, list[Pod]] = {name: [] for name in groups}
+        removed: dict[str, list[Pod]] = defaultdict(list)
+        schedulers, restarted = [], []
+        for pod in observed.pods:
+            if pod.restarted:
+                restarted.append(pod)
+            group = groups.get(pod.group)
+            # As `owned`, without its calls.
+            if group and (group.uid in pod.owners or not pod.owners):
+                pods[pod.group].append(pod)
+            elif pod.component == names.WORKER and cluster.uid in pod.owners:
+                removed[pod.group].append(pod)
+            elif pod.component == names.SCHEDULER:
+                schedulers.append(pod)
+        sorted_ = {name: Workers.of(group, pods[name], cluster.uid, observed) for name, group in groups.items()}
+        return cls(
+            cluster=cluster,
+            observed=observed,
+            policy=policy,
+            workers={name: _completed(each, ordinals.get(name, -1)) for name, each in sorted_.items()},
+            removed={name: _of_removed(name, each, cluster, observed) for name, each in removed.items()},
+            scheduler=max(live(schedulers), key=lambda pod: pod.created, default=None),
+            restarted=restarted,
+        )
+
+    @property
+    def groups(self) -> list[Group]:
+        """The cluster's groups but those that are being deleted."""
+        return [workers.group for workers in self.workers.values()]
+
+    @property
+    def default_group(self) -> Group | None:
+        workers = self.workers.get(names.default_group(self.cluster.name))
+        return workers.group if workers else None
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The scheduler's Deployment, unless another cluster of this name owned it."""
+        deployment = self.observed.deployment
+        return deployment if owned(deployment, self.cluster) else None
+
+    @property
+    def service(self) -> Service | None:
+        """The scheduler's Service, unless another cluster of this name owned it."""
+        service = self.observed.service
+        return service if owned(service, self.cluster) else None
+
+    @cached_property
+    def live(self) -> Sequence[Pod]:
+        """All Pods of the cluster that run or may yet run."""
+        return live(self.observed.pods)
+
+    @cached_property
+    def refused_pods(self) -> frozenset[str]:
+        """The names of Pods about which the API server has refused something."""
+        return frozenset(ref.name for ref in self.observed.failures if ref.kind == POD.kind)
+
+
+def current_templates(group: Group) -> frozenset[str]:
+    """Return the values of `Pod.template` that stand for a group's current template."""
+    current = frozenset((group.worker.hash,))
+    # A Pod that another operator made counts as made from the template that was current when it was taken over.
+    return current | {""} if group.adopted_template in ("", group.worker.hash) else current
 
 
 def owned(child: Object | None, owner: Object) -> bool:
-    """Whether a child is this owner's: made for it, or nobody's. One of a deleted namesake is about to vanish."""
+    """Return whether a child belongs to this owner or to nobody. The child of a deleted namesake is about to vanish."""
     if isinstance(child, Declared):
-        # What a user has declared may have owners of other kinds, such as a workflow's.
+        # An object that users write may have owners of other kinds, such as a workflow.
         return child.cluster_uid in ("", owner.uid)
     return child is not None and (not child.owners or owner.uid in child.owners)
 
 
 def status(about: Declared, kind: str, observed: Observed) -> Json:
-    """An object's status, completed by what this process wrote last: older definitions keep none or a part of it."""
+    """Return an object's status, completed by the last write: older definitions keep none of it, or only a part."""
     written = observed.written.get(ObjectRef(kind, about.name))
     return {**written.status, **about.status} if written and written.uid == about.uid else about.status
 
 
 def cluster_status(cluster: Cluster, observed: Observed) -> Json:
+    """Return a DaskCluster's status."""
     return status(cluster, CLUSTER.kind, observed)
 
 
-def workers(group: Group, observed: Observed) -> list[Pod]:
-    """A group's worker Pods in any state, but for those of a deleted namesake."""
-    # As `owned`, in one expression: there may be ten thousand, and every plan asks several times.
-    name, uid = group.name, group.uid
-    return [pod for pod in observed.pods if pod.group == name and (uid in pod.owners or not pod.owners)]
-
-
-def removed_groups(cluster: Cluster, observed: Observed) -> dict[str, list[Pod]]:
-    """By group, the workers of the cluster whose group is there no more, or is going."""
-    groups = {group.name: group for group in observed.groups if not group.deleting and owned(group, cluster)}
-    found: dict[str, list[Pod]] = {}
-    for pod in observed.pods:
-        if cluster.uid not in pod.owners or pod.component != names.WORKER:
-            continue
-        group = groups.get(pod.group)
-        if not (group and owned(pod, group)):
-            found.setdefault(pod.group, []).append(pod)
-    return found
-
-
-def live(pods: Sequence[Pod]) -> list[Pod]:
-    """The Pods that run or may yet run."""
+def live(pods: Iterable[Pod]) -> list[Pod]:
+    """Return the Pods that run or may yet run."""
     return [pod for pod in pods if not pod.deleting and pod.phase not in ENDED]
 
 
-def leaving(pod: Pod, observed: Observed) -> bool:
-    return pod.uid in observed.retired or pod.uid in observed.retiring
-
-
-def scheduler_pod(observed: Observed) -> Pod | None:
-    """The scheduler's Pod, the newest where one is being replaced."""
-    pods = [pod for pod in live(observed.pods) if pod.component == names.SCHEDULER]
-    return max(pods, key=lambda pod: pod.created, default=None)
-
-
 def problem(pod: Pod, now: float) -> Problem | None:
-    """What is wrong with a Pod; between two crashes too."""
+    """Return what is wrong with a Pod, also between two crashes."""
     if pod.deleting or pod.phase == "Succeeded":
         return None
     sound = now >= pod.restarted + RECOVERED_AFTER if pod.restarted else pod.ready
     return None if sound else pod.problem
 
 
-def default_group(cluster: Cluster, observed: Observed) -> Group | None:
-    name = names.default_group(cluster.name)
-    return next((g for g in observed.groups if g.name == name and not g.deleting and owned(g, cluster)), None)
-
-
-def blocked(subject: ObjectRef, observed: Observed, now: float) -> Failure | None:
-    """The failure that says to wait before this is tried again."""
-    failure = observed.failures.get(subject)
+def blocked(ref: ObjectRef, observed: Observed, now: float) -> Failure | None:
+    """Return the failure that makes an action about this object wait."""
+    failure = observed.failures.get(ref)
     return failure if failure and now < failure.until else None
 
 
 def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: float) -> Action:
-    """The action, or the time at which it may be tried again."""
+    """Return the action, or the time at which it may be tried again."""
     if failure := blocked(action.subject, observed, now):
-        return RequeueAt(
-            failure.until, because=f"{action.subject.kind} {action.subject.name}: {failure.problem.message}"
-        )
+        because = f"{action.subject.kind} {action.subject.name}: {failure.problem.message}"
+        return RequeueAt(failure.until, because, holds=action.subject)
     return action
+
+
+def _completed(workers: Workers, ordinal: int) -> Workers:
+    """Return a group's workers with the facts about the group that are not in its own object.
+
+    `ordinal`: its last ordinal by its cluster's status.
+    """
+    group = workers.group
+    if group.replicas_unset:
+        # Whoever removes the number wants it to stay as it is until an autoscaler decides it.
+        group = replace(group, replicas=max(len(workers.new) + len(workers.old), 1))
+    if ordinal > group.last_ordinal:
+        group = replace(group, last_ordinal=ordinal)
+    return workers if group is workers.group else replace(workers, group=group)
+
+
+def _of_removed(name: str, pods: Sequence[Pod], cluster: Cluster, observed: Observed) -> Workers:
+    """Return the workers of a group that does not exist: it wants none, and none has a current template."""
+    # Nothing is left to note their ordinals on, and no worker will be made that could get one of them again.
+    gone = Group(cluster.namespace, name, "", 0, replicas=0, last_ordinal=sys.maxsize)
+    workers = Workers.of(gone, pods, cluster.uid, observed)
+    return replace(workers, new=(), old=workers.staying)

@@ -35,7 +35,7 @@ async def record(
 async def _record(api: Api, pod: PodReference, sentence: str, now: float) -> None:
     regarding = {"apiVersion": POD.api_version, "kind": POD.kind, **pod._asdict()}
     try:
-        await api.create(EVENT, build.event(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
+        await api.create(EVENT, build.event_manifest(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
     except ApiError as error:
         # It exists from before; or Events are not permitted either, and the log has the sentence.
         if error.reason != "AlreadyExists":

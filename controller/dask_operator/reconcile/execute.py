@@ -86,7 +86,9 @@ class Executor:
             }
             at = rfc3339(self._clock())
             try:
-                await self._api.create(EVENT, build.event(regarding, action.type, action.reason, action.message, at))
+                await self._api.create(
+                    EVENT, build.event_manifest(regarding, action.type, action.reason, action.message, at)
+                )
             except ApiError as error:
                 if error.reason != "AlreadyExists":
                     logger.warning("%s/%s: event %s not recorded: %s", *key, action.reason, error.loggable)

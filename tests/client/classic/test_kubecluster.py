@@ -95,7 +95,7 @@ def test_tls_is_refused_where_the_templates_do_not_talk_it(calls: Calls) -> None
     with_tls = make_pod_spec("dask:1")
     with_tls["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--tls-cert", "/tls/tls.crt"]
     with warnings.catch_warnings(record=True, action="always") as caught:
-        with pytest.raises(ValidationError, match="would not talk TLS"):
+        with pytest.raises(ValidationError, match="would not use TLS"):
             classic.KubeCluster(POD, protocol="tls://")
         assert calls == []
         classic.KubeCluster(POD, scheduler_pod_template=with_tls, protocol="tls://")
@@ -128,7 +128,7 @@ def test_scale_and_adapt(cluster: Any, calls: Calls, caplog: pytest.LogCaptureFi
         ("adapt", (1, 10), {}),
         ("adapt", (1, 10), {}),
     ]
-    assert caplog.messages == ["20 workers are wanted, and kubernetes.count.max allows 10."]
+    assert caplog.messages == ["20 workers were requested, but kubernetes.count.max allows only 10."]
 
 
 def test_options_of_adaptive_scaling_here_are_said_to_have_no_effect(cluster: Any, calls: Calls) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.client.classic.objects import WORKER, made, pod, scheduler_container, worker_container
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import make_cluster_spec, make_scheduler_spec, scheduler_ports_and_probes
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, scheduler_ports_and_probes
 
 
 def tolerations(purpose: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from dask_kubernetes import classic
 from dask_kubernetes.classic import pods
 from dask_kubernetes.classic.pods import make_pod_from_dict, make_pod_spec
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
 
 def test_make_pod_spec() -> None:

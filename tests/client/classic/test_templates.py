@@ -90,7 +90,7 @@ def test_a_configured_template() -> None:
         configured_template()
 
 
-@pytest.mark.parametrize(("text", "problem"), [(None, "cannot be read"), ("a: [", "is not YAML")])
+@pytest.mark.parametrize(("text", "problem"), [(None, "cannot be read"), ("a: [", "is not a YAML file")])
 def test_files_that_are_no_templates(text: str | None, problem: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "pod.yaml").write_text(text)

@@ -16,7 +16,8 @@ from tests.support.clock import pytest_pyfunc_call, run
 from tests.support.fake_api import FakeApi, serve
 from tests.support.kubeconfig import write_kubeconfig
 
-from dask_kubernetes.operator.kubernetes import Access, Kubernetes
+from dask_kubernetes.operator.access.credentials import Credentials
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 
 __all__ = ["pytest_pyfunc_call", "run"]
 _OF_THIS_MACHINE = ("127.0.0.1", "0.0.0.0", "::1", "::", "localhost", "", None)
@@ -81,8 +82,8 @@ async def connected(
     """
     async with serve() as fake:
         kubeconfig.write(fake.url)
-        access = await Access.read()
-        kubernetes = Kubernetes(access if inside is None else replace(access, inside=inside), patience)
+        credentials = await Credentials.read()
+        kubernetes = Kubernetes(credentials if inside is None else replace(credentials, inside=inside), patience)
         try:
             yield fake, kubernetes
         finally:

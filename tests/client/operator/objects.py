@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask_kubernetes.operator.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.facts import Snapshot
 
 LABELS = {"dask.org/cluster-name": "mine"}
 READY = {"type": "Ready", "status": "True"}

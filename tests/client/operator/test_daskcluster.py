@@ -23,7 +23,7 @@ from dask_kubernetes.exceptions import (
     WorkerGroupNotFoundError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.spec import make_additional_group, make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_additional_group, make_cluster_spec
 from dask_operator import resources
 
 MANIFEST = make_cluster_spec("mine", n_workers=2)
@@ -151,7 +151,7 @@ async def test_adapt_makes_one_autoscaler_and_changes_it(kubeconfig: Kubeconfig)
 async def test_an_autoscaler_of_another_cluster_is_in_the_way(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
         autoscaler(fake, "mine", cluster="other")
-        with pytest.raises(ValidationError, match="a DaskAutoscaler mine of another cluster"):
+        with pytest.raises(ValidationError, match="the DaskAutoscaler mine belongs to another cluster"):
             await cluster.adapt(1, 2)
 
 
@@ -208,5 +208,5 @@ async def test_delete_returns_when_it_is_gone(kubeconfig: Kubeconfig) -> None:
 async def test_delete_says_when_something_holds_it(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
         fake.fail("DELETE", resources.CLUSTER, 200, text="{}")
-        with pytest.raises(TimeoutError, match=r"DaskCluster mine is still there after 5 s: .* a finalizer"):
+        with pytest.raises(TimeoutError, match=r"DaskCluster mine still exists 5 s after its deletion: .* finalizers"):
             await cluster.delete(5.0)

@@ -9,8 +9,9 @@ import pytest
 from distributed.deploy.cluster import Cluster
 from rich.console import Console
 
+from dask_kubernetes.operator.diagnosis.problems import NOT_FOLLOWED, NOT_TAKEN_UP, Problem
+from dask_kubernetes.operator.diagnosis.status import Row, Startup
 from dask_kubernetes.operator.display import Progress, html, panel
-from dask_kubernetes.operator.status import NOT_FOLLOWED, NOT_TAKEN_UP, Problem, Row, Startup
 
 NOTHING = Startup((Row("DaskCluster", "-", "none"), Row("Scheduler Pod", "-", "none")), False, None)
 STARTING = Startup((Row("DaskCluster", "Pending", "waiting"), Row("Scheduler Pod", "-", "none")), False, None)

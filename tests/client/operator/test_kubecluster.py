@@ -34,7 +34,7 @@ from dask_kubernetes.exceptions import (
     WorkersNotReadyError,
 )
 from dask_kubernetes.operator import KubeCluster
-from dask_kubernetes.operator.spec import make_cluster_spec, make_worker_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_worker_spec
 from dask_operator import resources
 
 # A scheduler tells one listener alone of its workers, and here it has that of the test's own cluster.
@@ -114,7 +114,7 @@ def test_from_coroutines(operator: Operator) -> None:
                 cluster.__enter__()
         assert not operator.fake.objects(resources.CLUSTER)
         await cluster.close()
-        with pytest.raises(ClusterNotFoundError, match="is closed: make another"):
+        with pytest.raises(ClusterNotFoundError, match="is closed: create another"):
             await cluster.scale(1)
 
     asyncio.run(scenario())
@@ -170,7 +170,7 @@ def test_after_close_everything_says_so(operator: Operator) -> None:
         cluster.get_logs,
     )
     for act in acts:
-        with pytest.raises(ClusterNotFoundError, match="the KubeCluster mine is closed: make another"):
+        with pytest.raises(ClusterNotFoundError, match="the KubeCluster mine is closed: create another"):
             act()
     assert cluster.requested == set()
     assert "mine" in repr(cluster)
@@ -240,7 +240,7 @@ def test_workers_that_do_not_come_are_said_with_their_reason(operator: Operator)
         operator.fake.put(a_pod("w", WORKER, "Pending", conditions=[], containerStatuses=[status]))
         durations: tuple[Any, ...] = (0.1, "100 ms")
         for timeout in durations:
-            with pytest.raises(WorkersNotReadyError, match=r"1 of 2 workers are there after 0\.1 s: .*no such image"):
+            with pytest.raises(WorkersNotReadyError, match=r"1 of 2 workers run after 0\.1 s: .*no such image"):
                 cluster.wait_for_workers(2, timeout=timeout)
         cluster.wait_for_workers(1)
 
@@ -290,7 +290,7 @@ def test_a_delete_that_is_refused_is_said_and_the_rest_is_closed(operator: Opera
         cluster.close()
     operator.fake.refuses = lambda _: False
     assert cluster._lifetime
-    cluster._lifetime.end()
+    cluster._lifetime.delete_now()
     assert not operator.fake.objects(resources.CLUSTER)
 
 

@@ -20,19 +20,19 @@ class Opened:
     """A session with a cluster that somebody has deleted meanwhile."""
 
     cluster = SimpleNamespace(namespace="default")
-    made = True
+    created = True
     address = "tcp://127.0.0.1:1"
     dashboard = ("127.0.0.1", 2)
     connection_args: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         raise ClusterNotFoundError("there is no DaskCluster mine")
 
     async def close(self) -> None: ...
 
     async def abandon(self) -> None: ...
 
-    def stopper(self) -> Callable[[], None]:
+    def threadsafe_close(self) -> Callable[[], None]:
         return lambda: None
 
 
@@ -63,7 +63,7 @@ def test_a_closed_cluster_has_no_thread_and_says_that_it_is_closed(opened: None)
     assert len(threading.enumerate()) > len(threads)
     cluster.close()
     assert threading.enumerate() == threads
-    with pytest.raises(ClusterNotFoundError, match="mine is closed: make another"):
+    with pytest.raises(ClusterNotFoundError, match="mine is closed: create another"):
         cluster.scale(1)
 
 

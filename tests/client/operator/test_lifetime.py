@@ -14,18 +14,18 @@ from tests.client.operator.conftest import Kubeconfig
 from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import Kubernetes
 from dask_kubernetes.operator.lifetime import Lifetime
-from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_operator import resources
 
 PROGRAM = """
 import asyncio, os, sys
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.kubernetes import Kubernetes
+from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.lifetime import Lifetime
-from dask_kubernetes.operator.spec import make_cluster_spec
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
 class Owner: pass
 
@@ -42,7 +42,7 @@ async def main():
 owners, lifetimes = [], []
 asyncio.run(main())
 if sys.argv[1] == "over":
-    lifetimes[0].over()
+    lifetimes[0].cancel()
 if sys.argv[1] == "forks":
     if child := os.fork():
         os.waitpid(child, 0)
@@ -88,7 +88,7 @@ def test_a_cluster_goes_with_its_owner(fake: FakeApi) -> None:
 
 def test_one_that_is_over_stays(fake: FakeApi) -> None:
     owner = Owner()
-    Lifetime(owner, asyncio.run(made()), lambda: None).over()
+    Lifetime(owner, asyncio.run(made()), lambda: None).cancel()
     del owner
     gc.collect()
     wait_for_deletion()
@@ -99,7 +99,7 @@ def test_what_is_not_deleted_is_said(fake: FakeApi, caplog: pytest.LogCaptureFix
     lifetime = Lifetime(owner := Owner(), asyncio.run(made()), lambda: None)
     fake.refuses = lambda seen: seen.method == "DELETE"
     with caplog.at_level(logging.WARNING, "dask_kubernetes"):
-        lifetime.end()
+        lifetime.delete_now()
     (record,) = caplog.records
     assert 'cannot delete resource "daskclusters"' in record.getMessage()
     assert "`kubectl delete daskcluster mine --namespace default`" in record.getMessage()
@@ -142,5 +142,5 @@ def test_without_an_api_server_the_program_ends_and_says_what_is_left(kubeconfig
     done = ended("gone", "first", "second")
     assert done.returncode == 0
     for name in ("first", "second"):
-        assert f"`kubectl delete daskcluster {name} --namespace default` does it" in done.stderr
+        assert f"use `kubectl delete daskcluster {name} --namespace default`" in done.stderr
     assert "Traceback" not in done.stderr

@@ -29,9 +29,9 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
-from dask_kubernetes.operator.spec import make_cluster_spec
 from dask_operator import resources
 
 pytestmark = pytest.mark.real_time
@@ -79,13 +79,13 @@ async def world(kubeconfig: Kubeconfig) -> AsyncIterator[World]:
 async def test_one_is_made_and_connected_to(kubeconfig: Kubeconfig) -> None:
     async with world(kubeconfig) as there:
         session = await there.open()
-        assert session.made
+        assert session.created
         assert session.address.startswith("tcp://127.0.0.1:")
         assert there.listener.scheduler_info["workers"] == {}
         _, writer = await asyncio.open_connection(*session.dashboard)
         writer.close()
         there.fake.put(a_pod("w", {"dask.org/cluster-name": "mine"}))
-        assert len((await session.look()).pods) == 2
+        assert len((await session.refresh()).pods) == 2
         await session.close()
         assert len(there.clusters) == 1, "which is not what deletes it"
         with pytest.raises(OSError):
@@ -108,7 +108,7 @@ async def test_whether_it_is_made(kubeconfig: Kubeconfig, mode: str, there_is: b
         known = [there.somebody_makes_one()["metadata"]["uid"]] if there_is else []
         if isinstance(outcome, bool):
             session = await there.open(create_mode=mode)
-            assert session.made == outcome
+            assert session.created == outcome
             await session.close()
         else:
             with pytest.raises(outcome):
@@ -121,7 +121,7 @@ async def test_one_that_somebody_makes_at_the_same_time_is_connected_to(kubeconf
         there.somebody_makes_one()
         there.fake.fail("GET", resources.CLUSTER, 404, text=NOT_YET)
         session = await there.open()
-        assert not session.made
+        assert not session.created
         await session.close()
 
 
@@ -205,7 +205,7 @@ async def test_without_a_certificate_nothing_is_sent_to_a_scheduler_that_speaks_
     manifest = make_cluster_spec("mine")
     manifest["spec"]["scheduler"]["spec"]["containers"][0]["args"] += ["--protocol", "tls"]
     async with world(kubeconfig) as there:
-        with pytest.raises(ValidationError, match="the scheduler of mine speaks TLS: give security="):
+        with pytest.raises(ValidationError, match="the scheduler of mine uses TLS: pass security="):
             await there.open(custom_cluster_spec=manifest)
         assert not [seen for seen in there.fake.requests if seen.subresource == "portforward"]
         assert not there.clusters
@@ -238,7 +238,7 @@ def test_it_is_stopped_from_any_thread_and_after_its_event_loop(kubeconfig: Kube
     async def scenario() -> Any:
         async with world(kubeconfig) as there:
             session = await there.open()
-            stop = session.stopper()
+            stop = session.threadsafe_close()
             await asyncio.to_thread(stop)
             await refused(session.dashboard)
             await session.close()

@@ -21,8 +21,8 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
     SchedulerUnreachableError,
 )
-from dask_kubernetes.operator import kubernetes
-from dask_kubernetes.operator.kubernetes import CLUSTER, POD, SERVICE, Kind, Kubernetes
+from dask_kubernetes.operator.access import kubernetes
+from dask_kubernetes.operator.access.kubernetes import CLUSTER, POD, SERVICE, Kind, Kubernetes
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
 
@@ -87,7 +87,7 @@ def test_a_port_that_may_not_be_forwarded_is_not_waited_for(no_way: None) -> Non
 
 @pytest.mark.parametrize("no_way", [[AWAY]], indirect=True)
 def test_a_port_that_leads_nowhere_is_said_with_its_reason(no_way: None) -> None:
-    with pytest.raises(SchedulerUnreachableError, match=r"mine runs and does not answer at .*the node is away"):
+    with pytest.raises(SchedulerUnreachableError, match=r"mine runs but does not answer at .*the node is away"):
         opening(resource_timeout=1)
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.settings import CreateMode, Settings, cluster_name, fitting_name
-from dask_kubernetes.operator.spec import make_cluster_spec
 
 
 @pytest.fixture(autouse=True)
@@ -176,10 +176,10 @@ def test_a_custom_cluster_from_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     ("text", "problem"),
     [
         (None, "cannot be read: .*cluster.yaml: No such file"),
-        ("a: [", "is not YAML of a single object"),
-        ("a: 1\n---\nb: 2\n", "is not YAML of a single object"),
-        ("text", "is no DaskCluster"),
-        ("{kind: Pod, metadata: {name: c}, spec: {}}", "is no DaskCluster"),
+        ("a: [", "is not a YAML file with a single object"),
+        ("a: 1\n---\nb: 2\n", "is not a YAML file with a single object"),
+        ("text", "is not a DaskCluster"),
+        ("{kind: Pod, metadata: {name: c}, spec: {}}", "is not a DaskCluster"),
         ("{kind: DaskCluster, spec: {}}", "has no metadata.name"),
         ("{kind: DaskCluster, metadata: {labels: {}}, spec: {}}", "has no metadata.name"),
         ("{kind: DaskCluster, metadata: {name: c}}", "has no spec"),
@@ -228,9 +228,9 @@ def test_a_name_that_is_given_is_a_template_if_it_has_braces() -> None:
     ("template", "problem"),
     [
         ("{NO_SUCH_VARIABLE}", "no such environment variable"),
-        ("{}", "is no template"),
-        ("dask-{", "is no template"),
-        ("{user.name}", "is no template"),
+        ("{}", "is not a template"),
+        ("dask-{", "is not a template"),
+        ("{user.name}", "is not a template"),
     ],
 )
 def test_templates_that_are_none(template: str, problem: str) -> None:

@@ -20,9 +20,9 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.spec import make_cluster_spec
-from dask_kubernetes.operator.startup import pause, scheduler_is_up
-from dask_kubernetes.operator.status import Startup
+from dask_kubernetes.operator.diagnosis.status import Startup
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec
+from dask_kubernetes.operator.startup import poll_interval, scheduler_is_up
 from dask_operator import resources
 
 NAME = "mine-scheduler-0"
@@ -134,14 +134,14 @@ async def test_what_cannot_get_better_is_raised_at_once(kubeconfig: Kubeconfig) 
 async def test_a_cluster_that_is_deleted_meanwhile(kubeconfig: Kubeconfig) -> None:
     async with made(kubeconfig) as (fake, cluster):
         later(1.0, lambda: fake.drop(resources.CLUSTER, "mine"))
-        with pytest.raises(ClusterNotFoundError, match="or no longer"):
+        with pytest.raises(ClusterNotFoundError, match="or it has been deleted"):
             await scheduler_is_up(cluster, 3.0, lambda _: None)
 
 
 def test_what_comes_is_seen_soon_and_long_waits_ask_rarely() -> None:
     waited, looks = 0.0, 0
     while waited < 600.0:
-        assert 0.1 <= pause(waited) <= max(waited / 10, 0.1)
-        waited += pause(waited)
+        assert 0.1 <= poll_interval(waited) <= max(waited / 10, 0.1)
+        waited += poll_interval(waited)
         looks += 1
     assert looks < 650

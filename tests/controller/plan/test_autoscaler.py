@@ -25,6 +25,7 @@ from tests.support.world import World
 from dask_operator.actions import TARGET, Action, Ask, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Autoscaler, Demand, Group, ObjectRef, Observed, Problem
 from dask_operator.plan.autoscaler import INTERVAL, plan_autoscalers, plan_without_cluster
+from dask_operator.plan.view import View
 
 GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 UNREACHABLE = Problem("SchedulerUnreachable", "no answer")
@@ -32,7 +33,7 @@ LONG = 300.0
 
 
 def _planned(observed: Observed, now: float = NOON) -> list[Action]:
-    return list(plan_autoscalers(a_cluster(), observed, now))
+    return list(plan_autoscalers(View.of(a_cluster(), observed), now))
 
 
 def _with(*autoscalers: Autoscaler, workers: int = 3, demand: Demand | None = None, **others: Any) -> Observed:

@@ -21,6 +21,7 @@ from dask_operator import build
 from dask_operator.actions import Create, Patch, RequeueAt
 from dask_operator.model import Metadata, ObjectRef, Observed, Problem
 from dask_operator.plan.cluster import plan_cluster
+from dask_operator.plan.view import View
 
 SERVICE = ObjectRef("Service", "simple-scheduler")
 DEPLOYMENT = ObjectRef("Deployment", "simple-scheduler")
@@ -29,15 +30,15 @@ MISSING = "the cluster has none"
 
 
 def _planned(observed: Observed, workers: int = 3) -> list[object]:
-    return list(plan_cluster(a_cluster(workers=workers), observed, NOON))
+    return list(plan_cluster(View.of(a_cluster(workers=workers), observed), NOON))
 
 
 def test_a_new_cluster_gets_its_service_scheduler_and_group() -> None:
     cluster = a_cluster()
     assert _planned(Observed()) == [
-        Create(build.scheduler_service(cluster), SERVICE, MISSING),
-        Create(build.scheduler_deployment(cluster), DEPLOYMENT, MISSING),
-        Create(build.default_group(cluster), GROUP, MISSING),
+        Create(build.service_manifest(cluster), SERVICE, MISSING),
+        Create(build.deployment_manifest(cluster), DEPLOYMENT, MISSING),
+        Create(build.group_manifest(cluster), GROUP, MISSING),
     ]
 
 
@@ -68,16 +69,20 @@ def test_what_was_refused_waits_for_its_time_and_holds_up_nothing_else(subject: 
     failures = {subject: a_failure("Forbidden", until=NOON + 8.0)}
     planned = _planned(Observed(failures=failures))
     because = f"{subject.kind} {subject.name}: the API server says Forbidden"
-    assert [action for action in planned if isinstance(action, RequeueAt)] == [RequeueAt(NOON + 8.0, because)]
+    assert [action for action in planned if isinstance(action, RequeueAt)] == [
+        RequeueAt(NOON + 8.0, because, holds=subject)
+    ]
     created = {action.subject for action in planned if isinstance(action, Create)}
     assert created == {SERVICE, DEPLOYMENT, GROUP} - {subject}
-    later = list(plan_cluster(a_cluster(), Observed(failures=failures), NOON + 8.0))
+    later = list(plan_cluster(View.of(a_cluster(), Observed(failures=failures)), NOON + 8.0))
     assert len([action for action in later if isinstance(action, Create)]) == 3
 
 
 def test_a_change_of_the_clusters_replicas_is_copied_once() -> None:
     (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=5)
-    assert patch == Patch(GROUP, build.group_replicas(a_cluster(workers=5)), "the cluster's replicas went from 3 to 5")
+    assert patch == Patch(
+        GROUP, build.copied_replicas_patch(a_cluster(workers=5)), "the cluster's replicas went from 3 to 5"
+    )
     assert _planned(seen(groups=[a_group(workers=5)]), workers=5) == []
 
 
@@ -87,7 +92,9 @@ def test_a_direct_scale_of_the_group_stays() -> None:
 
 def test_replicas_of_zero_are_copied() -> None:
     (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=0)
-    assert patch == Patch(GROUP, build.group_replicas(a_cluster(workers=0)), "the cluster's replicas went from 3 to 0")
+    assert patch == Patch(
+        GROUP, build.copied_replicas_patch(a_cluster(workers=0)), "the cluster's replicas went from 3 to 0"
+    )
 
 
 def test_a_default_group_of_another_operator_keeps_its_replicas() -> None:
@@ -111,26 +118,26 @@ def test_other_groups_keep_their_replicas() -> None:
 def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject: ObjectRef) -> None:
     refused = replace(observed, failures={subject: a_failure(until=NOON + 8.0)})
     assert [type(action) for action in _planned(refused)] == [RequeueAt]
-    again = list(plan_cluster(a_cluster(), refused, NOON + 8.0))
+    again = list(plan_cluster(View.of(a_cluster(), refused), NOON + 8.0))
     assert [(type(action), action.subject) for action in again if isinstance(action, Patch)] == [(Patch, subject)]
 
 
 @pytest.mark.parametrize(
     ("observed", "subject", "body"),
     [
-        (seen(groups=[a_group(template="older")]), GROUP, build.edited_group(a_cluster(), a_group())),
-        (seen(service=a_service(template="older")), SERVICE, build.edited_service(a_cluster(), a_service())),
+        (seen(groups=[a_group(template="older")]), GROUP, build.group_patch(a_cluster(), a_group())),
+        (seen(service=a_service(template="older")), SERVICE, build.service_patch(a_cluster(), a_service())),
         (
             seen(deployment=a_deployment(template="older")),
             DEPLOYMENT,
-            build.edited_scheduler(a_cluster(), a_deployment()),
+            build.deployment_patch(a_cluster(), a_deployment()),
         ),
     ],
 )
 def test_what_was_made_from_an_older_template_is_edited(
     observed: Observed, subject: ObjectRef, body: list[dict[str, object]]
 ) -> None:
-    pod = build.scheduler_pod(a_cluster()) if subject == DEPLOYMENT else None
+    pod = build.scheduler_pod_manifest(a_cluster()) if subject == DEPLOYMENT else None
     assert _planned(observed) == [Patch(subject, body, "its template was edited", pod)]
 
 
@@ -155,7 +162,7 @@ def test_a_scheduler_is_not_stopped_for_one_that_is_refused() -> None:
 
 def test_the_pod_that_is_tried_is_what_the_deployment_makes() -> None:
     cluster = a_cluster(metadata=Metadata(labels={"team": "a"}), scheduler_metadata=Metadata(annotations={"b": "c"}))
-    tried, template = build.scheduler_pod(cluster), build.scheduler_deployment(cluster)["spec"]["template"]
+    tried, template = build.scheduler_pod_manifest(cluster), build.deployment_manifest(cluster)["spec"]["template"]
     assert tried["spec"] == template["spec"]
     for field in ("labels", "annotations"):
         assert tried["metadata"][field] == template["metadata"][field]

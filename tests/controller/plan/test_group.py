@@ -28,7 +28,7 @@ from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEv
 from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.group import plan_group
-from dask_operator.plan.view import ENDED
+from dask_operator.plan.view import ENDED, View
 
 PODS = ObjectRef("Pod", "simple-default")
 THE_GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
@@ -40,7 +40,8 @@ DOWN: dict[str, Any] = {
 def _planned(
     group: Group, observed: Observed, now: float = NOON, policy: Policy = Policy(), status: dict[str, Any] | None = None
 ) -> list[Action]:
-    return list(plan_group(a_cluster(status=status or {}), _noted(group, observed), observed, now, policy))
+    view = View.of(a_cluster(status=status or {}), replace(observed, groups=(_noted(group, observed),)), policy)
+    return list(plan_group(view, view.workers[group.name], now))
 
 
 def _noted(group: Group, observed: Observed) -> Group:
@@ -103,8 +104,8 @@ def test_no_worker_goes_before_its_ordinal_is_noted() -> None:
     # Else the next one would get its name, which its scheduler may still know.
     for observed in (seen([a_failed_pod(0), a_pod(1)]), seen(2, retired=frozenset({a_pod(0).uid}))):
         for noted, deleted in ((-1, []), (0, [a_pod(0).name])):
-            planned = plan_group(a_cluster(), a_group(workers=1, last_ordinal=noted), observed, NOON, Policy())
-            assert _deleted(list(planned)) == deleted
+            view = View.of(a_cluster(), replace(observed, groups=(a_group(workers=1, last_ordinal=noted),)))
+            assert _deleted(list(plan_group(view, view.workers["simple-default"], NOON))) == deleted
 
 
 def test_the_pods_of_others_do_not_count() -> None:
@@ -129,7 +130,7 @@ def test_batches_are_apart() -> None:
 def test_after_a_refusal_one_tries_whether_its_reason_is_gone() -> None:
     failure = a_failure("QuotaExceeded", until=NOON + 8.0)
     observed, group = seen(1, failures={PODS: failure}), a_group(workers=5)
-    assert _planned(group, observed) == [RequeueAt(NOON + 8.0, "the API server says QuotaExceeded")]
+    assert _planned(group, observed) == [RequeueAt(NOON + 8.0, "the API server says QuotaExceeded", holds=PODS)]
     assert _created(_planned(group, observed, NOON + 8.0)) == _names(1)
     assert len(_created(_planned(group, seen(1)))) == 4
 
@@ -206,7 +207,7 @@ def test_an_answer_may_be_about_the_pods_that_run_as_the_clusters_workers() -> N
 
 def test_a_scale_down_asks_the_scheduler_first() -> None:
     planned = _planned(a_group(workers=1), seen(3))
-    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to go", pods=3)]
+    assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to leave", pods=3)]
 
 
 def test_it_asks_once_and_anew_when_the_answer_is_old() -> None:
@@ -290,7 +291,7 @@ def test_while_no_scheduler_runs_only_those_that_have_not_started_go(scheduler: 
     assert changes(planned) == (
         Delete(pods[1].name, pods[1].uid, PODS, "surplus, and no scheduler runs", pods[1].resource_version),
     )
-    assert planned[-1] == RequeueAt(NOON + 60.0, "its workers may hold data for a scheduler that returns")
+    assert planned[-1] == RequeueAt(NOON + 60.0, "its workers may hold data for a scheduler that comes back")
 
 
 def test_a_scheduler_that_is_gone_for_a_minute_has_no_data_to_save() -> None:

@@ -20,6 +20,7 @@ from tests.support.world import World
 from dask_operator.actions import IDLE, Action, Ask, Delete, Patch, RecordEvent, RequeueAt
 from dask_operator.model import Cluster, Idleness, ObjectRef, Observed, Problem
 from dask_operator.plan.idle import plan_idle
+from dask_operator.plan.view import View
 
 CLUSTER = ObjectRef("DaskCluster", "simple")
 
@@ -28,7 +29,7 @@ def _planned(
     answer: Idleness | None, *, timeout: float = 60.0, now: float = NOON, cluster: Cluster | None = None, **others: Any
 ) -> list[Action]:
     observed: Observed = seen(3, idleness=answer, **others)
-    return list(plan_idle(cluster or a_cluster(idle_timeout=timeout), observed, now))
+    return list(plan_idle(View.of(cluster or a_cluster(idle_timeout=timeout), observed), now))
 
 
 def test_a_cluster_without_timeout_is_not_asked() -> None:

@@ -30,6 +30,7 @@ from dask_operator.model import Cluster, Job, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import rfc3339
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.report.status import JOB_INTERVAL as INTERVAL
+from dask_operator.plan.view import View
 
 OURS = a_cluster(owners=("uid-of-job-simple",), job="simple")
 THE_JOB, THE_RUNNER = ObjectRef("DaskJob", "simple"), ObjectRef("Pod", "simple-runner")
@@ -38,7 +39,8 @@ HOUR = 3600.0
 
 
 def _planned(job: Job, observed: Observed, cluster: Cluster | None = OURS, now: float = NOON) -> list[Action]:
-    return list(plan_job(job, cluster, observed, now))
+    view = View.of(cluster, observed) if cluster else None
+    return list(plan_job(job, view, observed, now))
 
 
 def _status(job: Job, observed: Observed, cluster: Cluster | None = OURS, now: float = NOON) -> Mapping[str, Any]:
@@ -58,7 +60,7 @@ def _deletes(actions: Sequence[Action]) -> list[str]:
 
 def test_a_new_job_gets_its_cluster_and_no_runner() -> None:
     planned = _planned(a_job(), Observed(), cluster=None)
-    assert Create(build.job_cluster(a_job()), THE_CLUSTER, "the job has no cluster") in planned
+    assert Create(build.job_cluster_manifest(a_job()), THE_CLUSTER, "the job has no cluster") in planned
     assert _creates(planned, "Pod") == []
 
 
@@ -71,7 +73,7 @@ def test_no_runner_starts_before_the_scheduler_is_ready(scheduler: Pod | None) -
 
 def test_a_runner_starts_when_the_scheduler_is_ready() -> None:
     (create,) = _creates(_planned(a_job(), seen(0)), "Pod")
-    assert create == Create(build.runner(a_job(), OURS, 0), THE_RUNNER, "the scheduler is ready")
+    assert create == Create(build.runner_manifest(a_job(), OURS, 0), THE_RUNNER, "the scheduler is ready")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_nothing_is_deleted_before_the_end_is_in_the_status() -> None:
 def test_the_end_that_was_refused_is_written_later_and_nothing_is_deleted() -> None:
     pods = [a_runner_pod(phase="Succeeded", finished=NOON)]
     planned = _planned(a_job(), seen(pods, failures={THE_JOB: a_failure(until=NOON + 8.0)}))
-    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden")]
+    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden", holds=THE_JOB)]
 
 
 def test_the_clusters_name_of_a_job_that_ends_stays_in_its_status() -> None:

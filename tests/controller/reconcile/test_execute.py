@@ -106,12 +106,12 @@ async def _bench(*objects: dict[str, Any]) -> AsyncIterator[Bench]:
 
 
 def _creates(number: int) -> list[Create]:
-    pods = build.workers(a_cluster(), a_group(), range(number), 0)
+    pods = build.worker_manifests(a_cluster(), a_group(), range(number), 0)
     return [Create(pod, PODS, "the group wants workers") for pod in pods]
 
 
 def _create_service() -> Create:
-    return Create(build.scheduler_service(a_cluster()), THE_SERVICE, "the cluster has none")
+    return Create(build.service_manifest(a_cluster()), THE_SERVICE, "the cluster has none")
 
 
 def _at(url: str) -> Endpoint:
@@ -223,7 +223,7 @@ async def test_a_patch_is_made_once_the_pod_that_it_brings_is_accepted(
         if code:
             bench.fake.fail("POST", POD, code, reason=reason, message=message)
         body = {"metadata": {"labels": {"a": "b"}}}
-        observed = await bench.execute(Patch(THE_SERVICE, body, "edited", build.scheduler_pod(a_cluster())))
+        observed = await bench.execute(Patch(THE_SERVICE, body, "edited", build.scheduler_pod_manifest(a_cluster())))
         assert bool(bench.fake.asked("PATCH", "services")) == patched
         assert bench.fake.objects(POD) == []
         assert (THE_SERVICE in observed.failures) == (not patched)
@@ -304,7 +304,7 @@ async def test_a_pod_that_is_gone_already_is_success() -> None:
 
 async def test_a_patch_is_known_at_once() -> None:
     async with _bench() as bench:
-        patch = Patch(THE_GROUP, build.group_replicas(a_cluster(workers=8)), "replicas")
+        patch = Patch(THE_GROUP, build.copied_replicas_patch(a_cluster(workers=8)), "replicas")
         (group,) = (await bench.execute(patch)).groups
         assert (group.replicas, group.copied) == (8, "8")
 

@@ -1,6 +1,6 @@
 {{/*
-What every object of `helm test` has. They are made for it and go with it; a Pod that failed is kept. A job has none: its
-cluster goes with it, and that it ends well says as much.
+The metadata of every object of `helm test`. Helm deletes them after the test; a failed Pod is kept. A job has no test: its
+cluster ends with it, and its success proves as much.
 */}}
 {{- define "dask-cluster.testMetadata" -}}
 name: {{ include "dask-cluster.testName" . }}
@@ -14,7 +14,7 @@ annotations:
   helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 {{- end }}
 
-{{/* What the Pod of `helm test` is known by. */}}
+{{/* The labels that select the Pod of `helm test`. */}}
 {{- define "dask-cluster.testLabels" -}}
 app.kubernetes.io/name: {{ include "dask-cluster.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -1,4 +1,4 @@
-{{/* The annotations of the controller's Pod. It reads its environment once, so another one takes another Pod. */}}
+{{/* The annotations of the controller's Pod. The controller reads its environment once, so a change needs a new Pod. */}}
 {{- define "dask-kubernetes-operator.podAnnotations" -}}
 {{- with .Values.podAnnotations }}
 {{- toYaml . }}
@@ -8,7 +8,7 @@ checksum/extra-objects: {{ include "dask-kubernetes-operator.extraObjects" $ | s
 {{- end }}
 {{- end }}
 
-{{/* How the controllers are spread, as a JSON array: over nodes, where there are several and the value says nothing. */}}
+{{/* The topology spread constraints, as a JSON array. The default spreads several controllers over nodes. */}}
 {{- define "dask-kubernetes-operator.topologySpreadConstraints" -}}
 {{- $constraints := .Values.topologySpreadConstraints -}}
 {{- if and (kindIs "invalid" $constraints) (gt (int .Values.replicas) 1) -}}

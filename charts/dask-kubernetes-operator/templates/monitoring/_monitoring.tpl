@@ -1,5 +1,5 @@
 {{/*
-The metadata of what a monitoring system reads, down to its labels. Takes a dict of `root`, `suffix` of the name, and
+The metadata of a monitoring object, down to its labels. Takes a dict of `root`, `suffix` of the name, and
 `at`, a value with `namespace`.
 */}}
 {{- define "dask-kubernetes-operator.monitoringMetadata" -}}
@@ -12,7 +12,7 @@ labels:
   {{- end }}
 {{- end }}
 
-{{/* Where the metrics are. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
+{{/* The endpoint to scrape. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
 {{- define "dask-kubernetes-operator.endpoints" -}}
 - port: {{ .port }}
   interval: {{ .monitor.interval | quote }}
@@ -23,8 +23,8 @@ labels:
 {{- end }}
 
 {{/*
-The namespaces of schedulers and workers: those that are given, else those that the controller looks after. A pattern can
-not be said here. Takes a dict of `root` and `monitor`.
+The namespaces of schedulers and workers: those of the monitor, else those that the controller watches. A monitor cannot
+express a pattern. Takes a dict of `root` and `monitor`.
 */}}
 {{- define "dask-kubernetes-operator.namespaceSelector" -}}
 {{- $scope := include "dask-kubernetes-operator.scope" .root | fromJson -}}
@@ -38,17 +38,17 @@ matchNames:
 {{- end -}}
 {{- end }}
 
-{{/* The PodMonitor of the workers by either of its spellings, as JSON. */}}
+{{/* The PodMonitor of the workers, from either spelling of its value, as JSON. */}}
 {{- define "dask-kubernetes-operator.workerMonitor" -}}
 {{- $monitor := deepCopy .Values.metrics.worker.podMonitor -}}
 {{- range $key, $value := .Values.metrics.worker.serviceMonitor -}}
   {{- if and $.Values.metrics.worker.podMonitor.enabled (ne (toJson $value) (get $monitor $key | toJson)) -}}
-    {{- fail (printf "metrics.worker.serviceMonitor.%s and metrics.worker.podMonitor.%s are two spellings of one value and differ: leave metrics.worker.serviceMonitor out" $key $key) -}}
+    {{- fail (printf "metrics.worker.serviceMonitor.%s and metrics.worker.podMonitor.%s are two spellings of one value but differ: remove metrics.worker.serviceMonitor" $key $key) -}}
   {{- end -}}
   {{- $_ := set $monitor $key $value -}}
 {{- end -}}
 {{- if and $monitor.enabled (not .Values.metrics.worker.enabled) -}}
-  {{- fail "metrics.worker.podMonitor.enabled is true and metrics.worker.enabled is false: set both to true, or both to false" -}}
+  {{- fail "metrics.worker.podMonitor.enabled is true but metrics.worker.enabled is false: set both to true, or both to false" -}}
 {{- end -}}
 {{- $monitor | toJson -}}
 {{- end }}
@@ -57,26 +57,26 @@ matchNames:
 {{- define "dask-kubernetes-operator.schedulerMonitor" -}}
 {{- $monitor := .Values.metrics.scheduler.serviceMonitor -}}
 {{- if and $monitor.enabled (not .Values.metrics.scheduler.enabled) -}}
-  {{- fail "metrics.scheduler.serviceMonitor.enabled is true and metrics.scheduler.enabled is false: set both to true, or both to false" -}}
+  {{- fail "metrics.scheduler.serviceMonitor.enabled is true but metrics.scheduler.enabled is false: set both to true, or both to false" -}}
 {{- end -}}
 {{- $monitor | toJson -}}
 {{- end }}
 
-{{/* Refuses monitors whose metrics do not say which cluster they are of, by which alerts and dashboards tell them apart. */}}
+{{/* Refuses monitors whose metrics lack the cluster's label, which the alerts and dashboards need. */}}
 {{- define "dask-kubernetes-operator.checkLabels" -}}
 {{- $scheduler := include "dask-kubernetes-operator.schedulerMonitor" . | fromJson -}}
 {{- $worker := include "dask-kubernetes-operator.workerMonitor" . | fromJson -}}
 {{- if and $scheduler.enabled (not (has "dask.org/cluster-name" $scheduler.targetLabels)) -}}
-  {{- fail "metrics.scheduler.serviceMonitor.targetLabels is without dask.org/cluster-name, which the alerts and dashboards need: add it" -}}
+  {{- fail "metrics.scheduler.serviceMonitor.targetLabels lacks dask.org/cluster-name, which the alerts and dashboards need: add it" -}}
 {{- end -}}
 {{- range list "dask.org/cluster-name" "dask.org/workergroup-name" -}}
   {{- if and $worker.enabled (not (has . $worker.podTargetLabels)) -}}
-    {{- fail (printf "metrics.worker.podMonitor.podTargetLabels is without %s, which the alerts and dashboards need: add it" .) -}}
+    {{- fail (printf "metrics.worker.podMonitor.podTargetLabels lacks %s, which the alerts and dashboards need: add it" .) -}}
   {{- end -}}
 {{- end -}}
 {{- end }}
 
-{{/* The alerts on what is scraped from one kind of thing, as a group. Takes a dict of `root` and `of`, a folder of files/rules. */}}
+{{/* A group of alerts on one kind of target. Takes a dict of `root` and `of`, a folder of files/rules. */}}
 {{- define "dask-kubernetes-operator.ruleGroup" -}}
 {{- $root := .root -}}
 - name: {{ printf "%s.%s" (include "dask-kubernetes-operator.fullname" $root) .of | quote }}

@@ -1,4 +1,4 @@
-{{/* What every object of `helm test` has. They are made for it and go with it; a Pod that failed is kept. */}}
+{{/* The metadata of every object of `helm test`. Helm deletes them after the test; a failed Pod is kept. */}}
 {{- define "dask-kubernetes-operator.testMetadata" -}}
 name: {{ include "dask-kubernetes-operator.testName" . | quote }}
 namespace: {{ include "dask-kubernetes-operator.testNamespace" . | quote }}
@@ -26,7 +26,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* A Pod of the cluster that the test makes. Takes a dict of `root`, `name`, `args` and `ports`. */}}
+{{/* A Pod template of the test's cluster. Takes a dict of `root`, `name`, `args` and `ports`. */}}
 {{- define "dask-kubernetes-operator.testClusterPod" -}}
 securityContext:
   {{- include "dask-kubernetes-operator.testPodSecurityContext" .root | nindent 2 }}
@@ -78,7 +78,7 @@ metadata:
   name: {{ $name | quote }}
   namespace: {{ include "dask-kubernetes-operator.testNamespace" . | quote }}
 spec:
-  # Nothing is left of a test whose Pod was lost.
+  # Removes the cluster even if the test's Pod is lost.
   idleTimeout: 600
   scheduler:
     spec:

@@ -1,4 +1,4 @@
-{{/* Which aggregated ClusterRoles there are, as {"kubernetes": bool, "kubeflow": bool}. */}}
+{{/* The aggregated ClusterRoles to create, as {"kubernetes": bool, "kubeflow": bool}. */}}
 {{- define "dask-kubernetes-operator.aggregate" -}}
 {{- $scope := include "dask-kubernetes-operator.scope" . | fromJson -}}
 {{- $given := .Values.rbac.aggregate -}}
@@ -8,7 +8,7 @@
 {{- end -}}
 {{- if and (not $scope.clusterRole) (or $kubernetes $given.kubeflow) -}}
   {{- $name := ternary "kubernetes" "kubeflow" $kubernetes -}}
-  {{- fail (printf "rbac.aggregate.%s=true makes ClusterRoles, and this release may make Roles only: leave it out, and have those ClusterRoles made by whoever installs the CRDs (README.md)" $name) -}}
+  {{- fail (printf "rbac.aggregate.%s=true creates ClusterRoles, but this release creates only Roles: remove it, and have the administrator who installs the CRDs create those ClusterRoles (README.md)" $name) -}}
 {{- end -}}
 {{- dict "kubernetes" $kubernetes "kubeflow" $given.kubeflow | toJson -}}
 {{- end }}
@@ -31,8 +31,8 @@
 {{- end }}
 
 {{/*
-Who may make a DaskCluster may have any Pod and any Service made in its namespace. Kubernetes' edit may make both, so this
-gives it nothing that it has not; for the same reason view may make none.
+A user who can create a DaskCluster can have any Pod and any Service created in its namespace. Kubernetes' role edit allows
+both already, so this adds no privilege to it. The role view allows neither, so it cannot create Dask clusters.
 */}}
 {{- define "dask-kubernetes-operator.editRules" -}}
 {{ include "dask-kubernetes-operator.viewRules" . }}
@@ -44,7 +44,7 @@ gives it nothing that it has not; for the same reason view may make none.
   verbs: [update, patch]
 {{- end }}
 
-{{/* What installing the operator for a namespace of one's own takes besides: nobody can grant what he has not. */}}
+{{/* The additional rules to install the operator for one's own namespace: users cannot grant permissions that they lack. */}}
 {{- define "dask-kubernetes-operator.adminRules" -}}
 {{ include "dask-kubernetes-operator.editRules" . }}
 - apiGroups: [kubernetes.dask.org]
@@ -55,7 +55,7 @@ gives it nothing that it has not; for the same reason view may make none.
   verbs: [update]
 {{- end }}
 
-{{/* What a Pod needs that makes clusters with Python's KubeCluster, scales them and shows their logs. */}}
+{{/* The rules for a Pod that creates clusters with Python's KubeCluster, scales them and shows their logs. */}}
 {{- define "dask-kubernetes-operator.clientRules" -}}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters, daskworkergroups, daskjobs, daskautoscalers]

@@ -1,7 +1,7 @@
-"""Conditions, and when a status that has them is worth a write.
+"""Conditions, and the time at which a status with them is written.
 
-A status is written at once when somebody may be waiting for it; what it says on the way there is written every few
-seconds. Events come with a change for the worse and its end.
+A status is written at once when somebody may be waiting for it. Its intermediate states are written every few seconds.
+An Event is recorded when a condition changes for the worse, and when that ends.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from dask_operator.plan.view import blocked, status
 
 DEGRADED = "Degraded"
 _GENERATION = "observedGeneration"
-# The API server's words can have any length, and a status that is too long is refused as a whole.
+# Messages of the API server have any length, and it refuses a status that is too long as a whole.
 _LONGEST_REASON, _LONGEST_MESSAGE = 1024, 4096
 
 
 class Condition(NamedTuple):
+    """A condition as a plan wants it; `rendered` adds what Kubernetes adds."""
+
     type: str
     true: bool
     reason: str
@@ -28,11 +30,15 @@ class Condition(NamedTuple):
 
 
 def degraded(problem: Problem | None) -> Condition:
-    return Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "nothing is known to be wrong")))
+    """Return the condition `Degraded`, which is true if there is a problem."""
+    return Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "no problem is known")))
 
 
 def rendered(about: Declared, old: Json, wanted: Iterable[Condition], now: float) -> list[dict[str, Any]]:
-    """Conditions as a status has them. `old`: the status as it is; a condition's time is that of its last change."""
+    """Return conditions as a status has them.
+
+    `old`: the current status, which has the time of each condition's last change.
+    """
     before = by_type(old)
     return [_rendered(condition, before.get(condition.type, {}), about.generation, now) for condition in wanted]
 
@@ -40,12 +46,12 @@ def rendered(about: Declared, old: Json, wanted: Iterable[Condition], now: float
 def write(
     wanted: SetStatus, about: Declared, observed: Observed, now: float, interval: float, *, awaited: bool
 ) -> Iterator[Action]:
-    """Writes a status that has changed: at once if it is `awaited`, else `interval` seconds after the last time."""
+    """Write a status that has changed: at once if it is `awaited`, else `interval` seconds after the last write."""
     old, last = status(about, wanted.subject.kind, observed), observed.written.get(wanted.subject)
     if _says_the_same(old, wanted.status, inline=bool(last and last.inline)):
         return
     if failure := blocked(wanted.subject, observed, now):
-        yield RequeueAt(failure.until, because=failure.problem.message)
+        yield RequeueAt(failure.until, because=failure.problem.message, holds=wanted.subject)
         return
     due = (last.at if last and last.uid == about.uid else about.created) + interval
     if now < due and not awaited:
@@ -56,7 +62,7 @@ def write(
 
 
 def _says_the_same(old: Json, new: Json, *, inline: bool) -> bool:
-    """Whether a status is as it should be. One that is `inline` can never say the generation that its write makes."""
+    """Return whether a status is as wanted. An `inline` one can never have the generation that its own write makes."""
     return all(
         _comparable(old.get(key), inline) == _comparable(value, inline)
         for key, value in new.items()
@@ -73,7 +79,7 @@ def _comparable(value: object, inline: bool) -> object:
 
 
 def by_type(of: Json) -> dict[str, Json]:
-    """A status' conditions by their type."""
+    """Return a status' conditions by their type."""
     conditions = of.get("conditions")
     known = conditions if isinstance(conditions, list) else []
     return {
@@ -84,13 +90,14 @@ def by_type(of: Json) -> dict[str, Json]:
 
 
 def is_true(conditions: Mapping[str, Json], type_: str) -> bool:
+    """Return whether a condition is there and true."""
     return bool(conditions.get(type_, {}).get("status") == "True")
 
 
 def _rendered(new: Condition, old: Mapping[str, Any], generation: int, now: float) -> dict[str, Any]:
     status_ = "True" if new.true else "False"
     same = old.get("status") == status_
-    # What is wrong is reported in words that vary from moment to moment; the first are as good as the next.
+    # Messages about the same problem vary from moment to moment; the first is as good as the next.
     reason = new.reason[:_LONGEST_REASON]
     kept = new.type == DEGRADED and same and old.get("reason") == reason
     return {

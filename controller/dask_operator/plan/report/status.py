@@ -1,43 +1,30 @@
-"""What a DaskCluster and a DaskWorkerGroup say of themselves."""
+"""The status of a DaskCluster and of a DaskWorkerGroup."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dask_operator import build, names
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Cluster, Group, Json, ObjectRef, Observed, Pod, Problem
-from dask_operator.parse import ordinal, timestamp
+from dask_operator.parse import timestamp
+from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, is_true, rendered, write
 from dask_operator.plan.report.problems import cluster_problem, group_problem
 from dask_operator.plan.report.unread import plan_unread
-from dask_operator.plan.view import (
-    ENDED,
-    RECOVERED_AFTER,
-    cluster_status,
-    default_group,
-    leaving,
-    live,
-    owned,
-    removed_groups,
-    scheduler_pod,
-    status,
-    workers,
-)
-from dask_operator.plan.workers import rollout
-from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, SERVICE
+from dask_operator.plan.view import RECOVERED_AFTER, View, Workers, cluster_status, status
+from dask_operator.resources import CLUSTER, GROUP
 
 INTERVAL = 3.0
 """Seconds between two writes of a DaskCluster's status that nobody waits for."""
 JOB_INTERVAL = 10.0
-"""The same for a DaskJob and its cluster: about as long as a job takes to start."""
+"""Seconds between two writes for a DaskJob and its cluster: about the time that a job takes to start."""
 _GROUP_INTERVAL = 30.0
-"""The same of a DaskWorkerGroup's, whose counts its cluster's status has as well."""
+"""Seconds between two writes for a DaskWorkerGroup, whose counts its cluster's status has as well."""
 _JOB_GROUP_INTERVAL = 300.0
-"""The same in a DaskJob's cluster, which many do not outlive."""
+"""Seconds between two writes for a DaskWorkerGroup of a DaskJob's cluster; most jobs end earlier."""
 
 READY = "SchedulerReady"
 WORKERS_READY = "WorkersReady"
@@ -45,7 +32,7 @@ PROGRESSING = "Progressing"
 
 
 class _Count(NamedTuple):
-    """Workers. `updated`: those of the current template."""
+    """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template."""
 
     wanted: int
     live: int
@@ -53,26 +40,27 @@ class _Count(NamedTuple):
     updated: int
 
 
-def plan_status(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
-    groups = [group for group in observed.groups if not group.deleting and owned(group, cluster)]
-    for group in groups:
-        if group.unread:
-            yield from plan_unread(GROUP.kind, group, observed, now)
+def plan_status(view: View, now: float) -> Iterator[Action]:
+    """Write the statuses of the cluster and its groups, and record the API server's warnings as Events."""
+    cluster, observed = view.cluster, view.observed
+    for workers in view.workers.values():
+        if workers.group.unread:
+            yield from plan_unread(GROUP.kind, workers.group, observed, now)
             continue
-        yield from _plan_group_status(cluster, group, observed, now)
-    wanted = _cluster_status(cluster, groups, observed, now)
-    write_ = SetStatus(ObjectRef(CLUSTER.kind, cluster.name), wanted, _summary(wanted))
+        yield from _plan_group_status(view, workers, now)
+    wanted, ref = _cluster_status(view, now), ObjectRef(CLUSTER.kind, cluster.name)
     awaited = _awaited(cluster_status(cluster, observed), wanted)
-    yield from write(write_, cluster, observed, now, JOB_INTERVAL if cluster.job else INTERVAL, awaited=awaited)
-    restarted = [pod.restarted + RECOVERED_AFTER for pod in observed.pods if now < pod.restarted + RECOVERED_AFTER]
-    if restarted:
-        yield RequeueAt(min(restarted), because="containers that have crashed and run again")
+    interval = JOB_INTERVAL if cluster.job else INTERVAL
+    yield from write(SetStatus(ref, wanted, _summary(wanted)), cluster, observed, now, interval, awaited=awaited)
+    recovering = [pod.restarted + RECOVERED_AFTER for pod in view.restarted if now < pod.restarted + RECOVERED_AFTER]
+    if recovering:
+        yield RequeueAt(min(recovering), because="containers that have crashed and run again")
     for text in observed.warnings:
-        yield RecordEvent(ObjectRef(CLUSTER.kind, cluster.name), cluster.uid, "Warning", "FieldIgnored", text)
+        yield RecordEvent(ref, cluster.uid, "Warning", "FieldIgnored", text)
 
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:
-    """A group whose cluster does not exist says so."""
+    """Say in a group's status that its cluster does not exist."""
     if group.unread:
         yield from plan_unread(GROUP.kind, group, observed, now)
         return
@@ -81,136 +69,111 @@ def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
     conditions = [Condition(PROGRESSING, False, *problem), degraded(problem)]
     old = status(group, GROUP.kind, observed)
-    # It may have been of another cluster before.
+    # The group may have belonged to another cluster before.
     counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "selector"))
     wanted = {**counts, "observedGeneration": group.generation, "conditions": rendered(group, old, conditions, now)}
     write_ = SetStatus(ObjectRef(GROUP.kind, group.name), wanted, problem.message)
     yield from write(write_, group, observed, now, _GROUP_INTERVAL, awaited=True)
 
 
-def with_ordinals(cluster: Cluster, observed: Observed) -> Observed:
-    """The same world with the ordinals of its groups that are noted in their cluster's status."""
-    noted = cluster.status.get("lastOrdinals")
-    if not isinstance(noted, Mapping):
-        return observed
-    groups = (
-        replace(group, last_ordinal=max(group.last_ordinal, ordinal(noted.get(group.name))))
-        for group in observed.groups
-    )
-    return replace(observed, groups=tuple(groups))
-
-
 def scheduler_down_since(cluster: Cluster, observed: Observed, now: float) -> float:
-    """Since when the scheduler has not been ready, as the status has it; `now` if it does not say."""
+    """Return since when the scheduler has not been ready by the cluster's status; `now` if the status has no time."""
     condition = by_type(cluster_status(cluster, observed)).get(READY, {})
     down = condition.get("status") == "False"
     return (down and timestamp(str(condition.get("lastTransitionTime")))) or now
 
 
-def _plan_group_status(cluster: Cluster, group: Group, observed: Observed, now: float) -> Iterator[Action]:
-    wanted = _group_status(cluster, group, observed, now)
+def _plan_group_status(view: View, workers: Workers, now: float) -> Iterator[Action]:
+    group, observed = workers.group, view.observed
+    wanted = _group_status(view, workers, now)
     notes = {names.LAST_ORDINAL_ANNOTATION: str(wanted["lastOrdinal"])}
     write_ = SetStatus(ObjectRef(GROUP.kind, group.name), wanted, _summary(wanted), notes)
-    note = _must_be_noted(group, observed) and wanted["lastOrdinal"] > group.last_ordinal
-    # The status of a job's cluster says as much, where its definition keeps it.
-    last = observed.written.get(ObjectRef(CLUSTER.kind, cluster.name))
-    told = cluster.job and not (last and last.inline)
+    note = _must_be_noted(workers) and wanted["lastOrdinal"] > group.last_ordinal
+    # The status of a job's cluster says the same, where its definition keeps a status.
+    last = observed.written.get(ObjectRef(CLUSTER.kind, view.cluster.name))
+    told = view.cluster.job and not (last and last.inline)
     awaited = not told and _awaited(status(group, GROUP.kind, observed), wanted)
     interval = _JOB_GROUP_INTERVAL if told else _GROUP_INTERVAL
     yield from write(write_, group, observed, now, interval, awaited=note or awaited)
 
 
-def _cluster_status(cluster: Cluster, groups: Sequence[Group], observed: Observed, now: float) -> dict[str, Any]:
-    counts = {group.name: _count(group, observed) for group in groups}
-    main = default_group(cluster, observed)
-    count = counts[main.name] if main else _Count(cluster.replicas or 0, 0, 0, 0)
-    going = [_going(pods, observed) for pods in removed_groups(cluster, observed).values()]
+def _cluster_status(view: View, now: float) -> dict[str, Any]:
+    cluster, observed, scheduler = view.cluster, view.observed, view.scheduler
+    counts = {name: _count(workers) for name, workers in view.workers.items()}
+    default = names.default_group(cluster.name)
+    count = counts.get(default, _Count(cluster.replicas or 0, 0, 0, 0))
+    going = [_Count(0, len(workers.old), 0, len(workers.old)) for workers in view.removed.values()]
     total = _Count(*map(sum, zip(*(counts.values() or [count]), *going, strict=True)))
-    scheduler, problem = scheduler_pod(observed), cluster_problem(cluster, groups, observed, now)
     conditions = [
         _scheduler_ready(cluster, scheduler),
         _workers_ready(total),
         _progressing(total, scheduler_ready=bool(scheduler and scheduler.ready), refused=_refused(cluster, observed)),
-        degraded(problem),
+        degraded(cluster_problem(view, now)),
     ]
-    # A job's groups write no status of their own while its cluster is young.
-    ordinals = {group.name: _last_ordinal(group, observed, settled=_settled(counts[group.name])) for group in groups}
+    # The groups of a young job's cluster write no status of their own.
+    ordinals = {name: _last_ordinal(workers, counts[name]) for name, workers in view.workers.items()}
     return {
         **({"lastOrdinals": ordinals} if cluster.job else {}),
-        "phase": _phase(cluster, observed),
+        "phase": _phase(view),
         "observedGeneration": cluster.generation,
         "replicas": count.live,
         "readyReplicas": count.ready,
         "updatedReplicas": count.updated,
-        "selector": build.worker_selector(cluster.name, names.default_group(cluster.name)),
+        "selector": build.worker_selector(cluster.name, default),
         "conditions": rendered(cluster, cluster_status(cluster, observed), conditions, now),
     }
 
 
-def _group_status(cluster: Cluster, group: Group, observed: Observed, now: float) -> dict[str, Any]:
-    count = _count(group, observed)
+def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
+    group, count = workers.group, _count(workers)
     conditions = [
         _workers_ready(count),
         _progressing(count, scheduler_ready=True, refused=""),
-        degraded(group_problem(group, observed, now)),
+        degraded(group_problem(view, workers, now)),
     ]
     return {
         "observedGeneration": group.generation,
         "replicas": count.live,
         "readyReplicas": count.ready,
         "updatedReplicas": count.updated,
-        "selector": build.worker_selector(cluster.name, group.name),
-        "lastOrdinal": _last_ordinal(group, observed, settled=_settled(count)),
-        "conditions": rendered(group, status(group, GROUP.kind, observed), conditions, now),
+        "selector": build.worker_selector(view.cluster.name, group.name),
+        "lastOrdinal": _last_ordinal(workers, count),
+        "conditions": rendered(group, status(group, GROUP.kind, view.observed), conditions, now),
     }
 
 
-def _last_ordinal(group: Group, observed: Observed, *, settled: bool) -> int:
-    """The highest ordinal up to which all were given. Beyond a gap they count only when no worker is to be created:
+def _last_ordinal(workers: Workers, count: _Count) -> int:
+    """Return the highest ordinal below which all have been given.
 
-    one whose creation is unsettled must be tried again under its own ordinal.
+    A gap is passed over only when no worker will be created: a creation with an unknown outcome is tried again under
+    its own ordinal.
     """
-    used = {pod.ordinal for pod in workers(group, observed)}
-    if settled:
-        return max(used | {group.last_ordinal})
-    return next(ordinal - 1 for ordinal in itertools.count(group.last_ordinal + 1) if ordinal not in used)
+    group = workers.group
+    if count.live >= count.wanted and count.updated == count.live:
+        return max(workers.highest, group.last_ordinal)
+    return next(n - 1 for n in itertools.count(group.last_ordinal + 1) if n not in workers.ordinals)
 
 
-def _settled(count: _Count) -> bool:
-    return count.live >= count.wanted and count.updated == count.live
+def _must_be_noted(workers: Workers) -> bool:
+    """Return whether a worker leaves, or is about to, whose ordinal is not in the status."""
+    surplus = len(workers.staying) > workers.group.replicas
+    return (workers.highest if surplus else workers.highest_going) > workers.group.last_ordinal
 
 
-def _must_be_noted(group: Group, observed: Observed) -> bool:
-    """Whether a worker goes, or is about to, whose ordinal is not in the status."""
-    pods = workers(group, observed)
-    surplus = _count(group, observed).live > group.replicas
-    going = (pod for pod in pods if surplus or pod.deleting or pod.phase in ENDED or leaving(pod, observed))
-    return any(pod.ordinal > group.last_ordinal for pod in going)
+def _count(workers: Workers) -> _Count:
+    staying = len(workers.staying)
+    if workers.group.unread:
+        return _Count(staying, staying, workers.ready, staying)
+    return _Count(workers.group.replicas, staying, workers.ready, len(workers.new))
 
 
-def _count(group: Group, observed: Observed) -> _Count:
-    pods = [pod for pod in live(workers(group, observed)) if not leaving(pod, observed)]
-    if group.unread:
-        return _Count(len(pods), len(pods), sum(pod.ready for pod in pods), len(pods))
-    new, _ = rollout.split(group, pods)
-    return _Count(group.replicas, len(pods), sum(pod.ready for pod in pods), len(new))
-
-
-def _going(pods: Sequence[Pod], observed: Observed) -> _Count:
-    """Of the workers of a group that was removed."""
-    staying = [pod for pod in live(pods) if not leaving(pod, observed)]
-    return _Count(0, len(staying), 0, len(staying))
-
-
-def _phase(cluster: Cluster, observed: Observed) -> str:
-    refused = (
-        observed.failures.get(ObjectRef(kind, names.scheduler(cluster.name)))
-        for kind in (DEPLOYMENT.kind, SERVICE.kind)
-    )
+def _phase(view: View) -> str:
+    scheduler = (ref for ref in children.refs(view.cluster) if ref.kind != GROUP.kind)
+    refused = (view.observed.failures.get(ref) for ref in scheduler)
     if any(failure and failure.problem.reason in ("Invalid", "BadRequest") for failure in refused):
         return "Error"
-    service = observed.service
-    if not service or not owned(service, cluster):
+    service = view.service
+    if not service:
         return "Created"
     usable = service.ingress if service.type == "LoadBalancer" else bool(service.cluster_ip)
     return "Running" if usable else "Pending"
@@ -234,35 +197,29 @@ def _workers_ready(count: _Count) -> Condition:
 
 
 def _refused(cluster: Cluster, observed: Observed) -> str:
-    """What of a cluster's own cannot be made or edited; empty if nothing."""
-    scheduler = names.scheduler(cluster.name)
-    own = (
-        ObjectRef(SERVICE.kind, scheduler),
-        ObjectRef(DEPLOYMENT.kind, scheduler),
-        ObjectRef(GROUP.kind, names.default_group(cluster.name)),
-    )
-    return next((f"{subject.kind} {subject.name}" for subject in own if subject in observed.failures), "")
+    """Return the cluster's child that the API server refused; empty if it refused none."""
+    return next((f"{ref.kind} {ref.name}" for ref in children.refs(cluster) if ref in observed.failures), "")
 
 
 def _progressing(count: _Count, *, scheduler_ready: bool, refused: str) -> Condition:
     if refused:
-        return Condition(PROGRESSING, True, "Retrying", f"{refused} was refused, and is tried again")
+        return Condition(PROGRESSING, True, "Retrying", f"the API server rejected {refused}; the operator retries")
     if count.updated < count.live:
-        message = f"{count.updated} of {count.wanted} workers are of the current template"
+        message = f"{count.updated} of {count.wanted} workers have the current template"
         return Condition(PROGRESSING, True, "RollingOut", message)
     if count.live > count.wanted:
-        return Condition(PROGRESSING, True, "ScalingDown", f"{count.live} workers on the way to {count.wanted}")
+        return Condition(PROGRESSING, True, "ScalingDown", f"scaling down from {count.live} to {count.wanted} workers")
     if count.ready < count.wanted:
         return Condition(PROGRESSING, True, "ScalingUp", f"{count.live} of {count.wanted} workers exist")
     if not scheduler_ready:
         return Condition(PROGRESSING, True, "SchedulerStarting", "the scheduler is not ready yet")
-    return Condition(PROGRESSING, False, "Settled", "everything is as the spec wants it")
+    return Condition(PROGRESSING, False, "Settled", "the cluster matches its spec")
 
 
 def _awaited(old: Json, new: Json) -> bool:
     before, after = by_type(old), by_type(new)
     settled = not is_true(after, PROGRESSING)
-    # Between the first seconds, when all starts at once, and the end somebody may wait for the scheduler alone.
+    # Somebody may wait for the scheduler alone, after the first seconds, in which all starts at once.
     ready = READY in before and is_true(after, READY) and not is_true(before, READY)
     return settled or ready or is_true(before, DEGRADED) != is_true(after, DEGRADED)
 

@@ -1,4 +1,4 @@
-"""Objects that are too large to be read: as nobody knows what their users want, all stays as it is, and they say so."""
+"""Objects that are too large to be read: nobody knows what their users want, so all stays as it is, and they say so."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dask_operator.model import Declared, ObjectRef, Observed, Problem
 from dask_operator.plan.report.conditions import Condition, by_type, degraded, rendered, write
 from dask_operator.plan.view import status
 
-_ADVICE = "all stays as it is until it is smaller: put data into a ConfigMap or a volume, not into the object"
+_ADVICE = "its objects stay unchanged until it is smaller: move data into a ConfigMap or a volume"
 
 
 def too_large(kind: str, about: Declared | None) -> Problem | None:
-    """What is wrong with an object of which it is not known what it wants."""
+    """Return the problem of an object that is not read, None for one that is."""
     if not about or not about.unread:
         return None
     return Problem("ObjectTooLarge", f"{kind} {about.name} {about.unread}; {_ADVICE}")
 
 
 def plan_unread(kind: str, about: Declared, observed: Observed, now: float) -> Iterator[Action]:
-    """Says it beside all that was said before."""
-    yield from say(kind, about, [degraded(too_large(kind, about))], observed, now)
+    """Say it in `Degraded`, and keep all else that the status says."""
+    yield from write_conditions(kind, about, [degraded(too_large(kind, about))], observed, now)
 
 
-def say(
+def write_conditions(
     kind: str, about: Declared, conditions: Sequence[Condition], observed: Observed, now: float
 ) -> Iterator[Action]:
-    """Writes these conditions, and leaves the others and the rest of the status as they are."""
+    """Write these conditions, and leave the others and the rest of the status as they are."""
     if about.deleting:
         return
     old = status(about, kind, observed)

@@ -1,6 +1,6 @@
-"""When a worker that has ended is replaced: at once if it had lived, else after a while that doubles with each failure.
+"""Replacing workers that have ended: at once after a minute of life, else after a pause that doubles with each failure.
 
-Until then its Pod stays, holds its place in the group, and its log can be read.
+Until then the Pod stays. It keeps its place in the group, and its log can be read.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _LONGEST_DELAY = 300.0
 
 
 def due(pod: Pod) -> float:
-    """When to replace an ended worker, in seconds since the epoch."""
+    """Return when to replace an ended worker, in seconds since the epoch."""
     if not _short_lived(pod) or not pod.attempt:
         return 0.0
     return _ended(pod) + doubling(_FIRST_DELAY, pod.attempt, _LONGEST_DELAY)
 
 
 def next_attempt(replaced: Sequence[Pod]) -> int:
-    """The attempt of the workers that replace these: 0 where none has ended soon after its start."""
+    """Return the attempt of the workers that replace these: 0 if none of them ended soon after its start."""
     return max((pod.attempt + 1 for pod in replaced if _short_lived(pod)), default=0)
 
 
@@ -32,5 +32,5 @@ def _short_lived(pod: Pod) -> bool:
 
 
 def _ended(pod: Pod) -> float:
-    # The kubelet gives no time for a Pod that it has rejected, or evicted.
+    # The kubelet reports no time for a Pod that it rejected or evicted.
     return pod.finished or pod.started or pod.created

@@ -1,36 +1,24 @@
-"""How many workers a group has of which nobody says it: as many as there are, and at first one.
+"""Groups without `replicas` keep the workers that they have; a new one starts with one.
 
-The number is left out, or taken away, where an autoscaler is to decide it. Who takes it away means it to stay as it is
-until then; so it is written down before anything else is done.
+Users leave the number out, or remove it, where an autoscaler decides it. So `View.of` counts the workers, and the
+number is written down before anything else happens to the group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from dask_operator import build
 from dask_operator.actions import Action, Patch
-from dask_operator.model import Cluster, Group, ObjectRef, Observed
-from dask_operator.plan.view import leaving, live, owned, unless_blocked, workers
+from dask_operator.model import ObjectRef
+from dask_operator.plan.view import View, unless_blocked
 from dask_operator.resources import GROUP
 
 
-def with_replicas(observed: Observed) -> Observed:
-    """The same world in which each group says how many workers it has."""
-    if not any(group.unsaid for group in observed.groups):
-        return observed
-    groups = (replace(group, replicas=_there(group, observed)) if group.unsaid else group for group in observed.groups)
-    return replace(observed, groups=tuple(groups))
-
-
-def plan_replicas(cluster: Cluster, observed: Observed, now: float) -> Iterator[Action]:
-    for group in observed.groups:
-        if group.unsaid and not (group.deleting or group.unread) and owned(group, cluster):
-            because = f"nobody says how many workers {group.name} has, so they stay {group.replicas}"
-            patch = Patch(ObjectRef(GROUP.kind, group.name), build.with_replicas(group.replicas), because)
-            yield unless_blocked(patch, observed, now)
-
-
-def _there(group: Group, observed: Observed) -> int:
-    return max(sum(not leaving(pod, observed) for pod in live(workers(group, observed))), 1)
+def plan_replicas(view: View, now: float) -> Iterator[Action]:
+    """Write down how many workers each group has whose user has not set a number."""
+    for group in view.groups:
+        if group.replicas_unset and not group.unread:
+            because = f"{group.name} has no replicas set, so it keeps {group.replicas}"
+            patch = Patch(ObjectRef(GROUP.kind, group.name), build.replicas_patch(group.replicas), because)
+            yield unless_blocked(patch, view.observed, now)

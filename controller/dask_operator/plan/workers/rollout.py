@@ -1,8 +1,9 @@
-"""Workers of an edited template: new ones come first, then as many old ones leave, a quarter of the group at a time.
+"""Rolling out an edited template: new workers come first, then as many old ones leave, a quarter of the group at a
+time.
 
-An old worker leaves as on any scale-down, with nothing lost. Old ones that do not work go at once, so that an edit
-mends a group that could not start. Where there is no room for one more worker, one old one leaves first; where an edit
-is refused for any other reason, all old ones stay.
+An old worker leaves as on any scale-down, with nothing lost. Old workers that do not work leave at once, so that an
+edit mends a group that could not start. Where there is no room for one more worker, one old worker leaves first. Where
+an edit is refused for any other reason, all old workers stay.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from dask_operator import build
 from dask_operator.model import Group, Pod
+from dask_operator.plan.view import current_templates
 from dask_operator.plan.workers.room import Room
 
 _SURGE = 4  # a quarter
 
 
 class Step(NamedTuple):
-    """How many workers are to be created, and how many of the old and of the new ones are to leave."""
+    """The numbers of workers to create, and of old and new ones to let go."""
 
     create: int
     old_leave: int
@@ -26,15 +27,9 @@ class Step(NamedTuple):
 
 
 def split(group: Group, pods: Sequence[Pod]) -> tuple[list[Pod], list[Pod]]:
-    """A group's workers of the current template, and those of an older one."""
-    current = build.worker_template(group)
-    new: list[Pod] = []
-    old: list[Pod] = []
-    for pod in pods:
-        # What another operator made was made from what was current when it was taken over.
-        made_from = pod.template or group.adopted_template
-        (new if made_from in ("", current) else old).append(pod)
-    return new, old
+    """Return the Pods of a group's current template, and those of earlier ones."""
+    current = current_templates(group)
+    return [pod for pod in pods if pod.template in current], [pod for pod in pods if pod.template not in current]
 
 
 def step(
@@ -46,10 +41,34 @@ def step(
     working: Container[str] | None = None,
     leaving: int = 0,
 ) -> Step:
-    """The next step on the way to `wanted` workers of the current template.
+    """Return the next step on the way to `wanted` workers of the current template.
 
-    `room`: what it takes to have a place for one more. `working`: the uids of those that do their work; before it is
-    known who does, those that are ready. `leaving`: how many old ones are on their way out.
+    `room`: what has to happen before one more worker fits. `working`: the uids of the workers that do their work; None
+    before it is known, then ready ones count. `leaving`: how many old workers are on their way out.
+
+    The group may have `surge` more workers than it wants while there are old ones. Old workers leave as far as enough
+    others work::
+
+        surge     = ceil(wanted / 4)
+        create    = min(wanted - new, wanted + surge - new - old - leaving)
+        old_leave = old ones that do not work + workers at work beyond `wanted`
+        new_leave = new - wanted
+
+    For 4 workers, all of them working, with room for one more:
+
+    ========================  ===  ===  =======  ======  =========
+    state                     new  old  leaving  create  old_leave
+    ========================  ===  ===  =======  ======  =========
+    edited                      0    4        0       1          0
+    the first new one works     1    4        0       0          1
+    the old one is retiring     1    3        1       0          0
+    it is gone                  1    3        0       1          0
+    the last new one works      4    1        0       0          1
+    done                        4    0        0       0          0
+    ========================  ===  ===  =======  ======  =========
+
+    Without room (`Room.ONE_OF_SEVERAL` or `Room.ANY`) one old worker more leaves, so the group has one less for a
+    while.
     """
     surge = -(-wanted // _SURGE) if old or leaving else 0
     create = min(wanted - len(new), wanted + surge - len(new) - len(old) - leaving)

@@ -1,7 +1,7 @@
-"""Whether a new worker that has no room gets it once an old one leaves.
+"""Room for new workers: tells whether a worker that does not fit would fit if an old one left.
 
-A new worker that is refused for another reason, or that fits nowhere, is refused again when an old one has left: then
-an edit has taken a worker away and brought none.
+A new worker that is refused for another reason, or that fits nowhere, would be refused again after an old one has left.
+Then the edit would take a worker away and bring none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dask_operator.model import Problem
 # A ResourceQuota: "exceeded quota: NAME, requested: pods=1,cpu=2, used: pods=3,cpu=9, limited: pods=3,cpu=10"
 _QUOTA = re.compile(r"requested: (?P<requested>\S*), used: \S*, limited: (?P<limited>[^\s;]*)")
 _COUNTS = ("pods", "count/pods")
-# What the scheduler of Kubernetes says of nodes where only another Pod is in the way.
+# Words of kube-scheduler about nodes where only another Pod is in the way
 _TAKEN_BY_PODS = (
     "Insufficient ",
     "Too many pods",
@@ -40,10 +40,11 @@ _SUFFIXES = {
 
 
 class Room(IntEnum):
-    """What it takes to have room for a new worker.
+    """Conditions under which a new worker has room.
 
-    ENOUGH: nothing, or nothing that workers could do about it; ONE_OF_SEVERAL: an old one may have to leave, but not
-    the last that works, as it may be for nothing; ANY: an old one has to leave, and that is enough.
+    ENOUGH: it has room, or no departure of a worker would give it room. ONE_OF_SEVERAL: an old worker may have to
+    leave, but not the last one that works, because it may leave in vain. ANY: an old worker has to leave, and that is
+    enough.
     """
 
     ENOUGH = 0
@@ -52,7 +53,7 @@ class Room(IntEnum):
 
 
 def needed(problems: Iterable[Problem]) -> Room:
-    """What it takes to get over what is said of new workers of a group."""
+    """Return the condition under which new workers with these problems have room."""
     return max(map(_needed, problems), default=Room.ENOUGH)
 
 
@@ -75,13 +76,13 @@ def _needed_in_quota(message: str) -> Room:
 
 
 def _amounts(listed: str) -> dict[str, float]:
-    """Resources and amounts as a quota lists them: `cpu=500m,memory=1Gi`."""
+    """Return resources and amounts as a quota lists them: `cpu=500m,memory=1Gi`."""
     pairs = (pair.partition("=") for pair in listed.split(",") if pair)
     return {resource: _quantity(amount) for resource, _, amount in pairs}
 
 
 def _quantity(text: str) -> float:
-    """A Kubernetes quantity such as `500m`, `1Gi` or `2e3` as a number, 0.0 if it is none."""
+    """Return a Kubernetes quantity such as `500m`, `1Gi` or `2e3` as a number, 0.0 if it is none."""
     found = _QUANTITY.fullmatch(text)
     if not found:
         return 0.0

@@ -1,7 +1,7 @@
-"""How many workers a group is to have, by what its scheduler has asked for: arithmetic alone.
+"""Arithmetic of autoscaling: the number of workers of a group, by the demand of its scheduler.
 
-The behaviour is that of a HorizontalPodAutoscaler (autoscaling/v2): a window of time in each direction in which the
-most cautious wish counts, and policies that limit how many workers come or go within a time.
+The behaviour is that of a HorizontalPodAutoscaler (autoscaling/v2). A stabilization window in each direction counts the
+most cautious demand of its time. Policies limit how many workers come or go within a period.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ from dask_operator.model import Autoscaler, Sample, Scaling, ScalingPolicy
 
 
 def history(autoscaler: Autoscaler) -> float:
-    """For how many seconds it matters what was asked for."""
+    """Return for how many seconds past demand matters."""
     both = (autoscaler.up, autoscaler.down)
     return max(max([scaling.window, *(policy.period for policy in scaling.policies)]) for scaling in both)
 
 
 def bounded(autoscaler: Autoscaler, number: int) -> int:
-    """Never above the maximum, also where an older definition let the minimum be greater."""
+    """Return a number within the bounds. The maximum wins where an older definition allowed a greater minimum."""
     least = max(number, autoscaler.minimum)
     return least if autoscaler.maximum is None else min(least, autoscaler.maximum)
 
 
 def shares(target: int, autoscalers: Sequence[Autoscaler], others: int) -> dict[str, int]:
-    """Each autoscaler's part of what a scheduler asks for, by group. `others`: workers of groups without one.
+    """Return each autoscaler's share of a scheduler's target, by group.
 
-    Each has its minimum; the rest goes to the first up to its maximum, then to the next.
+    `others`: the number of workers in groups without an autoscaler. Every autoscaler gets its minimum; the rest goes to
+    the first one up to its maximum, then to the next::
+
+        target 10, others 1, a: 1 to 4, b: 2 to 20   ->   a: 4, b: 5
+        target  2, others 1, a: 1 to 4, b: 2 to 20   ->   a: 1, b: 2
     """
     parts = {autoscaler.group: bounded(autoscaler, 0) for autoscaler in autoscalers}
     rest = target - others - sum(parts.values())
@@ -38,10 +42,20 @@ def shares(target: int, autoscalers: Sequence[Autoscaler], others: int) -> dict[
 
 
 def replicas(autoscaler: Autoscaler, current: int, wishes: Sequence[tuple[float, int]], past: Sequence[Sample]) -> int:
-    """How many workers its group is to have now.
+    """Return how many workers the autoscaler's group should have now.
 
-    `wishes`: the times and the autoscaler's parts of what was asked for, the oldest first, the last of now; `past`: the
-    samples they were made of, for how many workers there were then.
+    `wishes`: the autoscaler's share of the demand with its time, the oldest first, the newest from now. `past`: the
+    samples behind them, which tell how many workers the group had.
+
+    With a scale-down window of 15 s, no policies, and 8 workers:
+
+    ==========================  ======  =====================================
+    wishes within the window    result  why
+    ==========================  ======  =====================================
+    8, 3, 3                     8       the window still has a wish for 8
+    3, 3, 3                     3       the highest wish of the window
+    3, 10                       10      scaling up has a window of 0 s
+    ==========================  ======  =====================================
     """
     wish = wishes[-1][1]
     if wish > current:
@@ -54,7 +68,7 @@ def replicas(autoscaler: Autoscaler, current: int, wishes: Sequence[tuple[float,
 
 
 def _within(scaling: Scaling, wishes: Sequence[tuple[float, int]], current: int) -> list[int]:
-    """The wishes of a window. Before the first that is known there was none for another number than there is."""
+    """Return the wishes of a window. Before the first known wish, the current number counts as wished."""
     begin = wishes[-1][0] - scaling.window
     known = [number for at, number in wishes if at >= begin]
     return known if wishes[0][0] <= begin else [*known, current]
@@ -83,6 +97,6 @@ def _fewest(autoscaler: Autoscaler, current: int, past: Sequence[Sample]) -> int
 
 
 def _in_period(policy: ScalingPolicy, group: str, current: int, past: Sequence[Sample]) -> list[int]:
-    """How many workers a group has wanted within a policy's period."""
+    """Return how many workers a group wanted within a policy's period."""
     begin = past[-1].at - policy.period
     return [current, *(sample.replicas.get(group, current) for sample in past if sample.at >= begin)]

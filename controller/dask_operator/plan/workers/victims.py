@@ -1,9 +1,9 @@
-"""Who leaves when a group has too many workers.
+"""The choice of workers that leave when a group has too many.
 
-No result is lost: a worker that may hold data leaves only after its scheduler has moved that data. A worker is known to
-hold none only if it never started, if its scheduler does not know it, or if there is no scheduler left that could give
-the data to anybody. While the scheduler lists workers that belong to no Pod, any Pod that has started may be one of
-them. Candidates are always the group's own.
+No result is lost: a worker that may hold data leaves only after its scheduler has moved that data. A worker certainly
+holds none in three cases only: it never started, its scheduler does not know it, or no scheduler is left that could
+give the data to anybody. While the scheduler lists workers that belong to no Pod, every Pod that has started may be one
+of them. All candidates belong to the group.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _STARTING_LASTS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Victims:
-    """`delete`: hold nothing; `retire`: each with its Dask addresses; `wait_until`: when to look again, if needed."""
+    """The choice. `delete`: workers that hold nothing; `retire`: workers that may hold data, each with a Dask address;
+    `wait_until`: when to choose again, None if not needed.
+    """
 
     delete: tuple[Pod, ...] = ()
     retire: tuple[tuple[Pod, str], ...] = ()
@@ -29,7 +31,7 @@ class Victims:
 
 
 def together(parts: Sequence[Victims]) -> Victims:
-    """The victims of several choices at once."""
+    """Return several choices as one."""
     return Victims(
         delete=tuple(pod for part in parts for pod in part.delete),
         retire=tuple(pair for part in parts for pair in part.retire),
@@ -38,7 +40,7 @@ def together(parts: Sequence[Victims]) -> Victims:
 
 
 def without_scheduler(surplus: int, pods: Sequence[Pod], gone: bool) -> Victims:
-    """While no scheduler runs: those that have not started, or anyone when the scheduler is gone for good."""
+    """Choose while no scheduler runs: workers that have not started, or any once the scheduler is `gone` for good."""
     idle = [pod for pod in pods if gone or _pending(pod)]
     return Victims(delete=tuple(sorted(idle, key=_pending_then_newest)[:surplus]))
 
@@ -51,9 +53,26 @@ def choose(
     now: float,
     everyone: Sequence[Pod] = (),
 ) -> Victims:
-    """While a scheduler runs, by its answer: first who it does not know, then who is idle and holds least.
+    """Choose while a scheduler runs, by its answer: unknown workers first, then idle ones that hold least.
 
-    `everyone`: all of the cluster's Pods, where others than the candidates may be the ones the scheduler knows.
+    `everyone`: all Pods of the cluster, because the scheduler's workers may be other Pods than the candidates.
+    `refused`: when the scheduler last refused to retire a worker, by uid.
+
+    With a surplus of 2, a candidate is treated like this:
+
+    ==================================  ======================================================
+    candidate                           becomes
+    ==================================  ======================================================
+    Pending, no container started yet   deleted first
+    running, unknown for a minute       deleted, unless a registration belongs to no Pod
+    running, started less than 60 s ago neither; counts as leaving, and `wait_until` is in 1 s
+    known, no tasks, 1 MB               retired next
+    known, no tasks, 9 MB               retired after that
+    known, runs a task                  retired last
+    known, refused 10 s ago             not retired; `wait_until` is in 20 s
+    ==================================  ======================================================
+
+    The last worker that the scheduler knows is never retired together with all others: it takes their data.
     """
     known = registered(everyone or pods, survey)
     doubtful = bool(unmatched(everyone or pods, survey))
@@ -77,14 +96,14 @@ def choose(
 
 
 def _but_the_last(retire: Sequence[Pod], known: Mapping[str, Sequence[Registration]]) -> Sequence[Pod]:
-    """Without the one that holds most, if nobody else would be there to take what the others hold."""
+    """Leave out the worker that holds most, if no other would be left to take the data."""
     return retire[:-1] if len(retire) > 1 and len(retire) == len(known) else retire
 
 
 def registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registration]]:
-    """The registrations by Pod uid: several where a Pod runs several workers.
+    """Return the registrations by Pod uid; a Pod may run several workers.
 
-    By name; and where the user named workers otherwise by address, if only one Pod has it: with hostNetwork many do.
+    They match by name, or by address if only one Pod has that address: with hostNetwork several have.
     """
     found: dict[str, list[Registration]] = {}
     for pod, worker in _matched(pods, survey):
@@ -94,9 +113,9 @@ def registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registrati
 
 
 def unmatched(pods: Sequence[Pod], survey: Survey) -> list[Registration]:
-    """The registrations that may be of any Pod: neither name nor address says of which.
+    """Return the registrations that may belong to any Pod, because neither name nor address tells which.
 
-    One with the name of a Pod that is no longer there is not among them: a scheduler notices late that a worker died.
+    A registration with the name of a deleted Pod is left out: a scheduler notices late that a worker has died.
     """
     return [worker for pod, worker in _matched(pods, survey) if not pod and not _has_name_of_pod(worker)]
 
@@ -114,7 +133,7 @@ def _has_name_of_pod(worker: Registration) -> bool:
 
 
 def _base_name(name: str, known: Container[str]) -> str:
-    """`dask worker --nworkers 2 --name NAME` registers NAME-0 and NAME-1."""
+    """Return a worker's name without the number that `--nworkers` adds: NAME registers NAME-0 and NAME-1."""
     base, _, number = name.rpartition("-")
     return base if name not in known and number.isdecimal() else name
 
@@ -125,7 +144,7 @@ def _burden(workers: Sequence[Registration], pod: Pod) -> tuple[bool, int, int, 
 
 
 def _starting(pod: Pod, now: float) -> bool:
-    """Whether a worker runs that may register, and get data, at any moment."""
+    """Return whether a worker runs that may register at any moment, and then get data."""
     return not _pending(pod) and now < pod.started + _STARTING_LASTS
 
 
@@ -138,5 +157,5 @@ def _pending_then_newest(pod: Pod) -> tuple[bool, bool, float, str]:
 
 
 def _host(address: str) -> str:
-    """The host of a Dask address such as tcp://10.0.0.1:1234 or tls://[fd00::1]:1234."""
+    """Return the host of a Dask address such as tcp://10.0.0.1:1234 or tls://[fd00::1]:1234."""
     return address.partition("://")[2].rpartition(":")[0].strip("[]")

@@ -64,7 +64,7 @@ def test_words_of_any_length_fit_into_a_status() -> None:
 
 
 def test_nothing_wrong_is_a_condition_as_well() -> None:
-    assert degraded(None) == Condition(DEGRADED, False, "AsExpected", "nothing is known to be wrong")
+    assert degraded(None) == Condition(DEGRADED, False, "AsExpected", "no problem is known")
     assert degraded(BROKEN) == Condition(DEGRADED, True, *BROKEN)
 
 
@@ -105,7 +105,7 @@ def test_what_was_refused_waits_though_it_is_awaited() -> None:
     observed = seen(failures={CLUSTER: a_failure(until=NOON + 8.0)})
     wanted = SetStatus(CLUSTER, {"replicas": 3}, "x")
     planned = list(write(wanted, a_cluster(), observed, NOON, 3.0, awaited=True))
-    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden")]
+    assert planned == [RequeueAt(NOON + 8.0, "the API server says Forbidden", holds=CLUSTER)]
 
 
 def test_a_status_that_the_definition_does_not_keep_is_not_written_again() -> None:

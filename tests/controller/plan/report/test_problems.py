@@ -15,70 +15,76 @@ from tests.support.builders import (
     seen,
 )
 
-from dask_operator.model import ObjectRef, Problem, Registration
+from dask_operator.model import Group, ObjectRef, Observed, Problem, Registration
 from dask_operator.plan.report.problems import cluster_problem, group_problem
+from dask_operator.plan.view import View
 
 BROKEN = Problem("ImagePullBackOff", 'container "scheduler": no such image')
 
 
+def _problem(group: Group, observed: Observed, now: float) -> Problem | None:
+    view = View.of(a_cluster(), replace(observed, groups=(group,)))
+    return group_problem(view, view.workers[group.name], now)
+
+
 def test_without_problems_there_is_none() -> None:
     observed = seen(2)
-    assert group_problem(a_group(workers=2), observed, NOON) is None
-    assert cluster_problem(a_cluster(), observed.groups, observed, NOON) is None
+    assert _problem(a_group(workers=2), observed, NOON) is None
+    assert cluster_problem(View.of(a_cluster(), observed), NOON) is None
 
 
 def test_no_scheduler_comes_before_no_workers() -> None:
     scheduler = replace(a_scheduler_pod(), ready=False, problem=BROKEN)
     observed = seen([a_pending_pod(0, problem=Problem("Unschedulable", "0/3 nodes"))], scheduler=scheduler)
-    assert cluster_problem(a_cluster(), observed.groups, observed, NOON) == BROKEN
+    assert cluster_problem(View.of(a_cluster(), observed), NOON) == BROKEN
     refused = replace(observed, failures={ObjectRef("Deployment", "simple-scheduler"): a_failure(until=NOON)})
-    found = cluster_problem(a_cluster(), observed.groups, refused, NOON)
+    found = cluster_problem(View.of(a_cluster(), refused), NOON)
     assert found == a_failure(until=NOON).problem
 
 
 def test_a_groups_problem_names_the_group_and_the_pod() -> None:
     observed = seen([a_pending_pod(0, problem=Problem("Unschedulable", "0/3 nodes"))])
-    found = cluster_problem(a_cluster(), observed.groups, observed, NOON)
+    found = cluster_problem(View.of(a_cluster(), observed), NOON)
     name = a_pod(0).name
     assert found == Problem("Unschedulable", f"group simple-default: {name}: 0/3 nodes")
 
 
 def test_what_keeps_a_group_from_shrinking_is_said_only_while_it_is_to_shrink() -> None:
     silent = replace(a_survey(), problem=Problem("SchedulerUnreachable", "timeout"))
-    assert group_problem(a_group(workers=1), seen(2, survey=silent), NOON) == silent.problem
-    assert group_problem(a_group(workers=2), seen(2, survey=silent), NOON) is None
+    assert _problem(a_group(workers=1), seen(2, survey=silent), NOON) == silent.problem
+    assert _problem(a_group(workers=2), seen(2, survey=silent), NOON) is None
     refused = seen(2, refused={a_pod(0).uid: NOON - 1.0})
-    found = group_problem(a_group(workers=1), refused, NOON)
+    found = _problem(a_group(workers=1), refused, NOON)
     assert found
     assert found.reason == "RetirementRefused"
     assert a_pod(0).name in found.message
-    assert group_problem(a_group(workers=1), refused, NOON + 60.0) is None
+    assert _problem(a_group(workers=1), refused, NOON + 60.0) is None
 
 
 def test_workers_without_the_names_of_their_pods_keep_a_group_from_shrinking() -> None:
     addresses = [f"tcp://172.30.0.{number}:40000" for number in range(5)]
     survey = replace(a_survey(), workers=tuple(Registration(each, each, nbytes=5) for each in addresses))
-    found = group_problem(a_group(workers=1), seen(5, survey=survey), NOON)
+    found = _problem(a_group(workers=1), seen(5, survey=survey), NOON)
     assert found
     assert found.reason == "WorkerNotNamed"
     assert f'"{addresses[0]}" at {addresses[0]}, ' in found.message
     assert "and 2 more" in found.message
     assert "--name $(DASK_WORKER_NAME)" in found.message
-    assert group_problem(a_group(workers=5), seen(5, survey=survey), NOON) is None, "nobody is to leave"
+    assert _problem(a_group(workers=5), seen(5, survey=survey), NOON) is None, "nobody is to leave"
     all_known = replace(survey, workers=(*a_survey([a_pod(n) for n in range(5)]).workers, *survey.workers))
-    assert group_problem(a_group(workers=1), seen(5, survey=all_known), NOON) is None, "a stranger is in nobody's way"
-    assert group_problem(a_group(workers=1), seen([a_pending_pod(n) for n in range(5)], survey=survey), NOON) is None
+    assert _problem(a_group(workers=1), seen(5, survey=all_known), NOON) is None, "a stranger is in nobody's way"
+    assert _problem(a_group(workers=1), seen([a_pending_pod(n) for n in range(5)], survey=survey), NOON) is None
 
 
 def test_a_worker_that_ends_well_again_and_again_is_a_problem_while_it_waits() -> None:
     ended = a_failed_pod(0, phase="Succeeded", problem=None, attempt=1, lived=5.0)
-    found = group_problem(a_group(workers=1), seen([ended]), NOON)
+    found = _problem(a_group(workers=1), seen([ended]), NOON)
     assert found
     assert (found.reason, ended.name in found.message) == ("WorkerEndedEarly", True)
-    assert group_problem(a_group(workers=1), seen([ended]), NOON + 60.0) is None, "it is replaced now"
-    assert group_problem(a_group(workers=1), seen([replace(ended, attempt=0)]), NOON) is None
+    assert _problem(a_group(workers=1), seen([ended]), NOON + 60.0) is None, "it is replaced now"
+    assert _problem(a_group(workers=1), seen([replace(ended, attempt=0)]), NOON) is None
 
 
 def test_a_worker_on_its_way_out_is_no_problem() -> None:
     going = replace(a_failed_pod(0), deleting=True)
-    assert group_problem(a_group(workers=1), seen([going, a_pod(1)]), NOON) is None
+    assert _problem(a_group(workers=1), seen([going, a_pod(1)]), NOON) is None

@@ -27,13 +27,14 @@ from tests.support.builders import (
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Cluster, ObjectRef, Observed, Problem, Survey, Written
 from dask_operator.plan.report.status import INTERVAL, plan_orphan, plan_status, scheduler_down_since
+from dask_operator.plan.view import View
 
 SELECTOR = "dask.org/cluster-name=simple,dask.org/component=worker,dask.org/workergroup-name=simple-default"
 CLUSTER, GROUP = ObjectRef("DaskCluster", "simple"), ObjectRef("DaskWorkerGroup", "simple-default")
 
 
 def _planned(observed: Observed, cluster: Cluster = a_cluster(), now: float = NOON) -> list[Action]:
-    return list(plan_status(cluster, observed, now))
+    return list(plan_status(View.of(cluster, observed), now))
 
 
 def _cluster_status(observed: Observed, cluster: Cluster = a_cluster()) -> Mapping[str, Any]:
@@ -69,8 +70,8 @@ def test_the_status_of_a_cluster_that_is_as_it_should_be() -> None:
         "conditions": [
             _condition("SchedulerReady", True, "SchedulerReady", listens),
             _condition("WorkersReady", True, "WorkersReady", "3 of 3 workers are ready"),
-            _condition("Progressing", False, "Settled", "everything is as the spec wants it"),
-            _condition("Degraded", False, "AsExpected", "nothing is known to be wrong"),
+            _condition("Progressing", False, "Settled", "the cluster matches its spec"),
+            _condition("Degraded", False, "AsExpected", "no problem is known"),
         ],
     }
 
@@ -85,8 +86,8 @@ def test_the_status_of_a_group_that_is_as_it_should_be() -> None:
         "lastOrdinal": 2,
         "conditions": [
             _condition("WorkersReady", True, "WorkersReady", "3 of 3 workers are ready"),
-            _condition("Progressing", False, "Settled", "everything is as the spec wants it"),
-            _condition("Degraded", False, "AsExpected", "nothing is known to be wrong"),
+            _condition("Progressing", False, "Settled", "the cluster matches its spec"),
+            _condition("Degraded", False, "AsExpected", "no problem is known"),
         ],
     }
 
@@ -173,7 +174,7 @@ SURVEY = Survey(NOON, problem=Problem("SchedulerUnreachable", "no answer"))
         (seen([a_pending_pod(0, problem=NO_ROOM)]), "Unschedulable", "simple-default-worker-0: 0/3 nodes"),
         (seen([a_failed_pod(0)]), "Error", "exit code 1"),
         (seen(4, survey=SURVEY), "SchedulerUnreachable", "no answer"),
-        (seen(4, refused={a_pod(1).uid: NOON}), "RetirementRefused", "worker simple-default-worker-1 holds data"),
+        (seen(4, refused={a_pod(1).uid: NOON}), "RetirementRefused", "worker simple-default-worker-1 stays because"),
     ],
 )
 def test_what_is_wrong_with_a_group_is_wrong_with_its_cluster(observed: Observed, reason: str, message: str) -> None:

@@ -50,7 +50,7 @@ def _large_cluster(**others: Any) -> Cluster:
 
 
 def _large_group(name: str = "simple-default", **others: Any) -> Group:
-    unknown = {"replicas": 1, "unsaid": True, "copied": "", "template": "", "last_ordinal": -1}
+    unknown = {"replicas": 1, "replicas_unset": True, "copied": "", "template": "", "last_ordinal": -1}
     return replace(a_group(name), **EMPTY | unknown | others)
 
 
@@ -80,7 +80,7 @@ WORLDS: dict[str, Observed] = {
     "of another operator": seen(3, service=a_service(template=""), deployment=a_deployment(template="")),
     "removed group": seen(3, groups=[]),
     "retired": seen(3, retired=frozenset({a_pod(0).uid})),
-    "group that says no replicas": seen(3, groups=[a_group(unsaid=True)]),
+    "group that says no replicas": seen(3, groups=[a_group(replicas_unset=True)]),
     "ownerless group": seen(3, groups=[a_group(owner=None)]),
     "idle": seen(3, idleness=an_idleness(since=NOON - 10_000.0)),
     "autoscaled": seen(3, autoscalers=(an_autoscaler(minimum=7),), demand=a_demand(9, 9)),
@@ -101,7 +101,7 @@ def test_a_cluster_that_is_too_large_says_so_once_beside_what_it_said() -> None:
     assert status["conditions"][0] == OTHER
     degraded = condition(status, "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "ObjectTooLarge")
-    assert degraded["message"].startswith(f"DaskCluster simple {WHY}; all stays as it is")
+    assert degraded["message"].startswith(f"DaskCluster simple {WHY}; its objects stay unchanged")
     assert "ConfigMap" in degraded["message"]
     (event,) = [each for each in actions if isinstance(each, RecordEvent)]
     assert (event.reason, event.type) == ("ObjectTooLarge", "Warning")

@@ -7,37 +7,37 @@ from tests.support.world import World
 
 from dask_operator.actions import Patch
 from dask_operator.model import ObjectRef, Observed
-from dask_operator.plan.workers.replicas import plan_replicas, with_replicas
+from dask_operator.plan.view import View
+from dask_operator.plan.workers.replicas import plan_replicas
 
 GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 CLUSTER = "DaskCluster"
 
 
 def _planned(observed: Observed) -> list[object]:
-    return list(plan_replicas(a_cluster(), with_replicas(observed), 0.0))
+    return list(plan_replicas(View.of(a_cluster(), observed), 0.0))
 
 
 def test_as_many_as_there_are_is_written_down() -> None:
-    observed = seen(groups=[a_group(workers=1, unsaid=True)], pods=[a_pod(n) for n in range(4)])
+    observed = seen(groups=[a_group(workers=1, replicas_unset=True)], pods=[a_pod(n) for n in range(4)])
     (patch,) = _planned(observed)
     assert isinstance(patch, Patch)
     assert (patch.subject, patch.body) == (GROUP, {"spec": {"worker": {"replicas": 4}}})
 
 
 def test_at_first_there_is_one() -> None:
-    (patch,) = _planned(seen(groups=[a_group(workers=1, unsaid=True)]))
+    (patch,) = _planned(seen(groups=[a_group(workers=1, replicas_unset=True)]))
     assert isinstance(patch, Patch)
     assert patch.body == {"spec": {"worker": {"replicas": 1}}}
 
 
 def test_what_is_said_stays() -> None:
     observed = seen(groups=[a_group(workers=2)], pods=[a_pod(n) for n in range(4)])
-    assert with_replicas(observed) is observed
     assert _planned(observed) == []
 
 
 def test_a_group_that_is_being_deleted_is_not_written_to() -> None:
-    assert _planned(seen(groups=[a_group(workers=1, unsaid=True, deleting=True)])) == []
+    assert _planned(seen(groups=[a_group(workers=1, replicas_unset=True, deleting=True)])) == []
 
 
 def test_taken_away_from_a_group_nobody_comes_or_goes() -> None:

@@ -1,8 +1,0 @@
-{{/* Refuses Jupyter where it would only end the scheduler. Takes what `dask-cluster.podTemplate` takes. */}}
-{{- define "dask-cluster.refuseNoJupyter" -}}
-{{- $image := include "dask-cluster.imageOver" (dict "under" .root.Values.image "over" .values.image) | fromJson -}}
-{{- $env := (include "dask-cluster.merge" (dict "under" .root.Values.env "over" .values.env) | fromJson).value -}}
-{{- if and (eq $image.repository "dask/dask") (not (contains "jupyter" (toJson $env.EXTRA_PIP_PACKAGES))) -}}
-  {{- fail "jupyter is enabled, and the image dask/dask has no Jupyter: set scheduler.image to an image that has jupyterlab, or scheduler.env.EXTRA_PIP_PACKAGES to jupyterlab" -}}
-{{- end -}}
-{{- end }}

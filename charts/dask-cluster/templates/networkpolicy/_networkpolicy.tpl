@@ -1,0 +1,42 @@
+{{/*
+The operator as a peer of a NetworkPolicy. Any Pod can carry the operator's labels, so its namespace or addresses are
+required as well.
+*/}}
+{{- define "dask-cluster.controllerPeer" -}}
+{{- $controller := .Values.networkPolicy.controller -}}
+{{- $selector := default dict $controller.namespaceSelector -}}
+{{- /* An empty selector would select all namespaces. */ -}}
+{{- $selects := or $selector.matchLabels $selector.matchExpressions -}}
+{{- $given := list $controller.namespace $selects $controller.ipBlock | compact | len -}}
+{{- if not $given -}}
+  {{- fail "networkPolicy.enabled blocks the operator unless it is named: set networkPolicy.controller.namespace to the operator's namespace, for example dask-operator" -}}
+{{- else if gt $given 1 -}}
+  {{- fail "networkPolicy.controller sets more than one of namespace, namespaceSelector and ipBlock: set only one" -}}
+{{- end -}}
+{{- $peer := dict "namespaceSelector" $selector -}}
+{{- with $controller.namespace -}}
+  {{- $peer = dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .)) -}}
+{{- end -}}
+{{- with $controller.podSelector -}}
+  {{- $_ := set $peer "podSelector" . -}}
+{{- end -}}
+{{- with $controller.ipBlock -}}
+  {{- $peer = dict "ipBlock" . -}}
+{{- end -}}
+{{- toYaml $peer -}}
+{{- end }}
+
+{{/* Refuses a policy that blocks what the release itself enables. */}}
+{{- define "dask-cluster.checkNetworkPolicy" -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- range $name, $value := dict "scheduler.ingress" .Values.scheduler.ingress "scheduler.httpRoute" .Values.scheduler.httpRoute -}}
+  {{- if and $value.enabled (not $policy.dashboard) (not $policy.clients) -}}
+    {{- fail (printf "%s.enabled exposes the dashboard, but networkPolicy.dashboard is empty and blocks it: list there the Pods that serve the dashboard, for example those of the Ingress controller" $name) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $name, $value := dict "serviceMonitor" .Values.serviceMonitor "podMonitor" .Values.podMonitor -}}
+  {{- if and $value.enabled (not $policy.monitoring) -}}
+    {{- fail (printf "%s.enabled lets Prometheus scrape metrics, but networkPolicy.monitoring is empty and blocks it: list Prometheus' Pods there" $name) -}}
+  {{- end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,114 @@
+{{/*
+The metadata and the spec of a Pod, for the scheduler, every group of workers and a job's script. Takes a dict of `root`,
+`name` (scheduler, worker or job: the container's name), `values` (`scheduler`, `worker`, or a group over `worker`), and for workers
+`group`, the name of their DaskWorkerGroup.
+*/}}
+{{- define "dask-cluster.podTemplate" -}}
+{{- $pod := dict "spec" (include "dask-cluster.podSpec" . | fromYaml) -}}
+{{- with .values.labels -}}
+  {{- $_ := set $pod "metadata" (dict "labels" .) -}}
+{{- end -}}
+{{- $annotations := deepCopy (default dict .values.annotations) -}}
+{{- with .root.Values.config -}}
+  {{- $_ := set $annotations "checksum/config" (toYaml . | sha256sum) -}}
+{{- end -}}
+{{- with $annotations -}}
+  {{- $_ := set $pod "metadata" (merge (dict "annotations" .) (default dict $pod.metadata)) -}}
+{{- end -}}
+{{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" .values.podTemplate) | fromJson).value -}}
+{{- $labels := dig "metadata" "labels" dict $pod -}}
+{{- include "dask-cluster.refuseOperatorLabels" (dict "labels" $labels "where" (printf "labels of the %s" (default .name .group))) -}}
+{{- toYaml $pod -}}
+{{- end }}
+
+{{- define "dask-cluster.podSpec" -}}
+{{- $root := .root -}}
+{{- $values := .values -}}
+{{- $image := include "dask-cluster.imageOver" (dict "under" $root.Values.image "over" $values.image) | fromJson -}}
+{{- $volumes := include "dask-cluster.volumes" . | fromJson -}}
+automountServiceAccountToken: {{ $root.Values.serviceAccount.automount }}
+{{- with include "dask-cluster.serviceAccountName" $root }}
+serviceAccountName: {{ . | quote }}
+{{- end }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+containers:
+  - name: {{ .name }}
+    image: {{ include "dask-cluster.image" (dict "root" $root "image" $image) | quote }}
+    imagePullPolicy: {{ $image.pullPolicy }}
+    args:
+      {{- include (printf "dask-cluster.%sArgs" .name) . | nindent 6 }}
+      {{- with $values.extraArgs }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    env:
+      {{- include "dask-cluster.env" (list (include "dask-cluster.tlsEnv" $root | fromJson) $root.Values.env $values.env) | nindent 6 }}
+    {{- include (printf "dask-cluster.%sPorts" .name) . | nindent 4 }}
+    {{- with $values.resources }}
+    resources:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $root.Values.securityContext }}
+    securityContext:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $volumes.mounts }}
+    volumeMounts:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- if $values.retireOnTermination }}
+    lifecycle:
+      preStop:
+        exec:
+          command:
+            {{- include "dask-cluster.retireCommand" . | nindent 12 }}
+    {{- end }}
+{{- with $volumes.volumes }}
+volumes:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "dask-cluster.gracePeriod" $values }}
+terminationGracePeriodSeconds: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  {{- $constraint := deepCopy . }}
+  {{- if not (hasKey . "labelSelector") }}
+  {{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "dask-cluster.podLabels" $ | fromYaml)) }}
+  {{- end }}
+  - {{- toYaml $constraint | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The labels that the operator sets on these Pods. Takes what `dask-cluster.podTemplate` takes. */}}
+{{- define "dask-cluster.podLabels" -}}
+dask.org/cluster-name: {{ include "dask-cluster.fullname" .root | quote }}
+{{- if .group }}
+dask.org/workergroup-name: {{ .group | quote }}
+{{- else }}
+dask.org/component: {{ .name }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,1 @@
+"""Connections to the Kubernetes API and to Dask schedulers."""

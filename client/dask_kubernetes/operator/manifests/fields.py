@@ -1,0 +1,126 @@
+"""Fields of manifests from Python arguments, and the rules for valid values."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dask_kubernetes.exceptions import ValidationError
+
+Manifest = dict[str, Any]
+Env = Sequence[Mapping[str, Any]] | Mapping[str, Any]
+
+# Names of Pods and Services derive from the cluster's name, and may have at most 63 characters.
+LONGEST_CLUSTER_NAME = 53
+LONGEST_GROUP_NAME = 63
+# No scheduler can serve more, so a larger number is a typing error.
+MOST_WORKERS = 10_000
+CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
+
+_OLD_COMMANDS = {"dask-worker": ["dask", "worker"], "dask-scheduler": ["dask", "scheduler"]}
+_RESOURCE_FIELDS = frozenset({"requests", "limits", "claims"})
+
+
+def validate_cluster_name(name: str) -> None:
+    """Raise a ValidationError if a DaskCluster cannot have this name."""
+    if isinstance(name, str) and len(name) <= LONGEST_CLUSTER_NAME and CLUSTER_NAME.fullmatch(name):
+        return
+    raise ValidationError(
+        f"A DaskCluster cannot be called {name!r}: a name has 1 to {LONGEST_CLUSTER_NAME} lower-case letters, digits "
+        'and "-", and starts and ends with a letter or digit.'
+    )
+
+
+def validate_count(what: str, number: object, most: int = sys.maxsize, *, optional: bool = True) -> None:
+    """Raise a ValidationError if `number` is not a number of workers; None is valid if `optional`.
+
+    `what` is the argument's name for the message.
+    """
+    if number is None and optional:
+        return
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValidationError(f"{what} is {number!r}: it must be a whole number of workers, 0 or more.")
+    if number > most:
+        raise ValidationError(
+            f"{what} is {number}: a Dask cluster has at most {most} workers. Use fewer workers with more threads."
+        )
+
+
+def command_words(command: str | Sequence[str]) -> list[str]:
+    """Split a command into words; `dask-worker` and `dask-scheduler`, removed from Dask, become `dask worker` etc."""
+    words = _split(command) if isinstance(command, str) else [str(word) for word in command]
+    if not words:
+        raise ValidationError('worker_command is empty: write the command that starts a worker, as in "dask worker".')
+    return [*_OLD_COMMANDS.get(words[0], words[:1]), *words[1:]]
+
+
+def env_list(env: Env | None) -> list[Manifest] | None:
+    """Return the environment variables of a container, None if empty.
+
+    In a dict of variables, a value may be a dict such as `{"valueFrom": …}`; a variable whose value is None is omitted.
+    """
+    if not env:
+        return None
+    if isinstance(env, Mapping):
+        variables = [_variable(name, value) for name, value in env.items() if value is not None]
+        return variables or None
+    if isinstance(env, str) or not all(isinstance(item, Mapping) and item.get("name") for item in env):
+        raise ValidationError(
+            'env must be a dict, as in {"NAME": "value"}, or a list of dicts with a name each, as in '
+            '[{"name": "NAME", "value": "value"}].'
+        )
+    return [_listed_variable(item) for item in env]
+
+
+def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | None:
+    """Return the resources of a container, None if empty. `{"cpu": …, "memory": …}` sets both requests and limits."""
+    if not resources:
+        return None
+    if not isinstance(resources, Mapping):
+        raise ValidationError(f'resources is {resources!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    if not _RESOURCE_FIELDS & resources.keys():
+        return {"requests": _quantities("resources", resources), "limits": _quantities("resources", resources)}
+    if unknown := sorted(set(map(str, resources)) - _RESOURCE_FIELDS):
+        raise ValidationError(
+            f"resources has the unknown field {unknown[0]!r} beside requests and limits: move it into one of them."
+        )
+    claims = {"claims": copy.deepcopy(resources["claims"])} if resources.get("claims") else {}
+    parts = {part: _quantities(part, resources[part]) for part in ("requests", "limits") if resources.get(part)}
+    return parts | claims or None
+
+
+def _quantities(part: str, quantities: object) -> Manifest:
+    if not isinstance(quantities, Mapping):
+        raise ValidationError(f'{part} is {quantities!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    return {str(name): _quantity(name, value) for name, value in quantities.items() if value is not None}
+
+
+def _quantity(name: str, value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValidationError(f'{name} is {value!r}: it must be a Kubernetes quantity, as in 2, "500m" or "4Gi".')
+    return str(value) if isinstance(value, float) else value
+
+
+def _variable(name: str, value: object) -> Manifest:
+    if isinstance(value, Mapping):
+        return {"name": str(name), **copy.deepcopy(dict(value))}
+    return {"name": str(name), "value": str(value)}
+
+
+def _listed_variable(item: Mapping[str, Any]) -> Manifest:
+    variable = {key: copy.deepcopy(value) for key, value in item.items() if value is not None}
+    if "value" in variable:
+        variable["value"] = str(variable["value"])
+    return variable
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ValidationError(f"worker_command cannot be parsed ({error}): write it as a list of words.") from None

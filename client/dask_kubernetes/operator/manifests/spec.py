@@ -1,0 +1,299 @@
+"""Manifests from Python arguments. Each call returns a new dict, which the caller may change.
+
+Manifests contain no nulls: Kubernetes uses the default for an absent field, and rejects null in many fields.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests.fields import (
+    GROUP_NAME,
+    LONGEST_GROUP_NAME,
+    MOST_WORKERS,
+    Env,
+    Manifest,
+    command_words,
+    env_list,
+    resource_requirements,
+    validate_cluster_name,
+    validate_count,
+)
+from dask_kubernetes.operator.manifests.names import (
+    API_VERSION,
+    AUTOSCALER,
+    CLUSTER_LABEL,
+    COMM_PORT,
+    COMPONENT_LABEL,
+    DASHBOARD_PORT,
+    SCHEDULER,
+    WORKER,
+    WORKER_GROUP,
+    worker_group,
+)
+
+DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
+_DASHBOARD = {SCHEDULER: 8787, WORKER: 8788}
+
+
+def make_cluster_spec(
+    name: str,
+    image: str = DEFAULT_IMAGE,
+    n_workers: int | None = None,
+    resources: Mapping[str, Any] | None = None,
+    env: Env | None = None,
+    worker_command: str | Sequence[str] = "dask-worker",
+    scheduler_service_type: str = "ClusterIP",
+    idle_timeout: int | None = 0,
+    jupyter: bool = False,
+) -> Manifest:
+    """Return a DaskCluster manifest, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the cluster: 1 to 53 lower-case letters, digits and "-".
+    image : str, optional
+        Container image of the scheduler and the workers.
+    n_workers : int, optional
+        Number of workers in the default worker group. If None, the operator starts one.
+    resources : dict, optional
+        Resources of the scheduler and of each worker: `{"requests": …, "limits": …}`, or `{"cpu": …, "memory": …}` for
+        both.
+    env : dict or list of dict, optional
+        Environment variables of the scheduler and the workers, as `{"NAME": "value"}` or in Kubernetes' format.
+    worker_command : str or list of str, optional
+        Command that starts a worker. Options required by the operator are appended.
+    scheduler_service_type : str, optional
+        ClusterIP, NodePort or LoadBalancer.
+    idle_timeout : int, optional
+        Seconds of idleness after which the operator deletes the cluster; 0 for never.
+    jupyter : bool, optional
+        Whether the scheduler serves Jupyter, which its image must contain.
+
+    Returns
+    -------
+    dict
+        The manifest. It shares no objects with the arguments.
+
+    Raises
+    ------
+    ValidationError
+        If the name, the resources, the environment or the command is invalid.
+
+    Examples
+    --------
+    >>> spec = make_cluster_spec(name="example", n_workers=2)
+    >>> spec["spec"]["worker"]["spec"]["nodeSelector"] = {"disktype": "ssd"}
+    """
+    validate_cluster_name(name)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskCluster",
+        "metadata": {"name": name},
+        "spec": _without_nones(
+            idleTimeout=idle_timeout,
+            worker=make_worker_spec(image, n_workers, resources, env, worker_command),
+            scheduler=make_scheduler_spec(name, env, resources, image, scheduler_service_type, jupyter),
+        ),
+    }
+
+
+def make_worker_spec(
+    image: str = DEFAULT_IMAGE,
+    n_workers: int | None = 3,
+    resources: Mapping[str, Any] | None = None,
+    env: Env | None = None,
+    worker_command: str | Sequence[str] = "dask-worker",
+    *,
+    cluster_name: str | None = None,
+) -> Manifest:
+    """Return the spec of a group's workers, for `KubeCluster.add_worker_group(custom_spec=…)`.
+
+    Parameters
+    ----------
+    image, n_workers, resources, env, worker_command
+        As in `make_cluster_spec`.
+    cluster_name : str, optional
+        Has no effect: the group belongs to the cluster to which it is added.
+
+    Returns
+    -------
+    dict
+        `{"replicas": …, "spec": …}`, where `spec` is a Pod's.
+
+    Raises
+    ------
+    ValidationError
+        If the resources, the environment or the command is invalid.
+
+    Examples
+    --------
+    >>> workers = make_worker_spec(n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
+    >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
+    """
+    container = _without_nones(
+        name=WORKER,
+        image=image,
+        args=worker_args(worker_command),
+        env=env_list(env),
+        resources=resource_requirements(resources),
+        ports=[_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
+        # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
+        readinessProbe=_health(period=1, timeout=10, failures=30),
+    )
+    return _without_nones(replicas=n_workers, spec={"containers": [container]})
+
+
+def make_scheduler_spec(
+    cluster_name: str,
+    env: Env | None = None,
+    resources: Mapping[str, Any] | None = None,
+    image: str = DEFAULT_IMAGE,
+    scheduler_service_type: str = "ClusterIP",
+    jupyter: bool = False,
+) -> Manifest:
+    """Return the spec of a cluster's scheduler: its Pod's and its Service's.
+
+    Parameters
+    ----------
+    cluster_name : str
+        Name of the cluster; the Service selects the scheduler's Pod by it.
+    env, resources, image, scheduler_service_type, jupyter
+        As in `make_cluster_spec`.
+
+    Returns
+    -------
+    dict
+        `{"spec": …, "service": …}`.
+
+    Raises
+    ------
+    ValidationError
+        If the resources or the environment is invalid.
+
+    Examples
+    --------
+    >>> scheduler = make_scheduler_spec("example", jupyter=True)
+    >>> scheduler["service"]["type"]
+    'ClusterIP'
+    """
+    container = _without_nones(
+        name=SCHEDULER,
+        image=image,
+        args=["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
+        env=env_list(env),
+        resources=resource_requirements(resources),
+        **scheduler_ports_and_probes(),
+    )
+    return {
+        "spec": {"containers": [container]},
+        "service": {
+            "type": scheduler_service_type,
+            "selector": {CLUSTER_LABEL: cluster_name, COMPONENT_LABEL: SCHEDULER},
+            "ports": [_service_port(COMM_PORT, 8786), _service_port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
+        },
+    }
+
+
+def scheduler_ports_and_probes() -> Manifest:
+    """Return the ports and probes of a scheduler's container."""
+    return {
+        "ports": [_port(COMM_PORT, 8786), _port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
+        # No startup probe: it would delay readiness, and the waiting user, by a second.
+        "readinessProbe": _health(period=1, timeout=10, failures=30),
+        # The container may install packages for ten minutes. A restart loses all work, so the scheduler may be busy for
+        # minutes before it counts as dead.
+        "livenessProbe": _health(period=30, timeout=30, failures=10) | {"initialDelaySeconds": 600},
+    }
+
+
+def worker_args(worker_command: str | Sequence[str]) -> list[str]:
+    """Return the arguments of a worker's container: the command, and the options required by the operator."""
+    name = ["--name", "$(DASK_WORKER_NAME)"]
+    return [*command_words(worker_command), *name, "--dashboard", "--dashboard-address", str(_DASHBOARD[WORKER])]
+
+
+def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -> Manifest:
+    """Return the manifest of the DaskWorkerGroup `<cluster>-<name>`, with the result of `make_worker_spec`."""
+    full_name = worker_group(cluster, name)
+    if not isinstance(name, str) or len(full_name) > LONGEST_GROUP_NAME or not GROUP_NAME.fullmatch(full_name):
+        raise ValidationError(
+            f"A worker group cannot be called {name!r}: its full name would be {full_name!r}, which must have "
+            f'at most {LONGEST_GROUP_NAME} lower-case letters, digits and "-", and end with a letter or digit.'
+        )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskWorkerGroup",
+        "metadata": {"name": full_name, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: WORKER_GROUP}},
+        "spec": {"cluster": cluster, "worker": copy.deepcopy(dict(worker_spec))},
+    }
+
+
+def make_additional_group(
+    cluster: Mapping[str, Any],
+    name: str,
+    n_workers: int | None = 3,
+    image: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    worker_command: str | Sequence[str] | None = None,
+    env: Env | None = None,
+    custom_spec: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Return the DaskWorkerGroup manifest for `KubeCluster.add_worker_group`.
+
+    Arguments that are None default to those of the default group in `cluster`, a DaskCluster's manifest.
+    """
+    cluster_name = cluster["metadata"]["name"]
+    if custom_spec is not None:
+        return make_worker_group(cluster_name, name, custom_spec)
+    validate_count("n_workers", n_workers, MOST_WORKERS)
+    worker = cluster["spec"]["worker"]
+    default: Mapping[str, Any] = worker["spec"]["containers"][0]
+    made = make_worker_spec(
+        image or default.get("image") or DEFAULT_IMAGE,
+        worker.get("replicas") if n_workers is None else n_workers,
+        default.get("resources") if resources is None else resources,
+        default.get("env") if env is None else env,
+        worker_command or "dask-worker",
+    )
+    if worker_command is None:
+        (container,) = made["spec"]["containers"]
+        container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
+    return make_worker_group(cluster_name, name, made)
+
+
+def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> Manifest:
+    """Return the DaskAutoscaler of a cluster's default group. The operator has defaults for bounds that are None."""
+    validate_count("minimum", minimum)
+    validate_count("maximum", maximum)
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise ValidationError(
+            f"minimum is {minimum} and maximum is {maximum}: minimum must not be greater than maximum."
+        )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskAutoscaler",
+        "metadata": {"name": cluster, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: AUTOSCALER}},
+        "spec": _without_nones(cluster=cluster, minimum=minimum, maximum=maximum),
+    }
+
+
+def _port(name: str, number: int) -> Manifest:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def _service_port(name: str, number: int) -> Manifest:
+    return {"name": name, "protocol": "TCP", "port": number, "targetPort": name}
+
+
+def _health(*, period: int, timeout: int, failures: int) -> Manifest:
+    check = {"httpGet": {"path": "/health", "port": DASHBOARD_PORT}}
+    return {**check, "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
+
+
+def _without_nones(**fields: Any) -> Manifest:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Ownership: the children of a cluster, owner references, and objects taken over from other operators."""

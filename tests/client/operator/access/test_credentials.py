@@ -1,0 +1,283 @@
+"""The API server and its credentials, from kubeconfigs and in Pods."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import tempfile
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kr8s._auth import KubeAuth
+from tests.client.operator.conftest import Kubeconfig
+from tests.support.clock import Run
+from tests.support.dask import make_certificates
+from tests.support.fake_api import FakeApi
+from tests.support.server import serving
+
+from dask_kubernetes.exceptions import (
+    CredentialsError,
+)
+from dask_kubernetes.operator.access import credentials as module
+from dask_kubernetes.operator.access.kubernetes import CLUSTER, POD, Kubernetes
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "Unable to find valid credentials"),
+        ("- not\n- a kubeconfig", ""),
+        ("}{", ""),
+        (json.dumps({"current-context": "elsewhere", "contexts": []}), "elsewhere"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_named(
+    run: Run, kubeconfig: Kubeconfig, content: str | None, why: str
+) -> None:
+    if content is not None:
+        kubeconfig.path.write_text(content)
+    with pytest.raises(CredentialsError, match="cannot be used") as raised:
+        run(Kubernetes.connect())
+    assert str(kubeconfig.path) in str(raised.value)
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize("command", ["no-such-plugin", "false"])
+def test_a_credential_plugin_that_fails(run: Run, kubeconfig: Kubeconfig, command: str) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command}
+    kubeconfig.write("http://127.0.0.1:1", exec=plugin)
+    with pytest.raises(CredentialsError, match=str(kubeconfig.path)):
+        run(Kubernetes.connect())
+
+
+def test_an_empty_variable_is_none(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".kube").mkdir()
+    Kubeconfig(tmp_path / ".kube/config").write("http://server:1", namespace="mine")
+    assert run(namespace_and_server()) == ("mine", "http://server:1")
+
+
+async def namespace_and_server() -> tuple[str, str]:
+    kubernetes = await Kubernetes.connect()
+    await kubernetes.close()
+    return kubernetes.namespace, kubernetes.server
+
+
+def test_the_namespace_is_that_of_the_context_or_else_default(run: Run, kubeconfig: Kubeconfig) -> None:
+    kubeconfig.write("http://server:1", namespace="mine")
+    assert run(namespace_and_server())[0] == "mine"
+    kubeconfig.write("http://server:1")
+    assert run(namespace_and_server())[0] == "default"
+
+
+def test_in_a_pod_the_namespace_is_the_pods_own(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_file(auth: Any) -> None:
+        auth.server = "https://10.0.0.1:443"
+
+    (tmp_path / "namespace").write_text("pods\n")
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr("kr8s._auth.KubeAuth._load_service_account", no_file)
+    assert run(namespace_and_server()) == ("pods", "https://10.0.0.1:443")
+    kubeconfig.write("http://server:1", namespace="mine")
+    assert run(namespace_and_server())[0] == "mine", "a kubeconfig comes first, as for kubectl"
+
+
+OWN_SERVER = "https://10.96.0.1:443"
+OWN, OTHER = "own.pem", "other.pem"
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The certificates of that of this Pod's Kubernetes, and of another one's."""
+    certificates = {}
+    for name in (OWN, OTHER):
+        folder = tmp_path_factory.mktemp(name)
+        make_certificates(folder)
+        certificates[name] = (folder / "ca.pem").read_text()
+    return certificates
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authorities: dict[str, str]) -> Path:
+    """What a Pod has of its Kubernetes: variables, and this folder of its ServiceAccount."""
+    account = tmp_path / "serviceaccount"
+    account.mkdir()
+    for name, content in {"ca.crt": authorities[OWN], "token": "valid", "namespace": "pods"}.items():
+        (account / name).write_text(content)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT", account)
+    return account
+
+
+async def is_inside() -> bool:
+    kubernetes = await Kubernetes.connect()
+    await kubernetes.close()
+    return kubernetes.inside
+
+
+def trusting(*certificates: str) -> dict[str, str]:
+    return {"certificate-authority-data": b64encode("\n".join(certificates).encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("server", "inside"),
+    [
+        (OWN_SERVER, True),
+        ("https://10.96.0.1", True),
+        ("https://kubernetes.default", True),
+        ("https://Kubernetes.default.svc", True),
+        ("https://kubernetes.default.svc.cluster.local:443", True),
+        ("https://10.96.0.1:6443", False),
+        ("https://10.96.0.2", False),
+        ("https://kubernetes.default.svc:6443", False),
+        ("https://kubernetes.default.svcs", False),
+        ("https://kubernetes.docker.internal", False),
+        ("https://api.example.com", False),
+        ("https://[fd00::1]", False),
+        ("http://10.96.0.1:443", False),
+    ],
+)
+def test_an_authority_that_several_have_proves_nothing_at_another_address(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], server: str, inside: bool
+) -> None:
+    kubeconfig.write(server, cluster=trusting(authorities[OWN]))
+    assert run(is_inside()) == inside
+
+
+def test_the_pods_own_api_server_may_have_any_address(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    for host, server in (("fd00::1", "https://[fd00::1]:6443"), ("API.example.com", "https://API.example.com:6443")):
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        kubeconfig.write(server, cluster=trusting(authorities[OWN]))
+        assert run(is_inside()), server
+
+
+def test_a_service_account_is_that_of_this_pods_kubernetes(
+    run: Run, kubeconfig: Kubeconfig, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no kubeconfig, as in most Pods."""
+    known = KubeAuth._load_service_account
+
+    async def of_folder(auth: Any) -> None:
+        auth._serviceaccount = str(own)
+        await known(auth)
+
+    monkeypatch.setattr(KubeAuth, "_load_service_account", of_folder)
+    assert run(namespace_and_server()) == ("pods", OWN_SERVER)
+    assert run(is_inside())
+
+
+@pytest.mark.parametrize(
+    ("has", "trusts", "inside"),
+    [
+        ((OWN,), (OWN,), True),
+        ((OWN, OTHER), (OWN,), True),
+        ((OWN,), (OTHER,), False),
+        ((OWN,), (OWN, OTHER), False),
+        ((OWN,), (), False),
+    ],
+)
+def test_an_address_that_many_have_proves_nothing_without_the_authority(
+    run: Run,
+    kubeconfig: Kubeconfig,
+    own: Path,
+    authorities: dict[str, str],
+    has: tuple[str, ...],
+    trusts: tuple[str, ...],
+    inside: bool,
+) -> None:
+    (own / "ca.crt").write_text("\n".join(authorities[name] for name in has))
+    kubeconfig.write(OWN_SERVER, cluster=trusting(*(authorities[name] for name in trusts)) if trusts else None)
+    assert run(is_inside()) == inside
+
+
+def test_an_authority_is_the_same_however_its_file_is_written(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str]
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting("# ours", authorities[OWN].replace("\n", "\r\n")))
+    assert run(is_inside())
+
+
+def test_an_authority_that_is_not_read_proves_nothing(
+    run: Run, kubeconfig: Kubeconfig, own: Path, tmp_path: Path, authorities: dict[str, str]
+) -> None:
+    """In a form that TLS knows beside the usual one; and there is none, but a certificate of the user's."""
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OTHER].replace("CERTIFICATE", "X509 CERTIFICATE")))
+    assert not run(is_inside())
+    make_certificates(tmp_path)
+    files = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
+    kubeconfig.write(OWN_SERVER, **files)
+    assert not run(is_inside())
+
+
+@pytest.mark.parametrize("cluster", [{"proxy-url": "http://127.0.0.1:1"}, {"insecure-skip-tls-verify": True}])
+def test_who_answers_by_a_proxy_or_unverified_may_be_another(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], cluster: dict[str, Any]
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OWN]) | cluster)
+    assert not run(is_inside())
+
+
+def test_without_a_service_account_or_in_no_pod_it_cannot_be_told(
+    run: Run, kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OWN]))
+    (own / "ca.crt").unlink()
+    assert not run(is_inside())
+    (own / "ca.crt").write_text(authorities[OWN])
+    assert run(is_inside())
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert not run(is_inside())
+
+
+def test_a_certificate_is_used_and_no_copy_of_it_stays(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_certificates(tmp_path)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "ca.pem"))
+    server.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.verify_mode = ssl.CERT_REQUIRED
+    data = {kind: b64encode((tmp_path / f"{kind}.pem").read_bytes()).decode() for kind in ("ca", "cert", "key")}
+    names: list[str] = []
+    server.sni_callback = lambda _, name, __: names.append(name)
+
+    async def scenario() -> None:
+        fake = FakeApi()
+        async with serving(fake.answer, server) as fake.url:
+            cluster = {"certificate-authority-data": data["ca"], "tls-server-name": "dask"}
+            user = {"client-certificate-data": data["cert"], "client-key-data": data["key"], "token": "valid"}
+            kubeconfig.write(fake.url, cluster=cluster, **user)
+            kubernetes = await Kubernetes.connect()
+            assert await kubernetes.list(POD, "default") == []
+            await asyncio.to_thread(kubernetes.delete_now, CLUSTER, "mine", "default", None, 5.0)
+            await kubernetes.close()
+
+    asyncio.run(scenario())
+    assert names == ["dask", "dask"]
+    assert list(copies.iterdir()) == []
+
+
+def test_a_certificate_of_the_users_own_stays(run: Run, kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    cluster = {"certificate-authority": str(tmp_path / "ca.pem")}
+    files = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
+    kubeconfig.write("https://127.0.0.1:1", cluster=cluster, **files)
+    run(namespace_and_server())
+    assert {"ca.pem", "cert.pem", "key.pem"} <= {file.name for file in tmp_path.iterdir()}
+
+
+# Logs

@@ -1,0 +1,120 @@
+"""Arguments become fields of manifests, or errors that say what is valid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.client.operator.manifests.objects import WORKER_ARGS, container
+
+from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests import fields
+from dask_kubernetes.operator.manifests.fields import validate_cluster_name, validate_count
+from dask_kubernetes.operator.manifests.spec import (
+    make_cluster_spec,
+    make_worker_spec,
+)
+
+
+@pytest.mark.parametrize("name", ["a", "7", "my-cluster", "a" * 53])
+def test_names_that_are_valid(name: str) -> None:
+    validate_cluster_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a.b", "a_b", "a\n", "a" * 54, None, 7])
+def test_names_that_are_not(name: Any) -> None:
+    with pytest.raises(ValidationError, match="cannot be called"):
+        validate_cluster_name(name)
+    with pytest.raises(ValidationError, match="cannot be called"):
+        make_cluster_spec(name)
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ([], None),
+        ({"A": None}, None),
+        ({"A": 1, "B": True, "C": "x=y"}, [("A", "1"), ("B", "True"), ("C", "x=y")]),
+        ([{"name": "A", "value": 1}, {"name": "B", "value": "b"}], [("A", "1"), ("B", "b")]),
+    ],
+)
+def test_env(env: Any, expected: list[tuple[str, str]] | None) -> None:
+    made = fields.env_list(env)
+    assert made == (None if expected is None else [{"name": name, "value": value} for name, value in expected])
+    assert ("env" in container(make_worker_spec(env=env))) == (expected is not None)
+
+
+def test_env_from_elsewhere_stays() -> None:
+    source = {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    assert fields.env_list({"IP": source}) == fields.env_list([{"name": "IP", "value": None, **source}])
+    assert fields.env_list({"IP": source}) == [{"name": "IP", **source}]
+
+
+@pytest.mark.parametrize("env", ["A=1", ["A=1"], [{"value": "1"}]])
+def test_env_that_is_none(env: Any) -> None:
+    with pytest.raises(ValidationError, match="env must be a dict"):
+        make_worker_spec(env=env)
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"limits": {}, "requests": None}, None),
+        ({"limits": {"cpu": 1}}, {"limits": {"cpu": 1}}),
+        ({"cpu": 0.5, "memory": "2Gi"}, {part: {"cpu": "0.5", "memory": "2Gi"} for part in ("requests", "limits")}),
+        ({"limits": {"cpu": 1}, "claims": [{"name": "gpu"}]}, {"limits": {"cpu": 1}, "claims": [{"name": "gpu"}]}),
+    ],
+)
+def test_resources(resources: Any, expected: Any) -> None:
+    assert fields.resource_requirements(resources) == expected
+    assert container(make_worker_spec(resources=resources)).get("resources") == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "problem"),
+    [
+        ("2Gi", "must be a dict"),
+        ({"limits": {"cpu": 1}, "memory": "2Gi"}, "unknown field 'memory'"),
+        ({"limit": {"cpu": 1}}, "limit is"),
+        ({"limits": "2Gi"}, "limits is '2Gi'"),
+        ({"limits": {"cpu": True}}, "cpu is True"),
+    ],
+)
+def test_resources_that_cannot_be(resources: Any, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        make_worker_spec(resources=resources)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("dask-worker", ["dask", "worker"]),
+        ("dask worker --nthreads 2", ["dask", "worker", "--nthreads", "2"]),
+        (["dask-worker", "--nthreads", 2], ["dask", "worker", "--nthreads", "2"]),
+        ("dask-cuda-worker", ["dask-cuda-worker"]),
+        ("dask worker --resources 'GPU=2 MEM=3'", ["dask", "worker", "--resources", "GPU=2 MEM=3"]),
+        (("tini", "--", "dask-worker"), ["tini", "--", "dask-worker"]),
+    ],
+)
+def test_worker_command(command: Any, words: list[str]) -> None:
+    assert container(make_worker_spec(worker_command=command))["args"] == words + WORKER_ARGS
+
+
+def test_a_scheduler_command_of_old() -> None:
+    assert fields.command_words(["dask-scheduler", "--host", "0"]) == ["dask", "scheduler", "--host", "0"]
+
+
+@pytest.mark.parametrize(("command", "problem"), [("", "is empty"), ([], "is empty"), ("dask 'worker", "as a list")])
+def test_worker_command_that_is_none(command: Any, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        make_worker_spec(worker_command=command)
+
+
+def test_a_number_that_has_to_be_given() -> None:
+    validate_count("n", None)
+    with pytest.raises(ValidationError, match="n is None"):
+        validate_count("n", None, optional=False)
