@@ -68,7 +68,7 @@ class Api:
 
     @property
     def answered(self) -> float:
-        """When the last request ended, with or without success, on the monotonic clock."""
+        """The time on the monotonic clock at which the last request ended, with or without success."""
         return self._connection.answered
 
     async def list_page(self, resource: Resource, namespace: str, continued: str, limit: int = 0) -> Page:

@@ -25,7 +25,7 @@ from dask_operator.model import Json
 LARGEST_ANSWER = 8 * 2**20
 """Bytes of a page, an event or an object. Pages of large objects are asked for in parts; no object is so large."""
 CONNECTIONS = 40
-"""Requests at a time, besides watches: they keep an API server busy, and each connection costs a handshake of 2 ms."""
+"""The most concurrent requests besides watches: they keep an API server busy, and each costs a handshake of 2 ms."""
 REQUEST_TIMEOUT = 30.0
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
 _WATCH_CONNECT_TIMEOUT = 10.0
@@ -66,7 +66,7 @@ class Connection:
         self._server = ""
         self._headers: dict[str, str] = {}
         self.answered = time.monotonic()
-        """When the last request ended, with or without success."""
+        """The time at which the last request ended, with or without success."""
 
     async def __aenter__(self) -> Self:
         info = self._login()

@@ -25,7 +25,7 @@ ORDINARY = 64 * 2**10
 """Bytes of a small object, or of one field of a large object, that are always decoded."""
 _SMALL = 16 * 2**10
 _MOST_PARTS = 50_000
-"""Lists, objects and members of a Dask resource. In a real resource each takes a dozen bytes or more."""
+"""The most lists, objects and members in a Dask resource. In a real one each takes a dozen bytes or more."""
 _DECLARED = frozenset(resource.kind for resource in (CLUSTER, GROUP, JOB, AUTOSCALER))
 _TOO_DEEP = "has too many lists and objects in one another"
 _DEEPEST = 200
@@ -270,7 +270,7 @@ def _value(value: Any) -> Any:
 
 
 def _decoded(text: bytes | memoryview, type_: type[_T]) -> _T:
-    """Raises ValueError."""
+    """Decode a text to a type, without its deepest levels if it is too deep. Raises ValueError."""
     try:
         return msgspec.json.decode(text, type=type_)
     except RecursionError:

@@ -64,7 +64,7 @@ class Observed:
 
     @property
     def expires(self) -> float:
-        """When a process that does not hold the Lease may take it."""
+        """The time from which a process that does not hold the Lease may take it."""
         duration = _spec(self.lease).get("leaseDurationSeconds")
         return self.changed + (duration if isinstance(duration, int) and duration > 0 else DURATION)
 

@@ -34,7 +34,7 @@ SSLProtocol.max_size = TLS_BUFFER
 
 
 class Fence:
-    """Stops writes that are not permitted at the moment when they would leave, and all of them once it is closed."""
+    """A fence for writes, which stops those that are not permitted when they would leave, and all once it is closed."""
 
     def __init__(self, permitted: Callable[[], bool]) -> None:
         self._permitted = permitted
@@ -64,7 +64,7 @@ class Fence:
         return True
 
     def close(self) -> None:
-        """Break all connections that writes have used, with those under way."""
+        """Cancel the writes under way, by aborting all connections that writes have used."""
         for transport in list(self._used):
             transport.abort()
 

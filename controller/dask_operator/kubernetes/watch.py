@@ -45,7 +45,7 @@ SILENCE = 100.0
 """Seconds without an event or a bookmark after which a connection is considered dead."""
 _DURATION = (240.0, 360.0)
 _RENEWALS = 6
-"""Watches in a row, about half an hour, after which everything is listed anew."""
+"""The number of watches in a row, about half an hour, after which everything is listed anew."""
 _SHORTEST = 1.0
 """Seconds for which a watch must stay open to count as working."""
 _LONGEST_STEP = 0.05
@@ -170,7 +170,7 @@ class Watch:
         return page.version
 
     async def _watch(self, version: str) -> str:
-        """Pass events on until the watch ends in order, and return the resource version reached."""
+        """Watch until the watch ends in order, and return the resource version reached."""
         duration, began = random.uniform(*_DURATION), _now()
         self.last_try = began
         first = version

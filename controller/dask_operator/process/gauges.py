@@ -22,7 +22,7 @@ WORKER_STATES = ("pending", "starting", "ready", "ending", "ended")
 
 
 class Gauges(Collector):
-    """Everything that has a value at any moment.
+    """All metrics that have a value at any moment.
 
     `waiting` returns how many clusters are due, and for how many seconds the first of them has been.
     """

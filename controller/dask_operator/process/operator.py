@@ -33,7 +33,7 @@ Login = Callable[[], kopf.ConnectionInfo]
 
 
 async def _no_plugins() -> None:
-    """Do nothing."""
+    """Run nothing."""
 
 
 @dataclass(frozen=True, slots=True)

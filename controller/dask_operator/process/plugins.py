@@ -20,7 +20,7 @@ from dask_operator.reconcile.scope import Scope
 
 GROUP = "dask_operator_plugin"
 FINALIZER = "kubernetes.dask.org/plugin"
-"""Not kopf's own name, which older operators left on their objects, and which the controller removes."""
+"""A name other than kopf's own, which older operators left on their objects and the controller removes."""
 _GRACE = 3.0
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 _LASTS = 30.0

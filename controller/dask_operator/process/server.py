@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from dask_operator import metrics
 
 Problems = Callable[[], Sequence[str]]
-"""Returns the current problems, in sentences."""
+"""A function that returns the current problems, in sentences."""
 
 
 class Address(NamedTuple):

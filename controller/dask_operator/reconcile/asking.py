@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Asker:
-    """Asks schedulers. After each question its cluster is planned again."""
+    """The questions under way. After each its cluster is planned again."""
 
     def __init__(self, schedulers: Schedulers, store: Store, queue: WorkQueue, clock: Callable[[], float]) -> None:
         self._schedulers = schedulers

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Executor:
-    """Executes plans. A failed action is a fact in the store afterwards, never an exception."""
+    """The executor of plans. A failed action is a fact in the store afterwards, never an exception."""
 
     def __init__(
         self, api: Api, store: Store, schedulers: Schedulers, queue: WorkQueue, clock: Callable[[], float]
@@ -50,7 +50,7 @@ class Executor:
         self._asker = Asker(schedulers, store, queue, clock)
 
     async def execute(self, key: Key, actions: Sequence[Action]) -> None:
-        """Do a plan's actions for one cluster, and ask for the next plan if any of them changes something."""
+        """Execute a plan for one cluster, and ask for the next plan if this one changes anything."""
         _log(key, actions)
         changes = [action for action in actions if isinstance(action, Create | Patch | Delete)]
         statuses = [action for action in actions if isinstance(action, SetStatus)]

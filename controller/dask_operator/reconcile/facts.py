@@ -38,7 +38,7 @@ class _Done(NamedTuple):
 
     @property
     def lasts(self) -> float:
-        """Until when the same writes again mean that these had no effect."""
+        """The time until which the same writes again mean that these had no effect."""
         return self.at + _SOON + (2 * _BACKOFF.longest if self.times else 0.0)
 
 
@@ -87,7 +87,7 @@ class Facts:
         return failure
 
     def clear_failures(self, subjects: Iterable[ObjectRef]) -> None:
-        """Forget the failures about these subjects."""
+        """Drop the failures about these subjects."""
         for subject in subjects:
             self.failures.pop(subject, None)
 
@@ -164,7 +164,7 @@ class Facts:
         self.survey = survey
 
     def worker_gone(self, uid: str) -> None:
-        """Forget a worker that no longer exists."""
+        """Drop what is known about a worker that no longer exists."""
         self.retired.discard(uid)
         self.refused.pop(uid, None)
 

@@ -57,7 +57,7 @@ class Loop:
         return time.monotonic() - self._ended
 
     async def run(self) -> None:
-        """Work on due clusters until cancelled. An error is logged, and only its own cluster is tried again later."""
+        """Reconcile due clusters until cancelled. An error is logged, and only its own cluster is tried again later."""
         free = asyncio.Semaphore(RECONCILERS)
         async with asyncio.TaskGroup() as reconcilers:
             while True:

@@ -1,4 +1,4 @@
-"""Everything the controller knows, by cluster: objects from watches and from replies to its own writes, and facts.
+"""The controller's knowledge, by cluster: objects from watches and from replies to its own writes, and facts.
 
 Two rules make it safe to plan from. A state never replaces a newer state of the same object. And an object that
 vanished while a watch was down is gone after the next list. The store does no IO and has no clock.
@@ -98,7 +98,7 @@ class Store:
         return self._facts[key]
 
     def clear_failures(self, key: Key, subjects: Iterable[ObjectRef]) -> None:
-        """Forget failures that no longer matter, because no action about their subjects is wanted."""
+        """Drop failures that no longer matter, because no action about their subjects is wanted."""
         if facts := self._facts.get(key):
             facts.clear_failures(subjects)
 
@@ -109,7 +109,7 @@ class Store:
         self._facts[key].retirement_ended(asked, retired, present, now)
 
     def forget_facts(self) -> None:
-        """Forget all facts, which may have changed while another process led."""
+        """Drop all facts, which may have changed while another process led."""
         self._facts.clear()
 
     # For plans

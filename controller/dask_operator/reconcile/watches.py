@@ -91,7 +91,7 @@ class Watches:
         logger.info("namespace %s is operated from now on", namespace)
 
     def close(self, namespace: str, version: int) -> None:
-        """Forget a namespace that has gone as of a resource version, if it is watched because it matches a pattern."""
+        """Drop a namespace that is gone as of a resource version, if it is watched because it matches a pattern."""
         if task := self._matching.pop(namespace, None):
             task.cancel()
             del self._namespaces[namespace]
@@ -176,7 +176,7 @@ class _Matching:
             self.observe(kind, seen)
 
     def reached(self, kind: str, namespace: str, version: int) -> None:
-        """Do nothing: only this watch's lists and events tell of Namespaces."""
+        """Record nothing: only this watch's own lists and events tell of Namespaces."""
 
 
 def _namespace(raw: Json) -> Object:

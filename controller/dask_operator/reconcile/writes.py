@@ -1,4 +1,4 @@
-"""Writes of a plan to the API server, side by side, and their outcome as facts.
+"""The writes of a plan to the API server, made side by side, and their outcome as facts.
 
 After the first refusal about a subject the other writes about it are left to a later plan.
 """
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Makes writes. A refusal is a fact in the store afterwards, never an exception."""
+    """The writer for all clusters. A refusal is a fact in the store afterwards, never an exception."""
 
     def __init__(self, api: Api, store: Store, clock: Callable[[], float]) -> None:
         self._api = api
