@@ -42,9 +42,10 @@ from dask_operator.actions import (
 )
 from dask_operator.kubernetes.api import Api
 from dask_operator.model import Endpoint, Key, ObjectRef, Observed, Pod
-from dask_operator.reconcile.execute import IN_FLIGHT, Executor, in_flight
+from dask_operator.reconcile.execute import Executor
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
+from dask_operator.reconcile.writes import IN_FLIGHT, in_flight
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
 from dask_operator.scheduler.questions import Schedulers
 
@@ -544,7 +545,7 @@ async def test_closing_ends_what_runs_beside() -> None:
 
 
 def _logged(caplog: pytest.LogCaptureFixture) -> Sequence[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "dask_operator.reconcile.execute"]
+    return [record.getMessage() for record in caplog.records if record.name.startswith("dask_operator.reconcile.")]
 
 
 async def test_a_line_is_logged_for_each_decision_and_not_for_each_pod(caplog: pytest.LogCaptureFixture) -> None:
