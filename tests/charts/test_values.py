@@ -134,6 +134,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "test.image.digest": DIGEST,
         "test.image.pullPolicy": "Always",
         "test.timeoutSeconds": 7,
+        "test.resources": {"limits": {"memory": "3Gi"}},
     },
     "dask-cluster": {
         "global.imageRegistry": "mirror.example.com",
@@ -204,6 +205,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "job.ttlSecondsAfterFinished": 7,
         "job.podTemplate": {"spec": {"hostNetwork": True}},
         "test.timeoutSeconds": 7,
+        "test.resources": {"limits": {"memory": "3Gi"}},
     },
 }
 

@@ -16,6 +16,7 @@ from tests.support.builders import (
     WORKER_SPEC,
     a_cluster,
     a_failed_pod,
+    a_failure,
     a_group,
     a_pending_pod,
     a_pod,
@@ -27,11 +28,12 @@ from tests.support.builders import (
     raw_group,
     raw_job,
     seen,
+    statuses,
 )
 from tests.support.world import KEY, World, Write
 
 from dask_operator import parse
-from dask_operator.actions import Create, Delete, Patch, RecordEvent, RequeueAt, Retire, SetStatus
+from dask_operator.actions import ClearFailures, Create, Delete, Patch, RecordEvent, RequeueAt, Retire, SetStatus
 from dask_operator.model import Object, ObjectRef, Pod, Problem, Registration, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.reconcile.store import Store
@@ -289,6 +291,22 @@ def test_a_quota_that_is_no_longer_in_the_way_is_no_problem() -> None:
     assert condition(world.status(), "Degraded")["reason"] == "AsExpected"
     assert world.observed().failures == {}, "the next refusal is the first"
     _well(world, 3)
+
+
+def test_a_plan_that_forgets_a_failure_goes_by_the_others_alone() -> None:
+    void, refused = ObjectRef("Pod", "gone"), ObjectRef("Service", "simple-scheduler")
+    failures = {void: a_failure("QuotaExceeded"), refused: a_failure("Forbidden", until=NOON + 8.0)}
+    forget, *planned = plan(a_cluster(), seen(0, groups=[], service=None, failures=failures), NOON)
+    assert forget == ClearFailures(frozenset({void}))
+    assert [action.holds for action in planned if isinstance(action, RequeueAt) and action.holds] == [refused]
+    assert not [action for action in planned if isinstance(action, Create) and action.subject == refused]
+
+
+def test_what_is_said_is_said_without_the_failures_that_are_forgotten() -> None:
+    group, refused = a_group(workers=3, last_ordinal=2), ObjectRef("Pod", "simple-default")
+    forget, *planned = plan(a_cluster(), seen(3, groups=[group], failures={refused: a_failure("QuotaExceeded")}), NOON)
+    assert forget == ClearFailures(frozenset({refused}))
+    assert condition(statuses(planned)["DaskCluster/simple"], "Degraded")["status"] == "False"
 
 
 @pytest.mark.parametrize("kind", ["Service", "Deployment", "DaskWorkerGroup"])

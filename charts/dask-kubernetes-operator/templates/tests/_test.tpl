@@ -11,10 +11,13 @@ annotations:
   helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 {{- end }}
 
+{{/* Without user ids where the controller has none, as on OpenShift, which allocates them. */}}
 {{- define "dask-kubernetes-operator.testPodSecurityContext" -}}
 runAsNonRoot: true
+{{- if or (hasKey (.Values.securityContext | default dict) "runAsUser") (hasKey (.Values.podSecurityContext | default dict) "runAsUser") }}
 runAsUser: 1000
 runAsGroup: 1000
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
@@ -26,6 +29,26 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* Where the test's Pods may run: on the nodes that the controller may have. */}}
+{{- define "dask-kubernetes-operator.testPlacement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (.Values.affinity | default dict).nodeAffinity }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* A Pod template of the test's cluster. Takes a dict of `root`, `name`, `args` and `ports`. */}}
 {{- define "dask-kubernetes-operator.testClusterPod" -}}
 securityContext:
@@ -35,6 +58,9 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 automountServiceAccountToken: false
+{{- with include "dask-kubernetes-operator.testPlacement" .root }}
+{{ . }}
+{{- end }}
 containers:
   - name: {{ .name }}
     image: {{ include "dask-kubernetes-operator.image" (dict "root" .root "image" .root.Values.test.image) | quote }}
@@ -56,10 +82,10 @@ containers:
         port: http-dashboard
       periodSeconds: 1
     {{- end }}
+    {{- with .root.Values.test.resources }}
     resources:
-      requests:
-        cpu: 50m
-        memory: 256Mi
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     securityContext:
       {{- include "dask-kubernetes-operator.testSecurityContext" .root | nindent 6 }}
     volumeMounts:
