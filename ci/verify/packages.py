@@ -1,9 +1,9 @@
-"""Checks the packages of the charts: a release has one version, and carries no tests and no examples.
+"""Check the charts' packages: a release has one version, and contains no tests and no examples.
 
     packages.py FOLDER [--tag TAG]
 
-Both charts have the version of the controller. The operator's appVersion is that version too, as it is the tag of the
-image; the other chart's is the version of Dask.
+Both charts have the version of the controller. The operator's appVersion is that version too, the tag of the image. The
+other chart's is the version of Dask.
 """
 
 from __future__ import annotations

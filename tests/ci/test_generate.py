@@ -195,8 +195,8 @@ def test_what_is_stale_is_named_and_left(charts: Path, capsys: pytest.CaptureFix
     before = (charts / "a/README.md").read_text()
     assert generate.main(["--check"], charts) == 1
     said = capsys.readouterr().err
-    assert "a/README.md is not what values.yaml and types.yaml say" in said
-    assert "a/values.schema.json is not what values.yaml and types.yaml say" in said
+    assert "a/README.md does not match values.yaml and types.yaml" in said
+    assert "a/values.schema.json does not match values.yaml and types.yaml" in said
     assert (charts / "a/README.md").read_text() == before
     assert not (charts / "a/values.schema.json").exists()
 
