@@ -125,7 +125,7 @@ async def _owner(bench: Bench, name: str) -> dict[str, Any]:
 
 
 async def many_clusters(bench: Bench, process: Process) -> tuple[float, float, float, float]:
-    """Return seconds until all Pods exist and until all clusters run, the number that never do, and CPU in ms of each."""
+    """Return seconds until all Pods exist and all clusters run, the number that never do, and CPU in ms of each."""
     api, number, wait = bench.api, bench.sizes.clusters, bench.sizes.wait
     manifests = [cluster(bench.name("many"), EACH) for _ in range(number)]
     creations = [partial(api.create, CLUSTER, manifest) for manifest in manifests]

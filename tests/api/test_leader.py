@@ -75,7 +75,7 @@ def _leader_and_standby(replicas: Replicas) -> Replicas:
 
 
 def _in_the_middle(kube: Kube, name: str) -> None:
-    """Returns while the workers of a new cluster are being created."""
+    """Return while the workers of a new cluster are being created."""
     kube.apply(dask_cluster(name, MANY, pods=ON_FAKE_NODES))
     eventually(lambda: kube.workers(f"{name}-default"), "the first workers")
 

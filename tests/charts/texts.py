@@ -39,7 +39,7 @@ class Places:
         return values
 
     def takes(self, path: str, text: str) -> bool:
-        """Tells whether the schema takes a text at one of the places."""
+        """Return whether the schema takes a text at one of the places."""
         prefix, pattern = self._shapes[path]
         return bool(re.search(pattern, prefix + text))
 

@@ -19,15 +19,15 @@ _HEADLESS = """
     Something Everything Anything Whatever Whoever Is Are Has
 """
 _VERBS = """
-    Accept Acquire Act Add Allow Alternate Answer Append Apply Ask Assert Await Build Calculate Call Cancel Cause Check Choose Claim Clear Close
-    Collect Compare Compute Configure Connect Convert Copy Count Create Decide Decode Delete Describe Detect Discard
-    Divide Download Drop Encode End Enqueue Ensure Execute Expand Fail Fill Filter Find Fold Follow Format Forward
-    Generate Grow Handle Hash Import Install Iterate Join Keep Kill Leave Limit List Listen Load Log Make Manage Mark Match
-    Measure Merge Move Notify Observe Open Order Parse Patch Plan Plot Poll Post Print Prune Publish Put Query Raise
-    Read Record Reconcile Register Release Reload Remove Renew Repeat Replace Report Request Reset Resolve Restart
-    Retire Retry Return Run Save Scale Schedule See Select Send Serve Set Show Shut Skip Sleep Sort Split Start Stop
-    Store Subscribe Sum Take Tell Test Translate Try Turn Undo Update Upgrade Use Validate Verify Wait Walk Warn Watch
-    Wrap Write Yield
+    Accept Acquire Act Add Allow Alternate Answer Append Apply Ask Assert Await Build Calculate Call Cancel Cause Check
+    Choose Claim Clear Close Collect Compare Compute Configure Connect Convert Copy Count Create Cut Decide Decode
+    Delete Describe Detect Discard Divide Do Download Drop Encode End Enqueue Ensure Execute Expand Fail Fill Filter
+    Find Fold Follow Format Forward Generate Give Grow Handle Hash Import Install Iterate Join Keep Kill Leave Let Limit
+    List Listen Load Lock Log Make Manage Mark Match Measure Merge Move Notify Observe Open Order Parse Patch Plan Plot Poll
+    Post Print Prune Publish Put Query Raise Read Reconcile Record Redirect Refuse Register Release Reload Remove Renew
+    Repeat Replace Report Request Reset Resolve Restart Restore Retire Retry Return Run Save Scale Schedule See Select
+    Send Serve Set Show Shut Skip Sleep Sort Split Start Stop Store Subscribe Sum Take Tell Test Translate Try Turn Undo
+    Update Upgrade Use Validate Verify Wait Walk Warn Watch Wrap Write Yield
 """
 HEADLESS = frozenset(_HEADLESS.split())
 VERBS = frozenset(_VERBS.split())

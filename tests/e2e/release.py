@@ -41,7 +41,7 @@ class Release:
         return self.helm.run("test", self.name, "--namespace", self.kube.namespace)
 
     def uninstall(self) -> None:
-        """Fails if anything of it is left."""
+        """Fail if anything of it is left."""
         self.helm.run("uninstall", self.name, "--namespace", self.kube.namespace)
         eventually(lambda: not self.left(), f"nothing of the release {self.name} is left")
 
@@ -55,7 +55,7 @@ class Release:
         return {pod["metadata"]["name"]: pod["spec"] for pod in self.kube.workers(f"{self.name}-{group}")}
 
     def settles(self, number: int, group: str = "default", fits: Callable[[str], bool] = lambda _: True) -> None:
-        """Waits until a group has so many ready workers and nothing is under way; `fits` looks at the spec of each."""
+        """Wait until a group has so many ready workers and nothing is under way; `fits` looks at the spec of each."""
 
         def look() -> bool:
             pods = self.kube.workers(f"{self.name}-{group}")

@@ -134,7 +134,7 @@ class Session:
         self.ask("wait", number=number, seconds=PATIENCE)
 
     def hold(self, number: int, key: str = "results", workers: Sequence[str] = ()) -> Held:
-        """Puts results on all workers in turn, or on those named."""
+        """Put results on all workers in turn, or on those named."""
         return Held(**self.ask("hold", key=key, number=number, workers=list(workers)))
 
     def digests(self, key: str = "results") -> list[str]:
@@ -142,7 +142,7 @@ class Session:
         return found
 
     def load(self, number: int = 40, seconds: float = 0.25) -> None:
-        """Keeps all workers busy until `rest`, with sums of so many parts, each of which takes so many seconds."""
+        """Keep all workers busy until `rest`, with sums of so many parts, each of which takes so many seconds."""
         self.ask("load", number=number, seconds=seconds)
 
     def rest(self) -> int:

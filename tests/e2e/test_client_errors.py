@@ -70,7 +70,7 @@ class User:
         return KubeCluster(**(defaults | {"resource_timeout": LONG, "quiet": True} | options))
 
     def refused(self, error: type[DaskKubernetesError], *words: str, **options: Any) -> None:
-        """Fails unless making a cluster raises exactly this error with these words, and leaves nothing behind."""
+        """Fail unless making a cluster raises exactly this error with these words, and leaves nothing behind."""
         given = options.pop("resource_timeout", None)
         for seconds in (given,) if given else (SHORT, 10 * SHORT, LONG):
             there, here = self._there(), _here()

@@ -46,7 +46,7 @@ class Guide:
     kube: Kube
 
     def do(self, step: str, block: int = 0) -> None:
-        """Runs the commands of one of the step's blocks, with time for a busy machine. Raises CommandError."""
+        """Run the commands of one of the step's blocks, with time for a busy machine. Raises CommandError."""
         text = (CHARTS.parent / "UPGRADING.md").read_text()
         (section,) = re.findall(rf"^## {re.escape(step)}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         commands = re.findall(r"```console\n(.*?)```", section, re.DOTALL)[block]
@@ -126,7 +126,7 @@ def _edit(kube: Kube, cluster: str, role: str) -> None:
 
 
 def _running(kube: Kube, number: int) -> None:
-    """Waits until so many Dask Pods run."""
+    """Wait until so many Dask Pods run."""
 
     def look() -> bool:
         pods = kube.objects("pods", "dask.org/cluster-name")
@@ -136,7 +136,7 @@ def _running(kube: Kube, number: int) -> None:
 
 
 def _nothing_hangs(kube: Kube) -> None:
-    """Waits until no Dask object has a finalizer."""
+    """Wait until no Dask object has a finalizer."""
     eventually(
         lambda: not [o for kind in KINDS for o in kube.objects(kind) if o["metadata"].get("finalizers")],
         "no Dask object has a finalizer",

@@ -174,7 +174,7 @@ def test_prometheus_can_evaluate_every_alert(prometheus: Prometheus) -> None:
 
 
 def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
-    """Waits for the alert, of the copy that does not wait, and for words in it that a person can read."""
+    """Wait for the alert, of the copy that does not wait, and for words in it that a person can read."""
     labels["copy"] = "at-once"
     (firing, *_) = eventually(lambda: prometheus.firing(alert, **labels), f"{alert} fires")
     assert "<error" not in firing["annotations"]["description"]

@@ -19,7 +19,7 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
 async def make(api: Api, namespace: str, url: str, file: Path) -> None:
-    """Writes a kubeconfig by which the account speaks to `url`."""
+    """Write a kubeconfig by which the account speaks to `url`."""
     await api.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": NAME}})
     await api.request("POST", f"{_RBAC}/{namespace}/roles", {"metadata": {"name": NAME}, "rules": _rules()})
     await permit(api, namespace)
@@ -57,7 +57,7 @@ async def give_token(api: Api, namespace: str, url: str, file: Path) -> None:
 
 
 async def take_token(api: Api, namespace: str, url: str, token: str) -> None:
-    """Returns when it is refused: an API server trusts a token that it has seen for some seconds more."""
+    """Return when it is refused: an API server trusts a token that it has seen for some seconds more."""
     await api.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{NAME}")
 
     async def refused() -> bool:

@@ -61,11 +61,11 @@ class Slot:
         return Place(self.api, self.namespace, self.scheduler.port, self.scheduler.http_port)
 
     async def state(self) -> Outcome:
-        """Returns what the namespace has of what the controller looks at, but for what is chance."""
+        """Return what the namespace has of what the controller looks at, but for what is chance."""
         return outcome(await self._objects(), CHANCE, self._texts())
 
     async def is_at_rest(self) -> bool:
-        """Returns whether all that is declared says that it is as it is wanted now, and nothing is on its way out."""
+        """Return whether all that is declared says that it is as it is wanted now, and nothing is on its way out."""
         objects = await self._objects()
         there = {raw["metadata"]["uid"] for raw in objects}
         there |= {raw["metadata"]["name"] for raw in objects if raw["kind"] == DEPLOYMENT.kind}
@@ -77,13 +77,13 @@ class Slot:
         return [{**raw, "kind": resource.kind} for resource, page in listed for raw in page.items]
 
     def _texts(self) -> dict[str, str]:
-        """Returns what is another text in each slot, and at each time."""
+        """Return what is another text in each slot, and at each time."""
         ports = (self.scheduler.port, self.scheduler.http_port)
         times = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
         return {re.escape(self.namespace): "namespace", **{rf"\b{port}\b": "0" for port in ports}, times: "*"}
 
     def start(self, fault: Fault, port: int | None = 0) -> Forked:
-        """Starts a controller whose requests meet the fault; `port`: as of a Controller."""
+        """Start a controller whose requests meet the fault; `port`: as of a Controller."""
         self.proxy.begin(fault)
         log = self.folder / f"{self.namespace}.log"
         controller = Forked(self.kubeconfig, log, f"--namespace={self.namespace}", port=port)
@@ -218,7 +218,7 @@ async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int
 
 
 async def _over(slot: Slot, undisturbed: End | None, usual: int) -> None:
-    """Returns when the story is over; the latest after PATIENCE, with whatever there is then.
+    """Return when the story is over; the latest after PATIENCE, with whatever there is then.
 
     Before as many requests as are `usual`, or before all is at rest, the controller may only be slow, as the machine is
     busy.
@@ -320,7 +320,7 @@ def _pod_status(phase: str, state: dict[str, Any]) -> dict[str, Any]:
 
 
 async def empty(slot: Slot) -> None:
-    """Deletes everything, and returns when it is gone."""
+    """Delete everything, and returns when it is gone."""
     kinds = (JOB, AUTOSCALER, CLUSTER, GROUP, DEPLOYMENT, SERVICE, POD)
     async with asyncio.timeout(PATIENCE):
         while any((await slot.state()).values()):

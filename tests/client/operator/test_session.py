@@ -225,7 +225,7 @@ async def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None
 
 
 async def refused(address: tuple[str, int]) -> None:
-    """Returns when nobody listens there any more."""
+    """Return when nobody listens there any more."""
     while True:
         try:
             _, writer = await asyncio.open_connection(*address)
