@@ -10,7 +10,15 @@ import pytest
 from docs.included import ROOT
 
 # Files or folders of the repository whose docstrings have this form.
-CHECKED = ("client", "tests/ci/test_docstrings.py", "tests/ci/test_one_truth.py")
+CHECKED = (
+    "client",
+    "bench",
+    "ci",
+    "docs",
+    "tests/support",
+    "tests/ci/test_docstrings.py",
+    "tests/ci/test_one_truth.py",
+)
 
 # Openings that leave out the subject, or make a reader wait for it.
 _HEADLESS = """
