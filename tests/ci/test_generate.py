@@ -1,4 +1,4 @@
-"""What is made of the charts' values.yaml: the schema of the values, and their table in README.md."""
+"""Files made from the charts' values.yaml: the schema of the values, and their table in README.md."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def charts(tmp_path: Path) -> Path:
 
 
 def schema_of(value: str, said: str = "") -> Any:
-    """The schema of one value, without its description and its default."""
+    """Return the schema of one value, without its description and its default."""
     comment = f"# -- Text\n# @schema {said}\n" if said else "# -- Text\n"
     made = generate.schema(generate.read(comment + value), yaml.safe_load(TYPES))["properties"]
     assert made.pop("enabled") == {"type": "boolean"}

@@ -1,4 +1,4 @@
-"""A release that is not of one version, or that carries what it should not, is refused."""
+"""A release with several versions, or with surplus files, is refused."""
 
 from __future__ import annotations
 

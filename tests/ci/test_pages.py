@@ -1,4 +1,4 @@
-"""What is wrong with built pages is found."""
+"""Faults of built pages are found."""
 
 from __future__ import annotations
 
