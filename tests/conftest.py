@@ -19,7 +19,7 @@ DASK_CONFIG = Path(__file__).parents[1] / "ci/images/dask/config.yaml"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let programs started by tests be interrupted, even if a shell runs the tests in the background and ignores SIGINT.
+    """Let programs started by tests be interrupted, even if a background shell has the tests ignore SIGINT.
 
     Configure Dask's processes on this machine like those in the tests' image.
     """

@@ -378,7 +378,7 @@ class _Silence:
 
 @contextmanager
 def _closed() -> Iterator[int]:
-    """Reserve a port on loopback where nobody listens."""
+    """Keep a port on loopback where nobody listens."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

@@ -1,8 +1,8 @@
 """
 Text arrives unchanged: whatever text a value has, the rendering has the same.
 
-For every place of a chart's schema that accepts any text, one rendering has a mark, which shows where the text goes, and
-another a difficult text. The second must equal the first with the text in place of the marks.
+For every place of a chart's schema that accepts any text, one rendering has a mark, which shows where the text goes,
+and another a difficult text. The second must equal the first with the text in place of the marks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""`KubeCluster` of dask-kubernetes, the users' present client, opens a release of dask-cluster, works on it as on its own
-cluster, and leaves it unchanged.
+"""`KubeCluster` of dask-kubernetes, the users' present client, opens a release of dask-cluster, works on it as on
+its own cluster, and leaves it unchanged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def incumbent(kube: Kube, helm: Helm) -> Iterator[Client]:
 
 
 def _opened(incumbent: Client, program: str) -> str:
-    """Return the output of a program that opens the release as `cluster` with a `client`, and closes both in the end."""
+    """Return the output of a program that opens the release as `cluster` with a `client`, then closes both."""
     return incumbent.python(OPEN + textwrap.indent(program, "    "), RELEASE, incumbent.kube.namespace).strip()
 
 

@@ -160,8 +160,8 @@ class Kill(Fault):
 
 @dataclass(frozen=True)
 class End:
-    """The end of a story. `killed`: the place of the kill, or "nowhere"; `calls`: number of requests; `created`: number of
-    Pods of each name."""
+    """The end of a story. `killed`: the place of the kill, or "nowhere"; `calls`: number of requests; `created`: number
+    of Pods of each name."""
 
     killed: str
     calls: int

@@ -53,7 +53,7 @@ class Made:
 
 @dataclass
 class Restarts:
-    """Restarts of controllers, one at a time, for all sequences waiting for one."""
+    """The controller's restarts, one at a time, each for all sequences waiting for one."""
 
     fleet: Fleet
     wanted: asyncio.Event = field(default_factory=asyncio.Event)

@@ -186,8 +186,8 @@ class Stalled(Events):
 
 
 class Rewound(Trouble):
-    """Each watch ends after its second event, and the next one starts from the beginning again, as with another API server
-    whose cache is behind."""
+    """Each watch ends after its second event, and the next one starts from the beginning again, as with another API
+    server whose cache is behind."""
 
     def __init__(self) -> None:
         super().__init__()

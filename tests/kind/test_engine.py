@@ -44,7 +44,7 @@ def folder() -> Path:
 
 
 def left() -> list[str]:
-    """Return the traces of an engine on this machine besides its images: processes, cgroups, mounts, bridges, folders."""
+    """Return an engine's traces on this machine besides its images: processes, cgroups, mounts, bridges, folders."""
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/dask-docker-*")]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "docker" in line]
     links = [path.name for path in Path("/sys/class/net").glob("dkr-*")]
