@@ -237,7 +237,7 @@ def main() -> None:
     print(table(["operator", "client", "where", "opened, s", "first result, s", "closed, s"], times))
     if columns:
         print()
-        print(table(["what", *columns], list(uses.values())))
+        print(table(["use", *columns], list(uses.values())))
 
 
 if __name__ == "__main__":

@@ -92,9 +92,9 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the file to write")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join({**OF_BOTH, **OF_OURS})}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join({**OF_BOTH, **OF_OURS})}")
     parser.add_argument("--who", choices=(OURS, INCUMBENT), default=OURS)
-    parser.add_argument("--python", default=sys.executable, help="of the environment that has the operator")
+    parser.add_argument("--python", default=sys.executable, help="Python of the operator's environment")
     parser.add_argument("--small", action="store_true", help="small sizes, as a quick check")
     for size in fields(Sizes):
         kind = type(size.default) if not isinstance(size.default, tuple) else _several

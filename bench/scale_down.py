@@ -288,8 +288,8 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1000, help="how many scale-downs")
-    parser.add_argument("--by", choices=sorted(ROUTES), default="http", help="how the scheduler is asked")
+    parser.add_argument("--rounds", type=int, default=1000, help="number of scale-downs")
+    parser.add_argument("--by", choices=sorted(ROUTES), default="http", help="protocol for asking the scheduler")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s")

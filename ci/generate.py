@@ -155,7 +155,7 @@ class _Schemas:
             return said
         kind = _KINDS.get(type(value.default))
         if kind is None or (kind == "array" and "items" not in said):
-            raise ValuesError("its default does not tell what it may be, and no `# @schema` does")
+            raise ValuesError("neither its default nor a `# @schema` gives its type")
         return {"type": kind, **said}
 
     def _made(self, said: Any) -> Any:
@@ -180,7 +180,7 @@ class _Schemas:
             case "items" | "additionalProperties" | "propertyNames" | "if" | "else":
                 it = self._made(it)
             case _ if keyword not in _PLAIN:
-                raise ValuesError(f"there is no keyword {keyword}")
+                raise ValuesError(f"unknown keyword {keyword}")
         return {keyword: it}
 
     def _type(self, kind: Any) -> Schema:
@@ -195,7 +195,7 @@ class _Schemas:
 
     def _like(self, path: str) -> Schema:
         if path not in self._sections:
-            raise ValuesError(f"there is no section {path}")
+            raise ValuesError(f"no section {path}")
         return {keyword: it for keyword, it in self._section(self._sections[path]).items() if keyword != "required"}
 
 

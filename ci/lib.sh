@@ -67,12 +67,12 @@ need_disk() {
   mkdir -p "$CACHE"
   local free
   free=$(df --output=avail -k "$CACHE" | tail -n 1)
-  (( free >= $1 * 1024 * 1024 )) || die "about $1 GB of free disk are needed below $CACHE, and there are $((free / 1024 / 1024)): free some, or set XDG_CACHE_HOME to a larger disk."
+  (( free >= $1 * 1024 * 1024 )) || die "$CACHE needs about $1 GB of free disk, and has $((free / 1024 / 1024)): free some, or set XDG_CACHE_HOME to a larger disk."
 }
 
 # need_packages PACKAGE...: Install the missing Debian packages as one step
 need_packages() {
-  command -v dpkg-query >/dev/null || die "this needs a Debian or Ubuntu, or a running Docker, which needs none of it: $*"
+  command -v dpkg-query >/dev/null || die "without a running Docker, this needs Debian or Ubuntu with these packages: $*"
   local missing=() package
   for package in "$@"; do
     [[ $(dpkg-query --show --showformat='${db:Status-Abbrev}' "$package" 2>/dev/null) == ii* ]] || missing+=("$package")

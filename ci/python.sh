@@ -11,7 +11,7 @@ case ${1:-} in
   '') kind=venv lock=$ROOT/constraints.txt packages=("$ROOT/controller" "$ROOT/client") ;;
   docs) kind=docs lock=$ROOT/docs/requirements.txt packages=("$ROOT/client") ;;
   incumbent) kind=incumbent-venv lock=$CI/images/incumbent/requirements.txt packages=() ;;
-  *) die "there is no environment '$1': without an argument it is the one for development, 'docs' and 'incumbent' are others" ;;
+  *) die "no environment '$1': the default is for development, the others are 'docs' and 'incumbent'" ;;
 esac
 key=$({ python3 -VV; echo "$ROOT"; cat "$lock" "${packages[@]/%//pyproject.toml}"; } | sha256sum | cut -c1-12)
 venv=$CACHE/$kind-$key

@@ -38,7 +38,7 @@ async def main() -> None:
     options = parser.parse_args()
     info, kubectl = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings()), shutil.which("kubectl")
     if info is None or kubectl is None:
-        raise SystemExit("set KUBECONFIG to that of a cluster with fake nodes, and PATH to where kubectl is")
+        raise SystemExit("set KUBECONFIG to that of a cluster with fake nodes, and put kubectl in the PATH")
     kube = Kube(kubectl, Path(os.environ["KUBECONFIG"]), NAMESPACE)
     folder = Path(tempfile.mkdtemp(prefix="churn-"))
     print(f"logs and samples: {folder}", flush=True)

@@ -12,7 +12,7 @@ provider_kubectl() { echo "$("$CI/tools/build.sh" kubectl)/kubectl"; }
 provider_preflight() {
   local pin=${1%.*}
   pin=KIND_NODE_${pin//./_}
-  [ -n "${!pin:-}" ] || die "there is no pin for Kubernetes ${1%.*} on kind: add $pin to ci/versions.env."
+  [ -n "${!pin:-}" ] || die "no pin for Kubernetes ${1%.*} on kind: add $pin to ci/versions.env."
   PUBLIC_NODE=docker.io/kindest/node:v${!pin}
   need_disk 8
 }
@@ -79,7 +79,7 @@ clear_all() {
 }
 
 provider_load() {
-  docker image inspect "$1" >/dev/null 2>&1 || die "there is no image $1: build it with ci/images/build.sh"
+  docker image inspect "$1" >/dev/null 2>&1 || die "no image $1: build it with ci/images/build.sh"
   [ "$(docker exec "$NODE" ctr --namespace k8s.io images list --quiet "name==$1" 2>/dev/null)" != "$1" ] || return 0
   step "cluster $NAME: load ${1#localhost/}" load "$1"
 }

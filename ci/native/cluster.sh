@@ -15,8 +15,8 @@ provider_kubectl() { echo "$CACHE/tools/kubernetes-$(cat "$STATE/version")/kubec
 provider_preflight() {
   [ -f "$CI/tools/kubernetes-$1/go.mod" ] ||
     die "Kubernetes $1 is not among those here: $(cd "$CI/tools" && echo kubernetes-*). Add another one with ci/tools/tidy.sh kubernetes-VERSION."
-  [ "$(uname -s)" = Linux ] || die "a Kubernetes of plain processes needs Linux: start Docker, then kind is used."
-  [ "$(id -u)" = 0 ] || die "a Kubernetes of plain processes needs root for its namespaces: run this as root, or start Docker, then kind is used."
+  [ "$(uname -s)" = Linux ] || die "a Kubernetes of plain processes needs Linux: start Docker, for kind."
+  [ "$(id -u)" = 0 ] || die "a Kubernetes of plain processes needs root for its namespaces: run this as root, or start Docker, for kind."
   if [ -d "$CACHE/tools/kubernetes-$1" ]; then need_disk 5; else need_disk 15; fi
 }
 
@@ -79,7 +79,7 @@ provider_load() {
   local archive=$CACHE/images/${name//[:\/]/-}.tar
   alive || die "cluster '$NAME' does not run: start it with ci/cluster/cluster up $NAME"
   [ "$(in_node ctr --namespace k8s.io images list --quiet "name==$1" 2>/dev/null)" != "$1" ] || return 0
-  [ -f "$archive" ] || die "there is no image $1: build it with ci/images/build.sh"
+  [ -f "$archive" ] || die "no image $1: build it with ci/images/build.sh"
   step "cluster $NAME: load $name" in_node ctr --namespace k8s.io images import --local "/run/cache/images/$(basename "$archive")"
 }
 

@@ -62,10 +62,10 @@ def problems(folder: Path) -> Iterator[str]:
             if urlsplit(address).netloc:
                 yield f"{name} loads {address}"
             elif not address.startswith("data:") and not (path.parent / unquote(urlsplit(address).path)).exists():
-                yield f"{name} loads {address}, which is not there"
+                yield f"{name} loads {address}, which does not exist"
         for link in page.links:
             if not _leads_somewhere(path, link, pages):
-                yield f"{name} links to {link}, which is not there"
+                yield f"{name} links to {link}, which does not exist"
 
 
 def _leads_somewhere(path: Path, link: str, pages: dict[Path, Page]) -> bool:

@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     found = list(installed(json.loads(Path(arguments[0]).read_text())))
     wrong = list(problems(found, locked(LOCK.read_text(), tomllib.loads(PROJECT.read_text())["project"])))
     print(*wrong, sep="\n", file=sys.stderr)
-    print(f"{len(found)} packages of Python")
+    print(f"{len(found)} Python packages")
     return bool(wrong)
 
 

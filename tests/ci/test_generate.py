@@ -174,12 +174,12 @@ def test_what_is_global_is_open_for_other_charts() -> None:
     [
         ("a: x", "a has no comment that begins with `# --`"),
         ("a:\n  b: {}", "a.b has no comment that begins with `# --`"),
-        ("# -- Text\na: null", "a: its default does not tell what it may be"),
-        ("# -- Text\na: []", "a: its default does not tell what it may be"),
+        ("# -- Text\na: null", "a: neither its default nor a `# @schema` gives its type"),
+        ("# -- Text\na: []", "a: neither its default nor a `# @schema` gives its type"),
         ("# -- Text\n# @schema type: none\na: x", "a: charts/types.yaml has no type none"),
-        ("# -- Text\n# @schema like: none\na: {}", "a: there is no section none"),
-        ("# -- Text\n# @schema minumum: 1\na: 1", "a: there is no keyword minumum"),
-        ("# @schema requird: false\na:\n  # -- Text\n  b: 1", "a: there is no keyword requird"),
+        ("# -- Text\n# @schema like: none\na: {}", "a: no section none"),
+        ("# -- Text\n# @schema minumum: 1\na: 1", "a: unknown keyword minumum"),
+        ("# @schema requird: false\na:\n  # -- Text\n  b: 1", "a: unknown keyword requird"),
         ("# -- Text\n# @schema items: [\na: []", "a: `@schema items: [` has no keywords with commas between"),
     ],
 )
