@@ -17,7 +17,8 @@ from bench.setting import NAMESPACE, Bench, emptied, eventually, side_by_side
 from tests.support.manifests import dask_cluster
 
 from dask_operator import build, names, parse
-from dask_operator.kubernetes.api import Api, ApiError, path
+from dask_operator.kubernetes.api import Api, path
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
 
 WORKERS = 3

@@ -37,7 +37,7 @@ from dask_operator.names import CLUSTER_LABEL, COMPONENT_LABEL, GROUP_LABEL
 from dask_operator.parse import rfc3339
 from dask_operator.process.operator import Operator
 from dask_operator.process.settings import Settings
-from dask_operator.reconcile.watches import Scope
+from dask_operator.reconcile.scope import Scope
 from dask_operator.resources import GROUP, POD
 
 ROUTES = {"http": HTTP_ROUTES, "rpc": WITHOUT_API}
@@ -273,7 +273,7 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
                 tally.retired += int(str(retired))
                 tally.refused += int(str(kept))
 
-    source, handler = logging.getLogger("dask_operator.reconcile.execute"), Counting()
+    source, handler = logging.getLogger("dask_operator.reconcile.asking"), Counting()
     before = source.level, source.propagate
     source.setLevel(logging.INFO)
     source.propagate = False

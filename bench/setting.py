@@ -18,7 +18,9 @@ from bench.process import operator, sampled
 from tests.support.process import Process
 
 from dask_operator import names
-from dask_operator.kubernetes.api import CONNECTIONS, Api, ApiError, Page, path
+from dask_operator.kubernetes.api import Api, Page, path
+from dask_operator.kubernetes.connection import CONNECTIONS
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD, Resource
 
 NAMESPACE = "bench"

@@ -16,7 +16,8 @@ from bench.setting import NAMESPACE, Bench, cluster, count, emptied, eventually,
 from tests.support.kubeconfig import write_kubeconfig
 
 from dask_operator import names
-from dask_operator.kubernetes.api import Api, ApiError, path
+from dask_operator.kubernetes.api import Api, path
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.plan.report.status import INTERVAL
 from dask_operator.resources import CLUSTER, JOB, POD
 

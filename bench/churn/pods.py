@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.model import Json, Pod
 from dask_operator.names import SCHEDULER, WORKER
 from dask_operator.parse import PARSERS

@@ -12,7 +12,7 @@ from bench.churn.schedulers import Schedulers
 from bench.churn.wishes import BACKOFF_LIMIT, Manifests, Wish
 
 from dask_operator import names
-from dask_operator.kubernetes.api import ApiError
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.model import Pod
 from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP, JOB, POD, Resource
 

@@ -1,10 +1,23 @@
-"""How long to wait before something is tried again that has failed some times in a row."""
+"""Pauses between attempts at something that keeps failing."""
 
 from __future__ import annotations
 
-_DOUBLINGS = 30  # more would soon be more than a float holds
+from typing import NamedTuple
+
+_DOUBLINGS = 30  # More would overflow a float.
+
+
+class Backoff(NamedTuple):
+    """Pauses that start at `first` seconds, double with each failure in a row and never exceed `longest`."""
+
+    first: float
+    longest: float
+
+    def after(self, failures: int) -> float:
+        """Return the seconds to wait after this many failures in a row, of which there is at least one."""
+        return min(self.first * 2.0 ** min(failures - 1, _DOUBLINGS), self.longest)
 
 
 def doubling(first: float, failures: int, longest: float) -> float:
-    """Seconds to wait after that many failures, at least one: `first`, twice that, …, and never more than `longest`."""
-    return min(first * 2.0 ** min(failures - 1, _DOUBLINGS), longest)
+    """Return `Backoff(first, longest).after(failures)`, for callers that have no `Backoff` yet."""
+    return Backoff(first, longest).after(failures)

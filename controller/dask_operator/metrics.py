@@ -1,4 +1,4 @@
-"""What the controller counts while it works, for Prometheus. What it is at a moment, `gauges` computes when asked."""
+"""Counters and histograms of the controller's work for Prometheus. `process.gauges` has its current state."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ PREFIX = "dask_operator"
 
 RECONCILE_DURATION = Histogram(
     "reconcile_duration_seconds",
-    "How long it took to plan one cluster and to write what the plan asked for.",
+    "How long it took to plan one cluster and to make the plan's writes.",
     namespace=PREFIX,
     registry=REGISTRY,
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 RECONCILE_ERRORS = Counter(
     "reconcile_errors",
-    "How often planning a cluster ended in an error of the controller's own. It is a bug: the log has a traceback.",
+    "How often planning a cluster or asking its scheduler ended in an error of the controller's own. It is a bug: the "
+    "log has a traceback.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
 API_REQUESTS = Counter(
     "api_requests",
-    "Requests to the Kubernetes API by their outcome. Code 0: it did not answer.",
+    "Requests to the Kubernetes API by their outcome. Code 0 means no answer.",
     ("verb", "resource", "code"),
     namespace=PREFIX,
     registry=REGISTRY,
@@ -38,22 +39,22 @@ API_REQUEST_DURATION = Histogram(
 )
 WATCH_RESTARTS = Counter(
     "watch_restarts",
-    "How often a watch of this kind broke or was refused, so that everything of the kind was to be listed anew.",
+    "How often a watch of this kind broke or was refused, so that all objects of the kind had to be listed anew.",
     ("kind",),
     namespace=PREFIX,
     registry=REGISTRY,
 )
 RETIREMENTS = Counter(
     "retirements",
-    "Worker Pods that schedulers were asked to retire before a scale-down: those they retired, and those they refused "
-    "because nobody else could take the data.",
+    "Worker Pods that schedulers were asked to retire before a scale-down: those retired, and those refused "
+    "because no other worker could take the data.",
     ("outcome",),
     namespace=PREFIX,
     registry=REGISTRY,
 )
 SCHEDULER_ERRORS = Counter(
     "scheduler_errors",
-    "Requests to Dask schedulers that failed: no answer, or one that makes no sense.",
+    "Requests to Dask schedulers that failed, without an answer or with one that makes no sense.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
@@ -61,5 +62,5 @@ RETIRED, REFUSED = (RETIREMENTS.labels(outcome) for outcome in ("retired", "refu
 
 
 def rendered() -> bytes:
-    """Everything, in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     return generate_latest(REGISTRY)

@@ -222,13 +222,13 @@ class JobStatus:
     start_time: str = ""
     end_time: str = ""
     failed: int = 0
-    """How many runners have failed."""
+    """The number of runners that have failed."""
     last_failure_time: str = ""
     raw: Json = field(default_factory=dict)
 
 
 class ScalingPolicy(NamedTuple):
-    """At most `value` workers, or percent of the workers there were, within `period` seconds."""
+    """A limit of `value` workers, or percent of the workers at its start, within a period of `period` seconds."""
 
     percent: bool
     value: int
@@ -237,7 +237,7 @@ class ScalingPolicy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """One direction of autoscaling, as in a HorizontalPodAutoscaler. `window` is in seconds.
+    """A direction of autoscaling, as in a HorizontalPodAutoscaler. `window` is in seconds.
 
     `select`: of several policies, the one that allows most (Max) or least (Min) counts; Disabled stops this direction.
     """
@@ -348,7 +348,7 @@ class Survey:
 
 
 class Sample(NamedTuple):
-    """One answer of a scheduler: the number of workers that it wants in all, and the `replicas` of each group then."""
+    """An answer of a scheduler: the number of workers that it wants in all, and the `replicas` of each group then."""
 
     at: float
     target: int

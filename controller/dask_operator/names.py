@@ -19,25 +19,38 @@ JOB_RUNNER = "job-runner"
 RESERVED_PREFIX = "kubernetes.dask.org/"
 """The prefix of the controller's own notes, which children never inherit."""
 REPLICAS_ANNOTATION = RESERVED_PREFIX + "replicas"
-"""On a default group: the replicas last copied from its DaskCluster."""
+"""The replicas last copied from its DaskCluster, on a default group."""
 TEMPLATE_ANNOTATION = RESERVED_PREFIX + "template"
-"""On a child: the hash of the template that it was made from (`model.Template`)."""
+"""The hash of the template that a child was made from (`model.Template`)."""
 DECLARED_ANNOTATION = RESERVED_PREFIX + "given"
-"""On a child: the keys of the labels and, after a ";", of the annotations that its owner's user had set on it."""
+"""The keys of the labels and, after a ";", of the annotations that the user of its owner has set on a child."""
 ADOPTED_ANNOTATION = RESERVED_PREFIX + "adopted-template"
-"""On a group: the hash of its template when its workers were taken over from another operator."""
+"""The hash of a group's template when its workers were taken over from another operator."""
 FREED_ANNOTATION = RESERVED_PREFIX + "removed-finalizer"
 SCALED_ANNOTATION = RESERVED_PREFIX + "scaled"
-"""On a group: when an autoscaler last scaled it, and why."""
+"""The time and the reason of the last scaling of a group by an autoscaler."""
 LAST_ORDINAL_ANNOTATION = RESERVED_PREFIX + "last-ordinal"
-"""On a group: its `status.lastOrdinal`, for a CustomResourceDefinition that does not keep it."""
+"""A group's `status.lastOrdinal`, for a CustomResourceDefinition that does not keep it."""
 ORDINAL_ANNOTATION = RESERVED_PREFIX + "ordinal"
 ATTEMPT_ANNOTATION = RESERVED_PREFIX + "attempt"
-"""On a worker: how many predecessors in a row failed soon after their start. On a runner: how many failed."""
+"""The number of a worker's predecessors in a row that failed soon after their start, or of a runner's that failed."""
 KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 """A finalizer of older operators on Dask resources; only those operators would remove it."""
 # Notes of other tools about the parent. Helm's would make a child look like a part of the release.
 UNINHERITED_PREFIXES = (RESERVED_PREFIX, "kopf.zalando.org", "kubectl.kubernetes.io", "meta.helm.sh")
+OWNERSHIP_PREFIXES = (
+    "applyset.kubernetes.io/",  # kubectl apply --prune --applyset
+    "argocd.argoproj.io/",
+    "config.k8s.io/",  # kpt and other users of cli-utils
+    "cli-utils.sigs.k8s.io/",
+    "fleet.cattle.io/",
+    "objectset.rio.cattle.io/",  # Fleet and Rancher
+    "helm.toolkit.fluxcd.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "kapp.k14s.io/",
+    "tanka.dev/",
+)
+"""Prefixes of labels and annotations of deployment tools, which prune what has them and is not in their set."""
 
 WORKER_NAME_ENV = "DASK_WORKER_NAME"
 SCHEDULER_ADDRESS_ENV = "DASK_SCHEDULER_ADDRESS"

@@ -227,7 +227,7 @@ PARSERS: Mapping[str, Callable[[Json], Object]] = {
     "Deployment": deployment,
     "Service": service,
 }
-"""By kind."""
+"""The parser of each kind."""
 
 
 def registrations(identity: Json) -> tuple[Registration, ...]:
@@ -251,7 +251,7 @@ def retired(reply: Json) -> frozenset[str]:
 
 
 def speaks_tls(spec: Json) -> bool:
-    """Whether a scheduler is told to speak TLS: `--protocol tls`, or by its certificates."""
+    """Return whether a scheduler is started with TLS: by `--protocol tls` or by its certificates."""
     for container in _mappings(spec.get("containers"))[:_MOST_CONTAINERS]:
         parts = (container.get("command"), container.get("args"))
         words = (word for part in parts if isinstance(part, list) for word in part if isinstance(word, str))

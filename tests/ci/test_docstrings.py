@@ -10,7 +10,7 @@ import pytest
 from docs.included import ROOT
 
 # Files or folders of the repository whose docstrings have this form.
-CHECKED = ("client", "bench", "ci", "docs", "tests")
+CHECKED = ("client", "controller", "bench", "ci", "docs", "tests")
 # Folders still to be edited.
 _LEFT_OUT = tuple(f"tests/controller/{folder}" for folder in ("kubernetes", "process", "reconcile", "scheduler"))
 
@@ -21,15 +21,15 @@ _HEADLESS = """
     Something Everything Anything Whatever Whoever Is Are Has
 """
 _VERBS = """
-    Accept Acquire Act Add Allow Alternate Answer Append Apply Ask Assert Await Build Calculate Call Cancel Cause Check
-    Choose Claim Clear Close Collect Compare Compute Configure Connect Convert Copy Count Create Cut Decide Decode
+    Accept Acquire Act Add Allow Alternate Answer Append Apply Ask Assert Await Bring Build Calculate Call Cancel Cause
+    Check Choose Claim Clear Close Collect Compare Compute Configure Connect Convert Copy Count Create Cut Decide Decode
     Delete Describe Detect Discard Divide Do Download Drop Encode End Enqueue Ensure Execute Expand Fail Fill Filter
     Find Fold Follow Format Forward Generate Give Grow Handle Hash Import Install Iterate Join Keep Kill Leave Let Limit
-    List Listen Load Lock Log Make Manage Mark Match Measure Merge Move Notify Observe Open Order Parse Patch Plan Plot
-    Poll Post Print Prune Publish Put Query Raise Read Reconcile Record Redirect Refuse Register Release Reload Remove
-    Renew Repeat Replace Report Request Reset Resolve Restart Restore Retire Retry Return Run Save Scale Schedule See
-    Select Send Serve Set Show Shut Skip Sleep Sort Split Start Stop Store Subscribe Sum Take Tell Test Translate Try
-    Turn Undo Update Upgrade Use Validate Verify Wait Walk Warn Watch Wrap Write Yield
+    List Listen Load Lock Log Make Manage Mark Match Measure Merge Move Note Notify Observe Open Order Parse Patch Plan
+    Plot Poll Post Print Prune Publish Put Query Raise Read Reconcile Record Redirect Refuse Register Release Reload
+    Remove Renew Repeat Replace Report Request Reset Resolve Restart Restore Retire Retry Return Run Save Say Scale
+    Schedule See Select Send Serve Set Show Shut Skip Sleep Sort Split Start Stop Store Subscribe Sum Take Tell Test
+    Translate Try Turn Undo Update Upgrade Use Validate Verify Wait Walk Warn Watch Wrap Write Yield
 """
 HEADLESS = frozenset(_HEADLESS.split())
 VERBS = frozenset(_VERBS.split())

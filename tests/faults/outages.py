@@ -15,7 +15,7 @@ from tests.faults.trouble import Trouble
 from tests.support.kube import PATIENCE
 from tests.support.wait import until_seen
 
-from dask_operator.kubernetes.api import ApiError
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import POD
 
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"

@@ -28,7 +28,8 @@ from tests.support.forked import Forked
 from tests.support.outcome import CHANCE, Outcome, difference, orphans, outcome
 from tests.support.wait import until_seen
 
-from dask_operator.kubernetes.api import Api, ApiError, path
+from dask_operator.kubernetes.api import Api, path
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.names import COMPONENT_LABEL, JOB_RUNNER, WORKER
 from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WATCHED
 

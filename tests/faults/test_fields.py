@@ -25,7 +25,9 @@ from tests.support.promises import BEFORE, FOR_EVER, promised, unlike
 from tests.support.sampling import sampled
 from tests.support.wait import happens, until
 
-from dask_operator.kubernetes.api import CONNECTIONS, ApiError, path
+from dask_operator.kubernetes.api import path
+from dask_operator.kubernetes.connection import CONNECTIONS
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.plan.report.conditions import by_type, is_true
 from dask_operator.resources import POD, RESOURCES, SERVICE, Resource
 

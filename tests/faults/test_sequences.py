@@ -21,7 +21,7 @@ from tests.support.sampling import sampled
 from tests.support.steps import Change, Step, Wanted, chosen
 from tests.support.wait import happens, meanwhile, recorded
 
-from dask_operator.kubernetes.api import ApiError
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.names import COMPONENT_LABEL, GROUP_LABEL, ORDINAL_ANNOTATION, REPLICAS_ANNOTATION, SCHEDULER
 from dask_operator.resources import RESOURCES
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.support.builders import SCHEDULER_SPEC, SERVICE_SPEC, WORKER_SPEC
 
-from dask_operator.kubernetes.api import Api, ApiError, path
+from dask_operator.kubernetes.api import Api, path
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.model import Json
 from dask_operator.parse import resource_version
 from dask_operator.resources import DEPLOYMENT, GROUP, LEASE, POD, SERVICE, Resource
@@ -261,5 +262,5 @@ async def _events(
             found.append(event)
         if len(found) == number:
             break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     return found

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import Resource
 
 

@@ -25,7 +25,8 @@ from tests.support.outcome import Outcome, outcome
 from tests.support.server import serving
 
 from dask_operator import names
-from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import POD, RESOURCES, SERVICE, WATCHED, Resource
 
 Raw = dict[str, Any]

@@ -255,7 +255,7 @@ class World:
                 self._failed(action.subject, problem)
                 continue
             self._do(action)
-            self.store.succeeded(KEY, action.subject)
+            self.store.facts(KEY).succeeded(action.subject)
 
     def act(self, left: int) -> tuple[list[Action], int]:
         """Do one plan, and kill the controller after `left` of its actions.
@@ -393,11 +393,11 @@ class World:
             case Ask():
                 self._ask(action)
             case Retire():
-                self.store.retiring(KEY, frozenset(uid for uid, _ in action.workers))
+                self.store.facts(KEY).retirement_began(frozenset(uid for uid, _ in action.workers))
                 self._retirements.append((self.now + self.retiring_takes, action))
                 self._end_retirements()
             case ClearFailures():
-                self.store.void(KEY, action.subjects)
+                self.store.clear_failures(KEY, action.subjects)
             case RequeueAt() | RecordEvent():
                 pass
 
@@ -441,15 +441,15 @@ class World:
     def _ask(self, action: Ask) -> None:
         unreachable = Problem("SchedulerUnreachable", "no answer")
         if action.question == TARGET and self.target is not None and self.scheduler_answers:
-            self.store.demanded(KEY, Sample(self.now, self.target, action.replicas), action.keep)
+            self.store.facts(KEY).demanded(Sample(self.now, self.target, action.replicas), action.keep)
         elif action.question == TARGET:
-            self.store.demand_unknown(KEY, unreachable, self.now)
+            self.store.facts(KEY).demand_unknown(unreachable, self.now)
         elif action.question == IDLE and self.scheduler_answers:
-            self.store.idle(KEY, self.idle_since, self.now)
+            self.store.facts(KEY).idle(self.idle_since, self.now)
         elif action.question == IDLE:
-            self.store.idle(KEY, None, self.now, unreachable)
+            self.store.facts(KEY).idle(None, self.now, unreachable)
         else:
-            self.store.surveyed(KEY, self._answer())
+            self.store.facts(KEY).surveyed(self._answer())
 
     def _end_retirements(self) -> bool:
         due = [retire for ends, retire in self._retirements if ends <= self.now]
@@ -461,7 +461,7 @@ class World:
     def _retire(self, action: Retire) -> None:
         asked = frozenset(uid for uid, _ in action.workers)
         if not self.scheduler_answers:
-            self.store.retirement_failed(KEY, asked, self._answer())
+            self.store.facts(KEY).retirement_failed(asked, self._answer())
             return
         workers = [pod for pod in self._pods() if pod.component == "worker" and pod.phase == "Running"]
         addressed = {f"tcp://{pod.ip}:4000": pod for pod in workers}
@@ -532,7 +532,7 @@ class World:
         before = self.observed().failures.get(subject)
         attempts = before.attempts + 1 if before else 1
         # Longer than the store's own pause, which is random.
-        self.store.failed(KEY, subject, problem, self.now, at_least=1.25 * min(2.0 ** (attempts - 1), 60.0))
+        self.store.facts(KEY).failed(subject, problem, self.now, at_least=1.25 * min(2.0 ** (attempts - 1), 60.0))
 
     def _pods(self) -> list[Pod]:
         return list(self._parsed_pods.values())
@@ -556,7 +556,7 @@ class World:
             return
         parsed = parse.PARSERS[kind](copy.deepcopy(raw))
         if what == DELETED:
-            self.store.forget(kind, parsed)
+            self.store.removed(kind, parsed)
         else:
             self.store.observe(kind, parsed)
         if isinstance(parsed, Pod) and what == DELETED:

@@ -1,1 +1,1 @@
-"""The API server: requests, watches and the Lease."""
+"""Kubernetes: requests to the API server, watches and the election of a leader."""

@@ -1,7 +1,8 @@
-"""The bytes of objects to the JSON that `parse` takes; how much is built up of one is bounded, whoever wrote it.
+"""Decoding of objects, from bytes to the JSON that `parse` takes, in bounded memory.
 
-Built up, `[[],[],…]` takes thirty times its size. So of a large object only those fields are built that `parse` reads,
-and of a large one that users declare only what tells which one it is; the rest is skipped, and never built.
+Decoded, `[[],[],…]` takes thirty times its size, and users may write such objects. So a large object is decoded only in
+the fields that `parse` reads. A large Dask resource is decoded only as far as to say which one it is. The rest is
+skipped.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from dask_operator.model import Cut, Json
 from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP, JOB
 
 LARGEST_OBJECT = 384 * 2**10
-"""In bytes, of an object that is read whole. Ordinary ones have some thousands, and annotations at most 256 KiB."""
+"""Bytes of an object that is decoded whole. Most have some thousands; annotations alone may have 256 KiB."""
 ORDINARY = 64 * 2**10
-"""In bytes, of what is built up whatever it is: small objects, and single fields of large ones."""
+"""Bytes of a small object, or of one field of a large object, that are always decoded."""
 _SMALL = 16 * 2**10
 _MOST_PARTS = 50_000
-"""Of an object that users declare: lists, objects and what is in them. Of real ones each has a dozen bytes or more."""
+"""The most lists, objects and members in a Dask resource. In a real one each takes a dozen bytes or more."""
 _DECLARED = frozenset(resource.kind for resource in (CLUSTER, GROUP, JOB, AUTOSCALER))
 _TOO_DEEP = "has too many lists and objects in one another"
 _DEEPEST = 200
 LARGEST_LEVELLED = 2 * 2**20
-# What is shallow at one go, as there may be a million of them.
+# Shallow values are matched in one go, as there may be a million of them.
 _FLAT = rb'[^][{}"]|"(?:[^"\\]|\\.)*+"'
 _SHALLOW = rb"[\[{](?:" + _FLAT + rb"|[\[{](?:" + _FLAT + rb")*+[\]}])*+[\]}]"
 _TOKENS = re.compile(rb"(?:" + _FLAT + rb"|" + _SHALLOW + rb")++|[\[{]++|[\]}]++", re.DOTALL)
@@ -87,7 +88,7 @@ class _Container(msgspec.Struct, rename="camel"):
 
 
 class _Spec(msgspec.Struct, rename="camel"):
-    """Of a Pod or a Service."""
+    """The spec of a Pod or a Service."""
 
     containers: list[_Container] | None = None
     init_containers: list[_Container] | None = None
@@ -98,7 +99,7 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 
 class _Status(msgspec.Struct, rename="camel"):
-    """Of a Pod, a Service or a Deployment."""
+    """The status of a Pod, a Service or a Deployment."""
 
     phase: msgspec.Raw = _NONE
     reason: msgspec.Raw = _NONE
@@ -117,7 +118,7 @@ class _Kind(msgspec.Struct):
 
 
 class _Bare(msgspec.Struct):
-    """What all objects have."""
+    """The fields that all objects have."""
 
     kind: msgspec.Raw = _NONE
     metadata: _Identity | None = None
@@ -157,11 +158,11 @@ class _List(msgspec.Struct):
 
 
 class TooDeepError(ValueError):
-    """So much is so deep that it would take long to cut it off."""
+    """A text so long and so deep that cutting it off would take too long."""
 
 
 class Page(NamedTuple):
-    """A page of a list. `items` are built up one by one; `continued`: where the next page begins, if there is one."""
+    """A page of a list. `items` are decoded one by one. `continued` is the token of the next page, or empty."""
 
     items: Iterator[dict[str, Any]]
     version: str
@@ -169,14 +170,14 @@ class Page(NamedTuple):
 
 
 def read(text: bytes | msgspec.Raw, kind: str = "") -> dict[str, Any]:
-    """An object, whose kind may be given, as the items of lists do not name theirs. Raises ValueError if it is none.
+    """Return an object, or a `Cut` for a Dask resource that is too large. Raises ValueError for anything else.
 
-    One that users declare comes as a `Cut` if it is too large.
+    `kind` is for the items of lists, which do not name theirs.
     """
     seen = memoryview(text)
     parts = _parts(bytes(seen)) if _SMALL < len(seen) <= LARGEST_OBJECT else 0
     if len(seen) <= LARGEST_OBJECT and parts <= _MOST_PARTS:
-        # What is deeper than it reads is none to it.
+        # orjson rejects a text that is too deep.
         with suppress(orjson.JSONDecodeError):
             whole = _mapping(orjson.loads(seen))
             return whole if len(seen) <= ORDINARY else _with_short_status(whole)
@@ -190,12 +191,12 @@ def read(text: bytes | msgspec.Raw, kind: str = "") -> dict[str, Any]:
 
 
 def _parts(text: bytes) -> int:
-    """How many lists, objects and members of them there are, at most: each takes as much as a hundred bytes of text."""
+    """Return the most lists, objects and members that a text can have. Each takes the memory of 100 bytes of text."""
     return sum(map(text.count, (b"[", b"{", b",")))
 
 
 def event(line: bytes, kind: str) -> Json:
-    """A watch's event: its `type` and its `object`. Raises ValueError."""
+    """Return a watch's event with its `type` and its `object`. Raises ValueError."""
     if len(line) <= _SMALL:
         with suppress(orjson.JSONDecodeError):
             return _mapping(orjson.loads(line))
@@ -204,14 +205,14 @@ def event(line: bytes, kind: str) -> Json:
 
 
 def page(text: bytes, kind: str) -> Page:
-    """Raises ValueError."""
+    """Return a page of a list. Raises ValueError."""
     seen = _decoded(text, _List)
     items = (read(item, kind) for item in seen.items or ())
     return Page(items, seen.metadata.resource_version, seen.metadata.continued or "")
 
 
 def status(text: bytes) -> Json:
-    """The Status that says why a request was refused, which may quote anything. Raises ValueError if it is none."""
+    """Return the Status of a refusal. Raises ValueError for anything else."""
     return _built(_decoded(text, _Refusal))
 
 
@@ -222,7 +223,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _with_short_status(whole: dict[str, Any]) -> dict[str, Any]:
-    """Statuses are kept as they are built up, unlike specs."""
+    """Return an object without a long status, because statuses are kept decoded, unlike specs."""
     status = whole.get("status")
     if not isinstance(status, dict) or _is_short(status):
         return whole
@@ -234,11 +235,11 @@ def _is_short(value: object) -> bool:
     try:
         return len(orjson.dumps(value)) <= ORDINARY
     except orjson.JSONEncodeError:
-        return False  # it reads what is deeper than what it writes
+        return False  # orjson reads deeper values than it writes.
 
 
 def _outline(text: memoryview, kind: str) -> dict[str, Any]:
-    """The fields that are read of an object, whatever else it has."""
+    """Return the fields of an object that `parse` reads."""
     kind = kind or _decoded(text, _Kind).kind
     try:
         seen: msgspec.Struct = _decoded(text, _Declared if kind in _DECLARED else _Made)
@@ -269,7 +270,7 @@ def _value(value: Any) -> Any:
 
 
 def _decoded(text: bytes | memoryview, type_: type[_T]) -> _T:
-    """Raises ValueError."""
+    """Decode a text to a type, without its deepest levels if it is too deep. Raises ValueError."""
     try:
         return msgspec.json.decode(text, type=type_)
     except RecursionError:
@@ -277,7 +278,7 @@ def _decoded(text: bytes | memoryview, type_: type[_T]) -> _T:
 
 
 def _levelled(text: bytes) -> bytes:
-    """The same JSON with null for what is on its deepest levels. Raises TooDeepError."""
+    """Return the same JSON with null in place of its deepest levels. Raises TooDeepError."""
     if len(text) > LARGEST_LEVELLED:
         raise TooDeepError(_TOO_DEEP)
     kept: list[bytes] = []

@@ -1,13 +1,31 @@
-"""Keeps the store true to one kind of object: lists, watches from there, and lists again at any doubt.
+"""A watch keeps the store true to one kind of object in one namespace, or in all.
 
-A watch that ends as it should, after its minutes or because its connection has gone silent, goes on where it was, a few
-times. Everything else (410 Gone, an ERROR event, a broken connection) raises doubt at once, and a new list is compared
-with the store.
+The Kubernetes API makes this a loop: list everything, watch the changes from the list's resource version on, and list
+again when the watch cannot be continued. What is easy to get wrong, and is decided here:
+
+- *A relist must report deletions.* An object that vanished while no watch was open is in no event. So a list replaces
+  everything that the store has of the kind, and what it lacks is gone (`store.Store.replace`). kopf does not do this
+  after 410 Gone, which is one reason for not using its watches.
+- *A watch that ends in order goes on where it was.* The API server closes watches after some minutes, and a connection
+  that has gone silent is closed here. Neither loses an event, because the next watch starts at the last resource
+  version seen. Everything else (410 Gone, an ERROR event, a broken connection, an answer that cannot be read) leads to
+  a new list.
+- *No event is trusted to come.* After some watches in a row everything is listed anew, so that an event the API server
+  never sent is made good within half an hour.
+- *A quiet kind looks like a dead connection.* Bookmarks, which come every minute if at all, tell them apart. After
+  SILENCE seconds without one the connection is given up.
+- *A watch that fails may succeed in listing.* If lists work and watches do not, each list would start the pauses
+  between attempts anew. So only an event ends a series of failures, and only a watch that has stayed open for a second
+  settles the complaint.
+
+A watch tells its owner, `reconcile.watches`, when its state turns. The owner decides what follows for other watches,
+and whether plans may rely on the store meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import random
 from collections.abc import Callable, Iterable
@@ -15,103 +33,121 @@ from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from dask_operator import metrics
-from dask_operator.backoff import doubling
-from dask_operator.kubernetes.api import Api, ApiError
-from dask_operator.model import Json, Key, Object
+from dask_operator.backoff import Backoff
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.complaint import Complaint
+from dask_operator.kubernetes.errors import ApiError
+from dask_operator.model import Json, Object
 from dask_operator.parse import PARSERS, resource_version, version_number
 from dask_operator.resources import Resource
 
 SILENCE = 100.0
-"""Seconds without even a bookmark, which come every minute if ever, after which a connection is taken for dead."""
+"""Seconds without an event or a bookmark after which a connection is considered dead."""
 _DURATION = (240.0, 360.0)
 _RENEWALS = 6
-"""Watches in a row, about half an hour, after which all is listed anew: what was never told is not missed for ever."""
+"""The number of watches in a row, about half an hour, after which everything is listed anew."""
 _SHORTEST = 1.0
+"""Seconds for which a watch must stay open to count as working."""
 _LONGEST_STEP = 0.05
-"""Seconds for which objects are read before others get their turn."""
-_FIRST_BACKOFF = 1.0
-_LONGEST_BACKOFF = 30.0
-_LONGEST_PAUSE = 120.0
-_LASTING = (403, 404)
-"""Until somebody permits or installs something."""
+"""Seconds of parsing after which other tasks get their turn."""
+_BACKOFF = Backoff(first=1.0, longest=30.0)
+_LONGEST_RETRY_AFTER = 120.0
+_FORBIDDEN, _UNKNOWN, _GONE = 403, 404, 410
 
 logger = logging.getLogger(__name__)
 
 
-class Memory(Protocol):
-    """What a watch tells of: see `store.Store`."""
+class Sink(Protocol):
+    """The receiver of a watch's objects: the store, or a namespace in front of it."""
 
-    def observe(self, kind: str, seen: Object) -> Iterable[Key]: ...
-    def forget(self, kind: str, gone: Object) -> Iterable[Key]: ...
-    def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> Iterable[Key]: ...
-    def reached(self, kind: str, namespace: str, version: int) -> None: ...
+    def observe(self, kind: str, seen: Object) -> object: ...
+    def removed(self, kind: str, gone: Object) -> object: ...
+    def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> object: ...
+    def reached(self, kind: str, namespace: str, version: int) -> object: ...
 
 
-class Trouble(NamedTuple):
-    """Why a watch does not work, in a sentence, and since when; `lasting`: until a person does something about it."""
+class Phase(enum.Enum):
+    """The relation of the sink's objects to the API server's."""
 
-    sentence: str
+    LISTING = "listing"
+    """The first list is not complete."""
+    LIVE = "live"
+    """The sink has everything up to the last event."""
+    STALE = "stale"
+    """The watch broke; changes may be missing until the next list."""
+    REFUSED = "refused"
+    """Permission is missing; changes may be missing until it is granted."""
+    ABSENT = "absent"
+    """The API server does not know the kind, so there are no objects."""
+
+
+class State(NamedTuple):
+    """The phase of a watch, and since when the sink has been `stale` or not stale, on the event loop's clock.
+
+    `woken`: this phase came of an attempt that `Watch.retry` asked for, not of the watch's own schedule.
+    """
+
+    phase: Phase
     since: float
-    lasting: bool
+    woken: bool = False
+
+    @property
+    def stale(self) -> bool:
+        """True while the sink may lack changes."""
+        return self.phase in (Phase.STALE, Phase.REFUSED)
 
 
 class Watch:
-    """One kind in one namespace ("": in all).
+    """The watch of one kind in one namespace ("": in all). `turned` is called when `state.stale` has changed.
 
-    `synced` is set once the memory has all there is, which is nothing where the API server does not know the kind;
-    `answered` then too, or by a refusal that lasts. `doubtful`: what the memory has may be old, until the next list;
-    `turned`: when this began or ended. `recovered` is called when it ends, unless `retry` was.
-    Times are the event loop's, in seconds.
+    `synced` is set by the first list, or once the API server says that it does not know the kind; `answered` then
+    too, or by a refusal that lasts. Neither is ever unset.
     """
 
     def __init__(
         self,
         api: Api,
-        memory: Memory,
+        sink: Sink,
         resource: Resource,
         namespace: str,
-        changed: Callable[[Iterable[Key]], None],
+        turned: Callable[[State], None] = lambda _: None,
         parse: Callable[[Json], Object] | None = None,
-        recovered: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = api
-        self._memory = memory
+        self._sink = sink
         self._namespace = namespace
-        self._changed = changed
+        self._turned = turned
         self._parse = parse or PARSERS[resource.kind]
-        self._recovered = recovered
         self._retry = asyncio.Event()
-        self._told = False
-        self._errors = 0
+        self._woken = False
+        self._failures = 0
         self.resource = resource
         self.synced = asyncio.Event()
         self.answered = asyncio.Event()
-        self.trouble: Trouble | None = None
-        self.doubtful = False
-        self.turned = self.last_try = self.last_message = asyncio.get_running_loop().time()
+        self.complaint = Complaint(logger)
+        self.last_try = self.last_message = _now()
+        self.state = State(Phase.LISTING, _now())
 
     @property
     def what(self) -> str:
-        """What is watched, for a person."""
+        """The watched objects, for a person."""
         return f"{self.resource.plural} in {f'namespace {self._namespace}' if self._namespace else 'all namespaces'}"
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """List and watch until cancelled."""
         while True:
             self.last_try = _now()
             try:
                 version = await self._list()
-                self.synced.set()
-                self.answered.set()
                 for _ in range(_RENEWALS):
                     version = await self._watch(version)
             except ApiError as error:
-                await self._pause(error)
+                await self._recover(error)
             except (LookupError, TypeError, ValueError) as error:
-                await self._pause(ApiError(0, "Malformed", f"an answer without {error}"))
+                await self._recover(ApiError(0, "Malformed", f"an answer without {error}"))
 
     def retry(self) -> None:
-        """Ends the pause after an error: there is reason to think that it would work now."""
+        """End the pause after a failure, because there is reason to think that an attempt would succeed now."""
         self._retry.set()
 
     async def _list(self) -> str:
@@ -122,24 +158,23 @@ class Watch:
             self.last_message = began = _now()
             for raw in page.items:
                 objects.append(self._parse(raw))
-                # A large object takes its time, and a page may have hundreds.
+                # A page may have hundreds of large objects.
                 if _now() > began + _LONGEST_STEP:
                     await asyncio.sleep(0)
                     began = _now()
             continued, limit = page.continued, page.limit
             if not continued:
                 break
-        changed = self._memory.replace(self.resource.kind, self._namespace, objects, version_number(page.version))
-        self._doubt(False)
-        self._changed(changed)
+        self._sink.replace(self.resource.kind, self._namespace, objects, version_number(page.version))
+        self._enter(Phase.LIVE)
         return page.version
 
     async def _watch(self, version: str) -> str:
-        """The resource version at which the watch ended of its own accord."""
+        """Watch until the watch ends in order, and return the resource version reached."""
         duration, began = random.uniform(*_DURATION), _now()
         self.last_try = began
         first = version
-        sound = asyncio.get_running_loop().call_later(_SHORTEST, self._well)
+        sound = asyncio.get_running_loop().call_later(_SHORTEST, self._settle)
         try:
             async for event in self._api.watch(self.resource, self._namespace, version, duration, SILENCE):
                 self._take(event["type"], event["object"])
@@ -154,63 +189,66 @@ class Watch:
         kind = self.resource.kind
         match type_:
             case "ADDED" | "MODIFIED":
-                self._changed(self._memory.observe(kind, self._parse(raw)))
+                self._sink.observe(kind, self._parse(raw))
             case "DELETED":
-                self._changed(self._memory.forget(kind, self._parse(raw)))
+                self._sink.removed(kind, self._parse(raw))
             case "BOOKMARK":
-                self._memory.reached(kind, self._namespace, resource_version(raw))
+                self._sink.reached(kind, self._namespace, resource_version(raw))
             case _:
                 raise ApiError(int(raw.get("code", 0)), str(raw.get("reason", type_)), str(raw.get("message", raw)))
         self.last_message = _now()
-        self._errors = 0
+        self._failures = 0
 
-    def _well(self) -> None:
-        if self.trouble:
-            logger.info("the watch of %s works again", self.what)
-        self.trouble = None
-
-    async def _pause(self, error: ApiError) -> None:
-        self._errors += 1
+    async def _recover(self, error: ApiError) -> None:
+        """Record a failure and pause before the next list."""
+        self._failures += 1
         metrics.WATCH_RESTARTS.labels(self.resource.kind).inc()
-        expected = error.code == 410 and self._errors == 1
+        # The API server keeps events for some minutes only; a list at once makes that good.
+        expected = error.code == _GONE and self._failures == 1
         if not expected:
             self._complain(error)
-        if error.code == 404:
-            self.synced.set()
-        if error.code in _LASTING:
-            self.answered.set()
-        self._doubt(error.code != 404)
-        pause = 0.0 if expected else doubling(_FIRST_BACKOFF, self._errors, _LONGEST_BACKOFF)
-        await asyncio.sleep(min(error.retry_after, _LONGEST_PAUSE))
+        self._enter(_PHASES.get(error.code, Phase.STALE))
+        pause = 0.0 if expected else _BACKOFF.after(self._failures)
+        await asyncio.sleep(min(error.retry_after, _LONGEST_RETRY_AFTER))
         self._retry.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(pause * random.uniform(0.5, 1.0) - error.retry_after, 0.0)):
                 await self._retry.wait()
-        self._told = self._retry.is_set()
+        self._woken = self._retry.is_set()
 
-    def _doubt(self, doubtful: bool) -> None:
-        if doubtful == self.doubtful:
-            return
-        self.doubtful, self.turned = doubtful, _now()
-        # One that was told to try tells nobody: where lists work and watches do not, they would never pause.
-        if not doubtful and not self._told:
-            self._recovered()
+    def _enter(self, phase: Phase) -> None:
+        before = self.state
+        self.state = State(phase, before.since, self._woken)
+        if phase in (Phase.LIVE, Phase.ABSENT):
+            self.synced.set()
+        if phase is not Phase.STALE:
+            self.answered.set()
+        if self.state.stale != before.stale:
+            self.state = self.state._replace(since=_now())
+            self._turned(self.state)
+
+    def _settle(self) -> None:
+        if self.complaint:
+            logger.info("the watch of %s works again", self.what)
+        self.complaint.settle()
 
     def _complain(self, error: ApiError) -> None:
-        """Says what is wrong when it begins, and when it becomes something else."""
-        sentence, lasting = self._sentence(error), error.code in _LASTING
-        if not self.trouble or sentence != self.trouble.sentence:
-            logger.log(logging.ERROR if lasting else logging.WARNING, "%s", sentence)
-        self.trouble = Trouble(sentence, self.trouble.since if self.trouble else _now(), lasting)
+        lasting = error.code in _PHASES
+        level = logging.ERROR if lasting else logging.WARNING
+        self.complaint.make(self._sentence(error), _now(), level, lasting=lasting)
 
     def _sentence(self, error: ApiError) -> str:
-        if error.code == 403:
+        if error.code == _FORBIDDEN:
             hint = "grant the controller's ServiceAccount what the chart's Role grants, or narrow its --namespace"
             return f"may not watch {self.what}: {error.message}; {hint}"
-        if error.code == 404:
+        if error.code == _UNKNOWN:
             hint = "install the CRDs (the chart does so with crds.install=true)"
             return f"there are no {self.what} to watch, as the API server does not know them; {hint}"
         return f"watch of {self.what}: {error}; listing anew"
+
+
+_PHASES = {_FORBIDDEN: Phase.REFUSED, _UNKNOWN: Phase.ABSENT}
+"""The phases that last until a person grants a permission or installs a definition."""
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""Limits that an administrator sets for all plans."""
+"""Settings of an administrator for all plans."""
 
 from __future__ import annotations
 

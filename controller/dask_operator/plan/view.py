@@ -1,4 +1,4 @@
-"""One cluster as every policy sees it: its groups, and its Pods sorted once.
+"""A cluster as every policy sees it: its groups, and its Pods sorted once.
 
 Policies ask the same questions about the same Pods: which ones stay, which ones are on their way out, which ones have
 ended, which ones have the current template. A cluster may have ten thousand Pods, so `View.of` answers these questions

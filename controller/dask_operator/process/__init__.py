@@ -1,1 +1,1 @@
-"""The process around it: arguments, environment, signals, probes and metrics."""
+"""The process: arguments, environment, signals, probes and metrics."""

@@ -1,4 +1,4 @@
-"""What the controller is at a moment, for Prometheus: computed when somebody asks."""
+"""The controller's state for Prometheus, computed when it is scraped. `metrics` counts what happens in between."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dask_operator.kubernetes.watch import Watch
 from dask_operator.metrics import PREFIX
 from dask_operator.model import Pod
 from dask_operator.names import WORKER
+from dask_operator.plan.view import ENDED
 from dask_operator.reconcile.store import Store
 
 PHASES = ("Created", "Pending", "Running", "Error")
@@ -21,7 +22,10 @@ WORKER_STATES = ("pending", "starting", "ready", "ending", "ended")
 
 
 class Gauges(Collector):
-    """`waiting`: how many clusters are due to be worked on, and for how many seconds the first of them has been."""
+    """All metrics that have a value at any moment.
+
+    `waiting` returns how many clusters are due, and for how many seconds the first of them has been.
+    """
 
     def __init__(
         self,
@@ -37,9 +41,9 @@ class Gauges(Collector):
 
     def collect(self) -> Iterable[Metric]:
         depth, age = self._waiting()
-        yield _one("leader", "1 if this process is the one that writes, 0 if it stands by.", float(self._leading()))
-        yield _one("queue_depth", "Clusters that are due to be worked on and are not yet.", depth)
-        yield _one("queue_oldest_seconds", "For how long the first of these has been due.", age)
+        yield _gauge("leader", "1 if this process is the one that writes, 0 if it stands by.", float(self._leading()))
+        yield _gauge("queue_depth", "Clusters that are due and not being worked on yet.", depth)
+        yield _gauge("queue_oldest_seconds", "Seconds for which the first of these has been due.", age)
         yield self._lags()
         yield from self._population()
         yield InfoMetricFamily(
@@ -47,7 +51,7 @@ class Gauges(Collector):
         )
 
     def _lags(self) -> Metric:
-        text = "Seconds since the API server said anything about this kind. Where nothing happens a minute is normal."
+        text = "Seconds since the API server sent anything about this kind. A minute is normal where nothing changes."
         family = GaugeMetricFamily(f"{PREFIX}_watch_lag_seconds", text, labels=["kind"])
         now = asyncio.get_running_loop().time()
         lags: dict[str, float] = {}
@@ -79,14 +83,14 @@ class Gauges(Collector):
             yield family
 
 
-def _one(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"{PREFIX}_{name}", text, value)
 
 
 def _state(pod: Pod) -> str:
     if pod.deleting:
         return "ending"
-    if pod.phase in ("Failed", "Succeeded"):
+    if pod.phase in ENDED:
         return "ended"
     if pod.ready:
         return "ready"

@@ -1,7 +1,7 @@
-"""Whether this process is alive and whether it is ready, each as what is wrong with it, in sentences.
+"""The problems that make this process not live or not ready, in sentences.
 
-Alive means that it gets on. That an API server is down, refuses or is slow is no reason to start anew: it would help
-nobody, and everything known would be lost.
+A process is live while it makes progress. An API server that is down, slow or refuses is no reason for a restart, which
+would help nobody and lose everything known.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from dask_operator.reconcile.loop import Loop
 from dask_operator.reconcile.workqueue import WorkQueue
 
 STUCK = 300.0
-"""Seconds without any sign of a watch, or of work that is due. An unanswered request ends after 30."""
+"""Seconds without a sign of life from a watch, or without work on due clusters. Requests time out after 30."""
 STUCK_CLUSTER = 1800.0
-"""The same for the work on one cluster: each of its writes may go unanswered."""
+"""Seconds for the work on one cluster, each of whose writes may time out."""
 FAILING = 60.0
-"""Seconds after which a watch that fails makes this process unready; until then it may be the network."""
+"""Seconds of failures after which a watch makes this process unready; shorter ones are put down to the network."""
 
 
 def stuck_watches(watches: Iterable[Watch]) -> list[str]:
-    """What stands still in the watches."""
+    """Return the watches that stand still."""
     now = asyncio.get_running_loop().time()
     quiet = ((watch.what, now - max(watch.last_try, watch.last_message)) for watch in watches)
     return [f"the watch of {what} has done nothing for {seconds:.0f} s" for what, seconds in quiet if seconds > STUCK]
 
 
 def stuck_work(queue: WorkQueue, loop: Loop, since_answer: float) -> list[str]:
-    """What stands still in the work. `since_answer`: seconds since a request ended, well or not."""
+    """Return how the work stands still. `since_answer` is in seconds since a request ended, with or without success."""
     due, age = queue.waiting()
     found = []
     if min(age, loop.idle_for, since_answer) > STUCK:
@@ -41,24 +41,24 @@ def stuck_work(queue: WorkQueue, loop: Loop, since_answer: float) -> list[str]:
 
 
 def unready(watches: Iterable[Watch], election: Election | None) -> list[str]:
-    """What this process does not know, or may not do."""
+    """Return why this process does not know everything, or may not lead."""
     now = asyncio.get_running_loop().time()
     found = [problem for watch in watches if (problem := _unsynced(watch, now))]
-    if election and election.problem:
-        found.append(election.problem)
+    if election and election.complaint:
+        found.append(election.complaint.text)
     return found
 
 
-def lacks(watches: Iterable[Watch], election: Election | None) -> list[str]:
-    """What only a person can mend: permissions, and definitions that are not installed."""
-    found = [watch.trouble.sentence for watch in watches if watch.trouble and watch.trouble.lasting]
-    if election and election.forbidden:
-        found.append(election.problem)
+def lasting_problems(watches: Iterable[Watch], election: Election | None) -> list[str]:
+    """Return the problems that need a person: missing permissions, and CRDs that are not installed."""
+    found = [watch.complaint.text for watch in watches if watch.complaint.lasting]
+    if election and election.complaint.lasting:
+        found.append(election.complaint.text)
     return found
 
 
 def _unsynced(watch: Watch, now: float) -> str:
-    trouble = watch.trouble
-    if trouble and (trouble.lasting or now > trouble.since + FAILING or not watch.synced.is_set()):
-        return trouble.sentence
+    complaint = watch.complaint
+    if complaint and (complaint.lasting or now > complaint.since + FAILING or not watch.synced.is_set()):
+        return complaint.text
     return "" if watch.synced.is_set() else f"not all {watch.what} have been listed yet"

@@ -1,4 +1,4 @@
-"""Puts the parts together: watches fill the store, and while this process leads, the loop works on what they change."""
+"""The controller as a whole: watches fill the store, and while this process leads, the loop works on the changes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dask_operator import metrics
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.lease import Election, identity
 from dask_operator.model import Key
-from dask_operator.process import health
-from dask_operator.process import own_events as recorder
+from dask_operator.process import health, own_events
 from dask_operator.process.gauges import Gauges
 from dask_operator.process.server import Address, serving
 from dask_operator.process.settings import Settings
 from dask_operator.reconcile.execute import Executor
 from dask_operator.reconcile.loop import Loop
+from dask_operator.reconcile.scope import Scope
 from dask_operator.reconcile.store import Store
-from dask_operator.reconcile.watches import Scope, Watches
+from dask_operator.reconcile.watches import Watches
 from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.scheduler.questions import Schedulers
 
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 Login = Callable[[], kopf.ConnectionInfo]
 
 
-async def _nothing() -> None:
-    """What runs beside the loop where nothing is to."""
+async def _no_plugins() -> None:
+    """Run nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What there is while this process leads: which clusters are due, their loop, and its own connections."""
+    """The parts that exist while this process leads: due clusters, their loop, and the connections for its writes."""
 
     queue: WorkQueue
     loop: Loop
@@ -46,9 +46,9 @@ class Work:
 
 
 class Operator:
-    """One process of the controller. Without a lease in the settings it leads, whoever else there is.
+    """A process of the controller. Without a Lease in the settings it leads at once, alone or not.
 
-    `beside` runs beside the loop while this process leads; that it fails is logged, and ends nothing else.
+    `plugins` runs beside the loop while this process leads. If it fails, that is logged and ends nothing else.
     """
 
     def __init__(
@@ -56,20 +56,20 @@ class Operator:
         login: Login,
         scope: Scope,
         settings: Settings,
-        beside: Callable[[], Awaitable[None]] = _nothing,
+        plugins: Callable[[], Awaitable[None]] = _no_plugins,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._login = login
         self._scope = scope
         self._settings = settings
-        self._beside = beside
+        self._plugins = plugins
         self._clock = clock
         self._store = Store()
         self._election: Election | None = None
         self._work: Work | None = None
 
     async def run(self, address: Address | None) -> None:
-        """Reconciles until cancelled. `address`: where probes are answered. Raises OSError where it is taken."""
+        """Reconcile until cancelled, and answer probes at an address. Raises OSError if the address is taken."""
         async with Api(self._login) as api, Api(self._login) as lease_api, Schedulers() as schedulers:
             watches = Watches(api, self._store, self._scope, self._changed)
             if self._settings.lease:
@@ -77,8 +77,8 @@ class Operator:
             async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
                 tasks.create_task(watches.run())
                 if self._settings.pod:
-                    lacks = partial(health.lacks, watches, self._election)
-                    tasks.create_task(recorder.record(lease_api, self._settings.pod, lacks, self._clock))
+                    lasting = partial(health.lasting_problems, watches, self._election)
+                    tasks.create_task(own_events.record(lease_api, self._settings.pod, lasting, self._clock))
                 await watches.answered()
                 logger.info("synced: %d clusters in %s", len(watches.keys()), self._scope)
                 if self._election:
@@ -89,11 +89,11 @@ class Operator:
     async def _lead(self, watches: Watches, schedulers: Schedulers) -> None:
         permitted = self._election.leading if self._election else lambda: True
         queue = WorkQueue(self._clock)
-        # What runs beside may take its time to end; what we write ourselves ends at once.
+        # Our own writes end at once, when their connections close; then plugins may take their time.
         async with asyncio.TaskGroup() as tasks, Api(self._login, permitted) as api:
-            tasks.create_task(self._run_beside())
+            tasks.create_task(self._run_plugins())
             executor = Executor(api, self._store, schedulers, queue, self._clock)
-            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.agree_on)
+            loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.consistent_for)
             self._work = Work(queue, loop, api)
             self._store.forget_facts()
             self._changed(watches.keys())
@@ -103,11 +103,11 @@ class Operator:
                 self._work = None
                 await executor.close()
 
-    async def _run_beside(self) -> None:
+    async def _run_plugins(self) -> None:
         try:
-            await self._beside()
+            await self._plugins()
         except Exception:
-            logger.exception("what runs beside the loop has ended after an error")
+            logger.exception("plugins have ended after an error; the controller works without them")
 
     def _changed(self, keys: Iterable[Key]) -> None:
         if self._work:
@@ -116,7 +116,7 @@ class Operator:
 
     @asynccontextmanager
     async def _observable(self, watches: Watches, address: Address | None) -> AsyncIterator[None]:
-        """Answers probes and Prometheus."""
+        """Answer probes and Prometheus."""
         gauges = Gauges(self._store, watches, lambda: self._work is not None, self._waiting)
         metrics.REGISTRY.register(gauges)
         try:
@@ -138,7 +138,7 @@ class Operator:
         return self._work.queue.waiting() if self._work else (0, 0.0)
 
     def state(self) -> str:
-        """What this process does, for a person."""
+        """Return what this process does, for a person."""
         if self._work:
             return "leading"
         if self._election and self._election.holder:

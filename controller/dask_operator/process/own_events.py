@@ -1,4 +1,4 @@
-"""Records what this process lacks as Events of its own Pod: `kubectl describe` shows them beside the failing probe."""
+"""Events about the controller's own Pod: `kubectl describe` shows beside a failing probe what has to be done."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ import logging
 from collections.abc import Callable, Iterable
 
 from dask_operator import build
-from dask_operator.kubernetes.api import Api, ApiError
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.errors import ApiError
 from dask_operator.parse import rfc3339
 from dask_operator.process.settings import PodReference
 from dask_operator.resources import EVENT, POD
 
 INTERVAL = 5.0
-"""Seconds between looking for something new."""
+"""Seconds between looks for new problems."""
 
 logger = logging.getLogger(__name__)
 
 
-async def record(api: Api, pod: PodReference, lacks: Callable[[], Iterable[str]], clock: Callable[[], float]) -> None:
-    """Runs until cancelled. `lacks`: what only a person can mend, in sentences; each is recorded when it comes."""
-    said: set[str] = set()
+async def record(
+    api: Api, pod: PodReference, problems: Callable[[], Iterable[str]], clock: Callable[[], float]
+) -> None:
+    """Record each of the `problems`, in sentences, when it begins, until cancelled."""
+    recorded: set[str] = set()
     while True:
-        lacking = set(lacks())
-        for sentence in sorted(lacking - said):
+        current = set(problems())
+        for sentence in sorted(current - recorded):
             await _record(api, pod, sentence, clock())
-        said = lacking
+        recorded = current
         await asyncio.sleep(INTERVAL)
 
 
@@ -34,6 +37,6 @@ async def _record(api: Api, pod: PodReference, sentence: str, now: float) -> Non
     try:
         await api.create(EVENT, build.event_manifest(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
     except ApiError as error:
-        # The same was said before; or events are not permitted either, and the log has what is wrong.
+        # It exists from before; or Events are not permitted either, and the log has the sentence.
         if error.reason != "AlreadyExists":
             logger.warning("event not recorded: %s", error.loggable)

@@ -1,7 +1,7 @@
-"""Others' kopf handlers: packages that announce modules under the entry point `dask_operator_plugin`.
+"""Plugins: kopf handlers in packages that announce modules under the entry point `dask_operator_plugin`.
 
-They run in a kopf operator of their own, in a thread of its own: kopf takes every task of its event loop for one of
-its own when it ends, and a handler that blocks should not hold up the controller.
+They run in a kopf operator of their own, in a thread of its own. When a kopf operator ends it cancels every task of its
+event loop, and a handler that blocks must not hold up the controller.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from importlib.metadata import EntryPoint, entry_points
 
 import kopf
 
-from dask_operator.backoff import doubling
-from dask_operator.reconcile.watches import Scope
+from dask_operator.backoff import Backoff
+from dask_operator.reconcile.scope import Scope
 
 GROUP = "dask_operator_plugin"
 FINALIZER = "kubernetes.dask.org/plugin"
-"""Kopf's own name for it is the older operators', from whose objects the controller takes it."""
+"""A name other than kopf's own, which older operators left on their objects and the controller removes."""
 _GRACE = 3.0
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
+_BACKOFF = Backoff(first=1.0, longest=60.0)
 _LASTS = 30.0
+"""Seconds after which kopf's operator counts as having worked."""
 
 logger = logging.getLogger(__name__)
 
 
 def load() -> int:
-    """Imports all plugins, whose handlers go into kopf's default registry; returns how many handlers there are.
+    """Import all plugins, and return the number of handlers that they have put into kopf's default registry.
 
-    What does not import is logged, and none of its handlers stays.
+    A plugin that cannot be imported is logged, and none of its handlers stays.
     """
     for plugin in sorted(entry_points(group=GROUP)):
         _load(plugin)
@@ -39,7 +40,7 @@ def load() -> int:
 
 
 async def run(scope: Scope) -> None:
-    """Runs the handlers of plugins until cancelled. Where kopf gives up, it is started again."""
+    """Run the handlers of plugins until cancelled, and start kopf again whenever it gives up."""
     clock = asyncio.get_running_loop().time
     failures = 0
     while _handlers(kopf.get_default_registry()):
@@ -48,7 +49,7 @@ async def run(scope: Scope) -> None:
             await _operate(scope)
         except Exception as error:
             failures = failures + 1 if clock() < began + _LASTS else 1
-            pause = doubling(_FIRST_BACKOFF, failures, _LONGEST_BACKOFF)
+            pause = _BACKOFF.after(failures)
             logger.error("plugins: %s; their handlers run again in %.0f s", _sentence(error), pause)  # noqa: TRY400
             await asyncio.sleep(pause)
 
@@ -68,7 +69,7 @@ def _load(plugin: EntryPoint) -> None:
 
 
 def _handlers(registry: kopf.OperatorRegistry) -> int:
-    """How many handlers have been added to a registry, besides the logins that it is made with."""
+    """Return the number of handlers that were added to a registry; a new one has some for logging in."""
     return _size(registry) - _size(type(registry)())
 
 
@@ -77,7 +78,7 @@ def _size(registry: kopf.OperatorRegistry) -> int:
 
 
 async def _operate(scope: Scope) -> None:
-    """One life of kopf's operator. Raises what ended it."""
+    """Run kopf's operator once, and raise the error that ended it."""
     stop = threading.Event()
     outcome: Future[Exception] = Future()
 
@@ -92,7 +93,7 @@ async def _operate(scope: Scope) -> None:
                 stop_flag=stop,
             )
         finally:
-            stop.set()  # else a thread of the loop's waits for it in vain
+            stop.set()  # A thread of the event loop's executor waits for it.
 
     def live() -> None:
         try:
@@ -102,7 +103,7 @@ async def _operate(scope: Scope) -> None:
         else:
             outcome.set_result(RuntimeError("it ended"))
 
-    # As a daemon, so that a handler that does not end cannot keep the process alive.
+    # A handler that does not end must not keep the process alive.
     threading.Thread(target=live, name="plugins", daemon=True).start()
     ended = asyncio.wrap_future(outcome)
     try:
@@ -116,7 +117,7 @@ async def _operate(scope: Scope) -> None:
 
 def _settings(scope: Scope) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    # Without patterns of namespaces there is nothing to look for, and no permission to.
+    # Only patterns of namespaces need a scan, for which the chart grants permission only then.
     settings.scanning.disabled = not scope.patterns
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage()

@@ -1,4 +1,4 @@
-"""The HTTP server for probes and Prometheus: /healthz, or where `--liveness` says, /readyz and /metrics."""
+"""The HTTP server for probes and Prometheus: the path of `--liveness`, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from dask_operator import metrics
 
-Wrong = Callable[[], Sequence[str]]
-"""What is wrong now, in sentences."""
+Problems = Callable[[], Sequence[str]]
+"""A function that returns the current problems, in sentences."""
 
 
 class Address(NamedTuple):
@@ -23,7 +23,7 @@ class Address(NamedTuple):
 
 
 def parse_address(url: str) -> Address:
-    """That of `--liveness`. Raises ValueError."""
+    """Return the address in the argument of `--liveness`. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"--liveness={url}: must be like http://0.0.0.0:8080/healthz")
@@ -31,10 +31,10 @@ def parse_address(url: str) -> Address:
 
 
 @asynccontextmanager
-async def serving(address: Address, alive: Wrong, ready: Wrong, state: Callable[[], str]) -> AsyncIterator[None]:
-    """Answers 200 where nothing is wrong, else 503. `state`: what this process does, in a word or two.
+async def serving(address: Address, alive: Problems, ready: Problems, state: Callable[[], str]) -> AsyncIterator[None]:
+    """Answer 200 while there are no problems, else 503. `state` says in a word or two what this process does.
 
-    Raises OSError where the address is taken.
+    Raises OSError if the address is taken.
     """
     app = web.Application()
     app.router.add_get(address.path, _probe(alive, state))
@@ -50,9 +50,9 @@ async def serving(address: Address, alive: Wrong, ready: Wrong, state: Callable[
         await runner.cleanup()
 
 
-def _probe(wrong: Wrong, state: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _probe(problems: Problems, state: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_: web.Request) -> web.Response:
-        found = wrong()
+        found = problems()
         lines = found or [f"ok: {state()}"]
         return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if found else 200)
 

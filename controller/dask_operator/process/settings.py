@@ -1,4 +1,4 @@
-"""The environment to settings. The variables are those by which Dask's configuration is set."""
+"""Settings from the environment, whose variables are named as Dask's configuration names them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
 from dask_operator.plan import Policy
 
 _T = TypeVar("_T")
@@ -28,10 +28,10 @@ class PodReference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is not in the policy.
+    """The policy of plans, and the place of this process.
 
-    `lease`: by which several controllers agree on who writes; None for a controller that is alone. `pod`: that of this
-    process; None outside of Kubernetes.
+    `lease` is the Lease by which several controllers elect a leader, or None for a single controller. `pod` is the Pod
+    of this process, or None outside of Kubernetes.
     """
 
     policy: Policy = Policy()
@@ -40,7 +40,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Raises ValueError, naming the variable, where a value is not of its kind. Empty, "null" and "None" mean unset."""
+    """Return the settings; empty values, "null" and "None" mean unset. Raises ValueError with a variable's name."""
     default = Policy()
     return Settings(
         Policy(

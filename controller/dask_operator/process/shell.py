@@ -1,4 +1,4 @@
-"""kopf as the shell of the process: arguments, login, logging, signals, probes. It carries none of our objects."""
+"""kopf as the process: arguments, login, logging and signals. It handles none of the controller's objects."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dask_operator.process import plugins
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address, parse_address
 from dask_operator.process.settings import Settings
-from dask_operator.reconcile.watches import Scope, parse_scope
+from dask_operator.reconcile.scope import Scope, parse_scope
 
 logger = logging.getLogger(__name__)
 
 
 def start(arguments: Sequence[str], settings: Settings) -> None:
-    """Runs the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
-    # Parsed by kopf itself, so that they mean what kopf's documentation says.
+    """Run the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
+    # kopf parses the arguments itself, so that they mean what its documentation says.
     try:
         context = run.make_context("dask_operator", [*arguments, "--standalone"])
     except click.ClickException as wrong:
@@ -41,8 +41,8 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
         address = parse_address(options["liveness_endpoint"]) if options["liveness_endpoint"] else None
     except ValueError as wrong:
         raise SystemExit(str(wrong)) from None
-    options["liveness_endpoint"] = None  # kopf's own would know nothing of our work
-    # Else kopf makes itself an identity from the user's name, and a numeric user need not have one.
+    options["liveness_endpoint"] = None  # kopf's own probe knows nothing of the controller's work.
+    # kopf would take its identity from the user's name, which a numeric user need not have.
     os.environ.setdefault("POD_ID", socket.gethostname())
     stop = asyncio.Event()
     kopf_settings = kopf.OperatorSettings()
@@ -68,22 +68,22 @@ def _registry(scope: Scope, address: Address | None, settings: Settings, stop: a
         return _login(**kwargs)
 
     @kopf.on.startup(registry=registry)
-    async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
-        kopf.set_default_registry(others)  # kopf has made ours the default, and plugins have one of their own
+    async def startup(**kwargs: Any) -> None:
+        kopf.set_default_registry(others)  # kopf has made ours the default, and plugins have their own.
         plugins.load()
-        operator = Operator(lambda: _login(settings=settings), scope, ours, partial(plugins.run, scope))
+        credentials = partial(_login, settings=kwargs["settings"])
+        operator = Operator(credentials, scope, settings, partial(plugins.run, scope))
         task = asyncio.create_task(operator.run(address))
         task.add_done_callback(ended)
         running.append(task)
 
     @kopf.on.cleanup(registry=registry)
     async def cleanup(**_: Any) -> None:
-        stop.set()  # kopf waits for it in vain otherwise, until it gives up
+        stop.set()  # Otherwise kopf waits for it until it gives up.
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    ours = settings
     return registry
 
 

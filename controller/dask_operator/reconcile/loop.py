@@ -1,4 +1,4 @@
-"""The arrow: a key from the queue, what the store knows of it, what the plan makes of that, and its execution."""
+"""The arrow: a key from the queue, a snapshot of the store, a plan, and its execution."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
 
 RECONCILERS = 32
+"""Clusters that are worked on at a time."""
 _SHARE = 20.0
-_LONGEST_PAUSE = 0.5
+"""Seconds of rest per second of planning."""
+_LONGEST_REST = 0.5
 _UNTIL_KNOWN = 0.5
 
 logger = logging.getLogger(__name__)
 
 
 class Loop:
-    """`known`: whether what is known of a cluster can be planned with; until then it waits."""
+    """The loop over due clusters. A cluster waits until `known` says that it can be planned with."""
 
     def __init__(
         self,
@@ -45,17 +47,17 @@ class Loop:
 
     @property
     def busy_for(self) -> float:
-        """For how many seconds the slowest of the clusters that are worked on has been so."""
+        """Seconds since the work on the slowest of the current clusters began."""
         now = time.monotonic()
         return now - min(self._working.values(), default=now)
 
     @property
     def idle_for(self) -> float:
-        """Seconds since the work on a cluster ended the last time."""
+        """Seconds since the work on any cluster ended."""
         return time.monotonic() - self._ended
 
     async def run(self) -> None:
-        """Runs until cancelled. One cluster's error is that cluster's: it is logged, and tried again later."""
+        """Reconcile due clusters until cancelled. An error is logged, and only its own cluster is tried again later."""
         free = asyncio.Semaphore(RECONCILERS)
         async with asyncio.TaskGroup() as reconcilers:
             while True:
@@ -78,7 +80,7 @@ class Loop:
             metrics.RECONCILE_DURATION.observe(self._ended - began)
 
     async def _reconcile(self, key: Key) -> float:
-        """Seconds for which the key should rest."""
+        """Plan a cluster and execute the plan. Return the seconds for which the key should rest."""
         if not self._known(key):
             self._queue.add(key, self._clock() + _UNTIL_KNOWN)
             return 0.0
@@ -91,8 +93,8 @@ class Loop:
 
 
 def rest(planned: float, executed: float) -> float:
-    """Seconds for which a cluster is not planned again: many events about one must not leave others no time.
+    """Return the seconds before a cluster is planned again, so that its many events leave time for other clusters.
 
-    They have had some while its actions were executed.
+    They had time while its actions were executed.
     """
-    return max(min(planned * _SHARE, _LONGEST_PAUSE) - executed, 0.0)
+    return max(min(planned * _SHARE, _LONGEST_REST) - executed, 0.0)

@@ -1,194 +1,182 @@
-"""Which namespaces are operated: all, those that are named, and those that match a pattern, as they come and go."""
+"""All watches of the controller: one per kind in each namespace that is operated.
+
+A plan needs everything about a cluster at once, and it comes by seven watches that know nothing of each other. Three
+things can go wrong, and `Namespace`, which has the seven of one namespace, decides about them alone:
+
+- *A plan before the first lists are complete* would create what exists. So no key is passed on before that.
+- *A plan from states of different times.* After an outage one watch may be live again while another is stale. A plan
+  that has heard of the end of a cluster's Pods, and not of the end of the cluster, would create the Pods anew. So
+  `consistent_for` holds plans back until all watches have listed again. A watch that keeps failing while the others
+  work, such as for want of a permission, is not waited for.
+- *A slow recovery.* Each watch backs off on its own, so after a long outage the last might try half a minute after the
+  first, and plans would wait for it. So when one watch recovers, all others try at once. A watch that was woken in this
+  way wakes nobody: where lists work and watches do not, they would otherwise wake each other without end.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-# There is no public name for what `kopf run --namespace` means.
-from kopf._cogs.structs.references import NamespaceName, match_namespace
+from collections.abc import Callable, Iterable, Iterator
 
 from dask_operator.kubernetes.api import Api
-from dask_operator.kubernetes.watch import Watch
+from dask_operator.kubernetes.watch import State, Watch
 from dask_operator.model import Json, Key, Object
 from dask_operator.parse import resource_version
+from dask_operator.reconcile.scope import Scope
 from dask_operator.reconcile.store import Store
 from dask_operator.resources import NAMESPACE, WATCHED
 
 ALL = ""
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PATTERN = re.compile(r"[-a-z0-9*?!\[\], ]*[*?!\[,][-a-z0-9*?!\[\], ]*")
 _CATCHING_UP = 60.0
-"""Seconds within which all watches of a place should work again once one of them does."""
+"""Seconds within which all watches of a namespace should work again once one of them does."""
 _BEHIND = 2.0
-"""Seconds by which a watch may be behind the others without harm, as it is where lists work and watches do not."""
+"""Seconds for which a watch may be stale without harm, as it often is where lists work and watches do not."""
 Changed = Callable[[Iterable[Key]], None]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Names and patterns of namespaces; neither means all of them."""
-
-    names: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
-
-    def includes(self, namespace: str) -> bool:
-        given = (*self.names, *self.patterns)
-        return not given or any(match_namespace(NamespaceName(namespace), pattern) for pattern in given)
-
-    def __str__(self) -> str:
-        return ", ".join((*self.names, *self.patterns)) or "all namespaces"
-
-
-def parse_scope(arguments: Sequence[str]) -> Scope:
-    """The scope of `--namespace`, once or several times. Raises ValueError where one can match no namespace."""
-    names = tuple(dict.fromkeys(text for text in arguments if _NAME.fullmatch(text)))
-    patterns = tuple(dict.fromkeys(text for text in arguments if not _NAME.fullmatch(text)))
-    for pattern in patterns:
-        if not _PATTERN.fullmatch(pattern):
-            raise ValueError(f"--namespace={pattern}: neither a namespace's name nor a pattern of names, as in dev-*")
-    return Scope(names, patterns)
-
-
 class Watches:
-    """The watches of everything in scope; to iterate over. `changed` gets the keys of clusters.
-
-    It gets none before all is known that is in their namespace: a plan that lacks a kind creates what exists.
-    """
+    """The watches of everything in scope; iterate over it for each `Watch`. `changed` gets the keys of clusters."""
 
     def __init__(self, api: Api, store: Store, scope: Scope, changed: Changed) -> None:
         self._api = api
         self._store = store
         self._changed = changed
-        named = scope.names or (() if scope.patterns else (ALL,))
-        self._places = {name: _Place(api, store, name, changed) for name in named}
-        self._running: dict[str, asyncio.Task[None]] = {}
-        memory = _Namespaces(Scope(patterns=scope.patterns), self)
-        watch = Watch(api, memory, NAMESPACE, ALL, lambda _: None, parse=_namespace)
-        self._namespaces = (watch,) if scope.patterns else ()
+        fixed = scope.names or (() if scope.patterns else (ALL,))
+        self._namespaces = {name: Namespace(api, store, name, changed) for name in fixed}
+        self._matching: dict[str, asyncio.Task[None]] = {}
+        watch = Watch(api, _Matching(Scope(patterns=scope.patterns), self), NAMESPACE, ALL, parse=_namespace)
+        self._of_namespaces = (watch,) if scope.patterns else ()
 
     def __iter__(self) -> Iterator[Watch]:
-        yield from self._namespaces
-        for place in self._places.values():
-            yield from place.watches
+        yield from self._of_namespaces
+        for namespace in self._namespaces.values():
+            yield from namespace.watches
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """Watch until cancelled."""
         async with asyncio.TaskGroup() as self._tasks:
-            for place in self._places.values():
-                self._tasks.create_task(place.run())
-            for watch in self._namespaces:
+            for namespace in self._namespaces.values():
+                self._tasks.create_task(namespace.run())
+            for watch in self._of_namespaces:
                 self._tasks.create_task(watch.run())
 
     async def answered(self) -> None:
-        """Returns once the API server has answered what was asked of it: with all there is, or with a refusal."""
-        await asyncio.gather(*(watch.answered.wait() for watch in self._namespaces))
+        """Wait until the API server has answered every watch, with a complete list or with a lasting refusal."""
+        await asyncio.gather(*(watch.answered.wait() for watch in self._of_namespaces))
         await asyncio.gather(*(watch.answered.wait() for watch in self))
 
     def keys(self) -> set[Key]:
-        """The clusters in namespaces about which all is known."""
-        complete = {name for name, place in self._places.items() if place.complete}
+        """Return the clusters in namespaces whose lists are complete."""
+        complete = {name for name, namespace in self._namespaces.items() if namespace.complete}
         clusters = self._store.keys()
         return clusters if ALL in complete else {key for key in clusters if key.namespace in complete}
 
-    def agree_on(self, key: Key) -> bool:
-        """Whether what is known of a cluster is all of about the same time, which it is not after an outage.
+    def consistent_for(self, key: Key) -> bool:
+        """Return whether everything known of a cluster is of about the same time."""
+        namespace = self._namespaces.get(key.namespace) or self._namespaces.get(ALL)
+        return not namespace or namespace.consistent()
 
-        A plan that has heard of the end of a cluster's Pods and not of the cluster's own makes them anew.
-        """
-        place = self._places.get(key.namespace) or self._places.get(ALL)
-        return not place or place.agrees()
-
-    def opened(self) -> set[str]:
-        """The namespaces that are watched because they match a pattern."""
-        return set(self._running)
+    def matching(self) -> set[str]:
+        """Return the namespaces that are watched because they match a pattern."""
+        return set(self._matching)
 
     def open(self, namespace: str) -> None:
-        if namespace in self._places:
+        """Watch a namespace that matches a pattern."""
+        if namespace in self._namespaces:
             return
-        place = self._places[namespace] = _Place(self._api, self._store, namespace, self._changed)
-        self._running[namespace] = self._tasks.create_task(place.run())
+        opened = self._namespaces[namespace] = Namespace(self._api, self._store, namespace, self._changed)
+        self._matching[namespace] = self._tasks.create_task(opened.run())
         logger.info("namespace %s is operated from now on", namespace)
 
     def close(self, namespace: str, version: int) -> None:
-        """Forgets a namespace that is gone as of a resource version."""
-        if task := self._running.pop(namespace, None):
+        """Drop a namespace that is gone as of a resource version, if it is watched because it matches a pattern."""
+        if task := self._matching.pop(namespace, None):
             task.cancel()
-            del self._places[namespace]
+            del self._namespaces[namespace]
             for resource in WATCHED:
                 self._store.replace(resource.kind, namespace, (), version)
             logger.info("namespace %s is gone", namespace)
 
 
-class _Place:
-    """One namespace, or all. `complete` once all is known that is there."""
+class Namespace:
+    """The watches of one namespace, or of all, and the sink that passes their objects on to the store.
 
-    def __init__(self, api: Api, store: Store, namespace: str, changed: Changed) -> None:
+    `complete` is set once every watch has made its first list.
+    """
+
+    def __init__(self, api: Api, store: Store, name: str, changed: Changed) -> None:
         self._store = store
-        self._namespace = namespace
+        self._name = name
         self._changed = changed
-        self.watches = [
-            Watch(api, store, resource, namespace, self._tell, recovered=self._retry) for resource in WATCHED
-        ]
+        self.watches = [Watch(api, self, resource, name, self._turned) for resource in WATCHED]
         self.complete = False
 
     async def run(self) -> None:
+        """Watch until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for watch in self.watches:
                 tasks.create_task(watch.run())
             await asyncio.gather(*(watch.synced.wait() for watch in self.watches))
             self.complete = True
             clusters = self._store.keys()
-            self._changed(key for key in clusters if self._namespace in (ALL, key.namespace))
+            self._changed(key for key in clusters if self._name in (ALL, key.namespace))
 
-    def agrees(self) -> bool:
-        """Whether no watch is behind the others; one that goes on to fail, while others work, is not waited for."""
+    def consistent(self) -> bool:
+        """Return whether no watch is stale, but for those that stay so long after the others have recovered."""
         now = asyncio.get_running_loop().time()
-        if not any(watch.doubtful and now > watch.turned + _BEHIND for watch in self.watches):
+        states = [watch.state for watch in self.watches]
+        if not any(state.stale and now > state.since + _BEHIND for state in states):
             return True
-        well = [watch.turned for watch in self.watches if not watch.doubtful]
-        return bool(well) and now > max(well) + _CATCHING_UP
+        recovered = [state.since for state in states if not state.stale]
+        return bool(recovered) and now > max(recovered) + _CATCHING_UP
 
-    def _retry(self) -> None:
-        """What one watch can reach again the others can."""
-        for watch in self.watches:
-            watch.retry()
+    def observe(self, kind: str, seen: Object) -> None:
+        self._tell(self._store.observe(kind, seen))
+
+    def removed(self, kind: str, gone: Object) -> None:
+        self._tell(self._store.removed(kind, gone))
+
+    def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> None:
+        self._tell(self._store.replace(kind, namespace, listed, version))
+
+    def reached(self, kind: str, namespace: str, version: int) -> None:
+        self._store.reached(kind, namespace, version)
 
     def _tell(self, keys: Iterable[Key]) -> None:
         if self.complete:
             self._changed(keys)
 
+    def _turned(self, state: State) -> None:
+        if not state.stale and not state.woken:
+            for watch in self.watches:
+                watch.retry()
 
-class _Namespaces:
-    """What a watch of Namespaces tells of them opens and closes the watches in them."""
+
+class _Matching:
+    """The sink of the watch of Namespaces: it opens and closes those that match a pattern."""
 
     def __init__(self, scope: Scope, watches: Watches) -> None:
         self._scope = scope
         self._watches = watches
 
-    def observe(self, _: str, seen: Object) -> Iterable[Key]:
+    def observe(self, _: str, seen: Object) -> None:
         if self._scope.includes(seen.name):
             self._watches.open(seen.name)
-        return ()
 
-    def forget(self, _: str, gone: Object) -> Iterable[Key]:
+    def removed(self, _: str, gone: Object) -> None:
         self._watches.close(gone.name, gone.resource_version)
-        return ()
 
-    def replace(self, kind: str, _: str, listed: Iterable[Object], version: int) -> Iterable[Key]:
+    def replace(self, kind: str, _: str, listed: Iterable[Object], version: int) -> None:
         present = {seen.name: seen for seen in listed}
-        for name in self._watches.opened() - set(present):
+        for name in self._watches.matching() - set(present):
             self._watches.close(name, version)
         for seen in present.values():
             self.observe(kind, seen)
-        return ()
 
     def reached(self, kind: str, namespace: str, version: int) -> None:
-        """Nothing is learnt of Namespaces but by their watch."""
+        """Record nothing: only this watch's own lists and events tell of Namespaces."""
 
 
 def _namespace(raw: Json) -> Object:

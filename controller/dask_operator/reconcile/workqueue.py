@@ -1,4 +1,4 @@
-"""Which clusters are to be planned, and when: each at most once at a time, and once for any number of reasons.
+"""The queue of clusters to plan: each key is worked on once at a time, and once for any number of reasons to do so.
 
 A key that is added while it is being worked on is worked on again afterwards.
 """
@@ -10,17 +10,16 @@ import heapq
 from collections.abc import Callable
 from contextlib import suppress
 
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.model import Key
 
-_FIRST_BACKOFF = 0.5
-_LONGEST_BACKOFF = 60.0
+_BACKOFF = Backoff(first=0.5, longest=60.0)
 _SPARE = 100
-"""Entries of the heap that may be void besides as many as are not."""
+"""Void entries that the heap may have, in addition to as many as it has valid ones."""
 
 
 class WorkQueue:
-    """`clock` gives seconds; the times of `add` are of the same clock."""
+    """A queue of keys with times of `clock`, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -33,7 +32,7 @@ class WorkQueue:
         self._changed = asyncio.Event()
 
     def add(self, key: Key, at: float | None = None) -> None:
-        """Asks for a key to be worked on, now or at a time; the earliest time asked for counts."""
+        """Ask for work on a key, now or at a time; the earliest time counts."""
         due = self._clock() if at is None else at
         if key in self._working:
             self._again[key] = min(due, self._again.get(key, due))
@@ -46,7 +45,7 @@ class WorkQueue:
         self._changed.set()
 
     async def get(self) -> Key:
-        """The key that is due longest, when one is; `done` or `failed` must follow. For one caller at a time."""
+        """Wait for a due key and return the one due longest, for `done` or `failed` to follow. One caller at a time."""
         while True:
             if (key := self._pop()) is not None:
                 return key
@@ -57,33 +56,33 @@ class WorkQueue:
                     await self._changed.wait()
 
     def done(self, key: Key, pause: float = 0.0) -> None:
-        """The work on a key has ended. It is not worked on again within `pause` seconds."""
+        """End the work on a key, and let it rest for `pause` seconds."""
         self._working.discard(key)
         self._errors.pop(key, None)
         if pause:
-            # In the heap too, by which it is forgotten: nobody asks again for a cluster that is gone.
+            # Its entry in the heap ends the rest: nobody asks again for a cluster that is gone.
             self._rests[key] = self._clock() + pause
             self._push(self._rests[key], key)
         self._requeue(key)
 
     def failed(self, key: Key) -> float:
-        """The work on a key has ended in an error; it is tried again after the returned seconds, longer each time."""
+        """End the work on a key after an error, and return the seconds until the next attempt, longer each time."""
         errors = self._errors[key] = self._errors.get(key, 0) + 1
-        pause = doubling(_FIRST_BACKOFF, errors, _LONGEST_BACKOFF)
+        pause = _BACKOFF.after(errors)
         self._working.discard(key)
         self._rests[key] = self._again[key] = self._clock() + pause
         self._requeue(key)
         return pause
 
     def waiting(self) -> tuple[int, float]:
-        """How many keys are due and not being worked on, and for how many seconds the first of them has been."""
+        """Return how many keys are due and not being worked on, and for how many seconds the first of them has been."""
         now = self._clock()
         due = [at for at in self._due.values() if at <= now]
         return len(due), now - min(due, default=now)
 
     def _push(self, at: float, key: Key) -> None:
         heapq.heappush(self._heap, (at, key))
-        # What was asked for and has been served earlier stays until its time, which may be a week off.
+        # An entry that was served earlier than its time stays until then, which may be a week off.
         if len(self._heap) > 2 * (len(self._due) + len(self._rests)) + _SPARE:
             self._heap = [(at, key) for times in (self._due, self._rests) for key, at in times.items()]
             heapq.heapify(self._heap)
@@ -98,7 +97,7 @@ class WorkQueue:
             if self._rests.get(key, due) <= due:
                 self._rests.pop(key, None)
             if self._due.get(key) != due:
-                continue  # the end of a rest; or an earlier time was asked for since, and has been served
+                continue  # It is the end of a rest, or an earlier time was asked for since and has been served.
             del self._due[key]
             self._working.add(key)
             return key

@@ -1,1 +1,1 @@
-"""Dask schedulers: the questions they are asked, by HTTP or by Dask's own protocol."""
+"""Dask schedulers: questions to them over HTTP and by Dask's own protocol."""

@@ -1,12 +1,14 @@
-"""What schedulers say of their workers, read from the bytes in which it comes: JSON, or the first frame of a message.
+"""Decoding of schedulers' answers in bounded memory, from JSON or from the first frame of a Dask message.
 
-Whoever runs a scheduler writes what he likes, and `{},{},…` takes a hundred times its bytes once it is built up. So it
-is counted before, and of each worker only what is asked is built. All of it is read, or it is an error: a worker that
-its scheduler does not know counts as one without data.
+A scheduler may send anything, and `{},{},…` takes a hundred times its bytes once it is decoded. So entries are counted
+first, and of each worker only the fields needed are decoded. An answer is read in full or it is an error, because a
+worker that its scheduler does not know counts as one without data.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from typing import Any, Protocol, TypeVar
 
@@ -18,16 +20,25 @@ from dask_operator.model import Registration
 _WORKERS_PER_POD = 64
 _WORKERS_OF_NONE = 1000
 _LEAST_PER_OBJECT = 32
-"""In bytes of JSON: half of what a real scheduler's have."""
+"""Bytes of JSON per object: half of the average in a real scheduler's answer."""
 _LONGEST_FIELD = 2**10
-# Python writes them, and they are no JSON.
+_LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
+# Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
 _T = TypeVar("_T")
 
 
 class TooManyError(ValueError):
-    """The answer is about more than there can be."""
+    """The answer is about more workers than there can be."""
+
+
+class UnexpectedError(ValueError):
+    """The answer is a value of the wrong kind."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 class _Spilled(msgspec.Struct):
@@ -66,15 +77,21 @@ class _List(msgspec.Struct):
 
 
 class Wire(Protocol):
-    """A way of writing answers. Raises ValueError, TypeError or RecursionError where one is not so written."""
+    """An encoding of answers. All methods raise ValueError, TypeError or RecursionError for other bytes."""
 
-    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T: ...
+    def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
+        """Return the bytes as a type; fields that it does not have are skipped."""
+
+    def value(self, text: bytes, key: str) -> Any:
+        """Return a small answer, which routes have under a key and operations have bare."""
 
     def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
-        """Raises TooManyError if an object has more than so many entries, or too many to be counted."""
+        """Raise TooManyError if an object has more entries than this, or too many to count."""
 
 
 class Json:
+    """The encoding of HTTP routes."""
+
     def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
         try:
             return msgspec.json.decode(text, type=type_)
@@ -83,6 +100,12 @@ class Json:
         except msgspec.DecodeError:
             return msgspec.json.decode(_NO_NUMBERS.sub(b"null", bytes(text)), type=type_)
 
+    def value(self, text: bytes, key: str) -> Any:
+        answer = json.loads(text)
+        if not isinstance(answer, dict) or key not in answer:
+            raise UnexpectedError(answer)
+        return answer[key]
+
     def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
         whole = bytes(text)
         if whole.count(b"{") > len(whole) // _LEAST_PER_OBJECT + 100:
@@ -90,8 +113,13 @@ class Json:
 
 
 class Message:
+    """The encoding of Dask's own protocol, msgpack."""
+
     def decoded(self, text: bytes | msgspec.Raw, type_: type[_T]) -> _T:
         return msgspec.msgpack.decode(text, type=type_)
+
+    def value(self, text: bytes, key: str) -> Any:
+        return msgspec.msgpack.decode(text)
 
     def require_few(self, text: bytes | msgspec.Raw, most: int) -> None:
         number = _entries(bytes(memoryview(text)[:5]))
@@ -102,8 +130,22 @@ class Message:
 JSON, MESSAGE = Json(), Message()
 
 
+def target(value: Any) -> int:
+    """Return a number of workers. Raises UnexpectedError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_TARGET:
+        raise UnexpectedError(value)
+    return value
+
+
+def idle_since(value: Any) -> float | None:
+    """Return the time since when a scheduler is idle, or None for a busy one. Raises UnexpectedError."""
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise UnexpectedError(value)
+
+
 def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:
-    """The workers in a scheduler's identity, which are in so many Pods.
+    """Return the workers in a scheduler's identity, which run in this many Pods.
 
     Raises ValueError, TypeError or RecursionError.
     """
@@ -116,7 +158,7 @@ def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:
 
 
 def listed(text: bytes, pods: int) -> tuple[Registration, ...]:
-    """The same in the reply to `/api/v1/get_workers`, without what they hold."""
+    """Return the workers in the reply to `/api/v1/get_workers`, which does not tell their burdens."""
     JSON.require_few(text, _most(pods))
     reply = JSON.decoded(text, _List)
     found = JSON.decoded(reply.workers, list[_Worker])
@@ -127,7 +169,7 @@ def listed(text: bytes, pods: int) -> tuple[Registration, ...]:
 
 
 def retired(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
-    """The addresses in the reply to a retirement of so many workers. Raises as `workers` does."""
+    """Return the addresses in the reply to a retirement of this many workers. Raises as `workers` does."""
     return parse.retired(_entries_of(text, wire, _most(asked)))
 
 
@@ -144,7 +186,7 @@ def _entries_of(text: bytes | msgspec.Raw, wire: Wire, most: int) -> dict[str, m
 
 
 def _entries(head: bytes) -> int:
-    """How many entries a map of msgpack has, by its head; 0 for what is none."""
+    """Return how many entries a msgpack map has, by its head, or 0 for another value."""
     match head[:1]:
         case b"\xde":
             return int.from_bytes(head[1:3])

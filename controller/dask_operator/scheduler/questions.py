@@ -1,318 +1,193 @@
-"""A Dask scheduler: which workers it has and what they hold, how many it wants, whether it is idle, and moving data off
-workers that are to go.
+"""The questions to a scheduler: which workers it has, how many it wants, since when it is idle, and to retire some.
 
-It is asked over HTTP, by distributed's own routes (`distributed.http.scheduler.json` and `.api`). Where these are off
-or do not answer it is asked by Dask's own protocol (`rpc`). A wrong answer is final: who gave it has been reached, and
-would work no better if asked in another way.
+Each can be asked over HTTP and by Dask's own protocol. HTTP comes first. Where its routes are off or do not answer, the
+scheduler is asked by Dask's protocol. A wrong answer is final, because the scheduler that gave it has been reached.
 """
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import json
 import logging
-import math
-import reprlib
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from http import HTTPStatus
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
-
-import aiohttp
+from typing import Any, Generic, Self, TypeVar
 
 from dask_operator.model import Endpoint, Problem, Registration
-from dask_operator.scheduler import answers
-from dask_operator.scheduler.answers import JSON, MESSAGE
+from dask_operator.scheduler import answers, lazy_rpc
+from dask_operator.scheduler.answers import JSON, MESSAGE, Wire
+from dask_operator.scheduler.failures import Failure, Kind, SchedulerError, unexpected, wrong
+from dask_operator.scheduler.http import LARGEST_ANSWER, Http
 
 logger = logging.getLogger(__name__)
-LARGEST_ANSWER = 16 * 2**20
-"""In bytes: what ten thousand workers take. Of more of them only names and addresses are asked for."""
 _LARGEST_VALUE = 64 * 2**10
-# Who has few Pods may not send much, whatever his scheduler says.
+# A cluster of few Pods may not send much, whatever its scheduler says.
 _ANSWER_OF_NONE = 256 * 2**10
 _ANSWER_PER_POD = 16 * 2**10
 _ANSWER_TIMEOUT = 10.0
-"""In seconds, for all attempts together."""
-# Data moves before the answer comes, and that may be a lot of it.
+# The answer comes after all data have moved.
 _RETIRE_TIMEOUT = 3600.0
-_CONNECT_TIMEOUT = 3.0
-_PAUSES = (0.2, 0.8)
 _T = TypeVar("_T")
-_LARGEST_TARGET = 2**31 - 1  # of what has replicas
-# What stands between the controller and the scheduler, such as a mesh, says that it could not reach it.
-_FROM_GATEWAYS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
-class SchedulerError(Exception):
-    """A scheduler that does not answer as it should; `problem` says why, for a person."""
+@dataclass(frozen=True, slots=True)
+class Question(Generic[_T]):
+    """A question in both protocols: a route and an operation, and how to read the answer to either.
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+    `largest` is in bytes, `timeout` in seconds. A question with `arguments` makes the scheduler act.
+    """
+
+    route: str
+    operation: str
+    read: Callable[[bytes, Wire], _T]
+    largest: int = _LARGEST_VALUE
+    timeout: float = _ANSWER_TIMEOUT
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _NoAnswerError(SchedulerError):
-    """Nothing was heard of the scheduler itself."""
+def _workers(pods: int) -> Question[tuple[Registration, ...]]:
+    return Question(
+        "/json/identity.json", "identity", lambda text, wire: answers.workers(text, wire, pods), _largest(pods)
+    )
 
 
-class _ApiOffError(_NoAnswerError):
-    """The scheduler does not have the route, so it has done nothing."""
+def _names(pods: int) -> Question[tuple[Registration, ...]]:
+    return Question("/api/v1/get_workers", "", lambda text, _: answers.listed(text, pods), _largest(pods))
 
 
-class _FailedError(SchedulerError):
-    """The scheduler could not put its answer into words, or into too many."""
+_TARGET = Question(
+    "/api/v1/adaptive_target", "adaptive_target", lambda text, wire: answers.target(wire.value(text, "workers"))
+)
+# A scheduler looks four times a second itself, so asking changes nothing.
+_IDLE = Question(
+    "/api/v1/check_idle", "check_idle", lambda text, wire: answers.idle_since(wire.value(text, "idle_since"))
+)
+_HAS_API = Question("/api/v1", "", lambda text, _: text)
+
+
+def _retire(addresses: Sequence[str]) -> Question[frozenset[str]]:
+    number = len(addresses)
+    return Question(
+        "/api/v1/retire_workers",
+        "retire_workers",
+        lambda text, wire: answers.retired(text, wire, number),
+        _largest(number),
+        _RETIRE_TIMEOUT,
+        {"workers": list(addresses)},
+    )
 
 
 class Schedulers:
-    """All schedulers: a connection to each while it is needed.
+    """All schedulers; open it with `async with`. Every question raises SchedulerError if it gets no usable answer."""
 
-    What is asked of one raises SchedulerError, and leaves it as it was.
-    """
+    def __init__(self) -> None:
+        self._http = Http()
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=_watched_socket)
-        # Compressed, a small answer could become one that fills the memory.
-        self._session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, headers={"Accept-Encoding": "identity"}
-        )
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._http.__aexit__(kind, error, trace)
 
     async def workers(self, endpoint: Endpoint, pods: int = 0) -> tuple[Registration, ...]:
-        """The scheduler's workers, which are in so many Pods, with what they hold if it says so."""
-        url = f"{endpoint.url}/json/identity.json"
-        try:
-            text = await self._get(url, _largest(pods))
-        except _NoAnswerError as error:
-            return await _workers_by_rpc(endpoint, error, pods)
-        except _FailedError as error:
-            return await self._workers_of_busy(endpoint, error, pods)
-        return _understood(url, text, lambda text: answers.workers(text, JSON, pods))
+        """Return the scheduler's workers, which run in this many Pods, with their burdens if it tells them."""
+        question = _workers(pods)
+        answer = await self._by_http(endpoint, question)
+        if isinstance(answer, Failure) and answer.kind is Kind.UNSPEAKABLE:
+            return await self._workers_of_busy(endpoint, answer, pods)
+        return await self._read(endpoint, question, answer)
 
     async def target(self, endpoint: Endpoint) -> int:
-        """How many workers the scheduler wants, for what it has to do."""
-        try:
-            url = f"{endpoint.url}/api/v1/adaptive_target"
-            return _target(url, _object(url, await self._get(url)).get("workers"))
-        except _NoAnswerError as error:
-            return _target(endpoint.address, await _value_by_rpc(endpoint, error, "adaptive_target"))
+        """Return the number of workers that the scheduler wants for its tasks."""
+        return await self._read(endpoint, _TARGET, await self._by_http(endpoint, _TARGET))
 
     async def idle_since(self, endpoint: Endpoint) -> float | None:
-        """Since when the scheduler has had nothing to do, in seconds since the epoch by its clock; None if it has.
-
-        It looks by itself, four times a second, in the same way, and so loses nothing by being asked.
-        """
-        try:
-            url = f"{endpoint.url}/api/v1/check_idle"
-            answer = _object(url, await self._get(url))
-            return _time(url, answer.get("idle_since", math.nan))
-        except _NoAnswerError as error:
-            return _time(endpoint.address, await _value_by_rpc(endpoint, error, "check_idle"))
+        """Return when the scheduler became idle, in seconds since the epoch by its own clock, or None if it is busy."""
+        return await self._read(endpoint, _IDLE, await self._by_http(endpoint, _IDLE))
 
     async def retire(self, endpoint: Endpoint, addresses: Sequence[str]) -> frozenset[str]:
-        """Moves the data of these workers to others and ends them; returns the addresses for which that was done.
+        """Move the data of workers to others and end them; return the addresses of those that were retired.
 
-        A worker whose data no other can take stays. After an error some may have been retired, or may yet be.
+        A worker whose data no other can take stays. After an error some may have been retired, or may be later.
         """
-        number, asked = len(addresses), {"workers": list(addresses)}
-        try:
-            found = await self._retire(endpoint.url, addresses)
-        except _NoAnswerError as error:
-            answer = await _by_rpc(endpoint, error, "retire_workers", _largest(number), _RETIRE_TIMEOUT, **asked)
-            found = _understood(endpoint.address, answer, lambda answer: answers.retired(answer, MESSAGE, number))
-        return found & frozenset(addresses)
+        question = _retire(addresses)
+        answer = await self._by_http(endpoint, _HAS_API)
+        if not isinstance(answer, Failure):
+            answer = await self._by_http(endpoint, question)
+            # The scheduler may be at work, and must not be told the same by another protocol at the same time: of two
+            # retirements of a worker that both fail, the later leaves it unable to work for ever.
+            if isinstance(answer, Failure) and answer.kind is Kind.UNREACHED:
+                raise SchedulerError(answer.problem)
+        return await self._read(endpoint, question, answer) & frozenset(addresses)
 
-    async def _workers_of_busy(
-        self, endpoint: Endpoint, failure: SchedulerError, pods: int
-    ) -> tuple[Registration, ...]:
-        """A busy scheduler of 2026.8 cannot write its workers' metrics as JSON, whose keys are tuples then.
+    async def _workers_of_busy(self, endpoint: Endpoint, failure: Failure, pods: int) -> tuple[Registration, ...]:
+        """Return the workers of a scheduler that cannot write their metrics as JSON.
 
-        So these are had by RPC; and if they are not, HTTP still says which workers there are.
+        A busy scheduler of 2026.8 cannot, since the keys are tuples. Dask's protocol can carry them. If it does not
+        answer, HTTP still gives the names and addresses.
         """
         try:
-            return await _workers_by_rpc(endpoint, failure, pods)
+            return await _by_rpc(endpoint, _workers(pods), failure)
         except SchedulerError as error:
             reason = error.problem.reason
             logger.info("%s: its workers leave in any order, as what they hold is not known: %s", endpoint.url, reason)
-        url = f"{endpoint.url}/api/v1/get_workers"
-        return _understood(url, await self._get(url, _largest(pods)), lambda text: answers.listed(text, pods))
+        names = _names(pods)
+        answer = await self._by_http(endpoint, names)
+        if isinstance(answer, Failure):
+            raise SchedulerError(answer.problem)
+        return _understood(f"{endpoint.url}{names.route}", answer, JSON, names)
 
-    async def _retire(self, url: str, addresses: Sequence[str]) -> frozenset[str]:
-        """Raises _NoAnswerError only if the scheduler was not told.
+    async def _by_http(self, endpoint: Endpoint, question: Question[Any]) -> bytes | Failure:
+        url = f"{endpoint.url}{question.route}"
+        if question.arguments:
+            return await self._http.post(url, question.arguments, question.largest, question.timeout)
+        return await self._http.get(url, question.largest, question.timeout)
 
-        If a connection breaks later it may be at work, and must not be told the same in another way at the same time:
-        of two retirements of a worker that both fail, the later leaves it unable to work for ever.
-        """
-        await self._get(f"{url}/api/v1")
-        route, number = f"{url}/api/v1/retire_workers", len(addresses)
-        try:
-            text = await self._answer("POST", route, _largest(number), _RETIRE_TIMEOUT, {"workers": list(addresses)})
-        except _ApiOffError:
-            raise
-        except _NoAnswerError as error:
-            raise SchedulerError(error.problem) from error
-        return _understood(route, text, lambda text: answers.retired(text, JSON, number))
-
-    async def _get(self, url: str, largest: int = _LARGEST_VALUE) -> bytes:
-        """An answer's text. While there is none it is asked for again, a few times."""
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + _ANSWER_TIMEOUT
-        for pause in _PAUSES:
-            try:
-                return await self._answer("GET", url, largest, deadline - clock())
-            except _ApiOffError:
-                raise
-            except _NoAnswerError:
-                if clock() + pause >= deadline:
-                    raise
-                await asyncio.sleep(pause)
-        return await self._answer("GET", url, largest, deadline - clock())
-
-    async def _answer(self, method: str, url: str, largest: int, seconds: float, body: Any = None) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_TIMEOUT)
-        try:
-            async with self._session.request(
-                method, url, json=body, timeout=timeout, allow_redirects=False
-            ) as response:
-                if response.status != HTTPStatus.OK:
-                    raise _refusal(response.status, url)
-                return await _bounded(response, url, min(largest, LARGEST_ANSWER))
-        except (aiohttp.ClientError, OSError) as error:
-            raise _NoAnswerError(_unreachable(f"{url}: {str(error) or type(error).__name__}")) from error
+    async def _read(self, endpoint: Endpoint, question: Question[_T], answer: bytes | Failure) -> _T:
+        """Read an HTTP answer, or ask by Dask's protocol if HTTP did not reach the scheduler."""
+        match answer:
+            case bytes():
+                return _understood(f"{endpoint.url}{question.route}", answer, JSON, question)
+            case Failure(Kind.UNREACHED | Kind.NO_ROUTE):
+                return await _by_rpc(endpoint, question, answer)
+        raise SchedulerError(answer.problem)
 
 
-def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket that notices within a minute that its peer is gone without a word, as with a node that lost power."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made
-
-
-def _largest(pods: int = 0) -> int:
-    """How many bytes an answer about the workers in so many Pods may have."""
-    return min(LARGEST_ANSWER, _ANSWER_OF_NONE + _ANSWER_PER_POD * pods)
-
-
-async def _bounded(response: aiohttp.ClientResponse, url: str, largest: int) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > largest:
-            raise _FailedError(_wrong(url, f"more than {largest} bytes"))
-    return b"".join(parts)
-
-
-async def _workers_by_rpc(endpoint: Endpoint, failure: SchedulerError, pods: int) -> tuple[Registration, ...]:
-    answer = await _by_rpc(endpoint, failure, "identity", _largest(pods))
-    return _understood(endpoint.address, answer, lambda answer: answers.workers(answer, MESSAGE, pods))
-
-
-async def _value_by_rpc(endpoint: Endpoint, failure: SchedulerError, operation: str) -> Any:
-    answer = await _by_rpc(endpoint, failure, operation, _LARGEST_VALUE)
-    return _understood(endpoint.address, answer, importlib.import_module("dask_operator.scheduler.rpc").value)
-
-
-async def _by_rpc(
-    endpoint: Endpoint,
-    failure: SchedulerError,
-    operation: str,
-    largest: int,
-    timeout: float = _ANSWER_TIMEOUT,
-    **arguments: Any,
-) -> bytes:
-    """The answer to an operation that HTTP could not be used for because of `failure`."""
+async def _by_rpc(endpoint: Endpoint, question: Question[_T], failure: Failure) -> _T:
+    """Ask by Dask's protocol, after the `failure` of HTTP."""
     try:
-        await _knock(endpoint.address)
-        # In a thread: it takes half a second of computing, the first time.
-        rpc = await asyncio.to_thread(importlib.import_module, "dask_operator.scheduler.rpc")
-        answer: bytes = await rpc.call(endpoint.address, operation, timeout, largest, **arguments)
-        return answer
+        answer = await lazy_rpc.ask(
+            endpoint.address, question.operation, question.arguments, question.largest, question.timeout
+        )
     except (OSError, ImportError) as error:
         reason, message = failure.problem
         raise SchedulerError(Problem(reason, f"{message}; and {endpoint.address}: {error}")) from error
+    return _understood(endpoint.address, answer, MESSAGE, question)
 
 
-async def _knock(address: str) -> None:
-    """Raises OSError if nobody listens, for which nothing needs to be imported."""
-    parts = urlsplit(address)
-    if not parts.hostname:  # which would be this machine
-        raise OSError("its Pod has no address yet")
+def _largest(pods: int) -> int:
+    """Return the most bytes that an answer about the workers in this many Pods may have."""
+    return min(LARGEST_ANSWER, _ANSWER_OF_NONE + _ANSWER_PER_POD * pods)
+
+
+def _understood(source: str, answer: bytes, wire: Wire, question: Question[_T]) -> _T:
+    """Read an answer in full or raise SchedulerError: a worker that its scheduler does not know counts as empty."""
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    except TimeoutError as error:
-        raise OSError(f"no connection within {_CONNECT_TIMEOUT:.0f} s") from error
-    writer.close()
-    await writer.wait_closed()
-
-
-def _understood(source: str, answer: bytes, read: Callable[[bytes], _T]) -> _T:
-    """Strict, because a worker that its scheduler does not know counts as one without data."""
-    try:
-        return read(answer)
+        return question.read(answer, wire)
     except answers.TooManyError as error:
-        raise SchedulerError(_wrong(source, str(error))) from error
-    except Exception as error:  # a scheduler may send anything, and each part of it fails in a way of its own
+        raise SchedulerError(wrong(source, str(error))) from error
+    except answers.UnexpectedError as error:
+        raise SchedulerError(unexpected(source, error.value)) from error
+    except Exception as error:  # A scheduler may send anything, and each part of it fails in its own way.
         raise SchedulerError(_not_understood(source, answer)) from error
 
 
 def _not_understood(source: str, answer: bytes) -> Problem:
     if len(answer) <= _LARGEST_VALUE:
         with suppress(ValueError, RecursionError):
-            return _unexpected(source, json.loads(answer))
-    return _wrong(source, f"not understood: {answer[:100].decode(errors='replace')!r}")
-
-
-def _object(url: str, text: bytes) -> Mapping[str, Any]:
-    answer = _understood(url, text, json.loads)
-    if not isinstance(answer, Mapping):
-        raise SchedulerError(_unexpected(url, answer))
-    return answer
-
-
-def _target(source: str, answer: Any) -> int:
-    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer <= _LARGEST_TARGET:
-        raise SchedulerError(_unexpected(source, answer))
-    return answer
-
-
-def _time(source: str, answer: Any) -> float | None:
-    if answer is None or (isinstance(answer, float) and math.isfinite(answer)):
-        return answer
-    raise SchedulerError(_unexpected(source, answer))
-
-
-def _unexpected(source: str, answer: Any) -> Problem:
-    return _wrong(source, f"unexpected answer {reprlib.repr(answer)}")
-
-
-def _wrong(source: str, what: str) -> Problem:
-    return Problem("SchedulerAnswer", f"{source}: {what}")
-
-
-def _unreachable(what: str) -> Problem:
-    hint = "its workers are kept; check the scheduler's log, and network policies between controller and it"
-    return Problem("SchedulerUnreachable", f"{what}; {hint}")
-
-
-def _refusal(code: int, url: str) -> SchedulerError:
-    if code == HTTPStatus.NOT_FOUND:
-        fix = "add distributed.http.scheduler.api to the scheduler's distributed.scheduler.http.routes"
-        return _ApiOffError(Problem("SchedulerApiDisabled", f"{url} does not exist: {fix}"))
-    if code in _FROM_GATEWAYS:
-        return _NoAnswerError(_unreachable(f"{url} answered {code}"))
-    problem = Problem("SchedulerError", f"{url} answered {code}; its workers are kept; the scheduler's log says why")
-    return _FailedError(problem) if code == HTTPStatus.INTERNAL_SERVER_ERROR else SchedulerError(problem)
+            return unexpected(source, json.loads(answer))
+    return wrong(source, f"not understood: {answer[:100].decode(errors='replace')!r}")

@@ -1,8 +1,7 @@
-"""A Dask scheduler by Dask's own protocol. Importing this imports `distributed`, which takes as much memory as a
-thousand workers, so it is imported when it is first needed.
+"""Dask's own protocol, by `distributed`, which connects, encrypts and writes.
 
-`distributed` connects, encrypts and writes. It does not read: it would unpickle whatever a scheduler sends, and so let
-whoever runs a scheduler run anything here.
+It does not read: it would unpickle the answers, so that anyone who runs a scheduler could run code here. Import this
+module by `lazy_rpc` only.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
 import msgspec
 from distributed.comm.tcp import TCPConnector, TLSConnector
 from distributed.security import Security
@@ -30,7 +28,7 @@ _NO_CERTIFICATES = (
 
 
 class RpcError(OSError):
-    """Why a scheduler gave no answer, for a person."""
+    """A scheduler's failure to answer, in words for a person."""
 
 
 class _Failure(msgspec.Struct):
@@ -39,9 +37,9 @@ class _Failure(msgspec.Struct):
 
 
 async def call(address: str, operation: str, timeout: float, largest: int, **arguments: Any) -> bytes:
-    """What the scheduler at a Dask address answers to an operation, within `timeout` seconds and `largest` bytes.
+    """Return the answer of the scheduler at a Dask address, within `timeout` seconds and `largest` bytes.
 
-    As it was sent, for `value` or `answers` to read. Raises RpcError.
+    It is returned as it was sent, for `answers` to read. Raises RpcError.
     """
     try:
         async with _connection(address) as comm, asyncio.timeout(timeout):
@@ -51,17 +49,12 @@ async def call(address: str, operation: str, timeout: float, largest: int, **arg
         raise
     except TimeoutError as error:
         raise RpcError("no answer in time") from error
-    except Exception as error:  # a scheduler may send anything, and each part of it fails in a way of its own
+    except Exception as error:  # A scheduler may send anything, and each part of it fails in its own way.
         raise RpcError(str(error)[:_QUOTED] or type(error).__name__) from error
     if (failure := _failure(answer)).status in ("error", "uncaught-error"):
         text = failure.exception_text[:_QUOTED]
         raise RpcError(f"{operation} failed: {text}; the scheduler's log says why")
     return answer
-
-
-def value(answer: bytes) -> Any:
-    """A small answer. What is neither a tuple, a mapping, a number nor a text comes as what stands for it in it."""
-    return msgpack.loads(answer, strict_map_key=False, use_list=False)
 
 
 def _failure(answer: bytes) -> _Failure:
@@ -73,7 +66,7 @@ def _failure(answer: bytes) -> _Failure:
 
 @asynccontextmanager
 async def _connection(address: str) -> AsyncIterator[Any]:
-    """A connection on which both sides have introduced themselves."""
+    """Open a connection and exchange greetings."""
     scheme, _, host = address.partition("://")
     connector: Any = TLSConnector() if scheme == "tls" else TCPConnector()
     async with asyncio.timeout(_CONNECT_TIMEOUT):
@@ -88,7 +81,7 @@ async def _connection(address: str) -> AsyncIterator[Any]:
 
 
 def _security(scheme: str) -> dict[str, Any]:
-    """How to connect, by Dask's own configuration. Raises RpcError without the certificates that TLS needs."""
+    """Return Dask's configuration of connections. Raises RpcError if it lacks the certificates for TLS."""
     try:
         security: Any = Security()
         arguments: dict[str, Any] = security.get_connection_args("client")
@@ -100,7 +93,7 @@ def _security(scheme: str) -> dict[str, Any]:
 
 
 async def _read(comm: Any, largest: int) -> bytes:
-    """The next message. It is the first of the frames, whose lengths come before them; others are what it pickled."""
+    """Return the next message: the first of its frames, whose lengths come first. Other frames have pickled data."""
     (size,) = _LENGTH.unpack(await comm.stream.read_bytes(_LENGTH.size))
     if size > largest:
         raise RpcError(f"its answer has {size} bytes, and at most {largest} are read")

@@ -12,7 +12,8 @@ import pytest
 from tests.support.fake_api import Fault, Seen, connected
 from tests.support.wait import until
 
-from dask_operator.kubernetes.lease import DEADLINE, DURATION, RENEWAL, Election, LeaseName, identity
+from dask_operator.kubernetes.leadership import DEADLINE, DURATION, LeaseName
+from dask_operator.kubernetes.lease import RENEWAL, Election, identity
 from dask_operator.resources import LEASE
 
 NAME = LeaseName("default", "controller")
@@ -141,7 +142,7 @@ async def test_a_holder_that_ends_hands_over_at_once() -> None:
 async def test_it_is_given_back_though_a_renewal_was_under_way() -> None:
     async with _candidates("a") as candidates:
         fault = candidates.cut("a", after=True)
-        await until(lambda: candidates.elections["a"].problem, "a renewal whose reply is lost", 5.0)
+        await until(lambda: candidates.elections["a"].complaint, "a renewal whose reply is lost", 5.0)
         fault.times = 0
         await candidates.stop("a")
         assert candidates.spec["holderIdentity"] == ""
@@ -291,11 +292,11 @@ async def test_what_is_not_permitted_is_said_once_and_tried_again(
             fault = candidates.fake.fail(method, LEASE, 403, reason="Forbidden", message="may not", times=10_000)
             election = candidates.start("a")
             await asyncio.sleep(600.0)
-            assert "permit get, create and update of leases.coordination.k8s.io there" in election.problem
+            assert "permit get, create and update of leases.coordination.k8s.io there" in election.complaint.text
             assert len(candidates.fake.asked(method, "leases")) < 150
             fault.times = 0
             await candidates.leader("a")
-            assert election.problem == ""
+            assert election.complaint.text == ""
     assert len(caplog.records) == 1
     assert "lease default/controller: 403 Forbidden: may not" in caplog.text
 

@@ -48,18 +48,34 @@ class Watching:
         return [seen.query["resourceVersion"] for seen in self.fake.requests if seen.query.get("watch")]
 
 
+class _Telling(Store):
+    """A store that notes the keys of what changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: list[Key] = []
+
+    def observe(self, kind: str, seen: Object) -> Iterable[Key]:
+        return self._told(super().observe(kind, seen))
+
+    def removed(self, kind: str, gone: Object) -> Iterable[Key]:
+        return self._told(super().removed(kind, gone))
+
+    def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> set[Key]:
+        return set(self._told(super().replace(kind, namespace, listed, version)))
+
+    def _told(self, keys: Iterable[Key]) -> list[Key]:
+        self.changed.extend(keys := list(keys))
+        return keys
+
+
 @asynccontextmanager
 async def _watching(*pods: dict[str, Any], namespace: str = "") -> AsyncIterator[Watching]:
     async with connected() as (fake, connection):
         for pod in pods:
             fake.put(pod)
-        store = Store()
-        changed: list[Key] = []
-
-        def tell(keys: Iterable[Key]) -> None:
-            changed.extend(keys)
-
-        watching = Watching(fake, store, Watch(connection, store, POD, namespace, tell), changed)
+        sink = _Telling()
+        watching = Watching(fake, sink, Watch(connection, sink, POD, namespace), sink.changed)
         task = asyncio.create_task(watching.watch.run())
         try:
             await asyncio.wait_for(watching.watch.synced.wait(), 100.0)
@@ -209,14 +225,13 @@ async def test_a_list_that_is_refused_is_tried_again_and_said_once(
     with caplog.at_level(logging.INFO):
         async with connected() as (fake, connection):
             fake.fail("GET", POD, status, times=3)
-            watch = Watch(connection, Store(), POD, "", lambda _: None)
+            watch = Watch(connection, Store(), POD, "")
             task = asyncio.create_task(watch.run())
-            await until(lambda: watch.trouble, "the trouble", 5.0)
-            assert watch.trouble
-            assert watch.trouble.sentence.startswith(said)
-            assert watch.trouble.lasting == watch.answered.is_set() == (status in {403, 404})
+            await until(lambda: watch.complaint, "the complaint", 5.0)
+            assert watch.complaint.text.startswith(said)
+            assert watch.complaint.lasting == watch.answered.is_set() == (status in {403, 404})
             assert watch.synced.is_set() == (status == 404), "there is nothing of a kind that does not exist"
-            await until(lambda: watch.synced.is_set() and not watch.trouble, "the watch", 60.0)
+            await until(lambda: watch.synced.is_set() and not watch.complaint, "the watch", 60.0)
             task.cancel()
     messages = [record.getMessage() for record in caplog.records if record.name.endswith("watch")]
     assert messages[0].startswith(said)
@@ -227,7 +242,7 @@ async def _synced_after(retry_after: int, patience: float) -> float:
     """The seconds until a watch has synced that was told once to come back later."""
     async with connected() as (fake, connection):
         fake.fail("GET", POD, 429, headers={"Retry-After": str(retry_after)})
-        watch = Watch(connection, Store(), POD, "", lambda _: None)
+        watch = Watch(connection, Store(), POD, "")
         async with meanwhile(watch.run()):
             await asyncio.wait_for(watch.synced.wait(), patience)
             return asyncio.get_running_loop().time()
@@ -258,7 +273,7 @@ async def test_its_times_show_that_it_gets_on() -> None:
 async def test_errors_make_it_wait_longer_each_time() -> None:
     async with connected() as (fake, connection):
         fake.fail("GET", POD, 500, times=10_000)
-        task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
+        task = asyncio.create_task(Watch(connection, Store(), POD, "").run())
         await asyncio.sleep(600.0)
         task.cancel()
         assert 20 < len(fake.requests) < 60
@@ -269,7 +284,7 @@ async def test_a_watch_that_never_works_does_not_list_without_end(status: int, r
     async with connected() as (fake, connection):
         refused = {"matches": lambda seen: seen.query.get("watch") == "true", "times": 10_000}
         fake.fail("GET", POD, status, reason=reason, **refused)
-        task = asyncio.create_task(Watch(connection, Store(), POD, "", lambda _: None).run())
+        task = asyncio.create_task(Watch(connection, Store(), POD, "").run())
         often = await happens(lambda: len(fake.asked("GET")) > 50, 300.0)
         task.cancel()
         assert not often, "fifty lists within five minutes"
@@ -288,7 +303,7 @@ async def test_an_object_that_is_too_deep_or_too_large_stops_no_watch(field: str
     async with connected() as (fake, connection):
         store = Store()
         fake.put(raw_group("simple-odd"))
-        watch = Watch(connection, store, GROUP, "", lambda _: None)
+        watch = Watch(connection, store, GROUP, "")
         task = asyncio.create_task(watch.run())
         await until(lambda: fake.watching(GROUP), "the watch to be open", 100.0)
         event = json.dumps({"type": "MODIFIED", "object": raw_group("simple-odd", spec={"cluster": "simple"})})
@@ -318,7 +333,7 @@ async def test_others_have_their_turn_while_a_long_list_is_read(monkeypatch: pyt
             parsed.append(parse.pod(raw))
             return parsed[-1]
 
-        watch = Watch(connection, Store(), POD, "", lambda _: None, parse=parse_one)
+        watch = Watch(connection, Store(), POD, "", parse=parse_one)
         task = asyncio.create_task(watch.run())
         while not watch.synced.is_set():
             await asyncio.sleep(0)
@@ -332,7 +347,7 @@ async def test_an_object_that_is_half_valid_stops_no_watch() -> None:
         store = Store()
         fake.put(raw_group("odd", spec={"cluster": 1, "worker": []}, status={"conditions": "x"}))
         fake.put(raw_group())
-        watch = Watch(connection, store, GROUP, "", lambda _: None)
+        watch = Watch(connection, store, GROUP, "")
         task = asyncio.create_task(watch.run())
         await asyncio.wait_for(watch.synced.wait(), 5.0)
         task.cancel()

@@ -69,9 +69,9 @@ def test_who_leads_what_waits_and_which_version_it_is(run: Run) -> None:
 
 async def test_the_watch_that_lags_most_counts_for_its_kind() -> None:
     async with connected() as (_, api):
-        watches = [Watch(api, Store(), POD, namespace, lambda _: None) for namespace in ("a", "b")]
+        watches = [Watch(api, Store(), POD, namespace) for namespace in ("a", "b")]
         await asyncio.sleep(20.0)
-        watches.append(Watch(api, Store(), GROUP, "a", lambda _: None))
+        watches.append(Watch(api, Store(), GROUP, "a"))
         watches[0].last_message += 15.0
         found = _scraped(_gauges(Store(), watches=watches))
     assert found["watch_lag_seconds/Pod"] == pytest.approx(20.0, abs=0.1)

@@ -8,17 +8,26 @@ from tests.support.clock import Run
 from tests.support.fake_api import connected
 from tests.support.wait import until
 
-from dask_operator.kubernetes.lease import Election, LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
+from dask_operator.kubernetes.lease import Election
 from dask_operator.kubernetes.watch import Watch
 from dask_operator.model import Key
-from dask_operator.process.health import FAILING, STUCK, STUCK_CLUSTER, lacks, stuck_watches, stuck_work, unready
+from dask_operator.process.health import (
+    FAILING,
+    STUCK,
+    STUCK_CLUSTER,
+    lasting_problems,
+    stuck_watches,
+    stuck_work,
+    unready,
+)
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.resources import CLUSTER, LEASE, POD
 
 
 def _watch(api: Any) -> Watch:
-    return Watch(api, Store(), POD, "", lambda _: None)
+    return Watch(api, Store(), POD, "")
 
 
 async def test_watches_that_work_or_fail_are_alive_and_one_that_does_nothing_is_not() -> None:
@@ -88,12 +97,12 @@ async def test_a_watch_that_fails_for_a_while_is_still_ready() -> None:
         fault = fake.fail("GET", POD, 503, reason="ServiceUnavailable", times=10_000)
         fake.cut_watches(POD)
         await asyncio.sleep(FAILING / 2)
-        assert watch.trouble
+        assert watch.complaint
         assert unready([watch], None) == []
         await asyncio.sleep(FAILING)
         (found,) = unready([watch], None)
         assert found.startswith("watch of pods in all namespaces: 503 ServiceUnavailable")
-        assert lacks([watch], None) == [], "nobody need do anything"
+        assert lasting_problems([watch], None) == [], "nobody need do anything"
         fault.times = 0
         await until(lambda: unready([watch], None) == [], "the watch", 60.0)
         task.cancel()
@@ -104,11 +113,11 @@ def test_a_kind_that_is_unknown_or_forbidden_is_said_at_once(run: Run) -> None:
         async with connected() as (fake, api):
             fake.fail("GET", CLUSTER, status, times=10_000)
             fake.put(raw_cluster())
-            watch = Watch(api, Store(), CLUSTER, "team", lambda _: None)
+            watch = Watch(api, Store(), CLUSTER, "team")
             task = asyncio.create_task(watch.run())
             await asyncio.wait_for(watch.answered.wait(), 10.0)
             task.cancel()
-            assert lacks([watch], None) == unready([watch], None)
+            assert lasting_problems([watch], None) == unready([watch], None)
             return unready([watch], None)
 
     assert run(watched(403))[0].startswith("may not watch daskclusters in namespace team")
@@ -120,8 +129,8 @@ async def test_a_process_that_may_not_take_part_in_the_election_is_not_ready() -
         fake.fail("GET", LEASE, 403, reason="Forbidden", message="may not", times=10_000)
         election = Election(api, LeaseName("default", "controller"), "a")
         task = asyncio.create_task(election.run(asyncio.Event().wait))  # type: ignore[arg-type]
-        await until(lambda: election.problem, "the refusal", 10.0)
+        await until(lambda: election.complaint, "the refusal", 10.0)
         task.cancel()
-        assert lacks([], election) == unready([], election)
+        assert lasting_problems([], election) == unready([], election)
         (found,) = unready([], election)
     assert "permit get, create and update of leases" in found

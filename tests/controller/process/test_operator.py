@@ -16,12 +16,12 @@ from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
 from tests.support.wait import happens, until
 
-from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
 from dask_operator.plan import Policy
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address
 from dask_operator.process.settings import PodReference, Settings
-from dask_operator.reconcile.watches import Scope
+from dask_operator.reconcile.scope import Scope
 from dask_operator.resources import AUTOSCALER, CLUSTER, EVENT, LEASE, POD, WATCHED
 
 LEADING = "leading"
@@ -242,7 +242,7 @@ def test_what_runs_beside_runs_while_leading_and_may_fail(run: Run, caplog: pyte
         raise ValueError("a mistake of somebody else")
 
     async def scenario(fake: FakeApi) -> None:
-        async with _processes(fake, 2, beside=beside) as (leader, standby):
+        async with _processes(fake, 2, plugins=beside) as (leader, standby):
             assert running == ["x"]
             await leader.stop()
             assert running == []

@@ -21,8 +21,9 @@ from tests.support.plugins import install
 from tests.support.server import serving
 from tests.support.wait import meanwhile, until
 
+from dask_operator.backoff import Backoff
 from dask_operator.process import plugins
-from dask_operator.reconcile.watches import Scope
+from dask_operator.reconcile.scope import Scope
 
 pytestmark = pytest.mark.real_time
 
@@ -147,7 +148,7 @@ async def test_patterns_of_namespaces_are_looked_for() -> None:
 async def test_kopf_gives_up_alone_and_is_started_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugins, "_FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(plugins, "_BACKOFF", Backoff(0.01, 60.0))
     server = Server()
     server.permits = False
     started: list[bool] = []

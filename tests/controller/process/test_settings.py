@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dask_operator.kubernetes.lease import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName
 from dask_operator.plan import Policy
 from dask_operator.process.settings import (
     BATCH_DELAY,

@@ -42,9 +42,10 @@ from dask_operator.actions import (
 )
 from dask_operator.kubernetes.api import Api
 from dask_operator.model import Endpoint, Key, ObjectRef, Observed, Pod
-from dask_operator.reconcile.execute import IN_FLIGHT, Executor, in_flight
+from dask_operator.reconcile.execute import Executor
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
+from dask_operator.reconcile.writes import IN_FLIGHT, in_flight
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
 from dask_operator.scheduler.questions import Schedulers
 
@@ -258,9 +259,14 @@ async def test_the_api_servers_warnings_are_planned_with_once() -> None:
     async with _bench() as bench:
         bench.fake.warn = lambda _: ['unknown field "spec.contaners"']
         observed = await bench.execute(*_creates(20))
-        assert observed.warnings == (
-            'Pod simple-default: unknown field "spec.contaners" (Kubernetes accepted it and ignores this)',
-        )
+        assert observed.warnings == ('Pod simple-default: unknown field "spec.contaners"',)
+
+
+async def test_a_warning_that_names_each_pod_is_one_of_their_group() -> None:
+    async with _bench() as bench:
+        bench.fake.warn = lambda raw: [f"updated Pod default/{raw['metadata']['name']}: default requests"]
+        observed = await bench.execute(*_creates(20))
+        assert observed.warnings == ("Pod simple-default: updated Pod default/simple-default: default requests",)
 
 
 async def test_warnings_that_come_beside_another_event_are_not_lost() -> None:
@@ -544,7 +550,7 @@ async def test_closing_ends_what_runs_beside() -> None:
 
 
 def _logged(caplog: pytest.LogCaptureFixture) -> Sequence[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "dask_operator.reconcile.execute"]
+    return [record.getMessage() for record in caplog.records if record.name.startswith("dask_operator.reconcile.")]
 
 
 async def test_a_line_is_logged_for_each_decision_and_not_for_each_pod(caplog: pytest.LogCaptureFixture) -> None:

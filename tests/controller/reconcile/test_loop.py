@@ -19,14 +19,14 @@ from tests.support.wait import happens, until
 from dask_operator import metrics
 from dask_operator.actions import Action
 from dask_operator.kubernetes.api import Api
-from dask_operator.kubernetes.watch import Watch
 from dask_operator.model import Key
 from dask_operator.plan import Policy
 from dask_operator.reconcile.execute import Executor
 from dask_operator.reconcile.loop import RECONCILERS, Loop, rest
 from dask_operator.reconcile.store import Store
+from dask_operator.reconcile.watches import Namespace
 from dask_operator.reconcile.workqueue import WorkQueue
-from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE, WATCHED
+from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
 from dask_operator.scheduler.questions import Schedulers
 
 WAIT = 300.0
@@ -50,9 +50,9 @@ async def _operating(
 
     async with Api(fake.login) as api, Schedulers() as schedulers:
         executor = Executor(api, store, schedulers, queue, clock)
-        watches = [Watch(api, store, resource, scope, changed) for scope in namespaces for resource in WATCHED]
-        tasks = [asyncio.create_task(watch.run()) for watch in watches]
-        await asyncio.gather(*(watch.synced.wait() for watch in watches))
+        watched = [Namespace(api, store, name, changed) for name in namespaces]
+        tasks = [asyncio.create_task(namespace.run()) for namespace in watched]
+        await asyncio.gather(*(watch.synced.wait() for namespace in watched for watch in namespace.watches))
         tasks.append(asyncio.create_task(Loop(store, queue, executor, policy, clock).run()))
         try:
             yield

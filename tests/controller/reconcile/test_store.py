@@ -24,8 +24,9 @@ from dask_operator import parse
 from dask_operator.actions import IDLE, WORKERS
 from dask_operator.kubernetes import decode
 from dask_operator.kubernetes.decode import LARGEST_OBJECT
-from dask_operator.model import Demand, Idleness, Key, Object, ObjectRef, Pod, Problem, Sample, Survey, Written
-from dask_operator.reconcile.store import TERMINATING, Deed, Store
+from dask_operator.model import Key, Object, ObjectRef, Pod, Problem, Survey, Written
+from dask_operator.reconcile.facts import TERMINATING
+from dask_operator.reconcile.store import Store
 
 KEY = Key("default", "simple")
 PODS = ObjectRef("Pod", "simple-default")
@@ -112,7 +113,7 @@ def test_changes_tell_whom_they_matter_to() -> None:
     moved = a_pod(cluster="other", resource_version=500)
     assert set(store.observe("Pod", moved)) == {KEY, Key("default", "other")}
     assert (_pods(store), list(_pods(store, Key("default", "other")))) == ({}, ["simple-default-worker-0"])
-    assert set(store.forget("Pod", moved)) == {Key("default", "other")}
+    assert set(store.removed("Pod", moved)) == {Key("default", "other")}
 
 
 def test_a_cluster_of_which_nothing_is_left_is_forgotten() -> None:
@@ -160,7 +161,7 @@ def test_what_we_wrote_is_known_at_once() -> None:
 def test_a_reply_that_a_watch_has_overtaken_brings_nothing_back() -> None:
     store = _store()
     store.observe("Pod", a_pod(resource_version=201))
-    store.forget("Pod", a_pod(resource_version=205))
+    store.removed("Pod", a_pod(resource_version=205))
     assert list(store.learn("Pod", a_pod(resource_version=201))) == []
     assert _pods(store) == {}
 
@@ -189,7 +190,7 @@ def test_what_we_deleted_does_not_live_again() -> None:
     store.deleted("Pod", a_pod().uid, "default", a_pod().name)
     store.observe("Pod", a_pod(resource_version=201))
     assert [pod.deleting for pod in store.snapshot(KEY)[1].pods] == [True]
-    assert list(store.forget("Pod", a_pod(resource_version=202))) == [KEY]
+    assert list(store.removed("Pod", a_pod(resource_version=202))) == [KEY]
     store.observe("Pod", a_pod(uid="of-the-next", resource_version=203))
     assert [pod.deleting for pod in store.snapshot(KEY)[1].pods] == [False]
 
@@ -198,56 +199,30 @@ def test_only_the_very_object_was_deleted() -> None:
     store = _store(a_pod())
     store.deleted("Pod", "of-an-earlier-one", "default", a_pod().name)
     assert [pod.deleting for pod in store.snapshot(KEY)[1].pods] == [False]
-    assert list(store.forget("Pod", a_pod(uid="of-an-earlier-one", resource_version=201))) == []
+    assert list(store.removed("Pod", a_pod(uid="of-an-earlier-one", resource_version=201))) == []
     assert len(_pods(store)) == 1
-
-
-def test_failures_are_tried_again_later_each_time_and_not_all_at_once() -> None:
-    store = _store()
-    pauses = [store.failed(KEY, PODS, PROBLEM, NOON).until - NOON for _ in range(9)]
-    for expected, pause in zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0], pauses, strict=True):
-        assert 0.8 * expected <= pause <= 1.2 * expected
-    assert len(set(pauses[-3:])) > 1, "jitter"
-    failure = store.snapshot(KEY)[1].failures[PODS]
-    assert (failure.problem, failure.attempts) == (PROBLEM, 9)
-
-
-def test_failures_without_end_are_tried_again_without_end() -> None:
-    store = _store()
-    for _ in range(1100):
-        failure = store.failed(KEY, PODS, PROBLEM, NOON)
-    assert failure.until <= NOON + 72.0, "after seventeen hours, a minute each, as well"
-
-
-def test_a_success_ends_the_series_of_failures() -> None:
-    store = _store()
-    store.failed(KEY, PODS, PROBLEM, NOON)
-    store.failed(KEY, ObjectRef("Service", "simple-scheduler"), PROBLEM, NOON)
-    store.succeeded(KEY, PODS)
-    assert list(store.snapshot(KEY)[1].failures) == [ObjectRef("Service", "simple-scheduler")]
-    assert store.failed(KEY, PODS, PROBLEM, NOON).attempts == 1
 
 
 def test_a_warning_is_planned_with_once() -> None:
     store = _store()
-    store.warned(KEY, 'unknown field "spec.nonsense"')
-    store.warned(KEY, 'unknown field "spec.nonsense"')
+    store.facts(KEY).warned('unknown field "spec.nonsense"')
+    store.facts(KEY).warned('unknown field "spec.nonsense"')
     assert store.snapshot(KEY)[1].warnings == ('unknown field "spec.nonsense"',)
-    store.reported(KEY, {'unknown field "spec.nonsense"'})
-    store.warned(KEY, 'unknown field "spec.nonsense"')
+    store.facts(KEY).reported({'unknown field "spec.nonsense"'})
+    store.facts(KEY).warned('unknown field "spec.nonsense"')
     assert store.snapshot(KEY)[1].warnings == ()
-    store.warned(KEY, 'unknown field "spec.other"')
+    store.facts(KEY).warned('unknown field "spec.other"')
     assert store.snapshot(KEY)[1].warnings == ('unknown field "spec.other"',)
 
 
 def test_an_answer_ends_the_asking() -> None:
     store = _store()
-    store.asking(KEY, WORKERS)
-    store.asking(KEY, IDLE)
+    store.facts(KEY).asked(WORKERS)
+    store.facts(KEY).asked(IDLE)
     assert store.snapshot(KEY)[1].asking == {WORKERS, IDLE}
     survey = a_survey([a_pod()])
-    store.surveyed(KEY, survey)
-    store.answered(KEY, WORKERS)
+    store.facts(KEY).surveyed(survey)
+    store.facts(KEY).answered(WORKERS)
     observed = store.snapshot(KEY)[1]
     assert (observed.asking, observed.survey) == (frozenset({IDLE}), survey)
 
@@ -255,8 +230,8 @@ def test_an_answer_ends_the_asking() -> None:
 def test_who_is_not_retired_is_refused_and_what_was_said_before_is_old() -> None:
     first, second, third = a_pod(0), a_pod(1), a_pod(2)
     store = _store(first, second, third)
-    store.surveyed(KEY, a_survey([first, second, third]))
-    store.retiring(KEY, frozenset({first.uid, second.uid}))
+    store.facts(KEY).surveyed(a_survey([first, second, third]))
+    store.facts(KEY).retirement_began(frozenset({first.uid, second.uid}))
     assert store.snapshot(KEY)[1].retiring == {first.uid, second.uid}
     store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     observed = store.snapshot(KEY)[1]
@@ -268,20 +243,20 @@ def test_who_is_not_retired_is_refused_and_what_was_said_before_is_old() -> None
 def test_facts_about_workers_go_with_them() -> None:
     first, second = a_pod(0), a_pod(1)
     store = _store(first, second)
-    store.retiring(KEY, frozenset({first.uid, second.uid}))
+    store.facts(KEY).retirement_began(frozenset({first.uid, second.uid}))
     store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     for pod in (first, second):
-        store.forget("Pod", replace(pod, resource_version=300))
+        store.removed("Pod", replace(pod, resource_version=300))
     observed = store.snapshot(KEY)[1]
     assert (observed.retired, observed.refused) == (frozenset(), {})
-    store.retiring(KEY, frozenset({first.uid}))
+    store.facts(KEY).retirement_began(frozenset({first.uid}))
     store.retired(KEY, frozenset({first.uid}), frozenset({first.uid}), NOON)
     assert store.snapshot(KEY)[1].retired == frozenset(), "one that went meanwhile"
 
 
 def test_a_worker_that_takes_anothers_name_is_not_retired_with_it() -> None:
     store = _store(a_pod())
-    store.retiring(KEY, frozenset({a_pod().uid}))
+    store.facts(KEY).retirement_began(frozenset({a_pod().uid}))
     store.retired(KEY, frozenset({a_pod().uid}), frozenset({a_pod().uid}), NOON)
     store.observe("Pod", a_pod(uid="of-the-next", resource_version=300))
     assert store.snapshot(KEY)[1].retired == frozenset()
@@ -289,8 +264,8 @@ def test_a_worker_that_takes_anothers_name_is_not_retired_with_it() -> None:
 
 def test_after_a_failed_retirement_nobody_is_retired_or_refused() -> None:
     store = _store(a_pod())
-    store.retiring(KEY, frozenset({a_pod().uid}))
-    store.retirement_failed(KEY, frozenset({a_pod().uid}), Survey(NOON, problem=PROBLEM))
+    store.facts(KEY).retirement_began(frozenset({a_pod().uid}))
+    store.facts(KEY).retirement_failed(frozenset({a_pod().uid}), Survey(NOON, problem=PROBLEM))
     observed = store.snapshot(KEY)[1]
     assert (observed.retiring, observed.retired, observed.refused) == (frozenset(), frozenset(), {})
     assert observed.survey == Survey(NOON, problem=PROBLEM)
@@ -298,33 +273,33 @@ def test_after_a_failed_retirement_nobody_is_retired_or_refused() -> None:
 
 def test_a_clusters_end_is_forgotten_with_all_that_was_known() -> None:
     store = _store()
-    store.failed(KEY, PODS, PROBLEM, NOON)
+    store.facts(KEY).failed(PODS, PROBLEM, NOON)
     store.status_written(KEY, THE_CLUSTER, {}, NOON)
-    assert set(store.forget("DaskCluster", a_cluster(resource_version=11))) == {KEY}
+    assert set(store.removed("DaskCluster", a_cluster(resource_version=11))) == {KEY}
     cluster, observed = store.snapshot(KEY)
     assert (cluster, observed.failures, observed.written) == (None, {}, {})
 
 
 def test_a_cluster_made_anew_while_the_watch_was_down_starts_without_the_olds_facts() -> None:
     store = _store()
-    store.failed(KEY, PODS, PROBLEM, NOON)
-    store.warned(KEY, "a warning")
-    store.reported(KEY, {"a warning"})
+    store.facts(KEY).failed(PODS, PROBLEM, NOON)
+    store.facts(KEY).warned("a warning")
+    store.facts(KEY).reported({"a warning"})
     store.replace("DaskCluster", "", [a_cluster(uid="of-the-next", resource_version=400)], 400)
     assert store.snapshot(KEY)[1].failures == {}
-    store.warned(KEY, "a warning")
+    store.facts(KEY).warned("a warning")
     assert store.snapshot(KEY)[1].warnings == ("a warning",)
 
 
 def test_a_snapshot_does_not_change_afterwards() -> None:
     store = _store(a_pod())
     _, observed = store.snapshot(KEY)
-    store.failed(KEY, PODS, PROBLEM, NOON)
-    store.forget("Pod", a_pod(resource_version=300))
-    store.warned(KEY, "x")
+    store.facts(KEY).failed(PODS, PROBLEM, NOON)
+    store.removed("Pod", a_pod(resource_version=300))
+    store.facts(KEY).warned("x")
     store.status_written(KEY, THE_CLUSTER, {}, NOON)
-    store.asking(KEY, WORKERS)
-    store.retiring(KEY, frozenset({"x"}))
+    store.facts(KEY).asked(WORKERS)
+    store.facts(KEY).retirement_began(frozenset({"x"}))
     assert (observed.asking, observed.retiring) == (frozenset(), frozenset())
     assert (observed.failures, observed.pods, observed.warnings, observed.written) == ({}, (a_pod(),), (), {})
 
@@ -334,7 +309,7 @@ def test_the_keys_of_all_that_is_known() -> None:
     store.observe("Pod", a_pod(3, cluster="orphan"))
     store.observe("DaskCluster", a_cluster("empty"))
     assert store.keys() == {KEY, Key("default", "orphan"), Key("default", "empty")}
-    store.forget("Pod", a_pod(3, cluster="orphan", resource_version=500))
+    store.removed("Pod", a_pod(3, cluster="orphan", resource_version=500))
     assert store.keys() == {KEY, Key("default", "empty")}
 
 
@@ -356,9 +331,9 @@ def test_a_jobs_facts_outlive_its_cluster() -> None:
     # A job whose cluster cannot be created, or has gone, still has refusals and a status.
     store = Store()
     store.observe("DaskJob", a_job())
-    store.failed(KEY, THE_CLUSTER, PROBLEM, NOON)
+    store.facts(KEY).failed(THE_CLUSTER, PROBLEM, NOON)
     assert THE_CLUSTER in store.snapshot(KEY)[1].failures
-    store.forget("DaskJob", a_job(resource_version=2))
+    store.removed("DaskJob", a_job(resource_version=2))
     store.snapshot(KEY)
     assert store.snapshot(KEY)[1].failures == {}, "they are forgotten with the next plan"
 
@@ -373,108 +348,38 @@ def test_a_status_that_was_written_is_of_the_object_that_there_was() -> None:
     assert ObjectRef("DaskJob", "gone") not in store.snapshot(KEY)[1].written
 
 
-def test_what_a_scheduler_asks_for_is_remembered_for_as_long_as_it_matters() -> None:
-    store = _store()
-    samples = [Sample(NOON + n, n, {"simple-default": 3}) for n in range(10)]
-    for sample in samples:
-        store.demanded(KEY, sample, keep=4.0)
-    assert store.snapshot(KEY)[1].demand == Demand(NOON + 9.0, tuple(samples[5:]))
-    store.demand_unknown(KEY, PROBLEM, NOON + 20.0)
-    assert store.snapshot(KEY)[1].demand == Demand(NOON + 20.0, tuple(samples[5:]), PROBLEM)
-    late = Sample(NOON + 30.0, 1, {})
-    store.demanded(KEY, late, keep=4.0)
-    assert store.snapshot(KEY)[1].demand == Demand(NOON + 30.0, (late,))
-
-
-def test_a_scheduler_is_idle_for_as_long_as_it_has_named_the_same_time() -> None:
-    store = _store()
-    for token, at, since in (
-        (None, 0.0, 0.0),
-        (7.0, 10.0, 10.0),
-        (7.0, 20.0, 10.0),
-        (8.0, 30.0, 30.0),
-        (None, 40.0, 40.0),
-        (8.0, 50.0, 50.0),
-        (0.0, 60.0, 60.0),
-        (0.0, 70.0, 60.0),
-    ):
-        store.idle(KEY, token, NOON + at)
-        assert store.snapshot(KEY)[1].idleness == Idleness(NOON + at, token, NOON + since)
-
-
-def test_a_scheduler_that_does_not_answer_is_not_idle() -> None:
-    store = _store()
-    store.idle(KEY, 7.0, NOON)
-    store.idle(KEY, None, NOON + 10.0, PROBLEM)
-    store.idle(KEY, 7.0, NOON + 20.0)
-    assert store.snapshot(KEY)[1].idleness == Idleness(NOON + 20.0, 7.0, NOON + 20.0)
-
-
 def test_a_worker_that_is_a_deployment_is_retired_as_one() -> None:
     store = _store()
     deployment = a_worker_deployment(0)
     store.observe("Deployment", deployment)
-    store.retiring(KEY, frozenset({deployment.uid}))
+    store.facts(KEY).retirement_began(frozenset({deployment.uid}))
     store.retired(KEY, frozenset({deployment.uid}), frozenset({deployment.uid}), NOON)
     assert store.snapshot(KEY)[1].retired == {deployment.uid}
-    store.forget("Deployment", replace(deployment, resource_version=300))
+    store.removed("Deployment", replace(deployment, resource_version=300))
     assert store.snapshot(KEY)[1].retired == frozenset()
 
 
 def test_two_retirements_at_once_end_one_by_one() -> None:
     first, second = a_pod(0), a_pod(1, group="simple-gpu")
     store = _store(first, second)
-    store.retiring(KEY, frozenset({first.uid}))
-    store.retiring(KEY, frozenset({second.uid}))
+    store.facts(KEY).retirement_began(frozenset({first.uid}))
+    store.facts(KEY).retirement_began(frozenset({second.uid}))
     store.retired(KEY, frozenset({first.uid}), frozenset({first.uid}), NOON)
     assert store.snapshot(KEY)[1].retiring == {second.uid}
-    store.retirement_failed(KEY, frozenset({second.uid}), Survey(NOON, problem=PROBLEM))
+    store.facts(KEY).retirement_failed(frozenset({second.uid}), Survey(NOON, problem=PROBLEM))
     observed = store.snapshot(KEY)[1]
     assert (observed.retiring, observed.retired, observed.refused) == (frozenset(), frozenset({first.uid}), {})
 
 
 def test_a_question_that_ends_after_its_cluster_leaves_nothing_behind() -> None:
     store = _store()
-    store.asking(KEY, WORKERS)
-    store.forget("DaskWorkerGroup", a_group(resource_version=11))
-    store.forget("DaskCluster", a_cluster(resource_version=11))
-    store.surveyed(KEY, a_survey())
-    store.answered(KEY, WORKERS)
+    store.facts(KEY).asked(WORKERS)
+    store.removed("DaskWorkerGroup", a_group(resource_version=11))
+    store.removed("DaskCluster", a_cluster(resource_version=11))
+    store.facts(KEY).surveyed(a_survey())
+    store.facts(KEY).answered(WORKERS)
     store.snapshot(KEY)
     assert store.snapshot(KEY)[1].survey is None, "it is forgotten with the next plan"
-
-
-def test_what_is_done_again_right_after_it_was_done_waits_longer_each_time() -> None:
-    store, deed = Store(), frozenset([Deed("simple-scheduler", "the cluster has none")])
-    service, now, pauses = ObjectRef("Service", "simple-scheduler"), NOON, []
-    store.observe("DaskCluster", a_cluster())
-    store.succeeded(KEY, service, deed, now)
-    assert store.snapshot(KEY)[1].failures == {}, "once is no repetition"
-    for _ in range(9):
-        store.succeeded(KEY, service, deed, now)
-        failure = store.snapshot(KEY)[1].failures[service]
-        assert failure.problem.reason == "WriteUndone"
-        pauses.append(failure.until - now)
-        now = failure.until
-    assert pauses == [pytest.approx(wanted, rel=0.21) for wanted in (1, 2, 4, 8, 16, 32, 60, 60, 60)]
-    store.succeeded(KEY, service, deed, now + 1000.0)
-    assert store.snapshot(KEY)[1].failures == {}, "so much later it has another cause"
-
-
-def test_what_is_done_in_between_ends_a_repetition() -> None:
-    store, group = Store(), ObjectRef("DaskWorkerGroup", "simple-default")
-    store.observe("DaskCluster", a_cluster())
-    three, five = (frozenset([Deed("simple-default", "edited", content)]) for content in (3, 5))
-    status = frozenset([Deed("simple-default", "3 workers", 1, "status")])
-    for deeds in (three, five, three, status, five, three):
-        store.succeeded(KEY, group, deeds, NOON)
-        assert store.snapshot(KEY)[1].failures == {}
-    store.succeeded(KEY, group, status, NOON)
-    assert group in store.snapshot(KEY)[1].failures, "the same of its part"
-    before = three | five
-    store.succeeded(KEY, group, before, NOON)
-    store.succeeded(KEY, group, before, NOON)
-    assert group in store.snapshot(KEY)[1].failures
 
 
 def test_what_had_to_wait_until_an_object_is_gone_waits_no_longer() -> None:
@@ -484,7 +389,7 @@ def test_what_had_to_wait_until_an_object_is_gone_waits_no_longer() -> None:
     subject = ObjectRef("DaskWorkerGroup", group.name)
     for reason, remaining in (("Forbidden", [subject]), (TERMINATING, [])):
         store.observe("DaskWorkerGroup", group)
-        store.succeeded(KEY, subject)
-        store.failed(KEY, subject, Problem(reason, "no"), NOON)
-        store.forget("DaskWorkerGroup", group)
+        store.facts(KEY).succeeded(subject)
+        store.facts(KEY).failed(subject, Problem(reason, "no"), NOON)
+        store.removed("DaskWorkerGroup", group)
         assert list(store.snapshot(KEY)[1].failures) == remaining

@@ -10,7 +10,7 @@ import pytest
 
 from dask_operator.model import Registration
 from dask_operator.scheduler import answers
-from dask_operator.scheduler.answers import JSON, MESSAGE, TooManyError, Wire
+from dask_operator.scheduler.answers import JSON, MESSAGE, TooManyError, UnexpectedError, Wire
 
 WIRES: dict[str, tuple[Wire, Callable[[Any], bytes]]] = {
     "json": (JSON, lambda value: json.dumps(value).encode()),
@@ -226,3 +226,31 @@ def test_more_than_was_asked_for_is_not_read(wire: str) -> None:
     with pytest.raises(TooManyError):
         answers.retired(text, by, 100)
     assert _most(lambda: answers.retired(text, by, 100)) < 3 * len(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [(b'{"workers":3}', 3), (b'{"workers":null}', None)])
+def test_a_value_is_under_its_key_in_json(text: bytes, value: object) -> None:
+    assert JSON.value(text, "workers") == value
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[]", b"3", b'{"worker":3}'])
+def test_an_answer_without_its_value_is_unexpected(text: bytes) -> None:
+    with pytest.raises(UnexpectedError):
+        JSON.value(text, "workers")
+
+
+@pytest.mark.parametrize("value", [None, 3, 1.5])
+def test_a_value_is_a_whole_message(value: object) -> None:
+    assert MESSAGE.value(msgpack.packb(value), "workers") == value
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 1.0, "3", 2**31, [3]])
+def test_no_number_of_workers(value: object) -> None:
+    with pytest.raises(UnexpectedError):
+        answers.target(value)
+
+
+@pytest.mark.parametrize("value", [7, True, "now", float("nan"), float("inf"), {}])
+def test_no_time(value: object) -> None:
+    with pytest.raises(UnexpectedError):
+        answers.idle_since(value)

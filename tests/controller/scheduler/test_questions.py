@@ -7,8 +7,6 @@ import json
 import logging
 import re
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -23,8 +21,9 @@ from tests.support.server import Answer, serving
 
 from dask_operator.build import HTTP_ROUTES
 from dask_operator.model import Endpoint, Problem, Registration
-from dask_operator.scheduler import questions as scheduler
-from dask_operator.scheduler.questions import SchedulerError, Schedulers
+from dask_operator.scheduler import http
+from dask_operator.scheduler.failures import SchedulerError
+from dask_operator.scheduler.questions import Schedulers
 
 _RELEASED = threading.Event()
 _T = TypeVar("_T")
@@ -266,7 +265,7 @@ def test_an_answer_is_not_decompressed(run: Run, question: Question) -> None:
 def test_an_endless_answer_is_not_read_to_its_end(
     run: Run, question: Question, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "LARGEST_ANSWER", 100_000)
+    monkeypatch.setattr(http, "LARGEST_ANSWER", 100_000)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -386,12 +385,6 @@ def test_a_connection_that_breaks_is_made_again(run: Run, trouble: int | None) -
     assert run(_asked(answer, Schedulers.target)) == 3
 
 
-async def test_nobody_is_asked_while_there_is_no_address() -> None:
-    with pytest.raises(SchedulerError, match="its Pod has no address yet"):
-        async with Schedulers() as schedulers:
-            await schedulers.workers(Endpoint("http://:8787", "tcp://:8786"))
-
-
 def test_nothing_is_retired_by_rpc_while_http_may_be_at_it(run: Run) -> None:
     requests: list[str] = []
 
@@ -454,10 +447,3 @@ def test_a_connection_whose_other_end_vanished_is_noticed(run: Run) -> None:
 
     run(_asked(answer, Schedulers.target))
     assert is_asked(), f"the kernel asks for a sign of life; its timers: {timers}"
-
-
-def test_distributed_is_not_imported_before_it_is_needed() -> None:
-    code = (
-        "import sys, dask_operator.__main__; print([name for name in sys.modules if name in ('dask', 'distributed')])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from distributed.protocol.core import dumps
 from distributed.protocol.serialize import ToPickle
@@ -22,7 +23,8 @@ from tests.support.clock import Run
 from tests.support.dask import WITHOUT_API, a_dask_cluster, client_tls, endpoint, make_certificates
 
 from dask_operator.scheduler import rpc
-from dask_operator.scheduler.questions import SchedulerError, Schedulers
+from dask_operator.scheduler.failures import SchedulerError
+from dask_operator.scheduler.questions import Schedulers
 
 LARGEST = 100_000
 HELLO: dict[str, Any] = {"compression": None, "python": (3, 11, 0), "pickle-protocol": 5}
@@ -57,10 +59,14 @@ async def _peer(messages: Iterable[bytes], silent: bool = False) -> AsyncIterato
             await ended.wait()
 
 
+def _value(answer: bytes) -> Any:
+    return msgpack.loads(answer, strict_map_key=False, use_list=False)
+
+
 def _says(*messages: bytes, silent: bool = False) -> Callable[[], Coroutine[Any, Any, Any]]:
     async def asked() -> Any:
         async with _peer(messages, silent) as address:
-            return rpc.value(await rpc.call(address, "identity", 10.0, LARGEST))
+            return _value(await rpc.call(address, "identity", 10.0, LARGEST))
 
     return asked
 

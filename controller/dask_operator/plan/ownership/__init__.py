@@ -1,1 +1,1 @@
-"""What a cluster owns: its children, their owner references, and objects taken over from other operators."""
+"""Ownership: the children of a cluster, owner references, and objects taken over from other operators."""

@@ -12,7 +12,7 @@ from dask_operator.resources import DEPLOYMENT, GROUP, SERVICE
 
 
 class Child(NamedTuple):
-    """One of the objects, and how it is made, edited and taken over.
+    """An object of a cluster, and how it is made, edited and taken over.
 
     `seen`: the object in Kubernetes, None if it does not exist or belongs to another cluster of this name. `template`:
     the hash of what its user wants now (`model.Template`).

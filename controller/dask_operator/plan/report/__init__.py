@@ -1,1 +1,1 @@
-"""What users read of a plan: status, conditions and the problems behind them."""
+"""Statuses, conditions and the problems behind them: the part of a plan that users read."""

@@ -13,7 +13,7 @@ from dask_operator.resources import CLUSTER, GROUP, POD
 
 _SAID_FOR = 2 * victims.REFUSAL_LASTS
 _NAMED = 3
-"""How many workers a message names."""
+"""The number of workers that a message names."""
 
 
 def cluster_problem(view: View, now: float) -> Problem | None:

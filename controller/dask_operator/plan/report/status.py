@@ -20,11 +20,11 @@ from dask_operator.resources import CLUSTER, GROUP
 INTERVAL = 3.0
 """Seconds between two writes of a DaskCluster's status that nobody waits for."""
 JOB_INTERVAL = 10.0
-"""The same for a DaskJob and its cluster: about the time that a job takes to start."""
+"""Seconds between two writes for a DaskJob and its cluster: about the time that a job takes to start."""
 _GROUP_INTERVAL = 30.0
-"""The same for a DaskWorkerGroup, whose counts its cluster's status has as well."""
+"""Seconds between two writes for a DaskWorkerGroup, whose counts its cluster's status has as well."""
 _JOB_GROUP_INTERVAL = 300.0
-"""The same for a DaskWorkerGroup of a DaskJob's cluster; most jobs end earlier."""
+"""Seconds between two writes for a DaskWorkerGroup of a DaskJob's cluster; most jobs end earlier."""
 
 READY = "SchedulerReady"
 WORKERS_READY = "WorkersReady"
@@ -56,7 +56,9 @@ def plan_status(view: View, now: float) -> Iterator[Action]:
     if recovering:
         yield RequeueAt(min(recovering), because="containers that have crashed and run again")
     for text in observed.warnings:
-        yield RecordEvent(ref, cluster.uid, "Warning", "FieldIgnored", text)
+        # Kubernetes ignores a field that it does not know, and no other field that it warns of.
+        reason = "FieldIgnored" if 'unknown field "' in text else "KubernetesWarning"
+        yield RecordEvent(ref, cluster.uid, "Warning", reason, text)
 
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:

@@ -19,7 +19,7 @@ _SURGE = 4  # a quarter
 
 
 class Step(NamedTuple):
-    """How many workers to create, and how many of the old and of the new ones are to leave."""
+    """The numbers of workers to create, and of old and new ones to let go."""
 
     create: int
     old_leave: int

@@ -1,4 +1,4 @@
-"""Which workers leave when a group has too many.
+"""The choice of workers that leave when a group has too many.
 
 No result is lost: a worker that may hold data leaves only after its scheduler has moved that data. A worker certainly
 holds none in three cases only: it never started, its scheduler does not know it, or no scheduler is left that could

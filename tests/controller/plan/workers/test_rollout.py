@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,21 @@ def test_workers_are_of_the_current_template_or_of_an_older_one() -> None:
 )
 def test_steps(wanted: int, new: int, old: int, expected: Step) -> None:
     assert step(wanted, _pods(new), _pods(old), room=Room.ENOUGH) == expected
+
+
+def _documented() -> list[tuple[int, ...]]:
+    """Return the rows of the table in the docstring of `step`: new, old, leaving, create, old_leave."""
+    rows = re.findall(r"^ +[a-z][\w, ]*?  +" + r" +".join([r"(\d)"] * 5) + "$", step.__doc__ or "", re.MULTILINE)
+    return [tuple(map(int, row)) for row in rows]
+
+
+def test_the_documented_table_has_every_step_of_a_rollout() -> None:
+    rows = _documented()
+    assert len(rows) == 6
+    for new, old, leaving, create, old_leave in rows:
+        pods = _pods(new + old)
+        expected = Step(create, old_leave, 0)
+        assert step(4, pods[:new], pods[new:], room=Room.ENOUGH, leaving=leaving) == expected
 
 
 def test_old_ones_that_do_not_work_go_at_once_and_those_that_do_stay() -> None:

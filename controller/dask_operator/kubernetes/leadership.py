@@ -1,0 +1,146 @@
+"""The decisions of an election by Lease, of one leader among several controllers. `lease` carries them out.
+
+Kubernetes' own components elect their leaders in the same way: the holder of a Lease leads and renews the Lease, and
+another process takes it once it has not been renewed for a while. Two leaders at a time would be a disaster here,
+because both would create and delete the Pods of the same clusters. Client libraries' elections tolerate two for a
+moment: a holder that stood still (a paused virtual machine, a blocked event loop, a slow request) finds out only when
+it tries to renew. Four rules exclude it:
+
+1. *The holder's term ends before anybody else's can begin.* A holder may write until DEADLINE (3 s) after it *sent*
+   its last successful renewal. Another process takes the Lease DURATION (4 s) after it *saw* the Lease change. A
+   renewal is seen after it was sent, so at least one second lies between two terms.
+2. *The term is a time, not a flag.* Each write checks it when it is about to leave (`transport`), so a process that
+   stood still for an hour writes nothing when it wakes up, although it has not noticed the loss yet.
+3. *No clock is compared with another.* Each process measures with its own monotonic clock, from what it saw itself.
+   The Lease's `renewTime` is for people. A clock that is wrong or set back changes nothing.
+4. *The API server decides races.* A Lease is replaced only at the resource version that was read, so of several
+   processes that take it at once one succeeds. The others try again after a random pause.
+
+A holder that ends gives the Lease back by emptying `holderIdentity`, so its successor need not wait. Whoever removes
+the holder by hand therefore asks for an election at once. A Lease that is deleted is still the holder's for its time.
+
+Everything here is pure: `decide` sees the Lease, the term and the time, and says what to do next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from dask_operator.model import Json
+from dask_operator.resources import LEASE
+
+DURATION = 4.0
+"""Seconds after which a Lease that nobody has renewed may be taken."""
+DEADLINE = 3.0
+"""Seconds for which a renewal permits writes."""
+POLL = 0.5
+"""Seconds between two looks at a Lease that another process holds."""
+NEVER = float("-inf")
+
+
+class LeaseName(NamedTuple):
+    """The namespace and the name of a Lease."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The Lease as this process last read it, and when this process saw its spec change.
+
+    `exists` is False before the first Lease and after it was deleted, when `lease` still names the last holder.
+    """
+
+    lease: Json = field(default_factory=dict)
+    exists: bool = False
+    changed: float = NEVER
+
+    @property
+    def holder(self) -> str:
+        """The identity of the holder, or an empty string."""
+        return str(_spec(self.lease).get("holderIdentity") or "")
+
+    @property
+    def expires(self) -> float:
+        """The time from which a process that does not hold the Lease may take it."""
+        duration = _spec(self.lease).get("leaseDurationSeconds")
+        return self.changed + (duration if isinstance(duration, int) and duration > 0 else DURATION)
+
+    def read(self, lease: Json | None, now: float) -> Observed:
+        """Return what is known after the Lease has been read: its time begins anew only if its spec has changed."""
+        if lease is None:
+            return replace(self, exists=False)
+        return Observed(lease, True, self.changed if lease.get("spec") == self.lease.get("spec") else now)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Try to become the holder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look at the Lease again after this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Renew the Lease, which is still this process'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Stop leading. An empty `because` means that no renewal has succeeded in time."""
+
+    because: str = ""
+
+
+def decide(seen: Observed, identity: str, until: float, now: float) -> Take | Wait | Renew | Lost:
+    """Return the next step of the process `identity`, whose term ends at `until`, or NEVER began."""
+    if until == NEVER:
+        free = seen.holder in ("", identity) or now >= seen.expires
+        return Take() if free else Wait(min(POLL, seen.expires - now))
+    if not seen.exists:
+        return Lost("it was deleted")
+    if seen.holder != identity:
+        return Lost(f"{seen.holder or 'nobody'} holds it")
+    return Renew() if now < until else Lost()
+
+
+def taken(seen: Observed, name: LeaseName, identity: str, at: str) -> Json:
+    """Return the manifest that makes `identity` the holder; `at` is the time for people to read."""
+    empty = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": name._asdict()}
+    lease = seen.lease if seen.exists else empty
+    transitions = _spec(lease).get("leaseTransitions")
+    return _changed(
+        lease,
+        renewTime=at,
+        holderIdentity=identity,
+        leaseDurationSeconds=int(DURATION),
+        acquireTime=at,
+        leaseTransitions=transitions + 1 if isinstance(transitions, int) else 0,
+    )
+
+
+def renewed(lease: Json, at: str) -> Json:
+    """Return the manifest that renews the Lease."""
+    return _changed(lease, renewTime=at)
+
+
+def given_back(lease: Json, at: str) -> Json:
+    """Return the manifest that leaves the Lease to others."""
+    return _changed(lease, renewTime=at, holderIdentity="")
+
+
+def _changed(lease: Json, **fields: Any) -> Json:
+    return {**lease, "spec": {**_spec(lease), **fields}}
+
+
+def _spec(lease: Json) -> Json:
+    # A Lease can be written by hand, in any shape.
+    spec = lease.get("spec")
+    return spec if isinstance(spec, dict) else {}

@@ -1,0 +1,179 @@
+"""The facts about one cluster besides its objects: its scheduler's answers, and the outcome of our own writes.
+
+No IO and no clock: each method that needs the time is given it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dask_operator.backoff import Backoff
+from dask_operator.model import Demand, Failure, Idleness, ObjectRef, Problem, Sample, Survey, Written
+
+_BACKOFF = Backoff(first=1.0, longest=60.0)
+_SOON = 10.0
+"""Seconds within which the same write again means that the first had no effect, and not that there is a new cause."""
+TERMINATING = "Terminating"
+"""The reason of a failure that lasts until an object of the same name is gone."""
+
+
+class Deed(NamedTuple):
+    """A write that succeeded: its object and the part of it, its reason, and a hash of what was written."""
+
+    name: str
+    because: str
+    content: int = 0
+    part: str = ""
+
+
+class _Done(NamedTuple):
+    """The last writes about a subject, their time, and how many times in a row they had been made before."""
+
+    deeds: set[Deed]
+    at: float
+    times: int
+
+    @property
+    def lasts(self) -> float:
+        """The time until which the same writes again mean that these had no effect."""
+        return self.at + _SOON + (2 * _BACKOFF.longest if self.times else 0.0)
+
+
+@dataclass(slots=True)
+class Facts:
+    """The facts about one cluster. Fields are as in `model.Observed`; workers are known by the uid of their Pod."""
+
+    survey: Survey | None = None
+    demand: Demand | None = None
+    idleness: Idleness | None = None
+    asking: set[str] = field(default_factory=set)
+    retiring: frozenset[str] = frozenset()
+    retired: set[str] = field(default_factory=set)
+    refused: dict[str, float] = field(default_factory=dict)
+    failures: dict[ObjectRef, Failure] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    written: dict[ObjectRef, Written] = field(default_factory=dict)
+    _known_warnings: set[str] = field(default_factory=set)
+    _done: dict[tuple[ObjectRef, str], _Done] = field(default_factory=dict)
+    """The last writes by subject and part of it."""
+
+    def succeeded(self, subject: ObjectRef, deeds: Iterable[Deed] = (), now: float = 0.0) -> None:
+        """End the failure about a subject.
+
+        If the same was written right before, something undoes it. That counts as a failure again, and the subject is
+        left alone for a while, longer each time.
+        """
+        self.failures.pop(subject, None)
+        made = set(deeds)
+        for part in {deed.part for deed in made}:
+            done, before = {deed for deed in made if deed.part == part}, self._done.get((subject, part))
+            again = done & before.deeds if before and before.at <= now < before.lasts else set()
+            times = before.times + 1 if before and again else 0
+            self._done[subject, part] = _Done(done, now, times)
+            if times:
+                self.failures[subject] = Failure(_undone(subject, min(again), times), times, now + _pause(times))
+
+    def failed(self, subject: ObjectRef, problem: Problem, now: float, at_least: float = 0.0) -> Failure:
+        """Record and return a failure, with the time of the next attempt: later each time, and with jitter.
+
+        `at_least` is the pause in seconds that the API server asked for.
+        """
+        before = self.failures.get(subject)
+        attempts = before.attempts + 1 if before else 1
+        failure = self.failures[subject] = Failure(problem, attempts, now + max(_pause(attempts), at_least))
+        return failure
+
+    def clear_failures(self, subjects: Iterable[ObjectRef]) -> None:
+        """Drop the failures about these subjects."""
+        for subject in subjects:
+            self.failures.pop(subject, None)
+
+    def object_gone(self, subject: ObjectRef) -> None:
+        """End the failure that an object caused by being in the way of another of its name."""
+        failure = self.failures.get(subject)
+        if failure and failure.problem.reason == TERMINATING:
+            del self.failures[subject]
+
+    def warned(self, text: str) -> None:
+        """Record the API server's warning about an object that it accepted, unless it is known already."""
+        if text not in self._known_warnings:
+            self._known_warnings.add(text)
+            self.warnings.append(text)
+
+    def reported(self, texts: Container[str]) -> None:
+        """Drop warnings that have become Events."""
+        self.warnings = [text for text in self.warnings if text not in texts]
+
+    def asked(self, question: str) -> None:
+        """Record that a question to the scheduler is under way."""
+        self.asking.add(question)
+
+    def answered(self, question: str) -> None:
+        """Record that a question is no longer under way."""
+        self.asking.discard(question)
+
+    def surveyed(self, survey: Survey) -> None:
+        """Record the scheduler's workers, or why it does not tell them."""
+        self.survey = survey
+
+    def demanded(self, sample: Sample, keep: float) -> None:
+        """Record how many workers the scheduler wants, and drop samples older than `keep` seconds."""
+        kept = tuple(old for old in self._samples if old.at >= sample.at - keep)
+        self.demand = Demand(sample.at, (*kept, sample))
+
+    def demand_unknown(self, problem: Problem, now: float) -> None:
+        """Record that the scheduler does not say how many workers it wants."""
+        self.demand = Demand(now, self._samples, problem)
+
+    @property
+    def _samples(self) -> tuple[Sample, ...]:
+        return self.demand.samples if self.demand else ()
+
+    def idle(self, token: float | None, now: float, problem: Problem | None = None) -> None:
+        """Record since when the scheduler says it is idle, by its own clock, so as a token for one idle period.
+
+        The period began when this token was first seen.
+        """
+        before = self.idleness
+        since = before.since if before and before.token is not None and before.token == token else now
+        # The clock may have been set back.
+        self.idleness = Idleness(now, token, min(since, now), problem)
+
+    def retirement_began(self, uids: frozenset[str]) -> None:
+        """Record that the scheduler has been asked to retire workers."""
+        self.retiring |= uids
+
+    def retirement_ended(
+        self, asked: frozenset[str], retired: frozenset[str], present: frozenset[str], now: float
+    ) -> None:
+        """Record which of the workers asked for were retired; the others were refused.
+
+        Workers that are not `present` any more need no record. The last survey is out of date.
+        """
+        self.retired |= retired & present
+        self.refused |= dict.fromkeys((asked - retired) & present, now)
+        self.retiring -= asked
+        self.survey = None
+
+    def retirement_failed(self, asked: frozenset[str], survey: Survey) -> None:
+        """Record that nobody knows which workers were retired, so that the scheduler is asked again."""
+        self.retiring -= asked
+        self.survey = survey
+
+    def worker_gone(self, uid: str) -> None:
+        """Drop what is known about a worker that no longer exists."""
+        self.retired.discard(uid)
+        self.refused.pop(uid, None)
+
+
+def _undone(subject: ObjectRef, deed: Deed, times: int) -> Problem:
+    writes = f"{subject.kind} {deed.name} was written {times + 1} times ({deed.because}), each time without effect"
+    hint = "an admission webhook, a policy or another program undoes it; it is tried again, less and less often"
+    return Problem("WriteUndone", f"{writes}: {hint}")
+
+
+def _pause(attempts: int) -> float:
+    return _BACKOFF.after(attempts) * random.uniform(0.8, 1.2)

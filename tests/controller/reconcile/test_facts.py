@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+from tests.support.builders import NOON
+
+from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sample
+from dask_operator.reconcile.facts import Deed, Facts
+
+KEY = Key("default", "simple")
+PODS = ObjectRef("Pod", "simple-default")
+THE_CLUSTER = ObjectRef("DaskCluster", "simple")
+PROBLEM = Problem("Forbidden", "may not")
+
+
+def test_failures_are_tried_again_later_each_time_and_not_all_at_once() -> None:
+    facts = Facts()
+    pauses = [facts.failed(PODS, PROBLEM, NOON).until - NOON for _ in range(9)]
+    for expected, pause in zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0], pauses, strict=True):
+        assert 0.8 * expected <= pause <= 1.2 * expected
+    assert len(set(pauses[-3:])) > 1, "jitter"
+    failure = facts.failures[PODS]
+    assert (failure.problem, failure.attempts) == (PROBLEM, 9)
+
+
+def test_failures_without_end_are_tried_again_without_end() -> None:
+    facts = Facts()
+    for _ in range(1100):
+        failure = facts.failed(PODS, PROBLEM, NOON)
+    assert failure.until <= NOON + 72.0, "after seventeen hours, a minute each, as well"
+
+
+def test_a_success_ends_the_series_of_failures() -> None:
+    facts = Facts()
+    facts.failed(PODS, PROBLEM, NOON)
+    facts.failed(ObjectRef("Service", "simple-scheduler"), PROBLEM, NOON)
+    facts.succeeded(PODS)
+    assert list(facts.failures) == [ObjectRef("Service", "simple-scheduler")]
+    assert facts.failed(PODS, PROBLEM, NOON).attempts == 1
+
+
+def test_what_a_scheduler_asks_for_is_remembered_for_as_long_as_it_matters() -> None:
+    facts = Facts()
+    samples = [Sample(NOON + n, n, {"simple-default": 3}) for n in range(10)]
+    for sample in samples:
+        facts.demanded(sample, keep=4.0)
+    assert facts.demand == Demand(NOON + 9.0, tuple(samples[5:]))
+    facts.demand_unknown(PROBLEM, NOON + 20.0)
+    assert facts.demand == Demand(NOON + 20.0, tuple(samples[5:]), PROBLEM)
+    late = Sample(NOON + 30.0, 1, {})
+    facts.demanded(late, keep=4.0)
+    assert facts.demand == Demand(NOON + 30.0, (late,))
+
+
+def test_a_scheduler_is_idle_for_as_long_as_it_has_named_the_same_time() -> None:
+    facts = Facts()
+    for token, at, since in (
+        (None, 0.0, 0.0),
+        (7.0, 10.0, 10.0),
+        (7.0, 20.0, 10.0),
+        (8.0, 30.0, 30.0),
+        (None, 40.0, 40.0),
+        (8.0, 50.0, 50.0),
+        (0.0, 60.0, 60.0),
+        (0.0, 70.0, 60.0),
+    ):
+        facts.idle(token, NOON + at)
+        assert facts.idleness == Idleness(NOON + at, token, NOON + since)
+
+
+def test_a_scheduler_that_does_not_answer_is_not_idle() -> None:
+    facts = Facts()
+    facts.idle(7.0, NOON)
+    facts.idle(None, NOON + 10.0, PROBLEM)
+    facts.idle(7.0, NOON + 20.0)
+    assert facts.idleness == Idleness(NOON + 20.0, 7.0, NOON + 20.0)
+
+
+def test_what_is_done_again_right_after_it_was_done_waits_longer_each_time() -> None:
+    facts, deed = Facts(), frozenset([Deed("simple-scheduler", "the cluster has none")])
+    service, now, pauses = ObjectRef("Service", "simple-scheduler"), NOON, []
+    facts.succeeded(service, deed, now)
+    assert facts.failures == {}, "once is no repetition"
+    for _ in range(9):
+        facts.succeeded(service, deed, now)
+        failure = facts.failures[service]
+        assert failure.problem.reason == "WriteUndone"
+        pauses.append(failure.until - now)
+        now = failure.until
+    assert pauses == [pytest.approx(wanted, rel=0.21) for wanted in (1, 2, 4, 8, 16, 32, 60, 60, 60)]
+    facts.succeeded(service, deed, now + 1000.0)
+    assert facts.failures == {}, "so much later it has another cause"
+
+
+def test_what_is_done_in_between_ends_a_repetition() -> None:
+    facts, group = Facts(), ObjectRef("DaskWorkerGroup", "simple-default")
+    three, five = (frozenset([Deed("simple-default", "edited", content)]) for content in (3, 5))
+    status = frozenset([Deed("simple-default", "3 workers", 1, "status")])
+    for deeds in (three, five, three, status, five, three):
+        facts.succeeded(group, deeds, NOON)
+        assert facts.failures == {}
+    facts.succeeded(group, status, NOON)
+    assert group in facts.failures, "the same of its part"
+    before = three | five
+    facts.succeeded(group, before, NOON)
+    facts.succeeded(group, before, NOON)
+    assert group in facts.failures
