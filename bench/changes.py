@@ -1,7 +1,7 @@
-"""How soon a change of a spec shows: from the sending of one more worker until its Pod is there. While nothing else
-happens, and while another cluster becomes large.
+"""The time from a change of a spec, one more worker, until its Pod exists: when nothing else happens, and while another
+cluster scales up.
 
-Raw: a client that posts a Pod as soon as it sees that a ConfigMap has changed.
+Raw: a client that posts a Pod as soon as it sees the change of a ConfigMap.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ async def changes(bench: Bench) -> AsyncIterator[Measured]:
 
 
 async def _groups(bench: Bench) -> dict[str, int]:
-    """Each with how many workers it wants: none yet."""
+    """Make the clusters, and return the number of workers each default group wants: none yet."""
     clusters = [bench.name("changed") for _ in range(CLUSTERS)]
     for name in clusters:
         await bench.api.create(CLUSTER, cluster(name, 0, QUIET))
@@ -80,7 +80,7 @@ async def _groups(bench: Bench) -> dict[str, int]:
 
 @asynccontextmanager
 async def changing(bench: Bench, groups: dict[str, int], ways: Sequence[str]) -> AsyncIterator[dict[str, list[float]]]:
-    """Milliseconds by whose they are, one change after another until the end of the block."""
+    """Make one change after another until the end of the block; yield their milliseconds, by who reacts."""
     times: dict[str, list[float]] = {who: [] for who in ways}
     task = asyncio.create_task(_change(bench, groups, times))
     try:
@@ -109,7 +109,7 @@ async def _change(bench: Bench, groups: dict[str, int], times: dict[str, list[fl
 async def _shown(
     events: AsyncIterator[tuple[str, dict[str, Any]]], group: str, change: Coroutine[Any, Any, None]
 ) -> float:
-    """Seconds from a change until a group has another Pod."""
+    """Return the seconds from a change until the group has another Pod."""
     begin = time.monotonic()
     acting = asyncio.create_task(change)
     async with asyncio.timeout(PATIENCE):
@@ -131,7 +131,7 @@ async def _touch(api: Api, trigger: str) -> None:
 
 @asynccontextmanager
 async def reacting(bench: Bench, trigger: str) -> AsyncIterator[None]:
-    """Posts a Pod for each change of a ConfigMap, which it makes."""
+    """Make a ConfigMap, and post a Pod for each change of it."""
     api = bench.api
     await api.create(CONFIGMAPS, {"metadata": {"name": trigger, "namespace": QUIET}})
     async with seen(api, QUIET, CONFIGMAPS) as events:
@@ -146,7 +146,7 @@ async def reacting(bench: Bench, trigger: str) -> AsyncIterator[None]:
 
 
 def _percentiles(budget: str, times: dict[str, list[float]]) -> list[Measured]:
-    """The median, and what 99 of a hundred are not above."""
+    """Return the median and the 99th percentile."""
     found = []
     for who, values in times.items():
         ordered = sorted(values)

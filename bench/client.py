@@ -1,11 +1,11 @@
-"""How long it takes from KubeCluster(…) to the first result, and what works, beside dask-kubernetes 2026.3.0.
+"""Seconds from KubeCluster(…) to the first result, and the features that work, beside dask-kubernetes 2026.3.0.
 
     python -m bench.client --python OTHER_PYTHON [--rounds 5] [--uses no]
 
-Each client with each operator on one cluster, from this machine, which reaches it through the API server, and in a
-Pod. Needs kubectl and helm in the PATH, KUBECONFIG of a cluster without an operator and without CRDs, an environment
-with the other client, and OPERATOR_IMAGE, DASK_IMAGE, NOTEBOOK_IMAGE, INCUMBENT_IMAGE and INCUMBENT_CHART. Prints
-tables in Markdown, seconds as medians and ranges.
+Each client runs with each operator on one cluster: on this machine, which connects through the API server, and in a
+Pod. Needs kubectl and helm in the PATH, the KUBECONFIG of a cluster without operator and CRDs, an environment with the
+other client, and OPERATOR_IMAGE, DASK_IMAGE, NOTEBOOK_IMAGE, INCUMBENT_IMAGE and INCUMBENT_CHART. Prints tables in
+Markdown, seconds as medians and ranges.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ROLE = {
     "metadata": {"name": "dask"},
     "rules": [{"apiGroups": ["kubernetes.dask.org"], "resources": ["*"], "verbs": ["*"]}],
 }
-# What users do with a cluster, each by itself.
+# Features of a cluster, each tried by itself.
 USES = {
     "create and compute": "cluster.scale(1); compute()",
     "scale up and down": "cluster.scale(3); client.wait_for_workers(3, timeout=60); cluster.scale(1); come(1)",
@@ -111,7 +111,7 @@ print("works")
 
 @dataclass(frozen=True)
 class User:
-    """A Python with one of the clients, here or in a Pod."""
+    """A Python with one of the clients, on this machine or in a Pod."""
 
     client: str
     place: str
@@ -132,7 +132,7 @@ def machine(python: str) -> Callable[..., str]:
 
 @contextmanager
 def operator(helm: Helm, kube: Kube, name: str) -> Iterator[None]:
-    """One of the two, with its own CRDs, which go with it."""
+    """Install an operator with its own CRDs, and remove both."""
     where = ("--namespace", "dask-operator", "--wait", "--timeout", "120s")
     if name == "ours":
         chart = str(CHARTS / "dask-kubernetes-operator")
@@ -182,7 +182,7 @@ def first_results(user: User, kube: Kube, rounds: int) -> dict[str, list[float]]
 
 
 def works(user: User, kube: Kube, use: str) -> str:
-    """Yes, or the last line of what was said."""
+    """Return `yes`, or `no` with the last line of the error."""
     try:
         user.python(USE % USES[use], kube.namespace, os.environ["DASK_IMAGE"], "used", seconds=180)
         return "yes"
@@ -195,7 +195,7 @@ def works(user: User, kube: Kube, use: str) -> str:
 
 
 def gone(kube: Kube) -> None:
-    """Until nothing starts any more; what ends does so by itself."""
+    """Wait until no Pod stays; those that are being deleted end by themselves."""
     eventually(lambda: not kube.names("daskclusters"), "the cluster is gone", 120)
     eventually(lambda: not staying(kube), "its Pods end", 120)
 
@@ -237,7 +237,7 @@ def main() -> None:
     print(table(["operator", "client", "where", "opened, s", "first result, s", "closed, s"], times))
     if columns:
         print()
-        print(table(["what", *columns], list(uses.values())))
+        print(table(["use", *columns], list(uses.values())))
 
 
 if __name__ == "__main__":

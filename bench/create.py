@@ -1,6 +1,6 @@
-"""How fast workers are created, beside what the API server can take and what Kubernetes' own controller makes of it.
+"""The speed of creating workers, compared with the API server's limit and with Kubernetes' own controller.
 
-Raw: the same objects posted by a bare client, as many requests in flight as the controller has connections.
+Raw: the same objects, posted by a bare client with as many requests in flight as the controller has connections.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EACH = 5
 
 
 async def create(bench: Bench) -> AsyncIterator[Measured]:
-    """0 → some hundred workers, in turns; and the memory before and afterwards."""
+    """Create some hundred workers in each round; measure the memory before and afterwards."""
     workers, rates = bench.sizes.workers, dict[str, list[float]]()
     async with bench.operator() as process:
         yield Measured("memory", bench.who, (process.memory(),))
@@ -54,7 +54,7 @@ async def create(bench: Bench) -> AsyncIterator[Measured]:
 
 
 async def many(bench: Bench) -> AsyncIterator[Measured]:
-    """Many clusters at once."""
+    """Create many clusters at once."""
     rounds, raws = [], []
     async with bench.operator() as process:
         for _ in range(bench.rounds):
@@ -85,7 +85,7 @@ async def replicaset(bench: Bench) -> float:
 
 
 async def scale_up(bench: Bench) -> float:
-    """0 → workers of one cluster that exists already."""
+    """Scale an existing cluster from 0, and return the seconds until all its workers exist."""
     api, name, workers = bench.api, bench.name("one"), bench.sizes.workers
     await api.create(CLUSTER, cluster(name, 0))
 
@@ -98,7 +98,7 @@ async def scale_up(bench: Bench) -> float:
 
 
 async def raw_clusters(bench: Bench) -> tuple[float, float]:
-    """Seconds until all Pods of as many clusters exist; CPU of each in ms, of a client that watches Pods as well."""
+    """Return seconds until all Pods exist, and CPU in ms per cluster, of a client that also watches Pods."""
     number, cpu = bench.sizes.clusters, time.process_time()
     makers = [partial(_make_cluster, bench, bench.name("raw")) for _ in range(number)]
     seconds = await timed(bench.api, number * EACH, lambda: side_by_side(makers))
@@ -106,7 +106,7 @@ async def raw_clusters(bench: Bench) -> tuple[float, float]:
 
 
 async def _make_cluster(bench: Bench, name: str) -> None:
-    """What there is of a cluster, with ConfigMaps in place of our own kinds, which the operator would act upon."""
+    """Create a cluster's objects, with ConfigMaps in place of our kinds, on which the operator would act."""
     api, spec, labels = bench.api, cluster(name, 0)["spec"]["scheduler"], {"scheduler": name}
     meta = {"name": name, "namespace": NAMESPACE, "ownerReferences": [await _owner(bench, name)]}
     await api.create(SERVICE, {"metadata": meta, "spec": spec["service"]})
@@ -119,13 +119,13 @@ async def _make_cluster(bench: Bench, name: str) -> None:
 
 
 async def _owner(bench: Bench, name: str) -> dict[str, Any]:
-    """A ConfigMap's reference: with it goes what it owns."""
+    """Create a ConfigMap, and return the owner reference that makes Kubernetes delete its children."""
     owning = (await bench.api.create(CONFIGMAPS, {"metadata": {"name": name, "namespace": NAMESPACE}})).body
     return {"apiVersion": "v1", "kind": CONFIGMAPS.kind, "name": name, "uid": owning["metadata"]["uid"]}
 
 
 async def many_clusters(bench: Bench, process: Process) -> tuple[float, float, float, float]:
-    """Seconds until all Pods exist, and until all clusters are Running; how many never are; CPU of each in ms."""
+    """Return seconds until all Pods exist and all clusters run, the number that never do, and CPU in ms of each."""
     api, number, wait = bench.api, bench.sizes.clusters, bench.sizes.wait
     manifests = [cluster(bench.name("many"), EACH) for _ in range(number)]
     creations = [partial(api.create, CLUSTER, manifest) for manifest in manifests]

@@ -1,4 +1,4 @@
-"""A cluster is deleted: until nothing of it is left. Raw: by Kubernetes' garbage collector, without operator."""
+"""Seconds to delete a cluster completely. Raw: by Kubernetes' garbage collector, without operator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def delete(bench: Bench) -> AsyncIterator[Measured]:
 
 
 async def made(bench: Bench) -> str:
-    """The name of a cluster whose workers run, and about which nothing is told any more."""
+    """Make a cluster, wait until its workers run and its status no longer changes, and return its name."""
     name = bench.name("deleted")
     await bench.api.create(CLUSTER, cluster(name, bench.sizes.workers))
     await run(bench)
@@ -47,7 +47,7 @@ async def made(bench: Bench) -> str:
 
 
 async def deleted(bench: Bench, name: str) -> float:
-    """Seconds until nothing is left of a cluster."""
+    """Delete a cluster, and return the seconds until nothing of it is left."""
     begin = time.monotonic()
     await bench.api.request("DELETE", path(CLUSTER, NAMESPACE, name))
 

@@ -1,7 +1,7 @@
-"""How long clusters wait for a controller when the one that leads ends: told to go, and killed.
+"""The time clusters wait for a controller when the leader is stopped, and when it is killed.
 
-Two controllers have one Lease. Each time is from the end of the leader until the other has done what was asked for at
-that moment: one more worker. That none is created twice is checked as well.
+Two controllers share a Lease. Each time runs from the end of the leader until the other has created the worker that was
+asked for at that moment. No worker may be created twice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PATIENCE = 60.0
 
 
 class Creations:
-    """Every worker Pod that is created, by name and as often as it is."""
+    """Names of worker Pods, one for each creation."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -94,7 +94,7 @@ async def _takes(
     ending = asyncio.create_task(asyncio.to_thread(end, leader))
     await api.patch(GROUP, NAMESPACE, names.default_group(CLUSTER_NAME), {"spec": {"worker": {"replicas": wanted}}})
     await creations.reach(wanted)
-    # Were the worker the old leader's last, its time would not count.
+    # A worker created by the old leader in its last moments would not count.
     await asyncio.to_thread(eventually, lambda: standby.does(LEADS), "the other leads")
     took = time.monotonic() - began
     await ending

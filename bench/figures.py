@@ -1,4 +1,4 @@
-"""What is measured, and what it is held to: pure, so that a report can be made of figures that were had before."""
+"""Figures and their budgets. Pure, so that a report can be made of saved figures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 RAW, REPLICASET, OURS, INCUMBENT = "raw", "ReplicaSet", "ours", "incumbent"
 
 Figures = Mapping[str, Sequence[float]]
-"""The values of one budget, a value per round, by whose they are."""
+"""The values of one budget, one for each round, by who was measured."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything. `idle`: seconds; `wait`: seconds after which something that has not come never will."""
+    """Sizes of the measurements. `idle`: seconds; `wait`: seconds after which a missing event counts as never."""
 
     rounds: int = 5
     workers: int = 300
@@ -52,12 +52,12 @@ SMALL = Sizes(
     idle=10.0,
     wait=20.0,
 )
-"""To see whether everything works."""
+"""A quick check that every measurement works."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A budget's values by one of RAW, REPLICASET, OURS and INCUMBENT; infinite where something never came."""
+    """A budget's values for RAW, REPLICASET, OURS or INCUMBENT; infinite if an event never came."""
 
     budget: str
     who: str
@@ -66,7 +66,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Point:
-    """What so many of a `kind` cost from their creation until the last Pod is there: seconds, and MiB above idle."""
+    """The costs of creating `size` of a `kind`, until the last Pod exists: seconds, CPU, and MiB above idle."""
 
     kind: str
     size: int
@@ -77,9 +77,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Share:
-    """How often the controller was seen in a function while it made the most of a `kind`.
+    """The number of samples in a function while the controller made the largest number of a `kind`.
 
-    `part`: the module or package that the function is of.
+    `part`: the function's module or package.
     """
 
     kind: str
@@ -93,7 +93,7 @@ Fact = Measured | Point | Share
 
 @dataclass(frozen=True)
 class Budget:
-    """`limit`: the budget in words; `met`: whether these figures keep it."""
+    """A budget. `limit`: in words; `met`: whether the figures keep it."""
 
     key: str
     what: str
@@ -126,7 +126,7 @@ def within_of_raw(seconds: float) -> Callable[[Figures], bool]:
 
 
 def of_raw(figures: Figures, who: str = OURS) -> float:
-    """The ratio to the raw figure: of each round if both were had in turns, else of the medians."""
+    """Return the ratio to the raw figure: the median of each round's if measured in turns, else of the medians."""
     if len(figures[who]) == len(figures[RAW]):
         return statistics.median(a / b for a, b in zip(figures[who], figures[RAW], strict=True))
     return statistics.median(figures[who]) / statistics.median(figures[RAW])

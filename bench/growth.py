@@ -1,7 +1,7 @@
-"""What more workers of one cluster cost, and more clusters: seconds, CPU and memory, each with a controller that has
-just started; where the time goes at the largest; and what a thousand clusters cost that are there.
+"""The costs of more workers and of more clusters: seconds, CPU and memory of a controller that has just started.
 
-A thousand clusters stay where they are: to delete them takes minutes, and they go with the Kubernetes that they are on.
+The largest size also gives a profile of the CPU time, and the costs of a thousand clusters at rest. These stay:
+deleting them takes minutes, and they go with their Kubernetes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAIT = 600.0
 
 
 async def workers(bench: Bench) -> AsyncIterator[Fact]:
-    """One cluster of more and more workers."""
+    """Grow one cluster by more and more workers."""
     samples = bench.folder / "samples.json"
     for size in bench.sizes.growth_workers:
         async with bench.operator(samples=samples) as process, emptied(bench.api):
@@ -42,7 +42,7 @@ async def workers(bench: Bench) -> AsyncIterator[Fact]:
 
 
 async def clusters(bench: Bench) -> AsyncIterator[Fact]:
-    """More and more clusters, of which the most stay, for other controllers that find them."""
+    """Make more and more clusters. The last and largest set stays, for other controllers to find."""
     samples = bench.folder / "samples.json"
     *fewer, most = bench.sizes.growth_clusters
     for size in fewer:
@@ -63,7 +63,7 @@ def several(bench: Bench, number: int) -> list[Json]:
 
 
 async def grown(bench: Bench, process: Process, kind: str, size: int, manifests: list[Json]) -> Point:
-    """What new clusters cost, from their creation until they have settled."""
+    """Create clusters, and return the costs until they have settled."""
     idle, cpu = process.memory(), process.cpu()
     pods = sum(manifest["spec"]["worker"]["replicas"] for manifest in manifests)
     creations = [partial(bench.api.create, CLUSTER, manifest) for manifest in manifests]
@@ -73,7 +73,7 @@ async def grown(bench: Bench, process: Process, kind: str, size: int, manifests:
 
 
 async def _settled(api: Api, number: int) -> bool:
-    """Whether so many clusters have all they want."""
+    """Return whether `number` clusters have all they want."""
     found = 0
     async for page in pages(api, CLUSTER, NAMESPACE):
         conditions = [c for item in page.items for c in item.get("status", {}).get("conditions", [])]
@@ -82,19 +82,19 @@ async def _settled(api: Api, number: int) -> bool:
 
 
 def shares(kind: str, samples: Path) -> list[Share]:
-    """Where the last controller was that has ended."""
+    """Return the CPU samples of the last controller that has ended."""
     return [Share(kind, part, function, number) for part, function, number in json.loads(samples.read_text())]
 
 
 async def start(bench: Bench) -> float:
-    """Seconds from the start of the process until it has seen all there is."""
+    """Start a controller, and return the seconds until it has seen every object."""
     begin = time.monotonic()
     async with operator(bench.who, bench.python, bench.kubeconfig, bench.folder / "start.log").at_work():
         return time.monotonic() - begin
 
 
 async def lists(api: Api) -> float:
-    """Seconds in which a client that runs already reads all that a controller lists, and keeps nothing of it."""
+    """Return the seconds a running client takes to read all that a controller lists, without keeping it."""
     begin = time.monotonic()
     await asyncio.gather(*(_listed(api, resource) for resource in WATCHED))
     return time.monotonic() - begin
@@ -107,7 +107,7 @@ async def _listed(api: Api, resource: Resource) -> None:
 
 
 async def stand(bench: Bench) -> AsyncIterator[Measured]:
-    """What a controller with a Lease writes when it starts, and asks for and takes while nothing happens."""
+    """Start a controller with a Lease; measure its writes at the start, and its CPU and requests when idle."""
     async with proxying() as (proxy, url):
         kubeconfig = write_kubeconfig(bench.folder / "kubeconfig", url)
         leading = operator(bench.who, bench.python, kubeconfig, bench.folder / "stand.log", lease=f"{NAMESPACE}/bench")

@@ -1,8 +1,8 @@
-"""Writes what runs have found into the page about it: tables between its markers, and pictures beside.
+"""Write the results of runs into their page: tables between its markers, and pictures beside it.
 
     python -m bench.page RESULTS... [--page docs/performance.md]
 
-What stands outside of the markers is written by people, and stays.
+People write the text outside the markers, and it stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pictures of the page about speed: the same figures give the same files."""
+"""Pictures for the performance page. The same figures give the same files."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def draw(results: Results, folder: Path) -> None:
-    """Writes performance-*.svg into a folder."""
+    """Write performance-*.svg into a folder."""
     with mpl.rc_context({**_SETTINGS, "axes.spines.right": False}):
         pictures = {"compared": _compared(results), "growth": _growth(results), "profile": _profile(results)}
         for name, figure in pictures.items():
             file = folder / f"performance-{name}.svg"
             figure.savefig(file, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
-            # Lines that end in a space are none that people write, and differ from those that editors leave.
+            # Editors and commit hooks strip trailing spaces, which would then show as changes.
             file.write_text("\n".join(line.rstrip() for line in file.read_text().splitlines()) + "\n")
 
 
 def _compared(results: Results) -> Figure:
-    """What everybody takes for the same, by the medians."""
+    """Compare the medians of all operators."""
     figure = Figure(figsize=(9, 2.2))
     for axes, (budget, title) in zip(figure.subplots(1, len(COMPARED)), COMPARED.items(), strict=True):
         figures = results.figures(budget)
@@ -53,7 +53,7 @@ def _compared(results: Results) -> Figure:
 
 
 def _growth(results: Results) -> Figure:
-    """Time, CPU and memory against the size, on logarithmic scales."""
+    """Plot time, CPU and memory against the size, on logarithmic scales."""
     kinds = by_kind(results.growth)
     figure = Figure(figsize=(9, 2.6 * len(kinds)))
     for row, (kind, points) in zip(figure.subplots(len(kinds), len(GROWN), squeeze=False), kinds.items(), strict=True):
@@ -68,7 +68,7 @@ def _growth(results: Results) -> Figure:
 
 
 def _profile(results: Results) -> Figure:
-    """The parts of the controller's CPU time."""
+    """Plot the parts of the controller's CPU time."""
     kinds = by_kind(results.profile)
     figure = Figure(figsize=(9, 3.2))
     for axes, (kind, shares) in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds.items(), strict=True):

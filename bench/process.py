@@ -1,4 +1,4 @@
-"""The operators that are measured, as processes of this machine."""
+"""The measured operators, as processes of this machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _EVERYWHERE = "--all-namespaces"
 def operator(
     who: str, python: str, kubeconfig: Path, log: Path, *, within: Sequence[str] = (), lease: str = ""
 ) -> Process:
-    """Makes an operator that starts as in its image.
+    """Return an operator that starts as in its image.
 
-    `python`: of the environment that has it; `within`: a command that gives it another network; `lease`: as of a
+    `python`: of the environment it is installed in; `within`: a command that gives it another network; `lease`: see
     Controller.
     """
     if who == INCUMBENT:
@@ -33,7 +33,7 @@ def operator(
 
 
 def sampled(samples: Path, kubeconfig: Path, log: Path, within: Sequence[str] = ()) -> Process:
-    """Makes ours, which is looked at while it works, and writes to a file at its end where it was."""
+    """Return our operator under a profiler, which writes its samples to a file at the end."""
     program = (*within, sys.executable, "-m", "bench.sampled", str(samples))
     return _ours(program, {**os.environ, "PYTHONPATH": os.getcwd()}, kubeconfig, log)
 

@@ -1,4 +1,4 @@
-"""A proxy between an operator and the API server, which counts what is asked for."""
+"""A proxy between an operator and the API server that counts requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RETURNED = ("Content-Encoding", "Content-Type", "Retry-After", "Warning")
 
 
 class Proxy:
-    """Passes requests on. `requests`: how many of each verb and kind of object there were but watches and Leases."""
+    """A proxy. `requests`: their number by verb and kind, without watches and Leases."""
 
     def __init__(self, server: str, session: aiohttp.ClientSession) -> None:
         self._server = server
@@ -53,7 +53,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxying() -> AsyncIterator[tuple[Proxy, str]]:
-    """The proxy and its URL, without TLS. Needs KUBECONFIG, and kubectl in the PATH."""
+    """Run a proxy; yield it and its URL, without TLS. Needs KUBECONFIG, and kubectl in the PATH."""
     timeout, connector = aiohttp.ClientTimeout(total=None), aiohttp.TCPConnector(limit=0)
     async with (
         _kubectl_proxy() as server,

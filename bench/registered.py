@@ -1,6 +1,6 @@
-"""From a DaskCluster until its three workers, in real containers, are registered with its scheduler.
+"""Seconds from a DaskCluster until its three workers, in real containers, are registered with its scheduler.
 
-Raw: what our controller makes of it, made by a bare client at once, where no operator runs.
+Raw: the objects our controller would make, made at once by a bare client without an operator.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def raw(bench: Bench) -> float:
 
 
 async def until_registered(api: Api, name: str, begin: float) -> float:
-    """Seconds since `begin` when the scheduler has all workers, which it is asked through the API server."""
+    """Return the seconds since `begin` once all workers are registered, asking the scheduler through the API server."""
     service = f"{names.scheduler(name)}:{names.DASHBOARD_PORT}"
     where = f"{path(SERVICE, NAMESPACE, service)}/proxy/json/counts.json"
 

@@ -1,4 +1,4 @@
-"""The tables of the page about speed, as Markdown: pure."""
+"""The tables of the performance page, in Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FUNCTIONS = 10
 
 
 def rendered(page: str, results: Results) -> str:
-    """The page with other tables between its markers. Raises ValueError if one is missing."""
+    """Return the page with the new tables between its markers. Raises ValueError if a marker is missing."""
     for name, text in tables(results).items():
         begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
         before, found, rest = page.partition(begin)
@@ -30,7 +30,7 @@ def rendered(page: str, results: Results) -> str:
 
 
 def tables(results: Results) -> dict[str, str]:
-    """The Markdown for each pair of markers."""
+    """Return the Markdown for each pair of markers."""
     return {
         "machine": table(("what", "which"), results.about.items()),
         "budgets": table(("", "unit", *EVERYBODY, "budget", "met"), (_row(budget, results) for budget in BUDGETS)),
@@ -45,7 +45,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, and of several values the least and the greatest."""
+    """Return the median, and the range if there are several values."""
     if not values:
         return ""
     if len(values) == 1 or min(values) == max(values):
@@ -54,7 +54,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """With three figures that count."""
+    """Return the value with about three significant digits."""
     if math.isinf(value):
         return "never"
     if value == round(value) or abs(value) >= 100:
@@ -63,7 +63,7 @@ def number(value: float) -> str:
 
 
 def exponent(points: Sequence[Point], figure: str) -> float:
-    """Of the power of the size by which a figure grows: the slope of the straight line through the logarithms."""
+    """Return the exponent of a figure's growth with the size: the slope of the regression line of the logarithms."""
     logs = [(math.log(point.size), math.log(value)) for point in points if (value := getattr(point, figure)) > 0]
     return statistics.linear_regression(*zip(*logs, strict=True)).slope
 
@@ -76,7 +76,7 @@ def by_kind(facts: Iterable[_T]) -> dict[str, list[_T]]:
 
 
 def parts(shares: Iterable[Share]) -> list[tuple[str, float]]:
-    """The share of each part of all samples, the largest first."""
+    """Return each part's share of all samples, the largest first."""
     counts = Counter[str]()
     for share in shares:
         counts[share.part] += share.samples

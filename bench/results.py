@@ -1,4 +1,4 @@
-"""What a run has found, as a file; and on which machine."""
+"""The results of a run as a file, with a description of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.figures import Fact, Figures, Measured, Point, Share, Sizes
 
 @dataclass(frozen=True)
 class Results:
-    """`about`: machine, versions and date, by what they are."""
+    """Results of one or more runs. `about`: machine, versions and date, by label."""
 
     sizes: Sizes
     about: Mapping[str, str]
@@ -31,7 +31,7 @@ class Results:
         return {measured.who: measured.values for measured in self.measured if measured.budget == budget}
 
     def __add__(self, other: Results) -> Results:
-        """With another's figures."""
+        """Return these results with the figures of another run added."""
         return Results(
             self.sizes,
             {**other.about, **self.about},

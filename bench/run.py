@@ -1,9 +1,9 @@
-"""Measures one operator by everything that it is held to, or by what is named, and writes what it finds into a file.
+"""Measure one operator against its budgets, all or some, and write the results into a file.
 
     python -m bench.run RESULTS [NAME...] [--who ours|incumbent] [--python OTHER_PYTHON] [--small] [--rounds 5] …
 
-Needs kubectl in the PATH, KUBECONFIG of a cluster with fake nodes, with the operator's CRDs and without any operator,
-and CLUSTER, the name by which ci/cluster knows it; `registered` needs DASK_IMAGE besides. Prints each figure.
+Needs kubectl in the PATH, the KUBECONFIG of a cluster with fake nodes and the operator's CRDs but no operator, and
+CLUSTER, its name in ci/cluster; `registered` needs DASK_IMAGE as well. Prints each figure.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OF_OURS: Mapping[str, Measurement] = {"failover": failover, "workers": workers, 
 
 
 async def measure(bench: Bench, names: list[str]) -> list[Fact]:
-    """What fails is said, and does not keep the rest from being measured."""
+    """Run the named measurements, or all. Report each failure and go on."""
     known = {**OF_BOTH, **(OF_OURS if bench.ours else {})}
     found: list[Fact] = []
     began = time.monotonic()
@@ -92,16 +92,16 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="the file to write")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join({**OF_BOTH, **OF_OURS})}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join({**OF_BOTH, **OF_OURS})}")
     parser.add_argument("--who", choices=(OURS, INCUMBENT), default=OURS)
-    parser.add_argument("--python", default=sys.executable, help="of the environment that has the operator")
-    parser.add_argument("--small", action="store_true", help="little of everything, to see that it works")
+    parser.add_argument("--python", default=sys.executable, help="Python of the operator's environment")
+    parser.add_argument("--small", action="store_true", help="small sizes, as a quick check")
     for size in fields(Sizes):
         kind = type(size.default) if not isinstance(size.default, tuple) else _several
         parser.add_argument(f"--{size.name.replace('_', '-')}", type=kind, help=f"instead of {size.default}")
     given = parser.parse_intermixed_args()
     if wrong := set(given.names) - {**OF_BOTH, **OF_OURS}.keys():
-        parser.error(f"there is no measurement {', '.join(wrong)}")
+        parser.error(f"no such measurement: {', '.join(wrong)}")
     return given
 
 

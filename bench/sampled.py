@@ -1,9 +1,9 @@
-"""The controller, with a look at what it does every few milliseconds of its CPU time.
+"""The controller under a profiler that samples its CPU time every few milliseconds.
 
     python -m bench.sampled FILE ARGUMENT...
 
-At its end it writes to the file how often it was in which function of which part: a module of ours, or a package. What
-C code takes counts for the function that has called it.
+At its end, writes the number of samples of each function to the file, with the function's part: a module of ours, or a
+package. Time in C code counts for the function that called it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PACKAGES = "site-packages/"
 
 
 def part_of(file: str, module: str) -> str:
-    """`file` and `module` of a function: our module, another's package, or what the standard library calls it."""
+    """Return a function's part from its file and module: our module, a package, or a module of the standard library."""
     if module.startswith("dask_operator"):
         return module
     if _PACKAGES in file:

@@ -1,10 +1,10 @@
-"""Scale-downs under load, one after another: what they lose, and whom they hit that was not to go.
+"""Scale-downs under load, one after another: lost results, and workers deleted by mistake.
 
     python bench/scale_down.py [--rounds 1000] [--by http|rpc] [--seed 1]
 
-The whole controller works on an API server in memory, whose worker Pods are real Dask workers in this process. It asks
-a real scheduler in a process of its own. Two groups of workers hold random results while sums are computed on them; in
-each round one group or both are scaled. A result that was lost and computed again has another digest.
+The whole controller works on an in-memory API server, whose worker Pods are real Dask workers in this process. It asks
+a real scheduler in a separate process. Two groups of workers hold random results while sums are computed on them. Each
+round scales one group or both. A result that was lost and computed again has another digest.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ GROUPS = ("simple-default", "simple-extra")
 LARGEST_GROUP = 4
 RESULTS = 40
 RENEWED = 10
-PATIENCE = 240.0  # seconds, many times what a quiet machine takes
+PATIENCE = 240.0  # seconds, many times the need of a quiet machine
 
 logger = logging.getLogger("scale_down")
 
 
 @dataclass
 class Tally:
-    """What happened. `lost`: results; `wrong_group` and `too_many`: workers deleted that were not to go."""
+    """Totals of a run. `lost`: results; `wrong_group`, `too_many`: workers deleted by mistake."""
 
     scale_downs: int = 0
     workers_deleted: int = 0
@@ -70,7 +70,7 @@ class Tally:
 
 
 def scale_downs(rounds: int, by: str = "http", seed: int = 1) -> Tally:
-    """At least so many scale-downs, with a scheduler that is asked `by` http or rpc."""
+    """Run at least `rounds` scale-downs, asking the scheduler `by` http or rpc."""
     quick = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
     with (
         dask.config.set(quick),
@@ -103,7 +103,7 @@ async def _measure(rounds: int, address: str, port: int, chance: random.Random, 
 
 
 def _other(sizes: Mapping[str, int], chance: random.Random) -> dict[str, int]:
-    """Other sizes: of one group or of both, and not all of them 0, since somebody must take the results."""
+    """Choose other sizes for one group or both, but not 0 for all, since some worker must take the results."""
     wanted = {group: chance.randint(0, LARGEST_GROUP) for group in chance.sample(GROUPS, chance.choice((1, 2)))}
     if not any({**sizes, **wanted}.values()):
         return dict.fromkeys(GROUPS, LARGEST_GROUP)
@@ -127,7 +127,7 @@ async def _round(
 
 
 class _Held:
-    """Results on the workers, and their digests. They stay, but for some that are made anew each time."""
+    """Results on the workers, and their digests. Each round replaces some of them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -140,7 +140,7 @@ class _Held:
         self._digests = {future: self._digests[future] for future in kept} | fresh
 
     async def lost(self) -> int:
-        """How many are others than they were."""
+        """Return the number of results that have changed."""
         now = await self._digested(list(self._digests))
         return sum(old != new for old, new in zip(self._digests.values(), now, strict=True))
 
@@ -174,7 +174,7 @@ def _slow_square(number: int) -> int:
 
 @dataclass
 class _Kubelet:
-    """Runs a Dask worker for each worker Pod, and ends it with its Pod. `deleted`: Pods, by group."""
+    """A kubelet that runs a Dask worker for each worker Pod. `deleted`: number of Pods, by group."""
 
     fake: FakeApi
     address: str
@@ -196,7 +196,7 @@ class _Kubelet:
             await asyncio.sleep(0.005)
 
     async def has(self, wanted: Mapping[str, int]) -> None:
-        """Returns once each group has so many workers, all of them registered."""
+        """Wait until each group has the wanted workers, all registered."""
 
         def settled() -> bool:
             pods = self._pods()
@@ -246,7 +246,7 @@ def _clock() -> float:
 
 
 def _declare(fake: FakeApi, address: str, port: int) -> None:
-    """The cluster, its second group, and the Pod of its scheduler."""
+    """Create the cluster, its second group, and its scheduler's Pod."""
     cluster = raw_cluster(workers=LARGEST_GROUP)
     ports = [
         {"name": "tcp-comm", "port": int(address.rpartition(":")[2])},
@@ -264,7 +264,7 @@ def _declare(fake: FakeApi, address: str, port: int) -> None:
 
 @contextmanager
 def _counting_retirements(tally: Tally) -> Iterator[None]:
-    """Counts by what the controller logs."""
+    """Count retirements in the controller's log."""
 
     class Counting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -288,18 +288,18 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1000, help="how many scale-downs")
-    parser.add_argument("--by", choices=sorted(ROUTES), default="http", help="how the scheduler is asked")
+    parser.add_argument("--rounds", type=int, default=1000, help="number of scale-downs")
+    parser.add_argument("--by", choices=sorted(ROUTES), default="http", help="protocol for asking the scheduler")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s")
     logger.setLevel(logging.INFO)
     began = time.monotonic()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections to workers that were ended
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its errors about connections to ended workers
     tally = scale_downs(arguments.rounds, arguments.by, arguments.seed)
     print(f"by {arguments.by}, in {time.monotonic() - began:.0f} s:\n{tally}")
     if tally.lost or tally.wrong_group or tally.too_many or tally.sums_wrong:
-        raise SystemExit("something was lost, or somebody hit who was not to go")
+        raise SystemExit("results were lost, or workers deleted by mistake")
 
 
 if __name__ == "__main__":

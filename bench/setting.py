@@ -1,4 +1,4 @@
-"""Where all is measured: an API server with fake nodes, one operator at a time, and a namespace that is emptied."""
+"""The setting of each measurement: an API server with fake nodes, one operator at a time, and an emptied namespace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMESPACE = "bench"
 RAW_GROUP = "raw-default"
 PATIENCE = 180.0
 _EMPTYING = 600.0
-# Not the label by which our controller watches: Pods that others make for comparison are no work for it.
+# Not our controller's own label, so that it ignores the Pods made for comparison.
 WORKERS = replace(POD, selector=f"{names.COMPONENT_LABEL}={names.WORKER}")
 CONFIGMAPS = Resource("ConfigMap", "", "v1", "configmaps", ())
 REPLICASETS = Resource("ReplicaSet", "apps", "v1", "replicasets", ())
@@ -35,7 +35,7 @@ REPLICASETS = Resource("ReplicaSet", "apps", "v1", "replicasets", ())
 
 @dataclass(frozen=True)
 class Bench:
-    """`who`: the operator that is measured, of the environment of `python`; `folder`: where logs go."""
+    """A setting. `who`: the measured operator; `python`: of its environment; `folder`: for logs."""
 
     api: Api
     who: str
@@ -57,16 +57,16 @@ class Bench:
         return Path(os.environ["KUBECONFIG"])
 
     def name(self, stem: str) -> str:
-        """Another one each time: what is left of one before is then in nobody's way."""
+        """Return a new name each time, so that leftovers of an earlier measurement do not interfere."""
         return f"{stem}-{next(self._numbers)}"
 
     @asynccontextmanager
     async def operator(
         self, kubeconfig: Path | None = None, within: Sequence[str] = (), samples: Path | None = None
     ) -> AsyncIterator[Process]:
-        """The operator, which has made a cluster already, so that nothing of it starts later.
+        """Run the operator. It has already made one cluster, so that its first use is not measured.
 
-        `samples`: the file where ours writes at its end where its time went.
+        `samples`: the file into which ours writes the profile of its CPU time at its end.
         """
         log = self.folder / f"{self.who}.log"
         config = kubeconfig or self.kubeconfig
@@ -81,7 +81,7 @@ class Bench:
 
 
 def pod_spec(role: str) -> dict[str, Any]:
-    """A Pod for fake nodes, of the size that users' Pods have."""
+    """Return a Pod spec for fake nodes, of a typical size."""
     return {
         "nodeSelector": {"type": "kwok"},
         "tolerations": [{"operator": "Exists"}],
@@ -122,13 +122,13 @@ async def eventually(
 
 
 async def count(api: Api, resource: Resource, namespace: str = NAMESPACE) -> int:
-    """Of all, as the API server does not say how many more there are of those with a label."""
+    """Count all objects: the API server gives no remaining number for a list with a label selector."""
     page = await api.request("GET", path(resource, namespace), params={"limit": "1"})
     return len(page.body["items"]) + int(page.body["metadata"].get("remainingItemCount", 0))
 
 
 async def pages(api: Api, resource: Resource, namespace: str) -> AsyncIterator[Page]:
-    """A whole list, page by page."""
+    """Yield a list page by page."""
     page = await api.list_page(resource, namespace, "")
     yield page
     while page.continued:
@@ -140,12 +140,12 @@ async def pages(api: Api, resource: Resource, namespace: str) -> AsyncIterator[P
 async def seen(
     api: Api, namespace: str = NAMESPACE, resource: Resource = WORKERS
 ) -> AsyncIterator[AsyncIterator[tuple[str, dict[str, Any]]]]:
-    """What becomes of worker Pods, or of others, from now on: ADDED, MODIFIED or DELETED, and an object's metadata."""
+    """Yield changes of worker Pods, or of others, from now on: ADDED, MODIFIED or DELETED, and an object's metadata."""
     version = (await api.list_page(resource, namespace, "")).version
 
     async def events() -> AsyncGenerator[tuple[str, dict[str, Any]]]:
         nonlocal version
-        # The API server ends a watch whose reader is slow, which then goes on from where it was.
+        # The API server ends a slow reader's watch. It goes on from the last version.
         while True:
             async for event in api.watch(resource, namespace, version, PATIENCE, PATIENCE):
                 meta = event["object"]["metadata"]
@@ -161,7 +161,7 @@ async def seen(
 
 
 async def timed(api: Api, number: int, act: Callable[[], Awaitable[Any]], seconds: float = PATIENCE) -> float:
-    """Seconds from an act until that many worker Pods have come."""
+    """Return the seconds from an act until `number` worker Pods have been created."""
     async with seen(api) as events:
         begin = time.monotonic()
         acting = asyncio.ensure_future(act())
@@ -177,7 +177,7 @@ async def timed(api: Api, number: int, act: Callable[[], Awaitable[Any]], second
 
 
 def worker_pod(name: str, **metadata: Any) -> dict[str, Any]:
-    """A worker's Pod that nobody's operator has made."""
+    """Return a worker's Pod that belongs to no operator."""
     spec = pod_spec("worker")
     env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: "tcp://absent:8786"}
     spec["containers"][0]["env"] = [{"name": key, "value": value} for key, value in env.items()]
@@ -187,7 +187,7 @@ def worker_pod(name: str, **metadata: Any) -> dict[str, Any]:
 
 
 async def side_by_side(requests: Sequence[Callable[[], Awaitable[Any]]]) -> None:
-    """As fast as the API server takes them."""
+    """Send requests as fast as the API server takes them."""
     pending = iter(requests)
 
     async def work() -> None:
@@ -203,9 +203,9 @@ async def make_workers(api: Api, pods: Sequence[dict[str, Any]]) -> None:
 
 @asynccontextmanager
 async def emptied(api: Api, *namespaces: str) -> AsyncIterator[None]:
-    """Namespaces of our own, emptied afterwards, while an operator runs that may have to help.
+    """Create namespaces, and empty them afterwards, while an operator runs that may have to help.
 
-    Not if it is interrupted: the cluster goes as a whole then.
+    On interruption leave them, since the whole cluster goes then.
     """
     namespaces = namespaces or (NAMESPACE,)
     for namespace in namespaces:
@@ -224,7 +224,7 @@ async def emptied(api: Api, *namespaces: str) -> AsyncIterator[None]:
 
 async def empty(api: Api, namespace: str) -> None:
     async def nothing_left() -> bool:
-        with suppress(ApiError):  # of many objects it takes longer than a request may
+        with suppress(ApiError):  # deleting many objects takes longer than a request may
             for resource in (CLUSTER, REPLICASETS, CONFIGMAPS):
                 await api.request("DELETE", path(resource, namespace))
             if not await count(api, CLUSTER, namespace):

@@ -1,8 +1,8 @@
-"""Hundreds of registered workers become few: from the scheduler's answer that it has retired the others until these are
-deleted. Raw: as many Pods deleted by a bare client.
+"""Scale-down of hundreds of registered workers: seconds from the scheduler's answer that it has retired the surplus
+until all of it is deleted. Raw: as many Pods deleted by a bare client.
 
 Operator and scheduler are processes in the node's network, where the scheduler's Service leads to an address of its
-fake Pod. The scheduler is `tests.support.fake_scheduler`: what moving data takes is not the operator's time.
+fake Pod. The scheduler is `tests.support.fake_scheduler`, since moving data is not the operator's time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def shrink(bench: Bench) -> AsyncIterator[Measured]:
 
 
 def in_node() -> tuple[str, ...]:
-    """The command by which another runs in the network of the cluster's node."""
+    """Return the command prefix that runs a program in the network of the cluster's node."""
     return ("ci/cluster/cluster", "exec", os.environ["CLUSTER"])
 
 
@@ -90,7 +90,7 @@ def _surplus(bench: Bench) -> int:
 
 
 async def run(bench: Bench) -> None:
-    """Returns once all workers run, and their operator has had the time to see it."""
+    """Wait until all workers run."""
 
     async def all_run() -> bool:
         pods = (await bench.api.list_page(WORKERS, NAMESPACE, "")).items
@@ -100,7 +100,7 @@ async def run(bench: Bench) -> None:
 
 
 async def worker_names(bench: Bench) -> list[str]:
-    """As the workers register: what their environment calls them."""
+    """Return the names, from each Pod's environment, under which the workers register."""
     pods = (await bench.api.list_page(WORKERS, NAMESPACE, "")).items
     return [_env(pod)[names.WORKER_NAME_ENV] for pod in pods]
 
@@ -110,7 +110,7 @@ def _env(pod: Json) -> dict[str, str]:
 
 
 async def last_deleted(api: Api, number: int, act: Callable[[], Awaitable[Any]]) -> float:
-    """When the last of so many workers was deleted, though it may take its time to end, on the monotonic clock."""
+    """Return the monotonic time at which the last of `number` workers was deleted, though it may still be ending."""
     async with seen(api) as events:
         acting = asyncio.ensure_future(act())
         going = set[str]()
@@ -126,7 +126,7 @@ async def last_deleted(api: Api, number: int, act: Callable[[], Awaitable[Any]])
 
 
 async def scheduler_address(api: Api, cluster_name: str) -> str:
-    """The address of the scheduler's fake Pod."""
+    """Return the address of the scheduler's fake Pod once it runs."""
     found: list[str] = []
 
     async def runs() -> bool:
@@ -149,7 +149,7 @@ class Scheduler:
         self.process.stdin.flush()
 
     def answered(self, number: int) -> float:
-        """When it had retired so many."""
+        """Return the time at which the scheduler had retired `number` workers."""
         assert self.process.stdout
         retired, at = 0, 0.0
         while retired < number and (line := self.process.stdout.readline()):
@@ -161,14 +161,14 @@ class Scheduler:
 
 @contextmanager
 def scheduling(within: Sequence[str], address: str) -> Iterator[Scheduler]:
-    """A scheduler at the address of a Pod that does not run."""
+    """Run a scheduler at the address of a Pod that runs nothing."""
     here = ["ip", "addr", "add", f"{address}/32", "dev", "lo"]
     subprocess.run([*within, *here], check=True)
     command = [*within, sys.executable, "-m", "tests.support.fake_scheduler", str(PORT)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
-        process.stdout.readline()  # it listens
+        process.stdout.readline()  # printed once it listens
         yield Scheduler(process)
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""What an operator writes for a cluster and for a job, as a proxy between it and the API server counts."""
+"""An operator's writes for a cluster and for a job, counted by a proxy between it and the API server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def writes(bench: Bench) -> AsyncIterator[Measured]:
 
 
 async def quiet(proxy: Proxy, seconds: float = 2 * INTERVAL) -> None:
-    """Returns once nothing was written for so long: a status that nobody waits for would have been."""
+    """Wait until nothing was written for `seconds`: long enough for a status update that nobody waits for."""
     written, since = proxy.writes().total(), time.monotonic()
 
     async def unchanged() -> bool:
@@ -47,7 +47,7 @@ async def quiet(proxy: Proxy, seconds: float = 2 * INTERVAL) -> None:
 
 
 async def for_a_cluster(bench: Bench, proxy: Proxy) -> Counter[str]:
-    """The writes for a cluster of five workers until it has settled."""
+    """Return the writes for a cluster of five workers until it has settled."""
     before = proxy.writes()
     await bench.api.create(CLUSTER, cluster(bench.name("five"), 5))
 
@@ -60,7 +60,7 @@ async def for_a_cluster(bench: Bench, proxy: Proxy) -> Counter[str]:
 
 
 async def for_a_job(bench: Bench, proxy: Proxy) -> Counter[str]:
-    """The writes for a job with three workers, from its creation to its end with all that goes then."""
+    """Return the writes for a job with three workers, from its creation until its cluster is deleted."""
     api, name, before = bench.api, bench.name("three"), proxy.writes()
     await api.create(JOB, job(name, 3))
     try:
@@ -95,7 +95,7 @@ async def _status(api: Api, name: str, wanted: str) -> bool:
 
 
 def _succeed(pod: str) -> None:
-    """A runner on a fake node ends as if its program had."""
+    """Make a runner on a fake node end as after a successful program."""
     ended = {"exitCode": 0, "reason": "Completed", "finishedAt": "2026-01-01T00:00:00Z"}
     container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0}
     status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}

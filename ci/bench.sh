@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# bench.sh [NAME...] [OPTION...]: without anything all that the controller is held to, beside the API server's own ceiling,
-# Kubernetes' own controller and the operator before this one, into docs/performance.md; takes 25 minutes. With names or
-# options of bench/run.py some of it, or all in other sizes (--small), printed alone. With the name scale_down the
-# results that are lost, with client how Python clients compare, with churn an hour in which nothing stays as it is.
-# On fake nodes an operator is a process of this machine, as it is in its Pod but for the container.
+# bench.sh [NAME...] [OPTION...]: Measure the controller against its budgets, beside the API server's own limit, Kubernetes'
+# own controller and the operator before this one, and write docs/performance.md; takes 25 minutes. With names or options of
+# bench/run.py, measure some of it, or all in other sizes (--small), and only print it. The name scale_down counts lost
+# results, client compares Python clients, and churn is an hour of constant change.
+# On fake nodes an operator is a process of this machine, the same as in its Pod but for the container.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
@@ -13,7 +13,7 @@ export CLUSTER=bench
 finish() { [ -z "${started:-}" ] || ci/cluster/cluster down "$CLUSTER"; }
 at_end finish
 
-# use_cluster CRDS: with fake nodes, these definitions, an image of Dask for real ones, and nothing else
+# use_cluster CRDS: Start an empty cluster with fake nodes, these definitions, and an image of Dask for real nodes
 use_cluster() {
   local crds=$1
   ci/cluster/cluster down "$CLUSTER"
@@ -28,20 +28,20 @@ use_cluster() {
   ci/cluster/cluster load "$CLUSTER" "$DASK_IMAGE"
 }
 
-# measure FILE [NAME...] [OPTION...]: ours
+# measure FILE [NAME...] [OPTION...]: Measure our operator
 measure() {
   use_cluster charts/dask-kubernetes-operator/files/crds
   "$venv/bin/python" -m bench.run "$RESULTS/$1" "${@:2}"
 }
 
-# measure_incumbent [NAME...] [OPTION...]: the operator before this one, on a cluster that ours has never seen
+# measure_incumbent [NAME...] [OPTION...]: Measure the operator before this one, on a cluster that ours has never seen
 measure_incumbent() {
   use_cluster "$(ci/incumbent.sh)/crds"
   "$venv/bin/python" -m bench.run "$RESULTS/incumbent.json" --who incumbent \
     --python "$(ci/python.sh incumbent)/bin/python" "$@"
 }
 
-# compare_clients ARGUMENT...: on a real node, without an operator to begin with
+# compare_clients ARGUMENT...: Compare Python clients on a real node, at first without an operator
 compare_clients() {
   local tools
   started=yes
@@ -70,9 +70,9 @@ case ${1:-} in
     ;;
   churn)
     shift
-    CLUSTER=churn # beside which the others can be measured
+    CLUSTER=churn # so that other measurements can run beside it
     use_cluster charts/dask-kubernetes-operator/files/crds
-    # An hour, whose figures go into the documentation, unless something else is asked for.
+    # By default an hour, with its figures written into the documentation.
     "$venv/bin/python" -m bench.churn "${@:---write}"
     ;;
   '')

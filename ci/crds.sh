@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# crds.sh PROJECT: prints the folder of the CRDs of prometheus-operator, gateway-api or cert-manager, from the Go module
+# crds.sh PROJECT: Print the folder of the CRDs of prometheus-operator, gateway-api or cert-manager, from the Go module
 # that ci/tools/PROJECT pins.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,6 +14,6 @@ command -v go >/dev/null || die "Go is needed to get the CRDs of $1: install it 
 cd "$CI/tools/$1"
 pin=${1^^}_VERSION
 pin=${pin//-/_}
-grep -qE "$module v${!pin}( |$)" go.mod || die "ci/tools/$1/go.mod has not the $1 ${!pin} that ci/versions.env asks for: run ci/tools/tidy.sh $1."
+grep -qE "$module v${!pin}( |$)" go.mod || die "ci/tools/$1/go.mod does not have $1 ${!pin}, which ci/versions.env asks for: run ci/tools/tidy.sh $1."
 go mod download "$module"
 echo "$(go list -m -f '{{.Dir}}' "$module")/$path"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# docs.sh: builds the documentation into docs/build, from nothing, with every warning an error, checks that its links lead
-# somewhere and that it loads nothing from elsewhere, and says where its first page is.
+# docs.sh: Build the documentation into docs/build from scratch, with every warning an error. Check that its links work and
+# that it loads nothing from elsewhere, and print the path of its first page.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"

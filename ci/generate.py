@@ -1,17 +1,17 @@
-"""Writes what follows from each chart's values.yaml: its values.schema.json, and the table of values in its README.md.
+"""Write two files from each chart's values.yaml: its values.schema.json, and the table of values in its README.md.
 
     generate.py            writes them
-    generate.py --check    says which of them is not what it should be
+    generate.py --check    names those that are out of date
 
-A comment `# -- text` above a value describes it and all that is in it. A map without one is a section, whose parts have
-theirs. A line `# @schema` below the text has what the default does not tell, as keywords of JSON Schema with commas
-between. Beyond JSON Schema there is
+A comment `# -- text` above a value describes it and all of its contents. A map without one is a section, whose parts
+have their own. A line `# @schema` below the text adds to the default's type, as keywords of JSON Schema with commas
+between. Beyond JSON Schema, it may use
 
-    type: NAME                a type of charts/types.yaml; a value of which nothing is said has the one of its own name
-    like: PATH                all that the section at that path may have, none of it required
-    required: true | false    whether a null is refused. If nothing is said: that of a section is, and others are not
+    type: NAME                a type of charts/types.yaml; a value without keywords gets the type with its own name
+    like: PATH                everything that the section at that path accepts, none of it required
+    required: true | false    whether to refuse a null. By default sections are required, and values are not
 
-The table stands between the lines `<!-- values -->` and `<!-- /values -->`.
+The table is between the lines `<!-- values -->` and `<!-- /values -->`.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Schema = dict[str, Any]
 
 _KINDS = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 _TYPES = frozenset({*_KINDS.values(), "null"})
-# Keywords of JSON Schema that have no schema in them
+# Keywords of JSON Schema that contain no schema
 _PLAIN = frozenset({"enum", "pattern", "required"}) | {
     f"{bound}{what}" for bound in ("min", "max") for what in ("imum", "Length", "Items", "Properties")
 }
-# Helm has these in every chart: what subcharts share, which is open, and a subchart's condition.
+# Every chart has these in Helm: `global`, an open map shared by subcharts, and a subchart's condition.
 _GLOBAL, _CONDITION = "global", {"enabled": {"type": "boolean"}}
 
 
 class ValuesError(Exception):
-    """What values.yaml, types.yaml or README.md has cannot be understood."""
+    """Invalid contents of values.yaml, types.yaml or README.md."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value, or a section, which has no text but parts by name. `said` is what its `# @schema` has."""
+    """A value, or a section, which has parts by name instead of a text. `said`: the keywords of its `# @schema`."""
 
     path: str
     default: Any
@@ -61,22 +61,22 @@ class Value:
 
     @property
     def keywords(self) -> Schema:
-        """What is said of the value alone, and not of whether it is there."""
+        """The keywords about the value itself, without `required`."""
         return {keyword: it for keyword, it in self.said.items() if (keyword, type(it)) != ("required", bool)}
 
     def all(self) -> Iterator[Value]:
-        """Itself, and all that is below it, in their order."""
+        """Yield the value and everything below it, in their order."""
         yield self
         for part in self.parts.values():
             yield from part.all()
 
     def documented(self) -> list[Value]:
-        """The same without sections."""
+        """Return the same without sections."""
         return [value for value in self.all() if value.text]
 
 
 def read(values_yaml: str) -> Value:
-    """All that a values.yaml has, as one section."""
+    """Return the contents of a values.yaml as one section."""
     values = yaml.safe_load(values_yaml)
     return Value("", values, "", {}, _parts(yaml.compose(values_yaml), values, values_yaml.splitlines(), ""))
 
@@ -95,7 +95,7 @@ def _parts(node: Any, values: Mapping[str, Any], lines: list[str], prefix: str) 
 
 
 def _comment_above(lines: list[str], line: int) -> tuple[str, str]:
-    """The description in the comment above a line, and what it has for the schema."""
+    """Return the description in the comment above a line, and its keywords for the schema."""
     comment: list[str] = []
     for text in map(str.strip, reversed(lines[:line])):
         if not text.startswith("#"):
@@ -116,14 +116,14 @@ def _keywords(path: str, said: str) -> Schema:
 
 
 def schema(values: Value, types: Mapping[str, Any]) -> Schema:
-    """The JSON schema of all that a values.yaml has."""
+    """Return the JSON schema of a values.yaml."""
     made = _Schemas(values, types).of(values)
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "$comment": "Made of values.yaml by `make generate`"}
     return {**head, **made, "properties": _CONDITION | made["properties"]}
 
 
 class _Schemas:
-    """The schemas of values, in which types are written out: of two faults behind a reference Helm says no more."""
+    """Schemas of values, with types written out, since Helm reports only one of two faults behind a reference."""
 
     def __init__(self, values: Value, types: Mapping[str, Any]) -> None:
         self._sections = {value.path: value for value in values.all() if value.parts}
@@ -147,7 +147,7 @@ class _Schemas:
         return made | {"properties": {name: self.of(part) for name, part in value.parts.items()}}
 
     def _with_type(self, value: Value) -> Schema:
-        """What is said of a value, with its type where that is not said."""
+        """Return a value's keywords, with the type of its default if they have none."""
         said, name = value.keywords, value.path.rpartition(".")[2]
         if not said and name in self._types:
             return {"type": name}
@@ -155,11 +155,11 @@ class _Schemas:
             return said
         kind = _KINDS.get(type(value.default))
         if kind is None or (kind == "array" and "items" not in said):
-            raise ValuesError("its default does not tell what it may be, and no `# @schema` does")
+            raise ValuesError("neither its default nor a `# @schema` gives its type")
         return {"type": kind, **said}
 
     def _made(self, said: Any) -> Any:
-        """The JSON schema of what is written as one, or as a type alone."""
+        """Return the JSON schema of keywords, or of a type alone."""
         if isinstance(said, bool):
             return said
         made: Schema = {}
@@ -180,7 +180,7 @@ class _Schemas:
             case "items" | "additionalProperties" | "propertyNames" | "if" | "else":
                 it = self._made(it)
             case _ if keyword not in _PLAIN:
-                raise ValuesError(f"there is no keyword {keyword}")
+                raise ValuesError(f"unknown keyword {keyword}")
         return {keyword: it}
 
     def _type(self, kind: Any) -> Schema:
@@ -195,18 +195,18 @@ class _Schemas:
 
     def _like(self, path: str) -> Schema:
         if path not in self._sections:
-            raise ValuesError(f"there is no section {path}")
+            raise ValuesError(f"no section {path}")
         return {keyword: it for keyword, it in self._section(self._sections[path]).items() if keyword != "required"}
 
 
 def table(values: Value) -> str:
-    """The values in Markdown."""
+    """Return the values as a Markdown table."""
     rows = [f"| `{it.path}` | {_cell(it.text)} | `{_cell(json.dumps(it.default))}` |" for it in values.documented()]
     return "\n".join(["| Value | What it is | Default |", "|---|---|---|", *rows])
 
 
 def with_table(readme: str, values: Value) -> str:
-    """The README with the table that belongs in it."""
+    """Return the README with its table of values renewed."""
     before, marker, rest = readme.partition(BEGIN)
     _, end_marker, after = rest.partition(END)
     if not (marker and end_marker):
@@ -219,7 +219,7 @@ def _cell(text: str) -> str:
 
 
 def generated(charts: Path) -> dict[Path, str]:
-    """What each file should be."""
+    """Return the contents of each generated file."""
     types, found = yaml.safe_load((charts / "types.yaml").read_text()), {}
     for path in sorted(charts.glob("*/values.yaml")):
         readme = path.with_name("README.md")
@@ -242,7 +242,7 @@ def main(arguments: list[str], charts: Path = CHARTS) -> int:
     stale = {path: text for path, text in files.items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         if "--check" in arguments:
-            print(f"{path} is not what values.yaml and types.yaml say: run `make generate`", file=sys.stderr)
+            print(f"{path} does not match values.yaml and types.yaml: run `make generate`", file=sys.stderr)
         else:
             path.write_text(text)
     return bool(stale) and "--check" in arguments

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# generate.sh: writes what follows from the charts' values.yaml, as generate.py says.
+# generate.sh: Run generate.py, which writes files from the charts' values.yaml.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# incumbent.sh: prints the folder of the chart of the operator that users move here from, as its Python package carries it.
+# incumbent.sh: Print the folder of the incumbent operator's chart, which users migrate from, as in its Python package.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -8,7 +8,7 @@ VERSION=$(sed -n 's/^dask-kubernetes==\([^ ]*\).*/\1/p' "$PINS")
 FOLDER=$CACHE/incumbent/$VERSION
 if [ ! -d "$FOLDER" ]; then
   partial=$(mktemp -d "$CACHE/incumbent.XXXXXX")
-  # The lines of this one package alone, with its hashes.
+  # Only the lines of this package, with its hashes.
   awk '/^[^ ]/ { wanted = /^dask-kubernetes==/ } wanted' "$PINS" > "$partial/pin.txt"
   "$("$CI/python.sh")/bin/pip" download --quiet --no-deps --require-hashes --only-binary :all: \
     --requirement "$partial/pin.txt" --dest "$partial" >&2

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# install.sh CHART SETTINGS [ARGUMENT...]: chart-testing installs a chart with each of its ci/*-values.yaml, runs its
-# `helm test` and uninstalls it, on the cluster of KUBECONFIG with the helm and kubectl of PATH. Prints a line for each file
-# with how long it took. SETTINGS are Helm's --set arguments as one word; ARGUMENTs are for `ct install`. With $INSTALL_PART, as
-# in 0/2, only every second file of values is taken, from the first on.
+# install.sh CHART SETTINGS [ARGUMENT...]: Install a chart by chart-testing with each of its ci/*-values.yaml, run its
+# `helm test` and uninstall it, on the cluster of KUBECONFIG with the helm and kubectl of PATH. Print a line with the time of
+# each file. SETTINGS are Helm's --set arguments as one word; ARGUMENTs are for `ct install`. $INSTALL_PART, such as 0/2,
+# takes only every second file of values, from the first on.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-# timed: reads what ct prints; a line for each installation that has ended
+# timed: Read ct's output; print a line for each finished installation
 timed() {
   local line doing="" kind=install since=$SECONDS
   while IFS= read -r line; do
@@ -28,7 +28,7 @@ end_namespace() {
   rm -rf "$part"
 }
 
-# take_part FOLDER: a copy of the chart in a folder, with a part of its files of values
+# take_part FOLDER: Copy the chart into a folder, with a part of its files of values
 take_part() {
   local files=("$chart"/ci/*-values.yaml) number
   cp --recursive "$chart" "$1/"
@@ -43,7 +43,7 @@ shift 2
 ct=$(ci/tools/build.sh ct)
 mkdir -p "$CACHE/logs"
 log=$CACHE/logs/ct-install-$(basename "$chart")-$(kubectl config current-context).log
-# One namespace for all, as chart-testing would wait for each of its own to go away.
+# One namespace for all files, since chart-testing would wait for the deletion of each of its own.
 namespace=ct-$(basename "$chart")
 kubectl create namespace "$namespace" > /dev/null
 part=$(mktemp --directory)
@@ -51,5 +51,5 @@ at_end end_namespace
 [ -z "${INSTALL_PART:-}" ] || take_part "$part"
 if ! "$ct/ct" install --config ct.yaml --charts "$chart" --namespace "$namespace" --helm-extra-set-args "$settings" "$@" 2>&1 | tee "$log" | timed; then
   tail -n 100 "$log" >&2
-  die "ct install of $chart failed; all that was printed: $log"
+  die "ct install of $chart failed; its output: $log"
 fi

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034 # the paths and pins are for those who source it
-# Shared by the scripts of ci/: paths, pins, and how a step is shown. Source it; it runs nothing.
+# Shared by the scripts of ci/: paths, pins, and the display of steps. Source it; it runs nothing.
 CI=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$CI")
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dask-kubernetes
@@ -8,11 +8,11 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/dask-kubernetes
 
 die() { echo "$*" >&2; exit 1; }
 
-# docker_answers: whether there is a Docker engine to build images with and to run kind on
+# docker_answers: Test whether a Docker engine can build images and run kind
 docker_answers() { [ -z "$(without_docker)" ]; }
 
-# without_docker: prints why there is no such engine; nothing if there is. A client alone is not enough, and one whose engine
-# is gone or hangs must not hang as well. Podman's answers to the name of Docker, but has no such field.
+# without_docker: Print why no such engine runs, or nothing. A client alone is not enough, and it must not hang if its engine
+# does. Podman also has the command `docker`, but no such field.
 without_docker() {
   local options
   if ! command -v docker >/dev/null; then
@@ -24,7 +24,7 @@ without_docker() {
   fi
 }
 
-# pulled IMAGE: whether Docker has it, or gets it; says why where it does not
+# pulled IMAGE: Test whether Docker has an image or can pull it; print the reason if not
 pulled() {
   local said
   ! docker image inspect "$1" >/dev/null 2>&1 || return 0
@@ -34,11 +34,11 @@ pulled() {
   return 1
 }
 
-# need_native: dies where a Docker engine is needed because ci/native is not here
+# need_native: Exit if ci/native is missing and no Docker engine runs
 need_native() { [ -d "$CI/native" ] || die "$(without_docker), and ci/native, which does without one, is not here: start Docker."; }
 
-# exclusively NAME: holds the lock NAME until `release` or the end; says so when it has to wait for another run.
-# The lock is a file of its own and never deleted: two runs would lock different files of the same name.
+# exclusively NAME: Hold the lock NAME until `release` or the end; print a line if another run holds it.
+# The lock is a file of its own and never deleted, since two runs would lock different files of the same name.
 LOCKS=()
 exclusively() {
   local lock
@@ -50,52 +50,52 @@ exclusively() {
   flock "$lock"
 }
 
-# release: gives up the lock that was taken last
+# release: Release the last lock
 release() {
   local lock=${LOCKS[-1]}
   unset 'LOCKS[-1]'
   exec {lock}>&-
 }
 
-# at_end COMMAND: runs it when the script ends, in whatever way. Who tells a script to end may tell it again, as make does:
-# from then on that is ignored.
+# at_end COMMAND: Run a command when the script ends, in whatever way. Repeated signals, as make sends them, are ignored from
+# then on.
 # shellcheck disable=SC2064 # the command is known now
 at_end() { trap "trap '' INT TERM HUP; $1" EXIT; }
 
-# need_disk GIGABYTES: dies when the cache has less room than that
+# need_disk GIGABYTES: Exit if the cache has less free space
 need_disk() {
   mkdir -p "$CACHE"
   local free
   free=$(df --output=avail -k "$CACHE" | tail -n 1)
-  (( free >= $1 * 1024 * 1024 )) || die "about $1 GB of free disk are needed below $CACHE, and there are $((free / 1024 / 1024)): free some, or set XDG_CACHE_HOME to a larger disk."
+  (( free >= $1 * 1024 * 1024 )) || die "$CACHE needs about $1 GB of free disk, and has $((free / 1024 / 1024)): free some, or set XDG_CACHE_HOME to a larger disk."
 }
 
-# need_packages PACKAGE...: installs the Debian packages that are missing, as one step
+# need_packages PACKAGE...: Install the missing Debian packages as one step
 need_packages() {
-  command -v dpkg-query >/dev/null || die "this needs a Debian or Ubuntu, or a running Docker, which needs none of it: $*"
+  command -v dpkg-query >/dev/null || die "without a running Docker, this needs Debian or Ubuntu with these packages: $*"
   local missing=() package
   for package in "$@"; do
     [[ $(dpkg-query --show --showformat='${db:Status-Abbrev}' "$package" 2>/dev/null) == ii* ]] || missing+=("$package")
   done
   [ ${#missing[@]} = 0 ] && return
-  [ "$(id -u)" = 0 ] || die "these Debian packages are missing, and only root can install them: ${missing[*]}"
+  [ "$(id -u)" = 0 ] || die "root is needed to install these missing Debian packages: ${missing[*]}"
   exclusively packages
-  # To stderr, as the callers may be printing something that others read.
+  # To stderr, since callers may print something that others read.
   step "install ${#missing[@]} Debian packages" install_packages "${missing[@]}" >&2
   release
 }
 
-# install_packages PACKAGE...: asks nothing, and starts no service that comes with one, such as Docker's
+# install_packages PACKAGE...: Install packages without questions, and without starting their services, such as Docker's
 install_packages() {
   export DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1
   local install=(apt-get install --yes --quiet --no-install-recommends "$@")
-  # A machine whose package lists were never fetched, or are too old, finds the packages after an update.
+  # Package lists may be missing or too old.
   "${install[@]}" || { apt-get update --quiet; "${install[@]}"; }
 }
 
-# step NAME COMMAND...: runs a command with its output in a log, and prints one line with how long it took. A terminal
-# sees the seconds count; elsewhere a minute's wait says that it goes on. The last lines of a command that fails are
-# shown. Ctrl-C ends the command with everything it started, which is why it has a process group of its own.
+# step NAME COMMAND...: Run a command with its output in a log, and print one line with its time. A terminal shows the
+# seconds; elsewhere a line a minute shows progress. If the command fails, print its last lines. Ctrl-C ends the command with
+# everything it started, which is why it has a process group of its own.
 # Never part of a condition (`if step …`, `step … ||`): bash would go on after a failure inside the command.
 step() {
   local name=$1 log start=$SECONDS shown=0 pid traps status=0
@@ -135,7 +135,7 @@ step() {
 step_interrupted() {
   trap '' INT TERM HUP
   printf '\n  %s: interrupted\n' "$2" >&2
-  # A step inside the step has a process group of its own, and ends it when it is told to.
+  # A step inside the step has a process group of its own, and ends it on the signal.
   kill -TERM -- "-$1" 2>/dev/null || true
   local tenths=0
   while kill -0 -- "-$1" 2>/dev/null && (( tenths++ < 100 )); do sleep 0.1; done

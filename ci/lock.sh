@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# lock.sh: resolves every *.in file anew and writes the locks beside them, with hashes. One resolution (constraints.txt)
-# decides all versions; the images' locks are its subsets, so that tests and images run the same code. The incumbent's,
-# the notebook's and the documentation's have packages of their own besides.
-# A locked version is kept while it fits; `lock.sh --upgrade` takes the newest.
+# lock.sh: Resolve every *.in file, and write the locks beside them, with hashes. One resolution (constraints.txt) decides
+# all versions. The images' locks are its subsets, so that tests and images run the same code; the incumbent's, the
+# notebook's and the documentation's have further packages of their own.
+# Locked versions stay while they fit; `lock.sh --upgrade` takes the newest.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-compile() { # compile INPUT OUTPUT [OPTION...]
+# compile INPUT OUTPUT [OPTION...]: Write a lock
+compile() {
   local input=$1 output=$2
   shift 2
   "$("$CI/python.sh")/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# package.sh FOLDER [TAG]: packages both charts and the Python client into a folder that has no others, as a release does,
-# and checks the charts that came out; with a tag, also that it is their version's.
+# package.sh FOLDER [TAG]: Package both charts and the Python client into an empty folder, as a release does, and check the
+# packaged charts; with a tag, also that it matches their version.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,4 +1,4 @@
-"""Draws a Grafana dashboard as an SVG, of what a Prometheus answers to its queries. The tests of monitoring run it."""
+"""SVG pictures of a Grafana dashboard, with a Prometheus' answers to its queries, for the monitoring tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STYLE = (
     "text{font:11px sans-serif;fill:#444}.t{font-weight:bold;fill:#111}.v{font-size:26px;fill:#3274d9}"
     ".p{fill:#fff;stroke:#d8dbe0}.a{stroke:#e4e6ea}polyline{fill:none;stroke-width:1.5}"
 )
-# A unit of Grafana: what its numbers grow by, and the names of what they grow to.
+# By Grafana's unit: the factor between prefixes, and their names.
 _UNITS: Mapping[str, tuple[int, Sequence[str]]] = {
     "bytes": (1024, ("B", "KiB", "MiB", "GiB", "TiB")),
     "Bps": (1000, ("B/s", "kB/s", "MB/s", "GB/s")),
@@ -41,7 +41,7 @@ class Series(NamedTuple):
 
 
 Ask = Callable[[str, str], list[Series]]
-"""The series of a query, named by a legend's format."""
+"""Series of a query, named by a legend's format."""
 
 
 class Box(NamedTuple):
@@ -124,7 +124,7 @@ def _legend(box: Box, series: Sequence[Series]) -> Iterator[str]:
 
 
 def with_unit(value: float, unit: str) -> str:
-    """A number as a person reads it."""
+    """Return a number as a person reads it."""
     if unit == "s":
         return f"{value:.3g} s" if value >= 1 or not value else f"{value * 1000:.3g} ms"
     base, names = _UNITS[unit]
@@ -136,7 +136,7 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def legend(labels: Mapping[str, str], pattern: str) -> str:
-    """A legend's format with the values of its labels."""
+    """Return a legend's format with the values of its labels."""
     for name, value in labels.items():
         pattern = pattern.replace(f"{{{{{name}}}}}", value)
     return pattern

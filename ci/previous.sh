@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# previous.sh: prints the folder of the version before this one, which users upgrade from, as it was committed.
+# previous.sh: Print the folder of the previous version as committed, which users upgrade from.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Sourced by what starts processes that must all end with it: a native cluster, an engine of Docker. Their cgroups have the
-# name $CGROUP.
+# Sourced by scripts whose processes must all end with them: a native cluster, a Docker engine. Their cgroups have the name
+# $CGROUP.
 
-# has_memory: whether unpacked images can be in memory. An ext4 without a journal looks at every inode that was freed a minute
-# ago or less before it takes one, and what ran images leaves tens of thousands.
+# has_memory: Test whether memory has room for unpacked images. An ext4 without a journal checks every inode freed in the last
+# minute before it takes one, and running images leaves tens of thousands.
 has_memory() { [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 12 ]; }
 
-# close_files: all but the standard ones. What goes on must hold neither our locks nor a pipe whose reader waits for its end.
+# close_files: Close all files but the standard ones. A background process must hold neither our locks nor a reader's pipe.
 close_files() {
   local file
   for file in "/proc/$BASHPID/fd/"*; do
@@ -15,7 +15,7 @@ close_files() {
   done
 }
 
-# wait_for SECONDS WHAT PID LOG COMMAND...: until COMMAND succeeds; fails when the process PID ends or the time is over
+# wait_for SECONDS WHAT PID LOG COMMAND...: Wait until COMMAND succeeds; fail if the process PID ends or the time is over
 wait_for() {
   local deadline=$((SECONDS + $1)) what=$2 pid=$3 log=$4
   shift 4
@@ -29,7 +29,7 @@ wait_for() {
   done
 }
 
-# cgroup_roots: where the cgroup must exist: once on cgroup v2, in every hierarchy on v1
+# cgroup_roots: Print each folder where the cgroup must exist: one on cgroup v2, every hierarchy on v1
 cgroup_roots() {
   local folder
   if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
@@ -41,7 +41,7 @@ cgroup_roots() {
   done
 }
 
-# processes_cgroup: the cgroup in which every process starts; containers have theirs beside it
+# processes_cgroup: Print the cgroup in which every process starts; containers have theirs beside it
 processes_cgroup() {
   if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
     echo "/sys/fs/cgroup/$CGROUP/processes"
@@ -50,7 +50,7 @@ processes_cgroup() {
   fi
 }
 
-# join_cgroups PID: a process, and with it what it will start. On v1 its part of the CPU is a hierarchy's of its own.
+# join_cgroups PID: Move a process, with its future children, into the cgroups. On v1 CPU shares are a separate hierarchy.
 join_cgroups() {
   local folder=/sys/fs/cgroup/cpu/$CGROUP/processes
   echo "$1" > "$(processes_cgroup)/cgroup.procs"
@@ -60,15 +60,15 @@ join_cgroups() {
   echo "$1" > "$folder/cgroup.procs"
 }
 
-# make_cgroups: kubelets that share a cgroup root end each other's pods, so each has its own
+# make_cgroups: Create the cgroups. Kubelets that share a cgroup root end each other's pods, so each has its own.
 make_cgroups() {
   local root file controller
   for root in $(cgroup_roots); do
     mkdir -p "$root/$CGROUP"
-    for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, in which no process may run
+    for file in cpuset.cpus cpuset.mems; do       # empty ones on v1, which allow no process
       [ ! -f "$root/$CGROUP/$file" ] || [ -f "$root/cgroup.controllers" ] || cat "$root/$file" > "$root/$CGROUP/$file"
     done
-    # As much of a busy machine as two processes of tests: one would starve the Pods, more of them the tests.
+    # The same share of a busy machine as two test processes: one would starve the Pods, and more of them the tests.
     [ ! -f "$root/$CGROUP/cpu.shares" ] || echo 2048 > "$root/$CGROUP/cpu.shares"
     [ -f "$root/cgroup.controllers" ] || continue
     for controller in cpuset cpu io memory hugetlb pids; do
@@ -80,10 +80,10 @@ make_cgroups() {
   mkdir -p "$(processes_cgroup)"
 }
 
-# has_cgroup PID: whether this process is one of them. Its id alone could be another process's by now.
+# has_cgroup PID: Test whether this process is one of them. Its id alone could belong to another process by now.
 has_cgroup() { grep -qsx "$1" "$(processes_cgroup)/cgroup.procs"; }
 
-# end_cgroups: those who start others first, then what is left of their containers, and the cgroups
+# end_cgroups: End the processes that start others, then the remains of their containers, and remove the cgroups
 end_cgroups() {
   local root
   end_cgroup "$(processes_cgroup)"
@@ -94,7 +94,7 @@ end_cgroups() {
   done
 }
 
-# end_cgroup FOLDER: kills what the kernel has recorded there, until nothing is
+# end_cgroup FOLDER: Kill all processes that the kernel has recorded there, until none is left
 end_cgroup() {
   local deadline=$((SECONDS + 30)) pids
   [ -d "$1" ] || return 0

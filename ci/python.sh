@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# python.sh [docs | incumbent]: prints the folder of a virtual environment with exactly constraints.txt and our packages
-# (editable), or with exactly what builds the documentation, or with the Python client that users move here from, after
-# making it where the cache has none for this Python, this lock and this checkout.
+# python.sh [docs | incumbent]: Print the folder of a virtual environment: with exactly constraints.txt and our packages
+# (editable), with exactly the packages that build the documentation, or with the Python client that users migrate from.
+# Make it if the cache has none for this Python, this lock and this checkout.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -11,7 +11,7 @@ case ${1:-} in
   '') kind=venv lock=$ROOT/constraints.txt packages=("$ROOT/controller" "$ROOT/client") ;;
   docs) kind=docs lock=$ROOT/docs/requirements.txt packages=("$ROOT/client") ;;
   incumbent) kind=incumbent-venv lock=$CI/images/incumbent/requirements.txt packages=() ;;
-  *) die "there is no environment '$1': without an argument it is the one for development, 'docs' and 'incumbent' are others" ;;
+  *) die "no environment '$1': the default is for development, the others are 'docs' and 'incumbent'" ;;
 esac
 key=$({ python3 -VV; echo "$ROOT"; cat "$lock" "${packages[@]/%//pyproject.toml}"; } | sha256sum | cut -c1-12)
 venv=$CACHE/$kind-$key
@@ -27,7 +27,7 @@ make_venv() {
   echo "$ROOT" > "$venv/complete"
 }
 
-# prune: an environment belongs to a checkout; those of checkouts that are gone, and older ones of this, are not needed
+# prune: Delete environments of removed checkouts, and older ones of this checkout
 prune() {
   local marker checkout
   for marker in "$CACHE/$kind"-*/complete; do

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# sbom.sh [SOURCE] [FILE]: writes the bill of materials of the controller's image as SPDX JSON, checks that it has exactly
-# what controller/requirements.txt locks, and says where it is. SOURCE is an image as syft names it, such as
-# registry:ghcr.io/dask/dask-kubernetes-operator@sha256:…; without one the image of this checkout is built.
+# sbom.sh [SOURCE] [FILE]: Write the bill of materials of the controller's image as SPDX JSON, check that it has exactly the
+# packages locked in controller/requirements.txt, and print its path. SOURCE is an image in syft's notation, such as
+# registry:ghcr.io/dask/dask-kubernetes-operator@sha256:…; by default the image of this checkout, built if missing.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
-# built_here: the image of this checkout as syft names it
+# built_here: Print the image of this checkout in syft's notation
 built_here() {
   local image
   image=$(ci/images/build.sh controller)
@@ -22,5 +22,5 @@ syft=$(ci/tools/build.sh syft)/syft
 source=${1:-$(built_here)}
 file=${2:-$CACHE/dask-kubernetes-operator.spdx.json}
 SYFT_CHECK_FOR_APP_UPDATE=false step "bill of materials" "$syft" scan "$source" --output "spdx-json=$file"
-step "bill of materials: what is locked" "$(ci/python.sh)/bin/python" -m ci.verify.sbom "$file"
+step "bill of materials: locked packages" "$(ci/python.sh)/bin/python" -m ci.verify.sbom "$file"
 echo "  $file"

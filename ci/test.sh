@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# test.sh [--kubernetes VERSION] [--helm TOOL] TIER... [beside TIER...]...: runs tiers of the tests, as `make help` lists
-# them, and makes what each needs: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for
-# the tier `install`. Tiers after a `beside` run while the others do: no two of them may use a cluster at once. What they
-# print comes once the first have ended.
-# The clusters are named test-*; they are gone afterwards, also after a failure or Ctrl-C.
+# test.sh [--kubernetes VERSION] [--helm TOOL] TIER... [beside TIER...]...: Run tiers of the tests, as listed by `make help`,
+# and build their requirements: the Python environment, tools, a cluster, images. `--helm helm`, which is Helm 3, is for the
+# tier `install`. Tiers after a `beside` run at the same time as the others: no two of them may share a cluster. Their output
+# appears once the first have ended.
+# The clusters are named test-*; they are deleted at the end, also after a failure or Ctrl-C.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=images/debian.sh
@@ -19,24 +19,24 @@ UPGRADE="test-upgrade"
 RELEASES="test-releases"
 INSTALL="test-install"
 KIND="test-kind"
-# Where chart-testing looks for the version before this one, as if it were fetched
+# A remote branch for chart-testing with the previous version, as if fetched
 PREVIOUS_BRANCH=refs/remotes/previous/main
-# Helm and kubectl end before their garbage is worth collecting.
+# Helm and kubectl end before collecting their garbage pays off.
 export GOGC=400
 STARTED=()
-# Whether the Docker engine is one of ours
+# Set if the Docker engine is our own
 ENGINE=
-# The processes of the tiers beside, each the leader of a group of its own
+# Processes of the tiers beside, each the leader of a process group
 BESIDE=()
 BESIDE_LOGS=()
-# As many processes as the machine has cores, which run the tests of one tier
+# One process for each core of the machine, for the tests of one tier
 LANES=(--numprocesses "$(nproc)" --dist worksteal)
 # Tests of tests/e2e that are tiers of their own
 OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name process
-  # With what they have started; their clusters they end themselves.
+  # With their children; they delete their clusters themselves.
   for process in "${BESIDE[@]}"; do kill -TERM -- "-$process" 2>/dev/null || true; done
   join_beside || true
   end_engine
@@ -45,7 +45,7 @@ end_clusters() {
 }
 at_end end_clusters
 
-# pytest_at NAME ARGUMENT...: runs tests in sight, because their progress is the progress
+# pytest_at NAME ARGUMENT...: Run tests with visible output, which is the progress
 pytest_at() {
   local name=$1 start=$SECONDS
   shift
@@ -54,7 +54,7 @@ pytest_at() {
   echo "  $name: $(duration $((SECONDS - start)))"
 }
 
-# in_lanes NAME ARGUMENT...: runs tests in lanes, then those that stand no other beside them
+# in_lanes NAME ARGUMENT...: Run tests in lanes, then those that must run alone
 in_lanes() {
   local name=$1
   shift
@@ -62,7 +62,7 @@ in_lanes() {
   pytest_at "$name, those that run alone" -m alone "$@"
 }
 
-# use_cluster NAME VERSION: the cluster, started if it was not, as the one that kubectl and helm speak to
+# use_cluster NAME VERSION: Start the cluster if it does not run, and make it the one of kubectl and helm
 use_cluster() {
   local tools
   [[ " ${STARTED[*]} " == *" $1 "* ]] || STARTED+=("$1")
@@ -72,7 +72,7 @@ use_cluster() {
   export KUBECONFIG PATH=$tools$BARE_PATH
 }
 
-# end_cluster NAME: one that no other tier uses, which would go on taking its part of the machine
+# end_cluster NAME: Delete a cluster that no other tier uses, since it would go on using the machine
 end_cluster() {
   local name others=()
   ci/cluster/cluster down "$1"
@@ -80,7 +80,7 @@ end_cluster() {
   STARTED=("${others[@]}")
 }
 
-# use_engine: a Docker engine, of our own where none answers. From then on clusters are kind's.
+# use_engine: Use a Docker engine, our own if no other runs. From then on clusters are kind's.
 use_engine() {
   ! docker_answers || return 0
   DOCKER_HOST=$(ci/docker/engine up)
@@ -88,7 +88,7 @@ use_engine() {
   export DOCKER_HOST
 }
 
-# end_engine: ours, with all that it runs
+# end_engine: End our own engine, with everything in it
 end_engine() {
   [ -n "$ENGINE" ] || return 0
   ci/docker/engine down
@@ -96,7 +96,7 @@ end_engine() {
   unset DOCKER_HOST
 }
 
-# use_images CLUSTER: gives it the images, and tells the tests which they are
+# use_images CLUSTER: Load the images into the cluster, and export their names for the tests
 use_images() {
   local images
   images=$(ci/images/build.sh controller dask)
@@ -106,7 +106,7 @@ use_images() {
   export OPERATOR_IMAGE DASK_IMAGE
 }
 
-# need_schemas CLUSTER VERSION: that Kubernetes' JSON schemas below $CACHE, made from its API server's own description
+# need_schemas CLUSTER VERSION: Write that Kubernetes' JSON schemas below $CACHE, from its API server's own description
 need_schemas() {
   local folder=$CACHE/schemas/$2
   [ ! -d "$folder" ] || return 0
@@ -118,7 +118,7 @@ need_schemas() {
   end_cluster "$1"
 }
 
-# with_crds COMMAND...: runs a command while our CRDs are there without the operator's release, which brings its own
+# with_crds COMMAND...: Run a command with our CRDs, but without the operator's release, which brings its own
 with_crds() {
   local crds=(--filename charts/dask-kubernetes-operator/files/crds)
   kubectl apply --server-side --force-conflicts "${crds[@]}" > /dev/null
@@ -126,7 +126,7 @@ with_crds() {
   kubectl delete "${crds[@]}" > /dev/null
 }
 
-# know_others: gives the cluster the CRDs of other projects that the charts render something for
+# know_others: Install the CRDs of other projects for which the charts render objects
 know_others() {
   local project
   for project in prometheus-operator gateway-api cert-manager; do
@@ -137,7 +137,7 @@ know_others() {
 
 admission() {
   know_others
-  step "what is accepted and what is refused" "$venv/bin/python" -m ci.verify.admission "$KUBECONFIG"
+  step "accepted and refused manifests" "$venv/bin/python" -m ci.verify.admission "$KUBECONFIG"
 }
 
 api_tests() {
@@ -174,17 +174,17 @@ tier_api() {
   end_cluster $API
 }
 
-# The controller, killed and in trouble: what it makes of it does not depend on its image.
+# The controller, killed and in trouble: the outcome does not depend on its image.
 tier_faults() {
   use_cluster $FAULTS "$KUBERNETES_VERSION"
   with_crds pytest_at "faults, Kubernetes $KUBERNETES_VERSION" tests/faults
   end_cluster $FAULTS
 }
 
-# A tenth of it
+# A tenth of its cases
 tier_sample() { FAULTS_EVERY=10 tier_faults; }
 
-# use_notebook CLUSTER: gives it the image that makes clusters from Python
+# use_notebook CLUSTER: Load the image whose Python creates clusters
 use_notebook() {
   NOTEBOOK_IMAGE=$(ci/images/build.sh notebook)
   ci/cluster/cluster load "$1" "$NOTEBOOK_IMAGE"
@@ -204,7 +204,7 @@ tier_e2e() {
   end_cluster $E2E
 }
 
-# With $PICTURES, pictures of the dashboards are written to that folder.
+# With $PICTURES, writes pictures of the dashboards to that folder.
 tier_monitoring() {
   use_cluster $RELEASES "$KUBERNETES_VERSION"
   use_images $RELEASES
@@ -215,7 +215,7 @@ tier_monitoring() {
   pytest_at "monitoring, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_monitoring.py
 }
 
-# Of a notebook and of Dask's dashboard as a browser shows them, into the folder $PICTURES
+# Pictures of a notebook and of Dask's dashboard in a browser, written into the folder $PICTURES
 tier_pictures() {
   need_packages chromium
   use_cluster $RELEASES "$KUBERNETES_VERSION"
@@ -224,7 +224,7 @@ tier_pictures() {
   pytest_at "pictures, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_notebook.py
 }
 
-# A cluster of its own: it begins without an operator and CRDs, then come another operator and that one's.
+# Its cluster begins without an operator and CRDs, then gets another operator and that one's.
 tier_migration() {
   use_cluster $MIGRATION "$KUBERNETES_VERSION"
   use_images $MIGRATION
@@ -236,7 +236,7 @@ tier_migration() {
   end_cluster $MIGRATION
 }
 
-# A cluster of its own: it begins with the version before this one, and with that one's CRDs.
+# Its cluster begins with the previous version and its CRDs.
 tier_upgrade() {
   use_cluster $UPGRADE "$KUBERNETES_VERSION"
   use_images $UPGRADE
@@ -249,7 +249,7 @@ tier_upgrade() {
   end_cluster $UPGRADE
 }
 
-# helm_settings CHART: Helm's arguments by which a chart takes the images that `use_images` has told of
+# helm_settings CHART: Print Helm's arguments that set the images of `use_images` in a chart
 helm_settings() {
   case $1 in
     charts/dask-kubernetes-operator)
@@ -260,14 +260,14 @@ helm_settings() {
   esac
 }
 
-# install_charts CLUSTER VERSION HELM [ARGUMENT...]: both charts by chart-testing; ARGUMENTs are for `ct install`
+# install_charts CLUSTER VERSION HELM [ARGUMENT...]: Install both charts by chart-testing; ARGUMENTs are for `ct install`
 install_charts() {
   local operator=charts/dask-kubernetes-operator cluster=charts/dask-cluster name=$1 version=$2 helm=$3
   shift 3
   use_cluster "$name" "$version"
   use_images "$name"
   know_others
-  # Those that another release has left are its own, and what is to be shown is a first installation.
+  # Another release may have left its CRDs, but this is a first installation.
   kubectl delete --ignore-not-found --filename $operator/files/crds > /dev/null
   PATH=$(ci/tools/build.sh "$helm"):$PATH
   echo "  installed by Helm $(helm version --template '{{.Version}}') on Kubernetes $version"
@@ -283,14 +283,14 @@ tier_install() {
   end_cluster $INSTALL
 }
 
-# read_readme: gives the cluster of kind the images that the README's commands name, and types these commands
+# read_readme: Load the images named in the README into the cluster of kind, and run its commands
 read_readme() {
   local dask
   dask=$(helm template any charts/dask-cluster | sed -n 's/^ *image: "*\([^"]*\)"*$/\1/p' | sort -u)
   KIND_CLUSTER_NAME=$(kubectl config current-context)
   KIND_CLUSTER_NAME=${KIND_CLUSTER_NAME#kind-}
   docker exec "$KIND_CLUSTER_NAME-control-plane" ctr --namespace k8s.io images tag --force "$DASK_IMAGE" "$dask" > /dev/null 2>&1
-  # On an engine of somebody's it was pulled, and builds have a network; here the steps that want one are done before.
+  # Another engine has pulled the image, and its builds have a network; on ours, do these steps before.
   if [ -n "$ENGINE" ]; then
     docker tag "$PYTHON_STAND_IN_IMAGE" "$PUBLIC_PYTHON"
     docker build --quiet --network host . > /dev/null 2>&1
@@ -299,8 +299,8 @@ read_readme() {
   PATH=$(ci/tools/build.sh kind):$PATH pytest_at "the README's commands" tests/kind/test_readme.py
 }
 
-# What users of Docker have: both charts by chart-testing on kind, on the oldest and the newest Kubernetes, the demo, and what
-# the README says. Then an engine of ours is killed.
+# What users of Docker have: both charts by chart-testing on kind, with the oldest and the newest Kubernetes, the demo, and
+# the README's commands. At the end an engine of our own is killed.
 tier_kind() {
   local OPTIONS=(--kubernetes "$KUBERNETES_OLDEST" --helm "$HELM_TOOL")
   use_engine
@@ -315,8 +315,8 @@ tier_kind() {
   end_cluster $KIND
 }
 
-# Every chart, file of values, Helm and Kubernetes, each also as an upgrade from the version before this one. With
-# --kubernetes on that version alone.
+# Every chart, file of values, Helm and Kubernetes, each also as an upgrade from the previous version. With --kubernetes, on
+# that version alone.
 tier_matrix() {
   local helm
   git update-ref $PREVIOUS_BRANCH "$PREVIOUS_COMMIT"
@@ -334,7 +334,7 @@ tier_versions() {
   end_cluster $OLDEST
 }
 
-# start_beside TIER...: runs tiers in another process of this script, in a process group of its own
+# start_beside TIER...: Run tiers in another process of this script, in a process group of its own
 start_beside() {
   local log=$CACHE/logs/beside-$$-$1.log
   mkdir -p "$CACHE/logs"
@@ -346,7 +346,7 @@ start_beside() {
   set +m
 }
 
-# join_beside: waits for all of them, shows what they printed, and fails if one has failed
+# join_beside: Wait for all of them, print their output, and fail if one has failed
 join_beside() {
   local process log status=0
   for process in "${BESIDE[@]}"; do wait "$process" || status=$?; done
@@ -360,7 +360,7 @@ join_beside() {
   return "$status"
 }
 
-# fail_early: fails if tiers beside have failed already
+# fail_early: Fail if tiers beside have already failed
 fail_early() {
   local process
   for process in "${BESIDE[@]}"; do
@@ -368,7 +368,7 @@ fail_early() {
   done
 }
 
-# idle_ticks: for how long the machine's cores have been idle since its start, added up, in hundredths of a second
+# idle_ticks: Print the time that the machine's cores have been idle since its start, added up, in hundredths of a second
 idle_ticks() { awk '/^cpu / { print $5 }' /proc/stat; }
 
 run_tiers() {
@@ -389,18 +389,18 @@ while [[ ${1:-} = --* ]]; do
   case $1 in
     --kubernetes) CHOSEN=yes KUBERNETES_VERSION=${2:?which version?} ;;
     --helm) HELM_TOOL=${2:?helm or helm-4?} ;;
-    *) die "there is no option '$1': --kubernetes VERSION, --helm helm or --helm helm-4" ;;
+    *) die "unknown option '$1'; the options are --kubernetes VERSION, --helm helm or --helm helm-4" ;;
   esac
   OPTIONS+=("$1" "$2")
   shift 2
 done
 for tier in "$@"; do
   [ "$tier" = beside ] || [ "$(type -t "tier_$tier")" = function ] ||
-    die "there is no tier '$tier', but: $(compgen -A function tier_ | cut -d _ -f 2 | xargs)"
+    die "no tier '$tier'; the tiers are: $(compgen -A function tier_ | cut -d _ -f 2 | xargs)"
 done
 BARE_PATH=$PATH
 venv=$(ci/python.sh)
-# The file that gets a line of each tier and each test with what it took. Make names one, which `make times` shows.
+# The file for a line with the times of each tier and each test. Make sets one, for `make times`.
 TIMES=${TIMES:-/dev/null}
 FIRST=() GROUP=()
 for tier in "$@" beside; do

@@ -1,7 +1,7 @@
-"""times.py FILE: shows where the time of a run of tests went. ci/test.sh and tests/support/timing.py write FILE.
+"""times.py FILE: show the times of a test run, written into FILE by ci/test.sh and tests/support/timing.py.
 
-First comes each tier with its wall time, and the part of it that the cores were idle; then the slowest tests with what
-each waited for. A test that runs beside others shares its idle time with them.
+First each tier with its wall time and the cores' idle share, then the slowest tests with their waits. Tests that run at
+the same time share their idle time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Line = Mapping[str, Any]
 
 
 def shown(lines: Sequence[Line]) -> str:
-    """Returns both tables. `lines`: those of the file; of two about one tier or test the later counts."""
+    """Return both tables. `lines`: of the file; the last about a tier or test counts."""
     tiers = {line["tier"]: line for line in lines if "tier" in line}.values()
     last = {line["test"]: line for line in lines if "test" in line}.values()
     tests = sorted(last, key=lambda line: -line["seconds"])
@@ -26,14 +26,14 @@ def shown(lines: Sequence[Line]) -> str:
             f"{'tier':<12} {'seconds':>8} {'idle':>6}",
             *(f"{tier['tier']:<12} {tier['seconds']:>8} {_share(tier):>6.0%}" for tier in tiers),
             "",
-            f"{'seconds':>8} {'idle':>6}  the slowest of {len(tests)} tests, and what they waited for",
+            f"{'seconds':>8} {'idle':>6}  the slowest of {len(tests)} tests, with their waits",
             *map(_test, tests[:SLOWEST]),
         ]
     )
 
 
 def _share(tier: Line) -> float:
-    """Returns the idle part of a tier, which ci/test.sh counts in hundredths of a second."""
+    """Return a tier's idle share, which ci/test.sh records in hundredths of a second."""
     return float(tier["idle"]) / 100 / tier["seconds"] if tier["seconds"] else 0.0
 
 

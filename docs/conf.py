@@ -1,4 +1,4 @@
-"""Sphinx' settings: `make docs`. Nothing here reads from the network."""
+"""Sphinx' settings, for `make docs`. Nothing here reads from the network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Dask on Kubernetes"
 author = "Dask developers"
-copyright = "Dask developers"  # noqa: A001 - it is Sphinx' name
+copyright = "Dask developers"  # noqa: A001 - Sphinx' name
 
 extensions = ["myst_parser", "included", "configuration", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
@@ -17,17 +17,17 @@ exclude_patterns = ["build"]
 nitpicky = True
 nitpick_ignore = [("py:class", "distributed.exceptions.WorkerStartTimeoutError")]
 
-# Docstrings have backticks around code, as everything else here.
+# Docstrings have single backticks around code, as all our Markdown.
 default_role = "code"
-# They say what an argument is; signatures need not say it again.
+# Docstrings describe the arguments, so signatures need no types.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
-# Their types are for people: "list of dict" is no class to link to.
+# The types in docstrings are for people: Sphinx cannot link "list of dict" to a class.
 napoleon_use_param = False
 napoleon_use_rtype = False
 
-# Headings can be linked to, as on the site where the repository is published.
+# Headings have anchors, as on the site where the repository is published.
 myst_heading_anchors = 3
 
 html_theme = "dask_sphinx_theme"
@@ -41,6 +41,6 @@ html_theme_options = {
     "use_edit_page_button": True,
     "use_download_button": False,
     "home_page_in_toc": True,
-    "logo_link": "",  # the first page; the theme's own leads to a picture
+    "logo_link": "",  # the first page; by default the theme links to a picture
 }
 html_copy_source = False

@@ -1,4 +1,4 @@
-"""A table of Dask's configuration on a page: `{configuration}`, made from its JSON schema and its file of defaults.
+"""A Sphinx extension: `{configuration}` becomes a table of Dask's configuration, from its JSON schema and its defaults.
 
 ```{configuration} schema.yaml
 :defaults: defaults.yaml
@@ -23,7 +23,7 @@ _DIRECTIVE = re.compile(
 
 
 class Key(NamedTuple):
-    """A key of the configuration, in dots. `values`: types, or all there are; `default`: empty where there is none."""
+    """A configuration key, in dots. `values`: types, or all possible values; `default`: empty if it has none."""
 
     name: str
     values: tuple[str, ...]
@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
 
 def keys(schema: Mapping[str, Any], defaults: Any, parents: str = "") -> Iterator[Key]:
-    """Every key that has none below it, in the order of the schema."""
+    """Yield every leaf key, in the order of the schema."""
     known = defaults if isinstance(defaults, Mapping) else {}
     for name, part in schema["properties"].items():
         path = f"{parents}{name}"
@@ -43,13 +43,13 @@ def keys(schema: Mapping[str, Any], defaults: Any, parents: str = "") -> Iterato
 
 
 def table(found: Iterator[Key]) -> str:
-    """The keys in Markdown."""
+    """Return the keys as a Markdown table."""
     rows = (f"| {' | '.join(map(_cell, _columns(key)))} |" for key in found)
-    return "\n".join(["| key | value | default | what it says |", "|---|---|---|---|", *rows])
+    return "\n".join(["| key | value | default | description |", "|---|---|---|---|", *rows])
 
 
 def expanded(text: str, page: Path) -> str:
-    """A page with the tables that it asks for."""
+    """Return a page with its directives expanded into tables."""
 
     def _table(directive: re.Match[str]) -> str:
         schema, defaults = (
@@ -76,13 +76,13 @@ def _code(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    """Each paragraph is a line of the cell."""
+    """Join each paragraph into one line of the cell."""
     paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
     return "<br>".join(paragraphs).replace("|", "\\|")
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Makes it an extension of Sphinx."""
+    """Register the Sphinx extension."""
 
     def _expand(_: Any, name: str, source: list[str]) -> None:
         source[0] = expanded(source[0], _DOCS / f"{name}.md")

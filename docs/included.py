@@ -1,7 +1,7 @@
-"""Pages of the documentation that stand elsewhere in the repository: `{include}`, and links that stay right.
+"""A Sphinx extension: `{include}` shows files from elsewhere in the repository, with working links.
 
-A link is relative to the file that has it, as where the repository is published. Where it names a file that has a page
-here it becomes a link to the page, and everything else outside of this folder is shown where it is published.
+Links are relative to the file that contains them, as on the site where the repository is published. A link to a file
+with a page here becomes a link to the page. A link to any other file outside this folder goes to the published file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def expanded(text: str, page: Path, pages: Mapping[Path, Path]) -> str:
-    """A page with the files that it includes. `pages` says which file of the repository has which page."""
+    """Return a page with its included files. `pages`: repository files and their pages."""
 
     def _linked(text: str, source: Path) -> str:
         return _LINK.sub(lambda link: f"]({_target(source, link[1], page, pages)}{link[2] or ''})", text)
@@ -35,7 +35,7 @@ def expanded(text: str, page: Path, pages: Mapping[Path, Path]) -> str:
 
 
 def included(docs: Path = DOCS) -> dict[Path, Path]:
-    """The file of the repository that a page shows as a whole, and the page."""
+    """Return the files that a page includes as a whole, each with its page."""
     whole = (
         ((page.parent / directive["path"]).resolve(), page)
         for page in sorted(docs.rglob("*.md"))
@@ -56,7 +56,7 @@ def _part(text: str, options: Mapping[str, str], source: Path) -> str:
 
 
 def _target(source: Path, link: str, page: Path, pages: Mapping[Path, Path]) -> str:
-    """What a link of a file is on the page that shows it."""
+    """Return the target of a file's link, on the page that includes the file."""
     target = (source.parent / link).resolve()
     if target in pages or target.is_relative_to(DOCS):
         return os.path.relpath(pages.get(target, target), page.parent)
@@ -65,7 +65,7 @@ def _target(source: Path, link: str, page: Path, pages: Mapping[Path, Path]) -> 
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Makes it an extension of Sphinx."""
+    """Register the Sphinx extension."""
     pages = included()
 
     def _expand(_: Any, name: str, source: list[str]) -> None:

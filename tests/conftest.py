@@ -1,4 +1,4 @@
-"""What tests on a real cluster share: a namespace of their own, and what is left to look at when one fails."""
+"""Fixtures for tests on a real cluster: a namespace for each test, and its objects for inspection after a failure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DASK_CONFIG = Path(__file__).parents[1] / "ci/images/dask/config.yaml"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start can be interrupted, also where a shell has the tests ignore it in the background.
+    """Let programs started by tests be interrupted, even if a background shell has the tests ignore SIGINT.
 
-    Dask's processes on this machine are configured as those in the image of the tests.
+    Configure Dask's processes on this machine like those in the tests' image.
     """
     os.environ["DASK_CONFIG"] = str(DASK_CONFIG)
     if times := os.environ.get("TIMES"):
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
-    """A fresh namespace, deleted with all in it."""
+    """A new namespace, deleted with everything in it."""
     kubeconfig, kubectl = os.environ.get("KUBECONFIG"), shutil.which("kubectl")
     if not kubeconfig or not kubectl:
         pytest.fail("this test needs a cluster: run it by `make test-api` or `make test-e2e`")
@@ -45,7 +45,7 @@ def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
 
 @pytest.fixture(scope="session")
 def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Shows a line at once: how much was tried, and how it went."""
+    """A function that shows a line at once, with the number of cases and the result."""
     plugins = pytestconfig.pluginmanager
     reporter, capturing = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
     assert reporter

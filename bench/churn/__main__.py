@@ -1,10 +1,10 @@
-"""An hour of churn, and what it costs.
+"""An hour of churn, and its costs.
 
     make bench WHAT=churn, or: python -m bench.churn [--minutes 60] [--clusters 45] [--seed 1] [--write]
 
-Needs kubectl in the PATH and KUBECONFIG of a cluster with fake nodes, with our CRDs and without a controller. It starts
-two of its own. Prints a line a minute, and figures at the end; `--write`: writes them and the plot to docs/. Logs and
-samples stay in the folder that it names. It fails as soon as a promise is broken.
+Needs kubectl in the PATH and the KUBECONFIG of a cluster with fake nodes and our CRDs, but without a controller. Starts
+two of its own. Prints a line a minute, and figures at the end; `--write` writes these and the plot to docs/. Logs and
+samples stay in the folder it prints. Fails as soon as a promise is broken.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def main() -> None:
     options = parser.parse_args()
     info, kubectl = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings()), shutil.which("kubectl")
     if info is None or kubectl is None:
-        raise SystemExit("set KUBECONFIG to that of a cluster with fake nodes, and PATH to where kubectl is")
+        raise SystemExit("set KUBECONFIG to that of a cluster with fake nodes, and put kubectl in the PATH")
     kube = Kube(kubectl, Path(os.environ["KUBECONFIG"]), NAMESPACE)
     folder = Path(tempfile.mkdtemp(prefix="churn-"))
     print(f"logs and samples: {folder}", flush=True)
@@ -52,7 +52,7 @@ async def main() -> None:
             kube.delete_namespace()
     print(report.table(result, options.clusters, options.seed))
     if leaks := result.leaks():
-        raise SystemExit(f"{LASTING} takes more and more: {'; '.join(leaks)}")
+        raise SystemExit(f"{LASTING} leaks: {'; '.join(leaks)}")
     if options.write:
         report.write(result, options.clusters, options.seed)
 
@@ -62,6 +62,6 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    # Whoever ends it so wants what it has started to end as well.
+    # On SIGTERM, the processes started here must end as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""What must be so once nothing happens any more, as differences from what was declared, in sentences."""
+"""Differences between the namespace at rest and the declared state, in sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Raw = dict[str, Any]
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything in the namespace at one moment, by kind and name."""
+    """Every object in the namespace at one moment, by kind and name."""
 
     objects: Mapping[str, Mapping[str, _Raw]] = field(default_factory=dict)
 
@@ -37,7 +37,7 @@ class Seen:
         return [pod for pod in self.objects[POD.kind].values() if wanted <= pod["metadata"]["labels"].items()]
 
     def phases(self) -> Counter[str]:
-        """How many DaskClusters say that they are in each phase."""
+        """Return the number of DaskClusters in each phase."""
         clusters = self.objects[CLUSTER.kind].values()
         return Counter(cluster.get("status", {}).get("phase", "Created") for cluster in clusters)
 
@@ -72,13 +72,13 @@ def _left_over(wishes: Mapping[str, Wish], seen: Seen) -> Iterator[str]:
     }
     for resource, expected in wanted.items():
         for name in seen.objects[resource.kind].keys() - expected:
-            yield f"{resource.kind} {name} is there"
+            yield f"{resource.kind} {name} is left over"
     for resource in (POD, _REPLICA_SET):
         for name, raw in seen.objects[resource.kind].items():
             labels = raw["metadata"]["labels"]
             known = wishes if labels.get(names.COMPONENT_LABEL) == names.JOB_RUNNER else clusters
             if labels[names.CLUSTER_LABEL] not in known:
-                yield f"{resource.kind} {name} is there"
+                yield f"{resource.kind} {name} is left over"
 
 
 def _wrong(wish: Wish, seen: Seen) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _wrong(wish: Wish, seen: Seen) -> Iterator[str]:
         return
     cluster = seen.named(CLUSTER, wish.name)
     if not cluster or (not wish.job and cluster["metadata"]["uid"] != wish.uid):
-        yield f"DaskCluster {wish.name} is not there"
+        yield f"DaskCluster {wish.name} does not exist"
         return
     yield from _wrong_status(CLUSTER, cluster, wish.workers[wish.default])
     if cluster.get("status", {}).get("phase") != "Running":
@@ -96,7 +96,7 @@ def _wrong(wish: Wish, seen: Seen) -> Iterator[str]:
     for group, workers in wish.workers.items():
         yield from _wrong_group(wish, group, workers, seen)
     if not seen.named(SERVICE, names.scheduler(wish.name)):
-        yield f"Service {names.scheduler(wish.name)} is not there"
+        yield f"Service {names.scheduler(wish.name)} does not exist"
     revision = wish.revisions[names.scheduler(wish.name)]
     yield from _wrong_pods(f"the scheduler of {wish.name}", seen.pods(names.SCHEDULER, wish.name), 1, revision)
 
@@ -104,9 +104,9 @@ def _wrong(wish: Wish, seen: Seen) -> Iterator[str]:
 def _wrong_group(wish: Wish, name: str, workers: int, seen: Seen) -> Iterator[str]:
     group = seen.named(GROUP, name)
     if not group:
-        yield f"DaskWorkerGroup {name} is not there"
+        yield f"DaskWorkerGroup {name} does not exist"
         return
-    if not wish.job:  # where its cluster's status says as much, and this one comes minutes later
+    if not wish.job:  # a job's cluster reports the same in its own status, and the group's copy follows minutes later
         yield from _wrong_status(GROUP, group, workers)
     if (said := group["spec"]["worker"]["replicas"]) != workers:
         yield f"DaskWorkerGroup {name} wants {said} workers, not {workers}"

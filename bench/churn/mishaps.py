@@ -1,4 +1,4 @@
-"""What goes wrong or is deleted that nobody means to be gone."""
+"""Faults and unintended deletions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low
 
 
 class Mishaps:
-    """`deeds`: the larger the number the more often."""
+    """Random mishaps. `deeds`: each with its relative frequency."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -33,7 +33,7 @@ class Mishaps:
         }
 
     async def over(self) -> None:
-        """Returns when there is no quota any more."""
+        """Wait until the quota is lifted."""
         if self._quota:
             await self._quota
 
@@ -45,10 +45,10 @@ class Mishaps:
             self._scene.tell("delete a worker", pod.name)
 
     async def _last_ordinal(self, pod: Pod) -> int:
-        """Up to which it is noted that they were given.
+        """Return the last ordinal that the group's or the cluster's status records.
 
-        A worker of a later one that goes while the controller ends, both within seconds of its creation, cannot be told
-        from one whose creation has failed, and is made again under its name.
+        If a worker with a later ordinal is deleted while the controller restarts, within seconds of its creation, it
+        looks like a failed creation, and its name is used again.
         """
         group, cluster = await self._scene.get(GROUP, pod.group), await self._scene.get(CLUSTER, pod.cluster)
         notes = (
@@ -86,7 +86,7 @@ class Mishaps:
         return wish
 
     async def _limit_pods(self) -> None:
-        """No more Pods than there are, for some seconds."""
+        """Allow no more Pods than exist now, for some seconds."""
         if self._quota and not self._quota.done():
             return
         api, where = self._scene.api, f"/api/v1/namespaces/{self._scene.namespace}/resourcequotas"

@@ -1,7 +1,7 @@
-"""All Pods of the namespace as they come and go, and what must not become of a worker.
+"""All Pods of the namespace as they come and go, and the promises about workers.
 
-No name is given to two workers, since a scheduler refuses the second one. No worker goes that its scheduler knows,
-unless that has retired it or somebody wanted its end.
+No two workers get the same name, since a scheduler refuses the second. No worker that its scheduler knows is deleted,
+unless the scheduler has retired it or a user wanted it gone.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _SECONDS = 300.0
 
 
 class Pods:
-    """`now`: those there are, by name. `created`: the workers so far; `broken`: the promises that were, in sentences.
+    """The Pods of a namespace. `now`: by name; `created`: number of workers so far; `broken`: violations, in sentences.
 
-    `retired`: the uids of workers that their scheduler has retired; `given_up`: those of Pods whose end is wanted,
-    or of the DaskCluster that they are part of, or its name.
+    `retired`: uids of workers that their scheduler has retired. `given_up`: uids of Pods, or uids or names of their
+    DaskClusters, whose end is wanted.
     """
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
         self._uids: dict[str, set[str]] = defaultdict(set)
-        # As they were made: of an owner that is gone, Kubernetes takes the reference out before it deletes the rest.
+        # At creation: Kubernetes removes the reference to a deleted owner before it deletes the rest.
         self._owners: dict[str, tuple[str, ...]] = {}
         self.now: dict[str, Pod] = {}
         self.retired: set[str] = set()
@@ -44,11 +44,11 @@ class Pods:
         return [pod for pod in self.now.values() if (pod.cluster, pod.component) == (cluster, component)]
 
     def known_to_scheduler(self, pod: Pod) -> bool:
-        """Whether the worker has registered, and its scheduler is there to say so."""
+        """Return whether the worker has registered with a running scheduler."""
         return pod.ready and pod.uid not in self.retired and self.has_scheduler(pod.cluster)
 
     def whose_scheduler(self, ip: str) -> str:
-        """The cluster whose scheduler has this address; empty if none has."""
+        """Return the name of the cluster whose scheduler has this address, or ""."""
         pods = (pod for pod in self.now.values() if (pod.ip, pod.component) == (ip, SCHEDULER))
         return next((pod.cluster for pod in pods if pod.ready and not pod.deleting), "")
 
@@ -56,7 +56,7 @@ class Pods:
         return any(pod.ready and not pod.deleting for pod in self.of(cluster, SCHEDULER))
 
     async def watch(self) -> None:
-        """Runs until cancelled."""
+        """Follow the Pods until cancelled."""
         version = await self._list()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The two controllers, and what befalls them. `second` is never ended, so that what it leaks would show."""
+"""The two controllers and their troubles. `second` never restarts, so that its leaks show."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support.loopback_schedulers import SITE
 from tests.support.network import Network
 
 PAUSE = 12.0
-"""Seconds between two troubles of one controller, on average."""
+"""Mean seconds between two troubles of one controller."""
 LONGEST = 10.0
-"""Seconds for which one stands still or hears nothing: longer than its lease."""
+"""Longest pause or network outage in seconds: longer than the lease."""
 LEASE = "churn"
 _BUG = "Traceback (most recent call last)"
 
@@ -25,9 +25,9 @@ Tell = Callable[[str, str], None]
 
 
 class Replica:
-    """A controller behind a network of its own. `mortal`: whether its process is ended and started again.
+    """A controller behind a network of its own. `mortal`: whether its process is stopped and restarted.
 
-    `tell` hears of each trouble when it begins.
+    `tell` is called as each trouble begins.
     """
 
     def __init__(self, name: str, kube: Kube, folder: Path, tell: Tell, *, mortal: bool) -> None:
@@ -60,14 +60,14 @@ class Replica:
         await self._starting
 
     async def end(self) -> None:
-        """From any state."""
+        """Kill the controller in any state, and close its network."""
         if self._starting:
             await asyncio.gather(self._starting, return_exceptions=True)
         self.controller.kill()
         self.network.close()
 
     async def suffer(self, chance: random.Random, until: float) -> None:
-        """Until a time of the monotonic clock, or a little longer; all is well again when it returns."""
+        """Cause troubles until shortly after `until` (monotonic); undo the last before returning."""
         while True:
             await asyncio.sleep(min(chance.expovariate(1 / PAUSE), max(until - time.monotonic(), 0.0)))
             if time.monotonic() >= until:
@@ -79,7 +79,7 @@ class Replica:
             await self._troubles[title][1](chance.uniform(0.5, LONGEST))
 
     def bugs(self) -> list[str]:
-        """What its logs have of errors that nobody expected."""
+        """Return unexpected errors in the controller's logs."""
         logs = self._folder.glob(f"{self.name}-*.log")
         return [f"{_BUG} in {log}" for log in sorted(logs) if _BUG in log.read_text()]
 

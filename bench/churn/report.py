@@ -1,4 +1,4 @@
-"""The figures of a run as a table, and as a plot, in the documentation."""
+"""A run's table and plot for the documentation."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ PLOT = DOCS / "images/churn.svg"
 PAGE = DOCS / "reliability.md"
 _TABLE = re.compile(r"(?<=<!-- figures of churn -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
 _POINTS = 600
-"""Of a line of the plot, at most."""
+"""Most points of a line in the plot."""
 _COLOURS = {"first": "tab:orange", LASTING: "tab:blue"}
 
 
 def write(result: Result, clusters: int, seed: int) -> None:
-    """Into the page and its picture."""
+    """Write the table into the page, and the plot beside it."""
     page = PAGE.read_text()
     PAGE.write_text(_TABLE.sub(lambda _: f"\n{table(result, clusters, seed)}\n\n", page))
     plot(result)
 
 
 def table(result: Result, clusters: int, seed: int) -> str:
-    """In Markdown."""
+    """Return the figures as a Markdown table."""
     rows = "\n".join(f"| {what} | {value} |" for what, value in _rows(result, clusters, seed))
     return f"| what | figure |\n|---|---|\n{rows}"
 
@@ -85,7 +85,7 @@ def plot(result: Result) -> None:
 
 
 def _line(axes: Axes, rows: Sequence[Sample], what: str, colour: str, label: str = "") -> None:
-    """With gaps where there is nothing to tell, and the highest value of each stretch that becomes a point."""
+    """Plot a line of the highest value in each interval, with gaps for missing values."""
     step = math.ceil(len(rows) / _POINTS)
     points: list[tuple[float, float]] = []
     for start in range(0, len(rows), step):

@@ -1,4 +1,4 @@
-"""What happened in a run, and whether the controller that lived through it takes more and more."""
+"""The events and samples of a run, and whether the lasting controller leaks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 LASTING = "second"
-"""The name of the controller whose process is never ended."""
+"""The name of the controller that never restarts."""
 MOST_MEMORY = 5.0
-"""MiB by which it may have grown. All workers of half an hour of churn take about 18, at 4 KiB each."""
+"""Allowed growth of memory in MiB. All workers of half an hour of churn take about 18, at 4 KiB each."""
 MOST_FILES = 5
-"""Open files by which it may have grown, and threads."""
+"""Allowed growth in open files, and in threads."""
 _REST = 12.0
-"""The last seconds of a calm, in which nothing happens any more."""
+"""The last seconds of a calm, in which nothing changes."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One controller at one moment. `at`: seconds since the beginning; `memory`: resident MiB.
+    """A controller at one moment. `at`: seconds since the beginning; `memory`: resident MiB.
 
-    The rest is None while it does not answer; `leads`: whether it says so.
+    The other values are None if the controller does not answer. `leads`: whether it reports that it leads.
     """
 
     at: float
@@ -42,7 +42,7 @@ class Sample:
 
 
 class Event(NamedTuple):
-    """What was done, or what befell, when, and to whom."""
+    """A deed or a trouble: its time, its name and its object."""
 
     at: float
     what: str
@@ -51,7 +51,7 @@ class Event(NamedTuple):
 
 @dataclass
 class Result:
-    """Times are seconds since the beginning. `calms`: when one ended, and how long it took until nothing differed."""
+    """Times in seconds since the beginning. `calms`: the end of each, and its duration until no difference was left."""
 
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
@@ -76,13 +76,13 @@ class Result:
             csv.writer(opened).writerows(sorted(self.deeds + self.troubles))
 
     def leaks(self) -> list[str]:
-        """What the lasting controller takes more and more of, in sentences."""
+        """Return, in sentences, the resources that the lasting controller leaks."""
         bounds = {"memory": MOST_MEMORY, "files": MOST_FILES, "threads": MOST_FILES}
         found = {what: self.growth(what) for what in bounds}
         return [f"{what} has grown by {found[what]:.1f}" for what, most in bounds.items() if found[what] > most]
 
     def growth(self, what: str) -> float:
-        """How much more the lasting controller has of it, in the last quarter of the calms than in the second."""
+        """Return the difference between the last and the second quarter of the calms, for the lasting controller."""
         rests = [
             statistics.median(value for at, value in self._lasting(what) if calm - _REST < at < calm)
             for calm, _ in self.calms
@@ -92,7 +92,7 @@ class Result:
         return statistics.mean(last) - statistics.mean(second)
 
     def slope(self) -> float:
-        """MiB of memory that an hour brings it, by the straight line through what came after the first quarter."""
+        """Return the lasting controller's memory growth in MiB per hour: a linear fit without the first quarter."""
         points = [(at / 3600, value) for at, value in self._lasting("memory") if 4 * at >= self.seconds]
         return statistics.linear_regression(*zip(*points, strict=True)).slope
 

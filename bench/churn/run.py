@@ -1,4 +1,4 @@
-"""The run: rounds of churn, each with calm after it, and what must always be so."""
+"""The run: rounds of churn, each followed by calm, and checks throughout."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from dask_operator.kubernetes.api import Api
 from dask_operator.process.gauges import PHASES
 
 ROUND = 150.0
-"""Seconds of churn between two calms, at most."""
+"""Most seconds of churn between two calms."""
 QUIET = 15.0
-"""Seconds in which nothing must be written, once everything is as it was declared."""
+"""Seconds without any write, once everything is as declared."""
 PATIENCE = 300.0
-"""Seconds for that to become so. Ends of backoffs lie a minute off, and the machine may be busy."""
+"""Seconds to become as declared. Backoffs take up to a minute, and the machine may be busy."""
 
 
 class BrokenError(AssertionError):
-    """A promise that was not kept."""
+    """A broken promise."""
 
 
 class Churn:
-    """`say` hears how far it is, about once a minute."""
+    """Churn and checks. `say` is called with the progress about once a minute."""
 
     def __init__(self, scene: Scene, users: Users, samples: Samples, say: Callable[[str], None]) -> None:
         self._scene = scene
@@ -49,7 +49,7 @@ class Churn:
         self._waits_for = ""
 
     async def run(self, seconds: float, seed: int) -> None:
-        """Raises BrokenError."""
+        """Alternate churn and calm. Raises BrokenError."""
         end = time.monotonic() + seconds
         chances = [random.Random(f"{seed}/{replica.name}") for replica in self._samples.replicas]
         await self._users.populate()
@@ -63,7 +63,7 @@ class Churn:
         self._result.seconds = self._result.now()
 
     async def watch(self) -> None:
-        """Raises BrokenError as soon as something is wrong that never may be, until cancelled."""
+        """Check the promises that always hold, until cancelled. Raises BrokenError."""
         while True:
             await asyncio.sleep(1.0)
             self._result.workers = self._scene.pods.created
@@ -80,7 +80,7 @@ class Churn:
             self._say(self._progress())
 
     async def _calm(self) -> None:
-        """Everything becomes as it was declared, and then nothing is written any more."""
+        """Wait until everything is as declared, and then check that nothing is written."""
         began = time.monotonic()
         while problems := await self._problems():
             if time.monotonic() > began + PATIENCE:
@@ -91,10 +91,10 @@ class Churn:
             raise BrokenError("; ".join(bugs))
         took = time.monotonic() - began - QUIET
         self._result.calms.append((self._result.now(), took))
-        self._say(f"{self._progress()}; all as declared after {took:.0f} s of calm, and nothing written any more")
+        self._say(f"{self._progress()}; all as declared and no more writes after {took:.0f} s of calm")
 
     async def _problems(self) -> list[str]:
-        """What is not as it should be, at once or after some quiet."""
+        """Return the differences from the declared state: at once if any, else after a quiet period."""
         before, written = await look(self._scene.api, self._scene.namespace), await self._writes()
         if problems := differences(self._scene.wishes, before):
             await asyncio.sleep(2.0)
@@ -104,7 +104,7 @@ class Churn:
         return [
             *differences(self._scene.wishes, after),
             *_changed(before, after),
-            *(["something is written"] if await self._writes() != written else []),
+            *(["a controller still writes"] if await self._writes() != written else []),
             *[problem for replica in self._samples.replicas for problem in await _disagreement(replica, after)],
         ]
 
@@ -128,7 +128,7 @@ def _changed(before: Seen, after: Seen) -> list[str]:
 
 
 async def _disagreement(replica: Replica, seen: Seen) -> list[str]:
-    """Where a controller knows other things than there are, or has something left to do, or is not well."""
+    """Return differences between a controller's metrics and the cluster, pending work, and failed health checks."""
     values = metrics(await asyncio.to_thread(replica.controller.get, "/metrics"))
     phases = {phase: int(values.get(f'dask_operator_clusters{{phase="{phase}"}}', -1)) for phase in PHASES}
     known = int(sum(value for name, value in values.items() if name.startswith("dask_operator_workers{")))
@@ -138,8 +138,8 @@ async def _disagreement(replica: Replica, seen: Seen) -> list[str]:
         f"has clusters by phase {phases}": phases == {phase: seen.phases()[phase] for phase in PHASES},
         f"knows {known} workers": known == seen.workers(),
         f"has {depth} clusters in its queue": depth == 0,
-        f"says {alive.strip()}": alive.startswith("ok"),
-        f"says that it is not ready: {ready.strip()}": ready.startswith("ok"),
+        f"reports {alive.strip()}": alive.startswith("ok"),
+        f"is not ready: {ready.strip()}": ready.startswith("ok"),
     }
     return [f"{replica.name} {what}" for what, well in found.items() if not well]
 
@@ -147,7 +147,7 @@ async def _disagreement(replica: Replica, seen: Seen) -> list[str]:
 async def churn(
     api: Api, kube: Kube, folder: Path, seconds: float, clusters: int, seed: int, say: Callable[[str], None]
 ) -> Result:
-    """In a namespace that is empty. `folder`: for logs and samples. Raises BrokenError."""
+    """Run in an empty namespace. `folder`: for logs and samples. Raises BrokenError."""
     result, pods = Result(), Pods(api, kube.namespace)
     schedulers = Schedulers(pods)
     async with serving(schedulers.answer) as url, _replicas(kube, folder, result) as replicas:
@@ -179,7 +179,7 @@ async def _replicas(kube: Kube, folder: Path, result: Result) -> AsyncIterator[l
 
 
 async def _first_done(*works: Coroutine[Any, Any, None]) -> None:
-    """Returns when the first has ended, and raises what it has raised; the others are cancelled."""
+    """Wait for the first to end, cancel the others, and raise its exception if it has any."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

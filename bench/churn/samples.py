@@ -1,4 +1,4 @@
-"""What the controllers take and say of themselves, every few seconds, as rows of a CSV file."""
+"""The controllers' resources and metrics, every few seconds, as rows of a CSV file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRITES = re.compile(r'dask_operator_api_requests_total\{.*verb="(create|patch|d
 
 @dataclass
 class Samples:
-    """`broken`: what must not have been, in sentences."""
+    """Samples of all replicas. `broken`: violations, in sentences."""
 
     replicas: Sequence[Replica]
     file: Path
@@ -28,7 +28,7 @@ class Samples:
     broken: list[str] = field(default_factory=list)
 
     async def take(self) -> None:
-        """Runs until cancelled."""
+        """Write samples until cancelled."""
         with self.file.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(each.name for each in fields(Sample))
@@ -44,33 +44,33 @@ class Samples:
                 await asyncio.sleep(EVERY)
 
     async def _look_again(self) -> None:
-        """One that stood still takes a moment to learn that it is no more the leader, in which it writes nothing."""
+        """Check again: a paused leader takes a moment to see that its Lease is lost, and writes nothing meanwhile."""
         await asyncio.sleep(1.0)
         again = await asyncio.gather(*(self.sample(replica) for replica in self.replicas))
         if sum(bool(row and row.leads) for row in again) > 1:
             self.broken.append("two controllers lead")
 
     async def sample(self, replica: Replica) -> Sample | None:
-        """None while there is no process."""
+        """Return a sample, or None if no process runs."""
         said = metrics(await asyncio.to_thread(replica.controller.get, "/metrics"))
         if not (pid := replica.controller.pid):
             return None
         try:
             takes = _takes(Path(f"/proc/{pid}"))
         except (OSError, KeyError):
-            return None  # it has ended in this moment
+            return None  # the process has just ended
         return Sample(self.result.now(), replica.name, pid, *takes, **(_said(said) if said else {}))
 
 
 def _takes(process: Path) -> tuple[float, int, int]:
-    """Resident MiB, open files and threads."""
+    """Return resident MiB, open files and threads."""
     status = (process / "status").read_text()
     numbers = {name: int(value) for name, value in re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.MULTILINE)}
     return numbers["VmRSS"] / 1024, len(list((process / "fd").iterdir())), numbers["Threads"]
 
 
 def metrics(text: str) -> dict[str, float]:
-    """The values of a controller's metrics, by their names and labels as they are written."""
+    """Return the controller's metrics by name with labels."""
     lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("dask_operator_"))
     return {name: float(value) for name, _, value in lines}
 

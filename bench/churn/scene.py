@@ -1,4 +1,4 @@
-"""What users and mishaps act on, and by what."""
+"""The objects on which users and mishaps act."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Deed = Callable[[], Awaitable[None]]
 
 @dataclass
 class Scene:
-    """`wishes`: what is declared now, by name. `tell` hears what is done, and to what."""
+    """The namespace and its declared state. `wishes`: by name. `tell` is called with each deed and its object."""
 
     api: Api
     namespace: str
@@ -30,11 +30,11 @@ class Scene:
     wishes: dict[str, Wish] = field(default_factory=dict)
 
     def one(self, of: Sequence[_T]) -> _T | None:
-        """Any of them; None if there is none."""
+        """Return a random element, or None if empty."""
         return self.chance.choice(of) if of else None
 
     def plain(self) -> list[Wish]:
-        """The clusters that are of no job."""
+        """Return the clusters that belong to no job."""
         return [wish for wish in self.wishes.values() if not wish.job]
 
     def there(self, component: str) -> list[Pod]:

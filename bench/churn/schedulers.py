@@ -1,6 +1,6 @@
-"""What answers in the place of the clusters' schedulers, whose Pods on fake nodes run nothing.
+"""Stand-ins for the clusters' schedulers, whose Pods on fake nodes run nothing.
 
-A scheduler knows the workers that are ready, retires whom it is told to, and asks for as many as a user wants.
+A scheduler knows the ready workers, retires any worker on request, and asks for as many workers as a user wants.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dask_operator.names import WORKER
 
 
 class Schedulers:
-    """`wanted`: how many workers each cluster's scheduler asks for, by the cluster's name."""
+    """A stand-in for every scheduler. `wanted`: the number of workers each asks for, by cluster name."""
 
     def __init__(self, pods: Pods) -> None:
         self._pods = pods

@@ -1,4 +1,4 @@
-"""What users do, at random: make, change and delete clusters of all kinds."""
+"""Random acts of users: they make, change and delete clusters of all kinds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP, JOB, POD, Resour
 
 MOST_WORKERS = 10
 PAUSE = 0.4
-"""Seconds between two deeds, on average."""
+"""Mean seconds between two acts."""
 _STATE = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0}
 
 
 class Users:
-    """`clusters`: how many there are to be at a time, with those of jobs."""
+    """Users of the namespace. `clusters`: the number to keep at a time, including those of jobs."""
 
     def __init__(self, scene: Scene, schedulers: Schedulers, manifests: Manifests, clusters: int) -> None:
         self._scene = scene
@@ -32,7 +32,7 @@ class Users:
         self._clusters = clusters
         self._mishaps = Mishaps(scene)
         self._number = 0
-        # The larger the number the more often.
+        # Relative frequencies.
         self._deeds: dict[Deed, int] = {
             self._scale_cluster: 16,
             self._scale_group: 10,
@@ -51,14 +51,14 @@ class Users:
         await asyncio.gather(*(self._make() for _ in range(self._clusters)))
 
     async def act(self, until: float) -> None:
-        """Until a time of the monotonic clock."""
+        """Act until a time of the monotonic clock."""
         while time.monotonic() < until:
             await asyncio.sleep(self._scene.chance.expovariate(1 / PAUSE))
             await self._once()
         await self._mishaps.over()
 
     async def _once(self) -> None:
-        # As many come as go, around the number that there is to be.
+        # Keeps the number of clusters around the wanted one.
         surplus = len(self._scene.wishes) - self._clusters
         deeds = {**self._deeds, self._make: max(10 - surplus, 0), self._delete: max(10 + surplus, 0)}
         (deed,) = self._scene.chance.choices(list(deeds), list(deeds.values()))
@@ -67,7 +67,7 @@ class Users:
         except ApiError as error:
             if error.code not in (404, 409):
                 raise
-            # It was about something that has gone or changed in this moment, as it may.
+            # The object has just been deleted or changed, as may happen.
 
     async def _make(self) -> None:
         self._number += 1
@@ -102,7 +102,7 @@ class Users:
         del self._scene.wishes[wish.name]
         self._scene.pods.given_up.add(wish.name if wish.job else wish.uid)
         await self._scene.delete(JOB if wish.job else CLUSTER, wish.name)
-        # Those that the controller has not seen have no owner yet with which they would go.
+        # Groups that the controller has not seen yet have no owner, so Kubernetes does not delete them.
         for group in wish.extra:
             await self._scene.delete(GROUP, group)
         if wish.bounds:
@@ -121,7 +121,7 @@ class Users:
             return
         group = self._scene.chance.choice(list(wish.workers))
         if group == wish.default:
-            # What the cluster says comes later than this where it has not been copied yet.
+            # The cluster's own count, not copied to the group yet, would override this one.
             meta = (await self._scene.get(GROUP, group))["metadata"]
             copied = meta.get("annotations", {}).get(names.REPLICAS_ANNOTATION)
             owned = wish.uid in (owner["uid"] for owner in meta.get("ownerReferences", ()))

@@ -1,4 +1,4 @@
-"""What users want, cluster by cluster, and the manifests that say so."""
+"""The declared state, cluster by cluster, and its manifests."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster
 from dask_operator import names
 
 BACKOFF_LIMIT = 0
-"""Failures of a program that are borne. Fake nodes end Pods by name, so also the successor of the one they mean."""
+"""Allowed failures of a program. Fake nodes end Pods by name, and so would end a successor as well."""
 REVISION = "REVISION"
-"""The environment variable by which edited templates are told from those before."""
+"""The environment variable that tells edited templates from earlier ones."""
 
 
 @dataclass
 class Wish:
-    """One cluster, or a job with its own. `replicas`: what the DaskCluster says.
+    """A cluster, or a job with its own. `replicas`: of the DaskCluster.
 
-    `workers` and `revisions`: of each group by name, and the scheduler's revision under its own. `bounds`: those of the
-    autoscaler that the default group has. `failures`: of the job's program so far; `ended`: how the job did.
+    `workers` and `revisions`: by group; `revisions` has the scheduler's too, under its own name. `bounds`: those of the
+    default group's autoscaler. `failures`: of the job's program so far; `ended`: the job's final status.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Wish:
 
     @property
     def extra(self) -> list[str]:
-        """The groups that users have made."""
+        """The groups added by users."""
         return [group for group in self.workers if group != self.default]
 
 
 @dataclass(frozen=True)
 class Manifests:
-    """`port`: where on loopback somebody answers for the schedulers."""
+    """Manifests for fake nodes. `port`: on loopback, where the stand-ins for the schedulers answer."""
 
     namespace: str
     port: int
@@ -69,13 +69,13 @@ class Manifests:
         return self._placed(dask_autoscaler(cluster, cluster, *bounds))
 
     def revised(self, role: str, revision: int) -> dict[str, Any]:
-        """The part of a DaskCluster or DaskWorkerGroup by which its Pods of a role become those of a revision."""
+        """Return the patch of a DaskCluster or DaskWorkerGroup that gives its Pods of a role this revision."""
         spec: dict[str, Any] = dask_cluster("any", 0, pods=ON_FAKE_NODES)["spec"][role]["spec"]
         spec["containers"][0]["env"] = [{"name": REVISION, "value": str(revision)}]
         return {"spec": {role: {"spec": spec}}}
 
     def _with_scheduler(self, cluster: dict[str, Any]) -> dict[str, Any]:
-        # Without an address of the Service's own it is asked at its Pod's; and nobody listens at the other port.
+        # A headless Service makes the controller ask at the Pod's address; nobody listens at the other port.
         ports = [{"name": "http-dashboard", "port": self.port}, {"name": "tcp-comm", "port": 1}]
         cluster["spec"]["scheduler"]["service"] |= {"clusterIP": "None", "ports": ports}
         return cluster

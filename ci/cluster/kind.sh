@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153 # NAME and STATE are the cluster's
-# Sourced by `cluster`: Kubernetes by kind, where a Docker engine answers.
+# Sourced by `cluster`: Kubernetes by kind, with a running Docker engine.
 
 KIND_NAME=dask-$NAME-$ID
 NODE=$KIND_NAME-control-plane
@@ -8,16 +8,16 @@ kind() { "$("$CI/tools/build.sh" kind)/kind" "$@" --name "$KIND_NAME"; }
 
 provider_kubectl() { echo "$("$CI/tools/build.sh" kubectl)/kubectl"; }
 
-# provider_preflight VERSION: kind publishes some patch versions of Kubernetes; the pins say which one of each minor
+# provider_preflight VERSION: Find kind's image. kind publishes some patch versions; the pins name one for each minor.
 provider_preflight() {
   local pin=${1%.*}
   pin=KIND_NODE_${pin//./_}
-  [ -n "${!pin:-}" ] || die "there is no pin for Kubernetes ${1%.*} on kind: add $pin to ci/versions.env."
+  [ -n "${!pin:-}" ] || die "no pin for Kubernetes ${1%.*} on kind: add $pin to ci/versions.env."
   PUBLIC_NODE=docker.io/kindest/node:v${!pin}
   need_disk 8
 }
 
-# provider_up VERSION: as kind publishes it, and where that cannot be pulled, as it is built here
+# provider_up VERSION: Start a cluster from kind's published image, or from our own build if Docker cannot pull that
 provider_up() {
   local image
   if running && [ "$(cat "$STATE/asked" 2>/dev/null)" = "$1" ] &&
@@ -30,17 +30,17 @@ provider_up() {
   "$CI/tools/build.sh" kind kubectl > /dev/null
   mkdir -p "$STATE"
   docker run --rm --network none --entrypoint sed "$image" 's/^v//' /kind/version > "$STATE/version"
-  # Nothing goes on after a failure or Ctrl-C; the log of the step says why.
+  # On failure or Ctrl-C nothing keeps running; the log of the step has the reason.
   at_end clear_all
   step "cluster $NAME: start Kubernetes $(cat "$STATE/version") by kind" start "$image"
   trap - EXIT
   echo "$1" > "$STATE/asked"
 }
 
-# built_node VERSION: the image of the nodes of this version
+# built_node VERSION: Print the node image of this version, built here
 built_node() {
   [ -d "$CI/tools/kubernetes-$1" ] ||
-    die "Kubernetes $1 can be had neither as $PUBLIC_NODE nor as one of those here: $(cd "$CI/tools" && echo kubernetes-*)."
+    die "Kubernetes $1 is available neither as $PUBLIC_NODE nor among those here: $(cd "$CI/tools" && echo kubernetes-*)."
   "$CI/images/build.sh" "node-$1"
 }
 
@@ -79,25 +79,25 @@ clear_all() {
 }
 
 provider_load() {
-  docker image inspect "$1" >/dev/null 2>&1 || die "there is no image $1: build it with ci/images/build.sh"
+  docker image inspect "$1" >/dev/null 2>&1 || die "no image $1: build it with ci/images/build.sh"
   [ "$(docker exec "$NODE" ctr --namespace k8s.io images list --quiet "name==$1" 2>/dev/null)" != "$1" ] || return 0
   step "cluster $NAME: load ${1#localhost/}" load "$1"
 }
 
-# load IMAGE: as `kind load docker-image`, which writes an archive to the disk in between
+# load IMAGE: Load an image as `kind load docker-image` does, but without writing an archive to the disk
 load() { docker save "$1" | docker exec --interactive "$NODE" ctr --namespace k8s.io images import --digests -; }
 
 provider_exec() {
   die "'cluster exec' is for clusters of plain processes; on kind reach a Service with kubectl port-forward, or run a pod."
 }
 
-# provider_signal PROGRAM SIGNAL: to a program of the control plane
+# provider_signal PROGRAM SIGNAL: Send a signal to a program of the control plane
 provider_signal() { docker exec "$NODE" sh -c "kill -$2 \$(pidof $1)"; }
 
-# provider_restart: the kubelet starts it anew
+# provider_restart: Kill the API server, which the kubelet starts again
 provider_restart() { provider_signal kube-apiserver KILL; }
 
-# provider_fake_nodes: a kwok in the cluster, with its own default stages
+# provider_fake_nodes: Run a kwok in the cluster, with its own default stages
 provider_fake_nodes() {
   local image
   kubectl_of_cluster --namespace kube-system get deployment/kwok >/dev/null 2>&1 && return

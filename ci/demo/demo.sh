@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# demo.sh: a Kubernetes, the operator and a Dask cluster on it, and an answer that they compute. What is there already is
-# left as it is, so that a second run takes seconds, and an interrupted one goes on. $DEMO_CLUSTER names another cluster.
+# demo.sh: Start a Kubernetes, the operator and a Dask cluster on it, and compute an answer. Existing parts stay, so that a
+# second run takes seconds, and an interrupted one continues. $DEMO_CLUSTER names another cluster.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 CLUSTER=${DEMO_CLUSTER:-demo}
-NAME=demo                   # of Dask's release
+NAME=demo                   # of the Dask cluster's release
 OPERATOR="dask-operator"    # the release, and its namespace
 
 main() {
@@ -43,16 +43,16 @@ main() {
   next_steps $((SECONDS - start))
 }
 
-# install RELEASE NAMESPACE CHART OPTION...
+# install RELEASE NAMESPACE CHART OPTION...: Install or upgrade a release
 install() {
   local release=$1 namespace=$2 chart=$3
   shift 3
-  # Helm refuses to touch a release that an interrupted run left in the middle of something.
+  # Helm refuses to touch a release that an interrupted run left unfinished.
   kubectl delete secrets --namespace "$namespace" --selector "owner=helm,name=$release,status in (pending-install,pending-upgrade,pending-rollback)"
   helm upgrade --install "$release" "$ROOT/charts/$chart" --namespace "$namespace" --create-namespace "$@"
 }
 
-# install_cluster IMAGE: one whose image was built anew since the last time is rolled out
+# install_cluster IMAGE: Install the Dask cluster, or roll out a newly built image
 install_cluster() {
   install "$NAME" default dask-cluster --values "$CI/demo/values.yaml" \
     --set image.registry=localhost --set image.repository=dask --set "image.tag=${1##*:}"
@@ -78,15 +78,15 @@ start_flights() {
     explain default pods/flights
 }
 
-# wait_for_flights: the log has ended, so the Pod's phase is only a moment away
+# wait_for_flights: Wait for the Pod's end. Its log has ended, so this takes a moment.
 wait_for_flights() {
   kubectl wait pod/flights --for jsonpath='{.status.phase}'=Succeeded --timeout 60s >/dev/null ||
-    die "flights.py did not end well: see the lines above, and KUBECONFIG=$KUBECONFIG $KUBECTL/kubectl describe pod flights"
+    die "flights.py failed: see the lines above, and KUBECONFIG=$KUBECONFIG $KUBECTL/kubectl describe pod flights"
 }
 
-# explain NAMESPACE OBJECTS: what there is to see when a wait was in vain
+# explain NAMESPACE OBJECTS: Describe the objects, Events and logs after a wait has failed
 explain() {
-  echo "--- the wait was in vain; this is what is there:"
+  echo "--- the wait failed; the current state:"
   kubectl describe --namespace "$1" "$2"
   kubectl get events --namespace "$1" --sort-by .lastTimestamp
   kubectl get pods --namespace "$1" --output name | while read -r pod; do
@@ -96,10 +96,10 @@ explain() {
   return 1
 }
 
-# next_steps SECONDS
+# next_steps SECONDS: Print the total time, and commands to try next
 next_steps() {
   cat <<NEXT
-All of it took $(duration "$1"). What to type next:
+Done in $(duration "$1"). Commands to try next:
 
   export KUBECONFIG=$KUBECONFIG
   export PATH=$KUBECTL:$HELM:\$PATH
@@ -107,7 +107,7 @@ All of it took $(duration "$1"). What to type next:
   kubectl get daskclusters,daskworkergroups,pods
   helm upgrade $NAME charts/dask-cluster --reset-then-reuse-values --set worker.replicas=5
   kubectl port-forward service/$NAME-scheduler 8787     # the dashboard: http://localhost:8787/status
-  make demo-down                                        # ends it all
+  make demo-down                                        # deletes everything
 NEXT
 }
 

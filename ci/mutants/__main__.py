@@ -1,8 +1,8 @@
-"""python -m ci.mutants [--every N] [MODULE...]: changes the controller a little, and sees whether a test fails.
+"""python -m ci.mutants [--every N] [MODULE...]: change the controller a little, and check that a test fails.
 
-MODULE: as in plan.workers.victims; by default those that decide and those that write. With --every N only each Nth
-mutant is tried. A mutant that no test notices is shown with its line. A module is tried by its own tests, and a module
-of `plan` by all tests of `plan`.
+MODULE: such as plan.workers.victims; by default all that decide or write. With --every N, try only each Nth mutant.
+Prints the line of each mutant that no test notices. A module's own tests try it, and all of `plan`'s try
+a module of `plan`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
 ALWAYS = ("build", "parse", "reconcile.store", "reconcile.execute", "kubernetes.lease")
-# Seconds; a mutant that goes on for ever is noticed as well.
+# Seconds; ends a mutant that never ends by itself.
 LONGEST = 300
-# What the tests import besides the controller, once for all mutants; no plugin of pytest, which has to do that itself
+# Imports of the tests, made once for all mutants. No plugin of pytest, which has to import these itself.
 IMPORTED = ("aiohttp.web", "distributed", "kopf", "kubernetes", "yaml")
 
 
@@ -39,7 +39,7 @@ def source_of(module: str) -> Path:
 
 
 def files_that_try(module: str) -> list[list[Path]]:
-    """Return the tests that a mutant is tried by: at first those of its own file, then the others."""
+    """Return the tests for a mutant: first its own file, then the others."""
     *folders, name = module.split(".")
     if source_of(module).name == "__init__.py":
         folders.append(name)
@@ -57,7 +57,7 @@ def is_noticed(module: str, number: int | None) -> bool:
 
 
 def survivors(module: str, every: int) -> tuple[int, list[Mutant]]:
-    """Try a module's mutants. Return how many were tried, and those that nothing noticed."""
+    """Try a module's mutants. Return their number, and those that no test noticed."""
     chosen = list(enumerate(mutants(source_of(module).read_text())))[::every]
     left: list[Mutant] = []
     running: dict[int, Mutant] = {}
@@ -71,7 +71,7 @@ def survivors(module: str, every: int) -> tuple[int, list[Mutant]]:
 
 
 def _started(module: str, number: int | None) -> int:
-    """Try a mutant, or the module as it is, in a child, which has what takes long to import. Return its id."""
+    """Try a mutant, or the module as it is, in a child that inherits slow imports. Return its id."""
     sys.stdout.flush()
     if child := os.fork():
         return child
@@ -83,7 +83,7 @@ def _started(module: str, number: int | None) -> int:
 
 
 def _ended(running: dict[int, Mutant]) -> list[Mutant]:
-    """Wait for one of the children. Return its mutant if nothing noticed it."""
+    """Wait for one of the children. Return its mutant if no test noticed it."""
     child, status = os.wait()
     mutant = running.pop(child)
     return [] if status else [mutant]

@@ -1,4 +1,4 @@
-"""Small changes to a Python module, of which each should make a test fail. What is text alone is not changed."""
+"""Small changes to a Python module, each of which should make a test fail. Text stays as it is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Change = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`line`: of the source; `what`: the change in words; `node`: the number of the node that `change` is made to."""
+    """A change to a module. `line`: of the source; `what`: in words; `node`: the number of the changed node."""
 
     line: int
     what: str
@@ -46,7 +46,7 @@ class Mutant:
 
     @property
     def tree(self) -> ast.Module:
-        """The whole module with the change."""
+        """The changed module."""
         tree = copy.deepcopy(self.original)
         self.change(next(each for number, each in enumerate(ast.walk(tree)) if number == self.node))
         return ast.fix_missing_locations(tree)
@@ -58,7 +58,7 @@ def mutants(source: str) -> Iterator[Mutant]:
     annotations = {each for node in ast.walk(original) for of in _annotations(node) for each in ast.walk(of)}
     for number, node in enumerate(ast.walk(original)):
         if node in annotations:
-            continue  # which only the type checker reads
+            continue  # only the type checker reads it
         for what, change in _changes(node):
             yield Mutant(getattr(node, "lineno", 0), what, original, number, change)
 
@@ -73,7 +73,7 @@ def _annotations(node: ast.AST) -> list[ast.expr]:
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, Change]]:
-    """Yield what can be changed about a node: in words, and as a function that does it to a copy of the node."""
+    """Yield the changes of a node, in words and as a function that changes a copy of the node."""
     yield from _operators(node)
     match node:
         case ast.If() | ast.IfExp() | ast.While():
@@ -106,7 +106,7 @@ def _operators(node: ast.AST) -> Iterator[tuple[str, Change]]:
 
 
 def _removals(node: ast.AST) -> Iterator[tuple[str, Change]]:
-    """Yield the removal of each statement of a block that only does something, such as a call or a yield."""
+    """Yield the removal of each statement in a block that only has an effect, such as a call or a yield."""
     body = [] if isinstance(node, ast.Module) else getattr(node, "body", [])
     for position, statement in enumerate(body if isinstance(body, list) else []):
         if _only_does_something(statement):
@@ -124,7 +124,7 @@ def _only_does_something(statement: ast.stmt) -> bool:
 
 
 def _is_text(node: ast.BinOp) -> bool:
-    """Tell whether an operand is text or a collection, for which arithmetic means something else."""
+    """Return whether an operand is text or a collection, for which arithmetic means something else."""
     return any(
         isinstance(side, ast.JoinedStr | ast.List | ast.Tuple | ast.Dict | ast.Set)
         or (isinstance(side, ast.Constant) and not isinstance(side.value, int | float))

@@ -1,4 +1,4 @@
-"""A plugin of pytest that imports a module with one change. $MUTANT: the module, a colon, the number of its mutant."""
+"""A pytest plugin that imports a module with one change. $MUTANT: the module, a colon, the number of its mutant."""
 
 from __future__ import annotations
 

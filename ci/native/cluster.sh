@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2153 # NAME and STATE are the cluster's
-# Sourced by `cluster`: Kubernetes from plain processes, where no container engine runs. The processes live in mount, PID
-# and network namespaces of their own (node.sh is the first of them), so killing that first process ends every process,
-# container, mount and namespace. What is left to clear then is a folder and the cgroups.
+# Sourced by `cluster`: Kubernetes from plain processes, without a container engine. The processes live in mount, PID and
+# network namespaces of their own (node.sh is the first of them), so killing that first process ends every process,
+# container, mount and namespace. After that, only a folder and the cgroups are left to remove.
 
 # shellcheck source=../processes.sh
 . "$CI/processes.sh"
@@ -11,12 +11,12 @@ CGROUP=dask-$(basename "$STATE")-$ID
 
 provider_kubectl() { echo "$CACHE/tools/kubernetes-$(cat "$STATE/version")/kubectl"; }
 
-# provider_preflight VERSION: what cannot be helped is said before anything is done
+# provider_preflight VERSION: Check the requirements that cannot be installed, before anything else
 provider_preflight() {
   [ -f "$CI/tools/kubernetes-$1/go.mod" ] ||
-    die "Kubernetes $1 is none of those here: $(cd "$CI/tools" && echo kubernetes-*). Another one is added by ci/tools/tidy.sh kubernetes-VERSION."
-  [ "$(uname -s)" = Linux ] || die "a Kubernetes of plain processes needs Linux: start Docker, then kind is used."
-  [ "$(id -u)" = 0 ] || die "a Kubernetes of plain processes needs root for its namespaces: run this as root, or start Docker, then kind is used."
+    die "Kubernetes $1 is not among those here: $(cd "$CI/tools" && echo kubernetes-*). Add another one with ci/tools/tidy.sh kubernetes-VERSION."
+  [ "$(uname -s)" = Linux ] || die "a Kubernetes of plain processes needs Linux: start Docker, for kind."
+  [ "$(id -u)" = 0 ] || die "a Kubernetes of plain processes needs root for its namespaces: run this as root, or start Docker, for kind."
   if [ -d "$CACHE/tools/kubernetes-$1" ]; then need_disk 5; else need_disk 15; fi
 }
 
@@ -27,13 +27,13 @@ provider_up() {
       echo "  cluster $NAME already runs Kubernetes $version"
       return
     fi
-    echo "  cluster $NAME runs Kubernetes $(cat "$STATE/version") or is not healthy: it is replaced"
+    echo "  cluster $NAME runs Kubernetes $(cat "$STATE/version") or is not healthy, and is replaced"
   fi
   clear_all
   folders=$("$CI/tools/build.sh" "kubernetes-$version" etcd containerd)
   need_packages openssl runc containernetworking-plugins iptables conntrack ethtool iproute2 kmod
   images=$("$CI/images/build.sh" pause coredns)
-  # Nothing goes on after a failure or Ctrl-C; the folder with the logs stays until the next `up` or `down`.
+  # On failure or Ctrl-C nothing keeps running; the folder with the logs stays until the next `up` or `down`.
   at_end end_processes
   step "cluster $NAME: start Kubernetes $version" start "$version" "$folders" "$images"
   trap - EXIT
@@ -47,7 +47,7 @@ provider_down() {
   step "cluster $NAME: end it" clear_all
 }
 
-# provider_fake_nodes: a kwok beside the control plane
+# provider_fake_nodes: Run a kwok beside the control plane
 provider_fake_nodes() {
   local folder
   ! runs kwok || return 0
@@ -55,8 +55,8 @@ provider_fake_nodes() {
   step "cluster $NAME: kwok" start_kwok "$folder"
 }
 
-# start_kwok FOLDER: it may have only the nodes with its annotation, as it would fake the real one as well: pods Running
-# that never started
+# start_kwok FOLDER: Start kwok for the nodes with its annotation only. It would fake the real node as well, with Running pods
+# that never started.
 start_kwok() {
   kwok_stages > "$STATE/stages.yaml"
   (
@@ -73,17 +73,17 @@ start_kwok() {
   )
 }
 
-# provider_load IMAGE: the archive is unpacked now, or the first pod would wait for it
+# provider_load IMAGE: Unpack the archive now, so that the first pod need not wait for it
 provider_load() {
   local name=${1#localhost/}
   local archive=$CACHE/images/${name//[:\/]/-}.tar
   alive || die "cluster '$NAME' does not run: start it with ci/cluster/cluster up $NAME"
   [ "$(in_node ctr --namespace k8s.io images list --quiet "name==$1" 2>/dev/null)" != "$1" ] || return 0
-  [ -f "$archive" ] || die "there is no image $1: build it with ci/images/build.sh"
+  [ -f "$archive" ] || die "no image $1: build it with ci/images/build.sh"
   step "cluster $NAME: load $name" in_node ctr --namespace k8s.io images import --local "/run/cache/images/$(basename "$archive")"
 }
 
-# provider_exec COMMAND...: the host's file system, and the node's network and name resolution
+# provider_exec COMMAND...: Run a command with the host's file system, and the node's network and name resolution
 provider_exec() {
   alive || die "cluster '$NAME' does not run: start it with ci/cluster/cluster up $NAME"
   # shellcheck disable=SC2016 # expanded by the inner shell
@@ -91,18 +91,18 @@ provider_exec() {
     bash -c 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' bash "$STATE/resolv.conf" "$@"
 }
 
-# provider_signal PROGRAM SIGNAL: to a program of the control plane
+# provider_signal PROGRAM SIGNAL: Send a signal to a program of the control plane
 provider_signal() { in_node kill "-$2" "$(in_node cat "$(pid_file "$1")")"; }
 
 pid_file() { echo "/run/pids/$1"; }
 
-# runs PROGRAM: whether it does, of the control plane
+# runs PROGRAM: Test whether a program of the control plane runs
 runs() {
   # shellcheck disable=SC2016 # expanded by the inner shell
   in_node bash -c 'kill -0 "$(cat "$1")"' bash "$(pid_file "$1")" 2>/dev/null
 }
 
-# provider_restart: the same program with the same arguments, as nobody else starts it anew
+# provider_restart: Start the API server again with the same arguments, since nothing else does
 provider_restart() {
   # shellcheck disable=SC2016 # expanded by the inner shell
   in_node bash -c '
@@ -116,26 +116,26 @@ provider_restart() {
   ' bash "$(pid_file kube-apiserver)" /run/node/logs/kube-apiserver.log
 }
 
-# in_node COMMAND...: the file system, processes and network of the node. Not by `ip netns exec`, which remounts /sys and
-# hides the cgroups.
+# in_node COMMAND...: Run a command with the node's file system, processes and network. `ip netns exec` would remount /sys
+# and hide the cgroups.
 in_node() {
   nsenter --target "$(cat "$STATE/init.pid")" --mount --pid --net -- env PATH="$(cat "$STATE/path")" "$@"
 }
 
-# alive: whether the node's first process runs
+# alive: Test whether the node's first process runs
 alive() { [ -f "$STATE/init.pid" ] && has_cgroup "$(cat "$STATE/init.pid")"; }
 
-# healthy: asked with a time limit, because an API server that hangs does not answer at all
+# healthy: Test the cluster, with a time limit because a hung API server does not answer at all
 healthy() {
   kubectl_of_cluster get --raw /readyz --request-timeout 10s >/dev/null 2>&1 &&
     [ "$(field node/node-1 '{.status.conditions[?(@.type=="Ready")].status}')" = True ] &&
     [ "$(field deployment/coredns '{.status.availableReplicas}')" = 1 ]
 }
 
-# field OBJECT JSONPATH
+# field OBJECT JSONPATH: Print a field of an object
 field() { kubectl_of_cluster get "$1" --namespace kube-system --request-timeout 10s --output "jsonpath=$2" 2>/dev/null; }
 
-# start VERSION FOLDERS IMAGES: the folders of the programs, and the references of the images pause and coredns
+# start VERSION FOLDERS IMAGES: Start the node. FOLDERS are those of the programs, IMAGES the references of pause and coredns
 start() {
   local version=$1 init launched
   mkdir -p "$STATE/logs"
@@ -143,7 +143,7 @@ start() {
   prepare_files "$2" "$3"
   make_cgroups
   (
-    # First of all, so that whatever happens later is found and ended through the cgroup.
+    # First of all, so that the cgroup finds and ends everything that starts later.
     join_cgroups "$BASHPID"
     close_files
     exec setsid unshare --mount --pid --net --fork --kill-child -- \
@@ -157,7 +157,7 @@ start() {
   kubectl_of_cluster --namespace kube-system rollout status deployment/coredns --timeout 60s
 }
 
-# prepare_files: what the node reads. It sees the cache at a fixed place, and nothing of this folder.
+# prepare_files: Write the node's files. It sees the cache at a fixed path, and nothing of this folder.
 prepare_files() {
   local pause coredns
   { read -r pause; read -r coredns; } <<< "$2"
@@ -168,7 +168,7 @@ prepare_files() {
   printf 'nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n' > "$STATE/resolv.conf"
 }
 
-# connect PID: the link between host and node. Its /30 follows from the name; the next free one when that is taken.
+# connect PID: Link host and node. The /30 comes from the name; the next free one if it is taken.
 connect() {
   local slot
   exclusively networks
@@ -182,13 +182,13 @@ connect() {
   release
 }
 
-# address SLOT HOST: an address in the /30 number SLOT of 198.18.0.0/15, the block that is set aside for test networks
+# address SLOT HOST: Print an address in /30 number SLOT of 198.18.0.0/15, the block reserved for test networks
 address() {
   local number=$(( (198 << 24) + (18 << 16) + $1 * 4 + $2 ))
   echo "$((number >> 24)).$((number >> 16 & 255)).$((number >> 8 & 255)).$((number & 255))"
 }
 
-# free_slot: the number of a /30 that overlaps no route of this machine. The last one is the node's dead end (node.sh).
+# free_slot: Print the number of a /30 that overlaps no route of this machine. The last one is the node's dead end (node.sh).
 free_slot() {
   local slots=32767 slot taken
   taken=$(ip -4 -oneline route show table all | grep -oE '\b198\.1[89]\.[0-9.]+(/[0-9]+)?' || true)
@@ -199,7 +199,7 @@ free_slot() {
   return 1
 }
 
-# overlaps SLOT ROUTES: whether the /30 lies in one of the routes, or one of them in it
+# overlaps SLOT ROUTES: Test whether the /30 is in one of the routes, or one of them in it
 overlaps() {
   local first=$(( (198 << 24) + (18 << 16) + $1 * 4 )) route length start a b c d
   for route in $2; do
@@ -212,7 +212,7 @@ overlaps() {
   return 1
 }
 
-# end_processes: of the node, with what is left of its containers
+# end_processes: End the node's processes, with the remains of its containers
 end_processes() {
   end_cgroups
   ip link delete "$LINK" 2>/dev/null || true

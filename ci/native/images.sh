@@ -1,18 +1,18 @@
 # shellcheck shell=bash disable=SC2153 # CONTEXT is build.sh's
-# Sourced by images/build.sh: images by buildah, where no Docker engine answers, on the stand-in for the public Python image.
-# They become archives in the cache, which the native clusters load.
+# Sourced by images/build.sh: images by buildah, without a Docker engine, on the stand-in for the public Python image. They
+# become archives in the cache, which the native clusters load.
 ARCHIVES=$CACHE/images
 BUILDAH=$CACHE/buildah
 
 engine_choose_base() { BASE_IMAGE=$PYTHON_STAND_IN_IMAGE; }
 
 engine_prepare() {
-  [ "$(id -u)" = 0 ] || die "without Docker images are built by buildah as root: run this as root, or start Docker."
+  [ "$(id -u)" = 0 ] || die "without Docker, buildah needs root to build images: run this as root, or start Docker."
   need_packages buildah ca-certificates
   ! built_on_python "$1" || need_debian
 }
 
-# engine_begin IMAGE: clears what a killed build left with buildah, and makes the stand-in
+# engine_begin IMAGE: Remove the remains of a killed build from buildah, and build the stand-in
 engine_begin() {
   buildah_isolated rm --all > /dev/null
   ! built_on_python "$1" || buildah_isolated inspect --type image "$BASE_IMAGE" >/dev/null 2>&1 ||
@@ -23,20 +23,20 @@ engine_exists() { [ -f "$(archive_of "$1")" ]; }
 
 engine_megabytes() { echo $(($(stat --format %s "$(archive_of "$1")") / 1000000)); }
 
-# engine_build REFERENCE CONTEXT ARGUMENT...
+# engine_build REFERENCE CONTEXT ARGUMENT...: Build an image, and write it into an archive
 engine_build() {
   local reference=$1 archive
   bud "$@"
   archive=$(archive_of "$reference")
   mkdir -p "$ARCHIVES"
   rm -f "$archive.partial"
-  # Docker's format, because buildah always compresses in OCI's, which takes longer than all the rest of a load.
+  # Docker's format, because buildah always compresses OCI's, which takes longer than the rest of a load.
   buildah_isolated push --quiet "$reference" "docker-archive:$archive.partial:$reference"
   mv "$archive.partial" "$archive"
 }
 
-# engine_build_staged REFERENCE CONTEXT ARGUMENT...: buildah would lose the layers of a stage `builder` when it removes those
-# that no image needs, so the stage becomes an image as well
+# engine_build_staged REFERENCE CONTEXT ARGUMENT...: Build an image, and another one of its stage `builder`, since buildah
+# prunes layers that no image needs
 engine_build_staged() {
   bud "${1%:*}-builder:latest" "${@:2}" --target builder
   engine_build "$@"
@@ -58,11 +58,11 @@ archive_of() {
   echo "$ARCHIVES/${name//[:\/]/-}.tar"
 }
 
-# buildah_isolated ARGUMENT...: with its storage in the cache
+# buildah_isolated ARGUMENT...: Run buildah with its storage in the cache
 buildah_isolated() { isolated buildah --root "$BUILDAH/storage" --runroot "$BUILDAH/run" "$@"; }
 
-# bud REFERENCE CONTEXT ARGUMENT...: with the machine's certificate authorities, because a network that re-signs TLS is
-# known to the machine and not to the base image
+# bud REFERENCE CONTEXT ARGUMENT...: Build with the machine's certificate authorities, because the machine, but not the base
+# image, trusts a network that re-signs TLS
 bud() {
   local reference=$1 context=$2
   shift 2

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # The first process of a native cluster's namespaces, started by cluster.sh: network, control plane (etcd,
 # kube-apiserver, controller manager, scheduler), then a real node (containerd, kubelet, kube-proxy) and DNS.
-# It ends, and everything with it, when a part of the node ends.
+# When a part of the node ends, this process ends, and everything with it.
 set -euo pipefail
 # shellcheck source=../processes.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../processes.sh"
 NAME=$1 CACHE=$2 CGROUP=$3
-NODE=/run/node LOGS=/run/node/logs          # the cluster's folder, as it is seen from here
+NODE=/run/node LOGS=/run/node/logs          # the cluster's folder, as seen from here
 SERVICES=10.96.0.0/16 PODS=10.244.0.0/16
 export KUBECONFIG=/run/kubeconfig
-export GOGC=400                             # there is memory enough, and the cores are what tests wait for
+export GOGC=400                             # memory is plentiful, and the tests wait for the cores
 PKI=/run/pki
 
-# 1. File system. The programs write below /run, /var and the cluster's folder; the host's /run and /var stay as they
-#    are. etcd's data is in memory with the rest of /run: it need not outlive the node, and no request waits for a disk.
+# 1. File system. The programs write below /run, /var and the cluster's folder; the host's /run and /var stay unchanged.
+#    etcd's data is in memory with the rest of /run: it need not outlive the node, and no request waits for a disk.
 read -r host_pid _ < /proc/self/stat        # the id on the host, as long as /proc is the host's
-cd "$CACHE"                                 # by its open folder it can be bound even where /run or /var hides its path
+cd "$CACHE"                                 # an open folder can be bound even if /run or /var hides its path
 mount -t tmpfs tmpfs /run
 mkdir -p /run/cache /run/node /run/netns /run/lock
 mount --no-canonicalize --bind . /run/cache
@@ -27,9 +27,9 @@ mount --make-rshared /                      # kubelet's mounts propagate into co
 PATH=$(cat "$NODE/path")
 echo "$host_pid" > "$NODE/init.pid.new" && mv "$NODE/init.pid.new" "$NODE/init.pid"
 
-# 2. Network. The link to the host appears when it is connected. kube-apiserver refuses to start without a default route,
-#    and service addresses are routed before they are rewritten; nothing may leave, so the route ends in a veth pair that
-#    goes nowhere (a dummy device, which not every kernel has), and the node answers the host but never calls it.
+# 2. Network. The link to the host appears when `connect` makes it. kube-apiserver needs a default route, and service
+#    addresses are routed before they are rewritten. Nothing may leave, so the route ends in a veth pair that goes nowhere
+#    (not every kernel has dummy devices), and the node answers the host but never calls it.
 until [ -f "$NODE/connected" ]; do sleep 0.05; done
 ADDRESS=$(cat "$NODE/node-address")
 ip addr add "$ADDRESS/30" dev eth0
@@ -47,14 +47,14 @@ for chain in OUTPUT FORWARD; do
 done
 ulimit -n "$(ulimit -Hn)"
 
-# run PROGRAM ARGUMENT...: in the background, with its log and its id in files of its name
+# run PROGRAM ARGUMENT...: Start a program in the background, with its log and its id in files of its name
 run() {
   "$@" >> "$LOGS/$1.log" 2>&1 < /dev/null &
   echo "$!" > "/run/pids/$1"
 }
 mkdir /run/pids
 
-# 3. containerd, which loads its images while the control plane starts
+# 3. containerd. It loads its images while the control plane starts.
 if has_memory; then
   mkdir -p "$NODE/containerd"
   mount -t tmpfs tmpfs "$NODE/containerd"
@@ -103,8 +103,8 @@ load_images() {
 load_images &
 images=$!
 
-# 4. Control plane. Who has the certificate `admin` may do everything: its own parts are no more than that, as the cluster
-#    is for tests. The API server's names its service (clients in pods) and the link (clients on the host).
+# 4. Control plane. The certificate `admin` may do everything, and its own parts use it, since the cluster is for tests. The
+#    API server's names its service (clients in pods) and the link (clients on the host).
 mkdir "$PKI"
 cat > "$PKI/openssl.cnf" <<CNF
 [req]
@@ -119,7 +119,7 @@ subjectAltName = IP:10.96.0.1, IP:$ADDRESS, IP:127.0.0.1, DNS:localhost, DNS:kub
 [admin]
 extendedKeyUsage = clientAuth
 CNF
-# certificate NAME SUBJECT [OPTION...]: a key and what is signed for it, by itself or by --CA
+# certificate NAME SUBJECT [OPTION...]: Write a key and its certificate, self-signed or signed by --CA
 certificate() {
   openssl req -x509 -config "$PKI/openssl.cnf" -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 3650 \
     -keyout "$PKI/$1.key" -out "$PKI/$1.crt" -extensions "$1" -subj "$2" "${@:3}" 2>/dev/null
@@ -148,7 +148,7 @@ current-context: $NAME
 CONFIG
 
 run etcd --data-dir /run/etcd --unsafe-no-fsync --quota-backend-bytes 8589934592 --log-level warn
-# Nobody's requests wait for others': who is measured would be measured by that.
+# No priority and fairness, no limits: they would distort measurements.
 run kube-apiserver --etcd-servers http://127.0.0.1:2379 --secure-port 6443 --advertise-address "$ADDRESS" \
   --service-cluster-ip-range "$SERVICES" --authorization-mode Node,RBAC --allow-privileged \
   --tls-cert-file "$PKI/server.crt" --tls-private-key-file "$PKI/server.key" --client-ca-file "$PKI/ca.crt" \
@@ -156,9 +156,9 @@ run kube-apiserver --etcd-servers http://127.0.0.1:2379 --secure-port 6443 --adv
   --service-account-key-file "$PKI/accounts.key" --service-account-signing-key-file "$PKI/accounts.key" \
   --kubelet-client-certificate "$PKI/admin.crt" --kubelet-client-key "$PKI/admin.key" --kubelet-preferred-address-types InternalIP \
   --enable-priority-and-fairness=false --max-requests-inflight 0 --max-mutating-requests-inflight 0
-# Of each there is one, and nobody to elect it from.
+# A single replica of each, without leader election.
 alone=(--kubeconfig "$KUBECONFIG" --bind-address 127.0.0.1 --leader-elect=false --kube-api-qps 5000 --kube-api-burst 10000)
-# A busy machine's nodes are late with their signs of life; kwok would never make Pods Ready again that were marked not to be.
+# A busy machine's nodes send late heartbeats; kwok would never set Pods Ready again after the controller has marked them.
 run kube-controller-manager "${alone[@]}" --root-ca-file "$PKI/ca.crt" \
   --service-account-private-key-file "$PKI/accounts.key" --flex-volume-plugin-dir /run/volume-plugins \
   --node-monitor-grace-period 1h
@@ -168,8 +168,8 @@ for ((tries = 0; tries < 450; tries++)); do ready && break; sleep 0.2; done
 ready || { echo "the API server is not ready after 90 seconds: see its log in this folder"; exit 1; }
 cp "$KUBECONFIG" "$NODE/kubeconfig.new" && mv "$NODE/kubeconfig.new" "$NODE/kubeconfig"
 
-# 5. The real node. Nothing is collected or evicted because a laptop's disk is nearly full. Pods start as fast as the
-#    machine can: without the limits of a kubelet that shares an API server with a thousand others.
+# 5. The real node. It collects and evicts nothing if a laptop's disk is nearly full. Pods start as fast as the machine can:
+#    without the limits of a kubelet that shares an API server with a thousand others.
 cat > /run/kubelet.yaml <<KUBELET
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -210,6 +210,6 @@ kubectl apply -f "$NODE/coredns.yaml"
 until kubectl get node node-1 >/dev/null 2>&1; do sleep 0.2; done
 kubectl wait --for condition=Ready node/node-1 --timeout 90s
 touch "$NODE/ready"
-# Not for the control plane: the API server is killed and comes back (`cluster restart`).
+# Not for the control plane, since `cluster restart` restarts the API server.
 wait -n "$(cat /run/pids/containerd)" "$(cat /run/pids/kubelet)" "$(cat /run/pids/kube-proxy)" || true
 echo "containerd, kubelet or kube-proxy ended: see their logs in this folder"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# build.sh TOOL...: prints the folder that holds each tool's programs, one a line, after building what the cache lacks.
-# A tool is a folder here whose go.mod has `tool` lines, its programs; kubernetes-VERSION brings kube-apiserver, kubelet,
-# kubectl and their siblings, but kubeadm, which is kubeadm-VERSION. `kubectl` alone is for where Docker answers: elsewhere a
-# cluster needs all of Kubernetes anyway. A program on PATH that is exactly the pinned version is taken as it is.
+# build.sh TOOL...: Print the folder of each tool's programs, one a line, after building those that the cache lacks.
+# A tool is a folder here whose go.mod has `tool` lines, its programs. kubernetes-VERSION has kube-apiserver, kubelet, kubectl
+# and their siblings, but not kubeadm, which is kubeadm-VERSION. `kubectl` alone is for machines with Docker: elsewhere a
+# cluster needs all of Kubernetes anyway. A program on PATH with exactly the pinned version is used instead.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-# version_of TOOL: the pin of a tool in versions.env
+# version_of TOOL: Print its pin in versions.env
 version_of() {
   case $1 in
     kubernetes-* | kubeadm-*) echo "${1#*-}" ;;
@@ -15,7 +15,7 @@ version_of() {
   esac
 }
 
-# module_of TOOL: the folder whose go.mod builds a tool
+# module_of TOOL: Print the folder whose go.mod builds a tool
 module_of() {
   case $1 in
     kubectl) echo "$CI/tools/kubernetes-$KUBERNETES_VERSION" ;;
@@ -24,7 +24,7 @@ module_of() {
   esac
 }
 
-# packages_of TOOL: the Go packages that are its programs; `tool` are those of the `tool` lines
+# packages_of TOOL: Print the Go packages of its programs; `tool` stands for those of the `tool` lines
 packages_of() {
   case $1 in
     kubectl) echo k8s.io/kubernetes/cmd/kubectl ;;
@@ -34,7 +34,7 @@ packages_of() {
   esac
 }
 
-# link_flags TOOL VERSION: what makes the program report the version it was built from
+# link_flags TOOL VERSION: Print the flags that make the program report its version
 link_flags() {
   local minor=${2#*.}; minor=${minor%%.*}
   case $1 in
@@ -55,11 +55,11 @@ link_flags() {
   esac
 }
 
-# tags_of TOOL: what a tool leaves out; of Prometheus the clients of two dozen clouds, which take minutes to build
+# tags_of TOOL: Print the build tags that leave parts out; in Prometheus two dozen clouds' clients, which take minutes
 tags_of() { [ "$1" != prometheus ] || echo remove_all_sd,enable_kubernetes_sd; }
 
-# on_path TOOL VERSION FOLDER: whether PATH has the tool in exactly this version; then FOLDER gets a link to it alone,
-# because the folder it lies in may hold other programs that nobody asked for.
+# on_path TOOL VERSION FOLDER: Test whether PATH has the tool in exactly this version, and link it alone into FOLDER, because
+# its own folder may have other programs as well
 on_path() {
   local program report
   program=$(type -P "$1") || return 1
@@ -74,24 +74,24 @@ on_path() {
   ln -sfn "$program" "$3/$1"
 }
 
-# build TOOL VERSION FOLDER: the folder appears whole or not at all
+# build TOOL VERSION FOLDER: Build the folder, whole or not at all
 build() {
   local staging=$3.partial
   rm -rf "$staging"
   mkdir -p "$staging"
   cd "$(module_of "$1")"
-  # What debuggers read is not linked, so it is not made either: that saves an eighth of the time. Not with -trimpath, by
-  # which Go would compile anew what another tool has of the same version by a `replace` line.
-  # A compiler that ends within seconds need not collect its garbage before it has a gibibyte of it, which is a fifth of its work.
+  # Only debuggers read DWARF, so it is not generated either, which saves an eighth of the time. Not with -trimpath: it would
+  # compile the packages again that another tool shares through a `replace` line.
+  # A compiler that ends within seconds need not collect garbage below a gibibyte, which is a fifth of its work.
   # shellcheck disable=SC2046 # a list of packages
   GOGC=off GOMEMLIMIT=1GiB CGO_ENABLED=0 go build -buildvcs=false -tags "$(tags_of "$1")" -gcflags=all=-dwarf=false -ldflags "-s -w $(link_flags "$1" "$2" | tr '\n' ' ')" -o "$staging/" $(packages_of "$1")
-  # These packages' folders are called `server` and `operator`.
+  # The folders of these packages are `server` and `operator`.
   [ "$1" != etcd ] || mv "$staging/server" "$staging/etcd"
   [ "$1" != prometheus-operator ] || mv "$staging/operator" "$staging/prometheus-operator"
   mv "$staging" "$3"
 }
 
-# own_hash TOOL: of what a tool's folder has itself to be compiled
+# own_hash TOOL: Print the hash of the Go files in a tool's own folder
 own_hash() {
   local sources
   sources=$(find "$(module_of "$1")" -name '*.go')
@@ -99,7 +99,7 @@ own_hash() {
   [ -z "$sources" ] || echo "-$(cat $sources | sha256sum | cut -c 1-8)"
 }
 
-# folder_of TOOL: prints the folder with its programs, after building them when there is none
+# folder_of TOOL: Print the folder of its programs, after building them if they are missing
 folder_of() {
   local version folder module
   version=$(version_of "$1")

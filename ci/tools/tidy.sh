@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# tidy.sh TOOL...: renews go.mod and go.sum of ci/tools/TOOL after its pin in versions.env changed.
-# A module per tool, because several need `replace` lines, with which `go install package@version` fails.
+# tidy.sh TOOL...: Renew go.mod and go.sum of ci/tools/TOOL after its pin in versions.env changed.
+# A module for each tool, because several need `replace` lines, with which `go install package@version` fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../versions.env
 TOOLS=$PWD
 
-# pin TOOL: the module and version of a tool, as `module version`
+# pin TOOL: Print `module version` of a tool
 pin() {
   case $1 in
     actionlint) echo "github.com/rhysd/actionlint v$ACTIONLINT_VERSION" ;;
@@ -30,7 +30,7 @@ pin() {
   esac
 }
 
-# replaces MODULE VERSION GOMOD: the replace lines that the upstream module needs to build, but those to its own folders
+# replaces MODULE VERSION GOMOD: Print the replace lines that the upstream module needs to build, but those to its own folders
 replaces() {
   if [ "$1" != k8s.io/kubernetes ]; then
     grep -E '^replace [^(]* => [^.]' "$3" || true
@@ -41,11 +41,11 @@ replaces() {
     while read -r staging; do echo "replace $staging => $staging v0.${2#v1.}"; done
 }
 
-# programs: the `tool` lines of the go.mod of this folder, which say what is built
+# programs: Print the `tool` lines of the go.mod of this folder
 programs() { awk '/^tool \(/ { list = 1; next } /^\)/ { list = 0 } list { print "tool", $1 } /^tool [^(]/' go.mod; }
 
-# align MODULE: takes the versions that Kubernetes is built with of all that both need, as Go compiles once what is the
-# same: a tool that speaks to Kubernetes is little more than that. Not those of MODULE's own project.
+# align MODULE: Take Kubernetes' own versions of shared dependencies, so that Go compiles them once: a Kubernetes tool is
+# little more than these. Leave out those of MODULE's own project.
 align() {
   local project module version
   project=$(cut -d / -f 1-2 <<< "$1")
@@ -76,7 +76,7 @@ for tool in "$@"; do
       [ -z "$programs" ] || echo "$programs"
     } > go.mod
     rm -f go.sum
-    # Without programs to build, the module alone is needed, and nothing that it needs.
+    # Without programs to build, the module itself is enough, without its dependencies.
     if [ -n "$programs" ]; then go mod tidy; else go mod download "$module"; fi
     case $tool in coredns | etcd) align "$module" ;; esac
   )

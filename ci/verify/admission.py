@@ -1,11 +1,11 @@
-"""Asks a real API server about the CRDs, the charts and the examples, by dry runs: what it accepts and what it refuses.
+"""Check what a real API server accepts and refuses of the CRDs, the charts and the examples, by dry runs.
 
     admission.py KUBECONFIG
 
-The CRDs are installed, everything else is only asked about: every rendering of the charts, with their examples as well,
-every manifest that is an example, and all of tests/charts/refused.yaml, which must be refused with the sentence that
-stands there. It is asked for a namespace of its own that enforces the restricted Pod Security Standard, and goes at the
-end. kubectl and helm are taken from the PATH.
+Installs the CRDs, and tries everything else by dry run: every rendering of the charts, also with their examples, every
+example manifest, and all of tests/charts/refused.yaml, which the server must refuse with the message given there. The
+dry runs use a namespace that enforces the restricted Pod Security Standard and is deleted at the end. Uses kubectl and
+helm of the PATH.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def restricted_namespace(kubectl: Kubectl) -> Iterator[None]:
     modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     kubectl.apply("--filename=-", manifest=json.dumps(_object("Namespace", NAMESPACE, labels=modes)))
     try:
-        # Pods are refused without it, and a bare API server does not make it.
+        # Pods need it, and a bare API server does not create it.
         kubectl.apply("--filename=-", manifest=json.dumps(_object("ServiceAccount", "default")))
         yield
     finally:
@@ -68,7 +68,7 @@ def install_crds(kubectl: Kubectl) -> None:
 
 
 def renderings(kubectl: Kubectl) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """What the charts make of each of their values files, for this API server's version."""
+    """Yield the charts' manifests with each values file, for this API server's version."""
     version = json.loads(kubectl.do("version", "--output=json"))["serverVersion"]["gitVersion"]
     for chart in CHARTS:
         for values in (None, *sorted(chart.glob("ci/*-values.yaml")), *sorted(chart.glob("examples/*.yaml"))):
@@ -88,7 +88,7 @@ def examples() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def not_accepted(kubectl: Kubectl) -> Iterator[str]:
     for name, manifests in (*renderings(kubectl), *examples()):
-        # A Pod is refused while its ServiceAccount is not really there.
+        # The server refuses a Pod whose ServiceAccount does not exist.
         for account in (manifest for manifest in manifests if manifest["kind"] == "ServiceAccount"):
             kubectl.apply("--filename=-", manifest=json.dumps(account))
         text = "\n".join(map(json.dumps, manifests))
@@ -113,7 +113,7 @@ def not_refused(kubectl: Kubectl, cases: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def here(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest for whichever namespace, in that of this check: what is really made goes with it."""
+    """Move a manifest into the namespace of this check, so that real objects are deleted with it."""
     if "namespace" in manifest["metadata"]:
         manifest["metadata"]["namespace"] = NAMESPACE
     return manifest

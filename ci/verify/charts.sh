@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# charts.sh SCHEMAS...: checks both charts without a cluster: lint, unit tests, chart-testing, the drift checks, and every
-# rendering against the schemas of each Kubernetes version. SCHEMAS are folders named after the version, as schemas.py
-# makes them.
+# charts.sh SCHEMAS...: Check both charts without a cluster: lint, unit tests, chart-testing, the drift checks, and every
+# rendering against the schemas of each Kubernetes version. SCHEMAS are folders of schemas.py, named after the version.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-[ $# -gt 0 ] || die "usage: charts.sh SCHEMAS..., folders that ci/verify/schemas.py has made"
+[ $# -gt 0 ] || die "usage: charts.sh SCHEMAS..., folders written by ci/verify/schemas.py"
 
 cd "$ROOT"
 venv=$(ci/python.sh)
@@ -25,7 +24,7 @@ known=$(mktemp -d)
 packages=$(mktemp -d)
 trap 'rm -rf "$known" "$packages"' EXIT
 
-# values CHART: the file of each feature and each example, and first the defaults alone
+# values CHART: Print the file of each feature and each example, and first the defaults alone
 values() { echo /dev/null; find "$1"ci/*-values.yaml | sort; find "$1"examples -maxdepth 1 -name '*.yaml' | sort; }
 
 lint() {
@@ -35,7 +34,7 @@ lint() {
   done
 }
 
-# conforms VERSION FOLDER: everything that the charts render, and the examples, is of the shape that this version wants
+# conforms VERSION FOLDER: Check everything that the charts render, and the examples, against the schemas of this version
 conforms() {
   local kubeconform=(
     kubeconform -strict -summary

@@ -1,7 +1,7 @@
-"""Checks the CRDs of the operator's chart: what is written in more than one is the same, and each is small enough.
+"""Check the CRDs of the operator's chart: repeated parts must be equal, and each CRD small enough.
 
-A DaskJob holds a DaskCluster's spec, and a DaskWorkerGroup its workers. Each file is complete in itself, so that it can
-be applied and read alone; this is what keeps the copies equal.
+A DaskJob contains a DaskCluster's spec, and that contains the workers of a DaskWorkerGroup. Each file is complete, so
+that people can apply and read it alone. This check keeps the copies equal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 CRDS = Path(__file__).parents[2] / "charts/dask-kubernetes-operator/files/crds"
-# `kubectl apply` keeps the whole object in an annotation, and those may have 256 KiB together.
+# `kubectl apply` keeps the whole object in an annotation. Annotations may have 256 KiB together.
 LARGEST = 200 * 1024
 
 _CLUSTER = ("daskcluster", "spec")
@@ -33,18 +33,18 @@ _SAME = (
 
 
 def load(folder: Path = CRDS) -> dict[str, Any]:
-    """The CRDs by their files' names."""
+    """Return the CRDs by file name."""
     return {path.stem: yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted(folder.glob("*.yaml"))}
 
 
 def schema(crd: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a CRD's only version."""
+    """Return the schema of a CRD's only version."""
     (version,) = crd["spec"]["versions"]
     return dict(version["schema"]["openAPIV3Schema"])
 
 
 def at(crd: Mapping[str, Any], path: str) -> Any:
-    """The part of a CRD's schema that is about a field; `[]` stands for the items of a list."""
+    """Return a CRD's schema of a field; `[]` stands for the items of a list."""
     part: Any = schema(crd)
     for name in path.split("."):
         part = part["items"] if name == "[]" else part["properties"][name]

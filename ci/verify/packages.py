@@ -1,9 +1,9 @@
-"""Checks the packages of the charts: a release has one version, and carries no tests and no examples.
+"""Check the charts' packages: a release has one version, and contains no tests and no examples.
 
     packages.py FOLDER [--tag TAG]
 
-Both charts have the version of the controller. The operator's appVersion is that version too, as it is the tag of the
-image; the other chart's is the version of Dask.
+Both charts have the version of the controller. The operator's appVersion is that version too, the tag of the image. The
+other chart's is the version of Dask.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def controller_version() -> str:
 
 def problems(packages: list[Package], charts: list[str], version: str) -> Iterator[str]:
     if sorted(package.name for package in packages) != sorted(charts):
-        yield f"there are packages of {[package.name for package in packages]}, and charts {charts}"
+        yield f"the packages are of {[package.name for package in packages]}, and the charts {charts}"
     for package in packages:
         yield from _package_problems(package, version)
 
 
 def tag_problems(tag: str, version: str, changelog: str) -> Iterator[str]:
     if tag != f"v{version}":
-        yield f"the tag is {tag}, and the controller's version {version}: the tag has to be v{version}"
+        yield f"the tag is {tag}, and the controller's version {version}: it must be v{version}"
     if not re.search(rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
         yield f"CHANGELOG.md has no '## {version} (DATE)' with the day of the release"
 
@@ -71,7 +71,7 @@ def _package_problems(package: Package, version: str) -> Iterator[str]:
     for missing in sorted(_NEEDED - package.files):
         yield f"{package.name} has no {missing}"
     for surplus in sorted(file for file in package.files if file.startswith(_NOT_CARRIED)):
-        yield f"{package.name} carries {surplus}: .helmignore has to leave it out"
+        yield f"{package.name} contains {surplus}, which .helmignore must leave out"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Checks a folder of HTML pages: their links lead to pages and places that exist, and nothing is loaded from elsewhere.
+"""Check a folder of HTML pages: links lead to existing pages and anchors, and nothing loads from elsewhere.
 
 pages.py FOLDER
 """
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-# What a browser fetches by itself, and the attribute that says from where.
+# Elements that a browser loads by itself, each with its address attribute.
 _LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
-# Links of the head that say something and are not fetched.
+# Relations in the head that a browser does not load.
 _TOLD = frozenset({"canonical", "index", "search", "next", "prev", "author", "copyright"})
 
-# What pages load, and not pages: a theme may have templates there.
+# Assets, not pages: a theme may have templates there.
 _ASSETS = "_static"
 
 
 class Page(NamedTuple):
-    """What a page loads, where it leads, and the places in it that can be led to."""
+    """A page's loaded files, its links, and the anchors that links can lead to."""
 
     loaded: tuple[str, ...]
     links: tuple[str, ...]
@@ -62,10 +62,10 @@ def problems(folder: Path) -> Iterator[str]:
             if urlsplit(address).netloc:
                 yield f"{name} loads {address}"
             elif not address.startswith("data:") and not (path.parent / unquote(urlsplit(address).path)).exists():
-                yield f"{name} loads {address}, which is not there"
+                yield f"{name} loads {address}, which does not exist"
         for link in page.links:
             if not _leads_somewhere(path, link, pages):
-                yield f"{name} links to {link}, which is not there"
+                yield f"{name} links to {link}, which does not exist"
 
 
 def _leads_somewhere(path: Path, link: str, pages: dict[Path, Page]) -> bool:

@@ -1,9 +1,9 @@
-"""Checks the bill of materials of the controller's image: of Python it has what is locked, and nothing besides.
+"""Check the Python packages in the bill of materials of the controller's image: exactly the locked ones.
 
     sbom.py FILE
 
-FILE is SPDX JSON. What is locked for some versions of Python alone may be missing. The controller itself is there, and
-pip, for images that add plugins.
+FILE is SPDX JSON. Packages locked for some versions of Python may be missing. The image also has the controller itself
+and pip, for images that add plugins.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _UNLOCKED = "pip"
 
 
 class Locked(NamedTuple):
-    """`always`: by name the versions of what every Python gets; `some`: of what some do."""
+    """Locked versions by name. `always`: for every Python; `some`: for some versions of Python."""
 
     always: Mapping[str, str]
     some: Mapping[str, str]
 
 
 def locked(lock: str, project: Mapping[str, Any]) -> Locked:
-    """What a lock with hashes has, and the project that it is of."""
+    """Return the packages of a lock with hashes, and its project."""
     found = [(_normal(name), version, bool(marker)) for name, version, marker in _LOCKED.findall(lock)]
     itself = {_normal(project["name"]): str(project["version"])}
     return Locked(
@@ -42,7 +42,7 @@ def locked(lock: str, project: Mapping[str, Any]) -> Locked:
 
 
 def installed(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and version of each package of Python, as often as it is there."""
+    """Yield name and version of each Python package, as often as the image has it."""
     for package in document["packages"]:
         for reference in package.get("externalRefs", ()):
             if named := _PURL.fullmatch(reference["referenceLocator"]):
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     found = list(installed(json.loads(Path(arguments[0]).read_text())))
     wrong = list(problems(found, locked(LOCK.read_text(), tomllib.loads(PROJECT.read_text())["project"])))
     print(*wrong, sep="\n", file=sys.stderr)
-    print(f"{len(found)} packages of Python")
+    print(f"{len(found)} Python packages")
     return bool(wrong)
 
 

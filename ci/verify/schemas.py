@@ -1,10 +1,10 @@
-"""Makes the JSON schemas that kubeconform checks manifests with: a file per kind, each complete in itself.
+"""Write kubeconform's JSON schemas of manifests, a self-contained file for each kind.
 
     schemas.py FOLDER --openapi FILE    every kind of an API server, from its /openapi/v2 or its swagger.json
     schemas.py FOLDER --crds FILE...    the kinds of CustomResourceDefinitions
 
-The files are <group, or version of the core group>/<kind>_<version>.json, as kubeconform's --schema-location
-'FOLDER/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json' finds them. They are strict: they know no other keys.
+The files are <group, or version of the core group>/<kind>_<version>.json, for kubeconform's --schema-location
+'FOLDER/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json'. They are strict, and allow no other keys.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 Schema = dict[str, Any]
 
 _OPEN = "x-kubernetes-preserve-unknown-fields"
-# What the API server reads besides the type that it publishes.
+# Types that the API server accepts besides the published one.
 _LENIENT: Mapping[str, Schema] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["string", "integer"]},
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["string", "number"]},
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 def openapi_kinds(document: Mapping[str, Any]) -> Iterator[Kind]:
-    """The kinds of an OpenAPI v2 document."""
+    """Yield the kinds of an OpenAPI v2 document."""
     definitions = document["definitions"]
     for name, definition in definitions.items():
         for names in definition.get("x-kubernetes-group-version-kind", ()):
@@ -51,7 +51,7 @@ def openapi_kinds(document: Mapping[str, Any]) -> Iterator[Kind]:
 
 
 def crd_kinds(crd: Mapping[str, Any]) -> Iterator[Kind]:
-    """The kinds of a CustomResourceDefinition, one a version."""
+    """Yield the kinds of a CustomResourceDefinition, one for each version."""
     spec = crd["spec"]
     for version in spec["versions"]:
         schema = crd_schema(version["schema"]["openAPIV3Schema"])
@@ -61,7 +61,7 @@ def crd_kinds(crd: Mapping[str, Any]) -> Iterator[Kind]:
 
 
 def crd_schema(schema: Mapping[str, Any]) -> Schema:
-    """A structural schema as a JSON schema. Rules and lists' keys are the API server's to check."""
+    """Return a structural schema as a JSON schema, without rules and list keys, which the API server checks."""
     made: Schema = {key: schema[key] for key in _KEPT if key in schema}
     kind = ["string", "integer"] if schema.get("x-kubernetes-int-or-string") else schema.get("type")
     if kind:
@@ -87,7 +87,7 @@ def write(kinds: Iterator[Kind], folder: Path) -> int:
 
 
 def _takes_null(schema: Mapping[str, Any]) -> bool:
-    # The API server puts the default in the place of a null.
+    # The API server replaces a null by the default.
     return bool(schema.get("nullable") or "default" in schema)
 
 
@@ -96,7 +96,7 @@ def _nullable(kind: str | list[str]) -> list[str]:
 
 
 def _reachable(name: str, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
-    """The definitions that this one refers to, itself among them, made strict."""
+    """Return the definitions reachable from this one, itself included, made strict."""
     found: dict[str, Schema] = {}
     waiting = [name]
     while waiting:

@@ -1,8 +1,8 @@
-"""Checks that a chart's templates use no value that its values.yaml does not have.
+"""Check that a chart's templates use only values in its values.yaml.
 
     templates.py CHART...
 
-What is described as a whole, such as `resources`, is one value, whatever is in it.
+A map that is described as a whole, such as `resources`, counts as one value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REFERENCE = re.compile(r"\.Values((?:\.[A-Za-z]\w*)+)")
 
 
 def unknown(template: str, values: Value) -> Iterator[str]:
-    """The values that a template uses and that are not there."""
+    """Yield the values that a template uses but values.yaml lacks."""
     for found in _REFERENCE.findall(template):
         at = values
         for name in found[1:].split("."):

@@ -1,4 +1,4 @@
-"""The controller as a process of this machine, against a real API server. Pods run on fake nodes."""
+"""The controller as a process of this machine, against a real API server with Pods on fake nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
 
 @pytest.fixture
 def replicas(kube: Kube, tmp_path: Path) -> Iterator[tuple[Controller, Controller]]:
-    """Two of which one leads: the first, unless the machine stands still for so long that the Lease expires."""
+    """Two controllers. The first leads, unless the machine stands still for so long that the Lease expires."""
     lease = f"{kube.namespace}/controller"
     first, second = (
         Controller(kube.kubeconfig, tmp_path / f"{name}.log", f"--namespace={kube.namespace}", lease=lease)

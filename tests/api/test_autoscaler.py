@@ -1,4 +1,4 @@
-"""DaskAutoscalers against a real API server. The schedulers are on fake nodes and say nothing."""
+"""DaskAutoscalers against a real API server. The schedulers are on fake nodes and do not answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_bounds_hold_while_no_scheduler_answers(kube: Kube) -> None:
     assert columns == ["NAME", "CLUSTER", "MINIMUM", "MAXIMUM", "CURRENT", "DESIRED", "AGE"]
     eventually(lambda: _reasons(kube, "bound").count("Scaled") == 2, "an Event for each decision")
     kube.run("delete", "daskautoscaler", "bound")
-    # Who knows of one that came later knows that this one is gone.
+    # A controller that knows of a later one knows that this one is gone.
     kube.apply(_autoscaler("later", "nowhere", minimum=1))
     kube.wait_for_condition("daskautoscaler", "later", "ScalingActive", "ClusterNotFound")
     kube.run("scale", "--replicas=1", "daskworkergroup", "bound-default")

@@ -1,4 +1,4 @@
-"""What no schema refuses and what cannot work all the same: it is said in one sentence, and everything else goes on."""
+"""Input that passes every schema but cannot work: the user gets one sentence, and everything else goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster
 from dask_operator.reconcile.loop import RECONCILERS
 
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
-# What the API server allows an object's annotations to take, in bytes.
+# The API server's limit for an object's annotations, in bytes.
 MOST_ANNOTATIONS = 256 * 1024
 
 Change = Callable[[dict[str, Any]], object]
@@ -50,7 +50,7 @@ def _cluster(name: str, change: Change, workers: int = 1) -> dict[str, Any]:
 
 
 def _create(kube: Kube, *manifests: Manifest) -> None:
-    """By whichever client: without what kubectl checks, and without the annotation that it leaves."""
+    """Create objects as any client does, without kubectl's checks and without its annotation."""
     kube.run("create", "--validate=false", "--filename", "-", stdin="\n".join(map(json.dumps, manifests)))
 
 
@@ -159,7 +159,7 @@ def test_ten_thousand_annotations_flow_down_and_their_cluster_can_be_edited(kube
     edited = {"op": "replace", "path": "/spec/worker/spec/containers/0/image", "value": "other:1"}
     kube.run("patch", "daskcluster", "wordy", "--type=json", "--patch", json.dumps([edited]))
 
-    # The old one stays: its scheduler, on a fake node, does not say that it may go.
+    # The old one stays: its scheduler, on a fake node, cannot release it.
     def images() -> set[str]:
         return {_container(pod)["image"] for pod in kube.workers("wordy-default")}
 
@@ -272,11 +272,11 @@ def test_a_default_groups_name_that_is_taken_is_said(kube: Kube) -> None:
     kube.run("delete", "daskworkergroup", "late-default")
     lates = "dask.org/cluster-name=late,dask.org/component=worker"
     eventually(lambda: len(kube.names("pods", lates)) == 1, "the late cluster has its worker")
-    # A scheduler on a fake node cannot be asked to move what the worker of the removed group may hold, so that stays.
+    # A scheduler on a fake node cannot move the results of the removed group's worker, so that worker stays.
     said = "group late-default, which was removed: "
     eventually(lambda: said in kube.condition("daskcluster", "sound", "Degraded").get("message", ""), said)
     kube.run("delete", "daskcluster", "sound")
-    # Its workers go with it, and those of the late cluster alone are left.
+    # Its workers are deleted with it, and only those of the late cluster are left.
     kube.wait_for_workers("late", 1)
 
 
@@ -358,7 +358,7 @@ def _say_nothing(connection: socketserver.StreamRequestHandler) -> None:
 
 
 class _Silence:
-    """Says nothing. `most`: how many have waited for an answer at the same time."""
+    """A server that never answers. `most`: the largest number of clients that waited at the same time."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -378,7 +378,7 @@ class _Silence:
 
 @contextmanager
 def _closed() -> Iterator[int]:
-    """A port on loopback where nobody listens, and nobody else can."""
+    """Keep a port on loopback where nobody listens."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
@@ -386,7 +386,7 @@ def _closed() -> Iterator[int]:
 
 @contextmanager
 def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> Iterator[int]:
-    """The port on loopback where somebody listens who behaves like this."""
+    """Listen on loopback with this behaviour, and yield the port."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -414,9 +414,9 @@ def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controlle
 
 
 def _answered_by(port: int, name: str, workers: int) -> dict[str, Any]:
-    """A cluster in whose scheduler's place somebody else answers at a port of this machine."""
+    """Return a cluster whose scheduler is replaced by a port of this machine."""
     cluster = dask_cluster(name, workers, pods=ON_FAKE_NODES)
-    # Nobody listens at the other one.
+    # Nobody listens at the other port.
     ports = [{"name": "http-dashboard", "port": port}, {"name": "tcp-comm", "port": 1}]
     _scheduler(cluster)["service"] |= {"clusterIP": "None", "ports": ports}
     return cluster
@@ -459,11 +459,11 @@ def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(
     with _listening(silence) as port:
         kube.apply(*(_answered_by(port, name, 1) for name in names))
         running = "dask.org/component=worker"
-        # A worker that has not started, or is not known to have, would go without a question.
+        # Without a start, as far as the controller knows, it would delete the worker without asking.
         for name in names:
             kube.wait_for_workers(name, 1)
         down = '{"spec":{"worker":{"replicas":0}}}'
-        # It hears of all of them at once, however long this takes.
+        # The watch reports all of them at once, however long this takes.
         controller_with_schedulers.pause()
         kube.run("patch", "daskcluster", *names, "--type=merge", "--patch", down)
         controller_with_schedulers.resume()

@@ -1,4 +1,4 @@
-"""The real API server keeps the promises to which the unit tier holds its fake."""
+"""The real API server keeps the same promises as the fake of the unit tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_real_server_keeps_the_contract(kube: Kube, monkeypatch: pytest.Monk
     async def checked() -> None:
         async with Api(credentials) as api:
             await check(api, kube.namespace)
-        # TLS connections are closed in the background, and would be found open by a later test's garbage collection.
+        # TLS connections close in the background; a later test's garbage collection would find them open.
         await until(_all_closed, "the end of all connections", PATIENCE)
 
     asyncio.run(checked())

@@ -1,4 +1,4 @@
-"""DaskJobs against a real API server. Runners are on fake nodes, so what becomes of them is written by the test."""
+"""DaskJobs against a real API server. Runners are on fake nodes, so the test writes their statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _wait_for_status(kube: Kube, job: str, status: str) -> dict[str, Any]:
 
 
 def _end(kube: Kube, job: str, phase: str, code: int) -> None:
-    """The runner's program ends."""
+    """End the runner's program."""
     ended = {"exitCode": code, "reason": "Completed" if not code else "Error", "finishedAt": "2026-01-01T00:00:00Z"}
     container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0}
     status = {"phase": phase, "containerStatuses": [container | {"state": {"terminated": ended}}]}
@@ -31,13 +31,13 @@ def _end(kube: Kube, job: str, phase: str, code: int) -> None:
 
 
 def _noted(kube: Kube, job: str, failed: int) -> bool:
-    """Whether a job's status has the runner that came after so many failures."""
+    """Return whether a job's status has the runner that came after so many failures."""
     status = kube.status("daskjob", job)
     return status.get("failed") == failed and bool(status.get("jobRunnerPodName"))
 
 
 def _runner(kube: Kube, job: str) -> str:
-    """The uid of the runner's Pod; empty if there is none."""
+    """Return the uid of the runner's Pod, or ""."""
     pod = kube.get("pod", f"{job}-runner")
     return str(pod["metadata"]["uid"]) if pod and not pod["metadata"].get("deletionTimestamp") else ""
 
@@ -80,7 +80,7 @@ def test_a_lost_runner_is_started_again_until_the_limit(kube: Kube) -> None:
     for lost in range(2):
         _wait_for_status(kube, "lossy", "Running")
         before = eventually(lambda: _runner(kube, "lossy"), "a runner")
-        # Until the loss of the one before is there too, the status has the name of that one, which is the same.
+        # Until the status has the loss of the previous runner, it names that one, and the name is the same.
         eventually(lambda lost=lost: _noted(kube, "lossy", lost), "the runner is in the status")  # type: ignore[misc]
         kube.run("delete", "pod", "lossy-runner", "--force", "--grace-period=0")
         if not lost:
@@ -108,7 +108,7 @@ def test_a_program_that_must_not_be_restarted_fails_the_job(kube: Kube) -> None:
 def test_a_deadline_ends_a_job_and_a_time_to_live_removes_it(kube: Kube) -> None:
     kube.apply(dask_job("late", 0, pods=ON_FAKE_NODES, activeDeadlineSeconds=3))
     assert "3 s" in kube.wait_for_condition("daskjob", "late", "Failed", "DeadlineExceeded")
-    # From the beginning it could remove the job before its condition is seen.
+    # Set from the beginning, it could remove the job before the test sees its condition.
     kube.apply(dask_job("late", 0, pods=ON_FAKE_NODES, activeDeadlineSeconds=3, ttlSecondsAfterFinished=3))
     eventually(lambda: not kube.names("daskjobs") | kube.names("daskclusters") | kube.names("pods"), "all is gone")
 

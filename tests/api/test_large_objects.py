@@ -9,14 +9,14 @@ from tests.support.controller import Controller
 from tests.support.kube import Kube
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, dask_job, worker_group
 
-# What the operator's chart gives it.
+# The memory limit in the operator's chart.
 LIMIT = 384.0  # MiB
-# Written down each is three bytes; built up, it takes twenty times as much.
+# Three bytes each in JSON, but twenty times as much in Python.
 LARGE: list[Any] = [[]] * 440_000
 
 
 def _large(number: int) -> dict[str, Any]:
-    """One of those kinds that have Pods' specs, of which the definitions take any field."""
+    """Return an object of a kind with Pod specs, whose definitions take any field."""
     manifest = (
         dask_cluster(f"large-{number}", 0, pods={"x": []}),
         worker_group(f"large-{number}", "sound", 0, pods={"x": []}),
@@ -30,7 +30,7 @@ def _large(number: int) -> dict[str, Any]:
 def test_a_tenants_large_objects_say_so_and_stop_nobody(kube: Kube, controller: Controller) -> None:
     large = [_large(number) for number in range(6)]
     for manifest in large:
-        # `apply` would note all of it in an annotation, which may not be so long.
+        # `apply` would store all of it in an annotation, over the limit.
         kube.run("create", "--filename", "-", stdin=json.dumps(manifest, separators=(",", ":")))
     kube.apply(dask_cluster("sound", 2, pods=ON_FAKE_NODES))
     kube.wait_for_workers("sound", 2)

@@ -1,4 +1,4 @@
-"""Several processes, one Lease: one writes, and another goes on where it ends, however it ends."""
+"""Several processes and one Lease: one writes, and another continues after its end, of whatever kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MANY = 200
 
 
 class Audit:
-    """Every worker Pod that was ever created since its beginning, in a file of events."""
+    """Every worker Pod created since its beginning, in a file of events."""
 
     def __init__(self, kube: Kube, events: Path) -> None:
         self._kube = kube
@@ -31,7 +31,7 @@ class Audit:
         self._process = self._watch()
 
     def created(self) -> list[str]:
-        """The names, at least MANY."""
+        """Return the names once there are at least MANY."""
         return eventually(self._look, f"the creation of {MANY} workers")
 
     def close(self) -> None:
@@ -45,12 +45,12 @@ class Audit:
             return subprocess.Popen([*command, f"{self._path}?{query}"], stdout=file)
 
     def _look(self) -> list[str]:
-        # The API server ends the watch of a client that is slow, and is then asked for what came after.
+        # The API server ends the watch of a slow client, which then asks for later events.
         ended = self._process.poll() is not None
         *lines, _ = self._events.read_text().split("\n")
         events = [json.loads(line) for line in lines]
         if ended:
-            # Within a line, or before the first one, as it may where the machine is slow.
+            # In the middle of a line, or before the first one on a slow machine.
             self._events.write_text("".join(f"{line}\n" for line in lines))
             self._version = events[-1]["object"]["metadata"]["resourceVersion"] if events else self._version
             self._process = self._watch()
@@ -66,7 +66,7 @@ def audit(kube: Kube, tmp_path: Path) -> Iterator[Audit]:
 
 
 def _leader_and_standby(replicas: Replicas) -> Replicas:
-    """A leader that a slow machine does not let renew its Lease in time loses it to the other."""
+    """Return both in their roles: on a slow machine the first may lose the Lease."""
 
     def found() -> list[Replicas]:
         return [pair for pair in (replicas, replicas[::-1]) if pair[0].does(LEADS) and pair[1].does(STANDS_BY)]
@@ -75,7 +75,7 @@ def _leader_and_standby(replicas: Replicas) -> Replicas:
 
 
 def _in_the_middle(kube: Kube, name: str) -> None:
-    """Returns while the workers of a new cluster are being created."""
+    """Wait until a new cluster has some of its workers, but not all."""
     kube.apply(dask_cluster(name, MANY, pods=ON_FAKE_NODES))
     eventually(lambda: kube.workers(f"{name}-default"), "the first workers")
 
@@ -95,7 +95,7 @@ def test_another_goes_on_where_the_leader_ends(
 
 
 def test_a_leader_that_ends_properly_makes_nobody_wait(kube: Kube, replicas: Replicas) -> None:
-    """It gives its Lease back, and does not leave it to run out."""
+    """Check that it gives its Lease back instead of letting it expire."""
 
     def holder() -> str:
         return str((kube.get("lease", "controller") or {})["spec"].get("holderIdentity"))
@@ -119,7 +119,7 @@ def test_a_leader_that_stood_still_writes_nothing_when_it_wakes(kube: Kube, repl
     asleep = len(leader.log.read_text())
     leader.resume()
     eventually(lambda: leader.does(STANDS_BY), "the first stands by")
-    time.sleep(3.0)  # what must not happen would happen now
+    time.sleep(3.0)  # time for the forbidden effect
     eventually(lambda: standby.does(LEADS), "the standby leads as before")
     assert len(audit.created()) == MANY
     awake = leader.log.read_text()[asleep:]

@@ -1,7 +1,7 @@
-"""The controller on the CustomResourceDefinitions of the operator that users move here from, and on ours after them.
+"""The controller on the CustomResourceDefinitions of the operator that users migrate from, and then on ours.
 
-Theirs have no status subresource but for jobs, and keep little of what a status says: the API server drops the rest.
-INCUMBENT_CRDS is the folder of the released chart that has them.
+Theirs have no status subresource except for jobs, and keep few fields of a status: the API server drops the rest.
+INCUMBENT_CRDS is the folder of the released chart with them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ OURS = Path(__file__).parents[2] / "charts/dask-kubernetes-operator/files/crds"
 LAST_ORDINAL = "kubernetes.dask.org/last-ordinal"
 ORDINAL = "kubernetes.dask.org/ordinal"
 QUIET = 12.0
-"""Seconds, of which a status that is never as it should be would be written in four."""
+"""Seconds; the controller rewrites a status that never matches within four."""
 
 
 class Definitions:
-    """Which CustomResourceDefinitions the API server has."""
+    """The CustomResourceDefinitions of the API server."""
 
     def __init__(self, kube: Kube, theirs: Path) -> None:
         self._kube = kube
@@ -69,14 +69,14 @@ def _definitions() -> Iterator[Definitions]:
 
 @pytest.fixture
 def definitions(_definitions: Definitions) -> Definitions:
-    """Theirs, to begin with."""
+    """The other operator's definitions, at first."""
     _definitions.are_theirs()
     return _definitions
 
 
 @pytest.fixture
 def controller(definitions: Definitions, kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    # After the definitions: a controller that starts beside a change of them would be asked two things at once.
+    # After the definitions: at its start a controller would otherwise see them change.
     assert definitions
     controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}")
     with controller.started():
@@ -93,7 +93,7 @@ def _ready_workers(kube: Kube, group: str) -> set[str]:
 
 
 def _wait_for_workers(kube: Kube, cluster: str, number: int) -> set[str]:
-    """By the Pods, as no status tells; returns their names."""
+    """Wait until so many worker Pods run, since no status tells; return their names."""
 
     def look() -> set[str]:
         found = _ready_workers(kube, f"{cluster}-default")
@@ -123,7 +123,7 @@ def _dask(kind: str, name: str, **fields: Any) -> dict[str, Any]:
 
 
 def _writes(controller: Controller) -> float:
-    """How many requests to write Dask objects the controller has made, also such as changed nothing or were refused."""
+    """Return the number of the controller's requests to write Dask objects, including refused and unchanged ones."""
     counted = re.compile(
         r'^\S+_api_requests_total\{(?=.*resource="dask)(?!.*verb="(?:get|list|watch)").*\} (\S+)$', re.MULTILINE
     )
@@ -147,7 +147,7 @@ def test_a_cluster_comes_up_and_scales(kube: Kube) -> None:
 
 
 def _wait_until_noted(kube: Kube, group: str, ordinal: int) -> None:
-    """What is not noted yet when the controller is killed, the next one cannot know."""
+    """Wait until the status has the ordinal: after a kill the next controller knows only that."""
 
     def noted() -> bool:
         annotations = (kube.get("daskworkergroup", group) or {})["metadata"].get("annotations") or {}
@@ -167,7 +167,7 @@ def test_no_workers_name_is_given_twice(kube: Kube, controller: Controller) -> N
         _wait_until_noted(kube, "old-default", ordinals[newest])
         if round_ % 2:
             controller.kill()
-        # At once, as where a node is gone: nobody sees it leave.
+        # At once, as with a lost node: nobody sees it leave.
         kube.run("delete", "pod", newest, "--force", "--grace-period=0")
         if round_ % 2:
             controller.start()
@@ -189,7 +189,7 @@ def test_a_jobs_worker_that_is_lost_is_not_followed_by_its_namesake(kube: Kube, 
 
 
 def _end(kube: Kube, job: str) -> None:
-    """The runner's program ends with success."""
+    """End the runner's program with success."""
     status = json.dumps({"status": {"phase": "Succeeded"}})
     kube.run("patch", "pod", f"{job}-runner", "--subresource=status", "--type=merge", "--patch", status)
 
@@ -234,7 +234,7 @@ def test_autoscalers_keep_their_bounds(kube: Kube) -> None:
     kube.run("scale", "--replicas=9", "daskworkergroup", "bound-default")
     eventually(lambda: replicas() == 5, "never above maximum")
     kube.run("delete", "daskautoscaler", "bound")
-    # These definitions take it; ours would not.
+    # These definitions accept it; ours would not.
     _create(kube, dask_autoscaler("wrong", "bound", 7, 2))
     eventually(lambda: replicas() != 5, "the bounds that contradict each other hold somehow")
     assert replicas() == 2
@@ -247,7 +247,7 @@ def test_nothing_is_written_while_nothing_happens(kube: Kube, controller: Contro
     _wait_for_workers(kube, "idle", 3)
     _wait_for_phase(kube, "idle")
     _wait_for_job(kube, "job", "Running")
-    # What comes later on a slow machine is no sign of a write without need.
+    # Anything later on a slow machine shows no needless write.
     _wait_for_workers(kube, "job", 1)
     eventually(lambda: _ready_workers(kube, "second"), "the second group has its worker")
     for group, ordinal in (("idle-default", 2), ("second", 0), ("job-default", 0)):
@@ -259,14 +259,14 @@ def test_nothing_is_written_while_nothing_happens(kube: Kube, controller: Contro
     def quiet() -> bool:
         nonlocal since
         if not (written := _writes(controller)):
-            return False  # it has not answered
+            return False  # no answer yet
         counts.append(written)
         if counts[-1] != counts[-2]:
             since = time.monotonic()
         return time.monotonic() > since + QUIET
 
     eventually(quiet, f"nothing is written for {QUIET:.0f} s")
-    # What waited to be written: the last state of each of them, once.
+    # The pending writes: the last state of each, once.
     assert counts[-1] - counts[0] <= 10
 
 
@@ -297,7 +297,7 @@ def test_a_status_appears_with_the_next_start_once_the_definitions_have_one(
     _wait_for_workers(kube, "moved", 1)
     _wait_for_phase(kube, "moved")
     definitions.are_ours()
-    # As an upgrade of the chart does, which brings both.
+    # As in an upgrade of the chart, with both.
     controller.stop()
     controller.start()
     kube.wait_for_condition("daskautoscaler", "waiting", "ScalingActive", "ClusterNotFound")
@@ -314,7 +314,7 @@ HALF_VALID = (
     _dask("DaskJob", "no-spec"),
     _dask("DaskJob", "null-spec", spec=None),
     _changed(dask_job("no-program", 0, pods=ON_FAKE_NODES), lambda job: job["spec"].update(job={})),
-    # All on fake nodes: what a real one says of an image that it cannot pull would come before what is to be said.
+    # On fake nodes: a real one would first report the image that it cannot pull.
     _changed(
         dask_cluster("no-worker", 1, pods=ON_FAKE_NODES), lambda c: c["spec"]["worker"]["spec"].update(containers=[])
     ),
@@ -369,7 +369,7 @@ def test_what_is_half_valid_is_said_and_stops_nothing_else(
         return str(condition["message"]) if condition.get("status") == "True" else ""
 
     for (kind, name), sentence in SAID.items():
-        # What is known first need not be what is said in the end.
+        # The first finding may differ from the last one.
         eventually(
             lambda kind=kind, name=name, sentence=sentence: sentence in degraded(kind, name),  # type: ignore[misc]
             f"{kind} {name} is Degraded: {sentence}",

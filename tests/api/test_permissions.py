@@ -1,4 +1,4 @@
-"""Who may install the operator and use Dask's resources, and what the operator then may do: a real API server says."""
+"""Permissions to install the operator and to use Dask's resources, and the operator's own, by a real API server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def helm(kube: Kube) -> Iterator[Helm]:
 
 @pytest.fixture
 def users_roles(kube: Kube, helm: Helm) -> None:
-    """What whoever installs the CRDs makes for those who may not."""
+    """The roles that the installer of the CRDs creates for other users."""
     kube.apply(*rendered(kube, helm, *USERS_ROLES))
 
 
@@ -65,7 +65,7 @@ def test_the_service_account_may_do_what_actions_need_and_nothing_else(
     user, anybody = (f"system:serviceaccount:{kube.namespace}:{name}" for name in (account, "anybody"))
 
     def gained(namespace: str) -> set[tuple[str, str, str]]:
-        """What anybody has is not the chart's doing."""
+        """Return the user's permissions without those that everybody has."""
         return triples(permitted(kube, user, namespace)) - triples(permitted(kube, anybody, namespace))
 
     eventually(lambda: gained(kube.namespace) == here, f"exactly {sorted(here)} are permitted")

@@ -1,4 +1,4 @@
-"""Others' kopf handlers in the controller: a package that is installed beside it, as users write them."""
+"""Other people's kopf handlers in the controller, from a package installed beside it, as users write them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ HOST_ANNOTATION = "example.com/host"
 
 @pytest.fixture
 def with_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Controller]]:
-    """Starts a controller beside which packages are installed."""
+    """A function that starts a controller with packages installed beside it."""
     site = tmp_path / "site"
     site.mkdir()
-    # `python -m` finds packages where it is started.
+    # `python -m` finds packages in its working directory.
     monkeypatch.chdir(site)
     started: list[Controller] = []
 
@@ -87,7 +87,7 @@ def test_a_plugin_that_may_not_do_what_it_wants_stops_nothing_and_works_once_it_
 
 
 def _role(name: str, rules: list[dict[str, list[str]]]) -> list[dict[str, object]]:
-    """A Role, and its binding to the controller's ServiceAccount."""
+    """Return a Role, and its binding to the controller's ServiceAccount."""
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
     subject = {"kind": "ServiceAccount", "name": "controller"}
     common = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": name}}
@@ -98,7 +98,7 @@ def _role(name: str, rules: list[dict[str, list[str]]]) -> list[dict[str, object
 
 
 def _as_account(kube: Kube, account: str, folder: Path) -> Kube:
-    """The same cluster for one who may do what a ServiceAccount may."""
+    """Return the same cluster with a ServiceAccount's permissions."""
     config = json.loads(kube.run("config", "view", "--raw", "--minify", "--output", "json"))
     config["users"][0]["user"] = {"token": kube.run("create", "token", account).strip()}
     path = folder / "kubeconfig.json"

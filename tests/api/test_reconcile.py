@@ -1,4 +1,4 @@
-"""The whole controller against a real API server: what users see of their objects, whatever happens to them."""
+"""The whole controller against a real API server: the state of users' objects, whatever happens to them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_default_group_that_is_deleted_comes_back_and_nobody_goes_who_may_hold
         after = {pod["metadata"]["uid"] for pod in kube.workers("healed-default")}
         return before < after and len(after) == 4
 
-    # A scheduler on a fake node cannot be asked to move anything.
+    # A scheduler on a fake node cannot move results.
     eventually(both, "two workers more, besides those of the group that was deleted")
     assert (kube.get("daskworkergroup", "healed-default") or {})["spec"]["worker"]["replicas"] == 2
 
@@ -119,7 +119,7 @@ def test_a_default_group_that_somebodys_finalizer_holds_is_waited_for(kube: Kube
         return group is not None and "deletionTimestamp" not in group["metadata"]
 
     eventually(made_anew, "the group is made anew")
-    # What is said next is of the worker that the old group has left: a scheduler on a fake node cannot be asked for it.
+    # The next message is about the worker left by the old group, since a scheduler on a fake node cannot release it.
     eventually(
         lambda: kube.condition("daskcluster", "held", "Degraded").get("reason") != "Terminating",
         "nothing is said of the old group any more",

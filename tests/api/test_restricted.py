@@ -1,4 +1,4 @@
-"""Where the API server enforces the restricted Pod Security Standard: what comes, and what is said of the rest."""
+"""The restricted Pod Security Standard: the admitted Pods, and the messages about the others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _rendered(kube: Kube, chart: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def _pods_of(manifest: dict[str, Any]) -> Iterator[Manifest]:
-    """The Pods that come of it, as the API server gets them: from a chart's own template, or by the controller."""
+    """Yield the Pods of a manifest as the API server gets them: from a chart's own template, or from the controller."""
     manifest["metadata"] |= {"namespace": "", "uid": "x"}
     match manifest["kind"]:
         case "Pod":
@@ -68,7 +68,7 @@ def _pod(template: Manifest) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("chart", "least"), [("dask-cluster", 20), ("dask-kubernetes-operator", 9)])
 def test_every_pod_that_comes_of_a_chart_is_admitted(restricted: Kube, chart: str, least: int) -> None:
-    """By each of its files of values."""
+    """Try each of its files of values."""
     folder = CHARTS / chart
     pods = []
     for values in (None, *sorted(folder.glob("ci/*-values.yaml"))):
@@ -76,7 +76,7 @@ def test_every_pod_that_comes_of_a_chart_is_admitted(restricted: Kube, chart: st
         for number, pod in enumerate(pod for manifest in made for pod in _pods_of(manifest)):
             name = f"{values.stem if values else 'defaults'}-{number}"
             pods.append({**pod, "metadata": {"name": name, "labels": pod["metadata"].get("labels", {})}})
-    # A Pod is refused while its ServiceAccount is not really there.
+    # The server refuses a Pod whose ServiceAccount does not exist.
     for account in {str(pod["spec"].get("serviceAccountName", "default")) for pod in pods}:
         restricted.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
     question = "\n".join(map(json.dumps, pods))

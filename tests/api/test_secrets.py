@@ -1,4 +1,4 @@
-"""A secret that users write where none should stand comes into no log and no metric, and from no object to another."""
+"""Secrets that users write in wrong places get into no log, no metric and no other object."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = f"hunter2-{uuid.uuid4().hex[:12]}"
 ENV = [{"name": "PASSWORD", "value": SECRET}]
 NOTED = {"annotations": {"example.com/password": SECRET}}
 KINDS = "daskclusters,daskworkergroups,daskjobs,daskautoscalers"
-# What the API server quotes when it refuses it.
+# A part that the API server quotes when it refuses it.
 QUOTED: dict[str, tuple[str, dict[str, Any]]] = {
     "label": ("worker", {"metadata": {"labels": {"password": f"no label: {SECRET}"}}}),
     "pull-policy": ("worker", {"spec": {"containers": [{"name": "a", "image": "a", "imagePullPolicy": SECRET}]}}),
@@ -33,7 +33,7 @@ QUOTED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
-    """It says all that it can say."""
+    """A controller with the most verbose logs."""
     with (
         releasing(kube) as helm,
         installed_for(kube, helm, tmp_path, "--verbose", "--debug", site=SITE).started() as controller,
@@ -42,7 +42,7 @@ def controller(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
 
 
 class _Telling(BaseHTTPRequestHandler):
-    """In a scheduler's place, somebody who answers with a secret."""
+    """A stand-in for a scheduler that answers with a secret."""
 
     def do_GET(self) -> None:
         body = json.dumps({"workers": SECRET, "idle_since": SECRET}).encode()
@@ -52,12 +52,12 @@ class _Telling(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def _telling() -> Iterator[int]:
-    """The port where it is told."""
+    """Run the stand-in, and yield its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Telling) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
@@ -65,7 +65,7 @@ def _telling() -> Iterator[int]:
 
 
 def _with_secrets(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The same, with a secret wherever one may stand."""
+    """Return the same manifest with a secret wherever it accepts one."""
     manifest["metadata"] |= NOTED
     spec = manifest["spec"]
     parts = [spec["job"], *spec["cluster"]["spec"].values()] if "job" in spec else list(spec.values())
@@ -77,7 +77,7 @@ def _with_secrets(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _said(kube: Kube) -> dict[str, str]:
-    """By name: what is said of each object, in its status and in Events."""
+    """Return the status and Events of each object, by name."""
     said: dict[str, str] = {}
     for each in kube.objects(KINDS):
         name = each["metadata"]["name"]
@@ -109,11 +109,11 @@ def test_a_secret_is_said_to_nobody_but_who_may_read_what_it_was_written_in(kube
         kube.wait_for_workers("telling", 2)
         kube.run("scale", "--replicas=1", "daskworkergroup", "telling-default", "quiet-default")
         for name in QUOTED:
-            # Whoever may read this may read the spec as well.
+            # People who may read this may read the spec as well.
             assert SECRET in kube.wait_for_condition("daskcluster", name, "Degraded", "Invalid")
         assert SECRET in kube.wait_for_condition("daskautoscaler", "telling", "ScalingActive", "SchedulerAnswer")
         kube.wait_for_condition("daskcluster", "telling", "Degraded", "SchedulerAnswer")
-        # What a container said last is in its Pod's status too.
+        # The last message of a container is also in its Pod's status.
         eventually(lambda: SECRET in _said(kube)["dying-default"], "an Event tells how the worker ended")
     said = _said(kube)
     assert {name for name, text in said.items() if SECRET in text and name.startswith("quiet")} == set()
@@ -133,7 +133,7 @@ def _token(controller: Controller) -> str:
 
 
 def _fail(kube: Kube, pod: str) -> None:
-    """A container that ends, and says a secret."""
+    """End a container with a secret in its message."""
     ended = {"exitCode": 1, "reason": "Error", "message": f"last words: {SECRET}"}
     statuses = [
         {

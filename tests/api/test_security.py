@@ -1,4 +1,4 @@
-"""Attempts to gain by Dask resources what one has not: the controller, with the chart's permissions, must not help."""
+"""Attempts to gain permissions by Dask resources: the controller, with the chart's permissions, must not help."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dask_operator.resources import DASK, RULES
 EVE, CLIENT = "eve", "client"
 CLUSTERS = "daskclusters.kubernetes.dask.org"
 ELSEWHERE = "default"
-# Schedulers are on this machine; that a name of a Service is looked up is logged.
+# Schedulers are on this machine; the log shows each lookup of a Service's name.
 SITE = """
 import socket, sys
 from tests.support.loopback_schedulers import schedulers_are_here
@@ -53,7 +53,7 @@ def helm(kube: Kube) -> Iterator[Helm]:
 
 @pytest.fixture
 def operator(kube: Kube, helm: Helm, tmp_path: Path) -> Iterator[Controller]:
-    """The controller as the chart permits it, and EVE, who has Kubernetes' own role `edit` in the namespace."""
+    """The controller with the chart's permissions, and EVE, who has Kubernetes' own role `edit` in the namespace."""
     kube.apply(*rendered(kube, helm, *USERS_ROLES))
     bind(kube, EVE, "edit")
     eventually(lambda: may(kube, EVE, "create", CLUSTERS), "edit has what is Dask's")
@@ -81,7 +81,7 @@ def test_edit_may_itself_do_whatever_the_operator_does_for_it(kube: Kube) -> Non
 
 @pytest.mark.usefixtures("operator")
 def test_templates_give_pods_labels_and_annotations_and_nothing_else(kube: Kube) -> None:
-    """Neither another namespace nor a name, nor owners that Kubernetes would collect them with."""
+    """Try another namespace, another name, and owners whose deletion would delete the Pod."""
     bystander = {"apiVersion": "v1", "kind": "ConfigMap", "name": "bystander", "uid": "x"}
     chosen = {"namespace": ELSEWHERE, "name": "chosen", "ownerReferences": [bystander], "finalizers": ["a.example/b"]}
     cluster, job = dask_cluster("roaming", 1, pods=ON_FAKE_NODES), dask_job("roaming-job", 0, pods=ON_FAKE_NODES)
@@ -102,7 +102,7 @@ def test_templates_give_pods_labels_and_annotations_and_nothing_else(kube: Kube)
 
 @pytest.mark.usefixtures("operator")
 def test_what_belongs_to_somebody_else_is_neither_changed_nor_deleted(kube: Kube) -> None:
-    """By whatever name or label it looks like the cluster's."""
+    """Try every name and label that looks like the cluster's."""
     kube.run("create", "configmap", "bystander")
     uid = (kube.get("configmap", "bystander") or {})["metadata"]["uid"]
     owned = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "bystander", "uid": uid}]}
@@ -120,7 +120,7 @@ def test_what_belongs_to_somebody_else_is_neither_changed_nor_deleted(kube: Kube
     eventually(lambda: all(pod["status"].get("podIP") for pod in kube.objects("pods")), "they are settled")
     before = [_state(kube, *name) for name in names]
 
-    # Workers that find no node may go at once.
+    # Workers without a node are deleted at once.
     clusters = [dask_cluster(name, 2, pods={"nodeSelector": {"no": "node"}}) for name in ("taken", "plain")]
     _create(kube, EVE, *clusters, dask_job("taken-job", 0, pods=ON_FAKE_NODES))
     for name in ("taken", "plain"):
@@ -140,13 +140,13 @@ def test_what_belongs_to_somebody_else_is_neither_changed_nor_deleted(kube: Kube
 
 
 def _is_seen(kube: Kube, cluster: str) -> bool:
-    """Whether a cluster's status is that of its present spec."""
+    """Return whether a cluster's status is about its present spec."""
     found = kube.get("daskcluster", cluster) or {}
     return bool(found["status"].get("observedGeneration") == found["metadata"]["generation"])
 
 
 def _state(kube: Kube, kind: str, name: str) -> dict[str, Any]:
-    """What of an object is its owner's to say."""
+    """Return the parts of an object that belong to its owner."""
     found = kube.get(kind, name) or {"metadata": {}}
     meta = {key: found["metadata"].get(key) for key in ("uid", "labels", "ownerReferences", "deletionTimestamp")}
     ours = {key for key in found["metadata"].get("annotations", {}) if key.startswith("kubernetes.dask.org/")}
@@ -171,7 +171,7 @@ def _deployment(name: str, owner: Manifest, labels: Manifest) -> dict[str, Any]:
 
 
 def test_no_name_of_a_service_leads_the_controller_anywhere(kube: Kube, operator: Controller) -> None:
-    """As an ExternalName it would lead out of the namespace, to where its user may not get."""
+    """Try an ExternalName, which would lead out of the namespace, where its user has no access."""
     leading = {"type": "ExternalName", "externalName": "elsewhere.example.com"}
     own = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "lured-scheduler"}, "spec": leading}
     clusters = {name: dask_cluster(name, 1, pods=ON_FAKE_NODES) for name in ("external", "headless", "lured")}
@@ -187,7 +187,7 @@ def test_no_name_of_a_service_leads_the_controller_anywhere(kube: Kube, operator
 
 @pytest.mark.usefixtures("operator")
 def test_who_may_write_dask_resources_alone_runs_pods_as_any_account_of_the_namespace(kube: Kube, helm: Helm) -> None:
-    """docs/security.md says so to whoever grants it."""
+    """Check the warning in docs/security.md for administrators who grant it."""
     of_client = ("--set", "scope=own", "--set", "rbac.clientRole.create=true")
     kube.apply(*rendered(kube, helm, *of_client, "--show-only", "templates/users/client-role.yaml"))
     kube.run("create", "rolebinding", CLIENT, "--role=dask-cluster-role", f"--user={CLIENT}")

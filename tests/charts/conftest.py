@@ -1,4 +1,4 @@
-"""Renders the charts with the Helm of ci/tools."""
+"""The charts rendered with the Helm of ci/tools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def helm() -> Path:
 
 @pytest.fixture(scope="session")
 def render(helm: Path) -> Render:
-    """Everything that a chart makes with these values, in the order of its templates. A value's key may have dots."""
+    """A function that renders a chart with these values, in the order of its templates. A value's key may have dots."""
 
     @cache
     def _rendered(chart: str, settings: tuple[str, ...], namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""What the CRDs accept and refuse by their schemas. What rules refuse takes an API server: ci/verify/admission.py."""
+"""Objects that the CRDs' schemas accept and refuse. Their rules need an API server: ci/verify/admission.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values files that are examples say how they are installed, and the chart takes them."""
+"""Example values files have their command of installation, and the chart takes them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_example_says_what_it_is_for_and_how_it_is_installed(path: Path) -> None
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_chart_takes_the_example(helm: Path, path: Path) -> None:
-    """And with it makes something else than without."""
+    """Check also that the example makes a difference."""
     assert rendered(helm, "--values", str(path)) != rendered(helm)
 
 
 def test_certificates_of_the_example_s_commands_are_trusted(tmp_path: Path) -> None:
-    """By an openssl that is as strict as that of the newest Python."""
+    """Verify with an openssl as strict as that of the newest Python."""
     text = (FOLDER / "tls.yaml").read_text().replace("\\\n#", "")
     commands = re.findall(r"^#   (?:openssl|printf) .*", text, re.MULTILINE)
     for command in commands:

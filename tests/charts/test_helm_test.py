@@ -1,4 +1,4 @@
-"""What the charts' `helm test` says when a cluster does not work. That it works is seen on real clusters."""
+"""Messages of the charts' `helm test` about a broken cluster. Real clusters test the success."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAITING = {
 
 
 class Answers:
-    """An API that has one DaskCluster, or none, and Pods."""
+    """An API with one DaskCluster, or none, and Pods."""
 
     def __init__(self, cluster: dict[str, Any] | None, *pods: dict[str, Any]) -> None:
         self._cluster = cluster

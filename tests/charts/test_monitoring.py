@@ -1,4 +1,4 @@
-"""The alerts fire when they should and not else, and every alert and dashboard is whole."""
+"""Alerts fire when they should and only then, and every alert and dashboard is complete."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def promtool() -> Path:
 
 @pytest.fixture
 def rules(render: Render, tmp_path: Path) -> Path:
-    """What the chart renders, as a file for Prometheus; without annotations, which promtool compares word by word."""
+    """The rendered rules as a file for Prometheus, without annotations, which promtool compares word by word."""
     (rendered,) = (manifest for manifest in render(CHART.name, MONITORED) if manifest["kind"] == "PrometheusRule")
     groups = rendered["spec"]["groups"]
     for rule in (rule for group in groups for rule in group["rules"]):
@@ -130,7 +130,7 @@ def monitors(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_monitors_of_one_release_give_what_those_of_all_clusters_give(render: Render) -> None:
-    """Dashboards and alerts go by the labels that metrics get."""
+    """Compare the labels of their metrics, which dashboards and alerts use."""
     enabled = {f"{kind}Monitor.enabled": True for kind in ("service", "pod")}
     one, all_ = monitors(render("dask-cluster", enabled)), monitors(render(CHART.name, MONITORED))
     for part in ("scheduler", "worker"):

@@ -1,4 +1,4 @@
-"""Who reaches the Pods of a cluster by the NetworkPolicies of its release, and who does not."""
+"""Pods that can and cannot connect to those of a cluster through the NetworkPolicies of its release."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ JOB = {"job.enabled": True, "job.script": "pass"}
 
 @dataclass(frozen=True)
 class Pod:
-    """What a NetworkPolicy sees of a Pod."""
+    """The parts of a Pod that a NetworkPolicy sees."""
 
     namespace: str
     labels: Mapping[str, str]
 
 
 class Flow(NamedTuple):
-    """From a Pod to a port of another, both by their keys in what `pods` makes."""
+    """A connection from a Pod to a port of another, both by their keys in `pods`."""
 
     source: str
     target: str
@@ -66,7 +66,7 @@ LET_IN = (
     Flow("Prometheus", "worker", 8788),
     Flow("Prometheus", "grouped worker", 8788),
     Flow("gateway", "scheduler", 8787),
-    # The policies are about no others.
+    # The policies select no other Pods.
     Flow("anybody", "another cluster's scheduler", 8786),
     Flow("anybody", "another cluster's worker", 8788),
 )
@@ -106,7 +106,7 @@ Flows = Callable[[list[Manifest]], set[Flow]]
 
 
 def labels_of_pods() -> set[str]:
-    """The values of the chart that are labels of Pods."""
+    """Return the values of the chart that are labels of Pods."""
     places = Places(json.loads((ROOT / "charts/dask-cluster/values.schema.json").read_text()))
     places.values()
     found = {path.rpartition(".")[0] for path in places.marks}
@@ -115,7 +115,7 @@ def labels_of_pods() -> set[str]:
 
 @pytest.fixture(scope="module")
 def pods(render: Render) -> dict[str, Pod]:
-    """Those of the charts as they, and the controller, make them."""
+    """The Pods of the charts as they, and the controller, make them."""
     release = render("dask-cluster", GROUP, HERE)
     another = _dask_pods(render("dask-cluster", {"fullnameOverride": "another"}, HERE))
     elsewhere = render("dask-cluster", {}, "elsewhere")
@@ -148,7 +148,7 @@ def pods(render: Render) -> dict[str, Pod]:
 
 @pytest.fixture(scope="module")
 def passing(pods: dict[str, Pod]) -> Flows:
-    """Those of the flows above that policies let pass."""
+    """The flows above that policies allow."""
 
     def _passing(policies: list[Manifest]) -> set[Flow]:
         return {
@@ -187,7 +187,7 @@ def test_every_part_of_the_policies_is_needed(policies: list[Manifest], passing:
 
 @pytest.mark.parametrize("path", sorted(labels_of_pods()))
 def test_no_labels_make_a_pod_the_operator_s(render: Render, pods: dict[str, Pod], path: str) -> None:
-    """As where a cluster is in the operator's own namespace."""
+    """Try a cluster in the operator's own namespace."""
     job = JOB if path.startswith("job.") else {}
     with pytest.raises(AssertionError, match="but NetworkPolicies identify the operator by it: remove it"):
         render("dask-cluster", {**GROUP, **job, path: dict(pods["controller"].labels)}, HERE)
@@ -206,7 +206,7 @@ def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:
 
 
 def _is_let_in(policies: list[Manifest], source: Pod, target: Pod, port: int) -> bool:
-    """As Kubernetes has it: a Pod that no policy is about is open, and others to whom any rule lets in."""
+    """Return whether Kubernetes allows it: if no policy selects the Pod, or if any rule allows the source."""
     about = [policy for policy in policies if _is_about(policy, target)]
     rules = [(policy, rule) for policy in about for rule in policy["spec"].get("ingress", [])]
     return not about or any(_has_port(rule, port) and _has_peer(policy, rule, source) for policy, rule in rules)
@@ -224,7 +224,7 @@ def _has_port(rule: Manifest, port: int) -> bool:
 
 
 def _has_peer(policy: Manifest, rule: Manifest, source: Pod) -> bool:
-    # No peers are all peers, which is how policies are opened by mistake.
+    # An empty list of peers allows all, which is how people open policies by mistake.
     peers = rule.get("from", [])
     return not peers or any(_is_peer(policy["metadata"]["namespace"], peer, source) for peer in peers)
 
@@ -246,7 +246,7 @@ def _selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
 
 
 def _without_each_part(policies: list[Manifest]) -> Iterator[tuple[str, list[Manifest]]]:
-    """The policies without one of them, or of their rules, peers, ports and labels that are selected by."""
+    """Yield the policies without one of them, or without one of their rules, peers, ports or selecting labels."""
     for removed in _parts(policies, "policies"):
         rest = copy.deepcopy(policies)
         at: Any = rest
@@ -257,7 +257,7 @@ def _without_each_part(policies: list[Manifest]) -> Iterator[tuple[str, list[Man
 
 
 def _parts(value: Any, name: str, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The paths to what can be taken out, of a value that is found by this name."""
+    """Yield the paths of removable parts, below a key of this name."""
     items: dict[Any, Any] = dict(enumerate(value)) if isinstance(value, list) else value
     if not isinstance(items, dict):
         return
@@ -269,7 +269,7 @@ def _parts(value: Any, name: str, path: tuple[str | int, ...] = ()) -> Iterator[
 
 
 def _dask_pods(manifests: list[Manifest]) -> dict[str, Pod]:
-    """The Pods that the controller makes of a DaskCluster and its groups."""
+    """Return the Pods that the controller makes from a DaskCluster and its groups."""
     (manifest,) = _of_kind("DaskCluster", manifests)
     cluster = parse.cluster(_made(manifest))
     scheduler = build.deployment_manifest(cluster)["spec"]["template"]
@@ -285,7 +285,7 @@ def _test_pod(manifests: list[Manifest]) -> Pod:
 
 
 def _made(manifest: Manifest) -> Manifest:
-    """As it is once the API server has it."""
+    """Return an object as the API server would store it."""
     known = {"uid": "1", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
     return manifest | {"metadata": manifest["metadata"] | known}
 

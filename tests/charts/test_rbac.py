@@ -1,4 +1,4 @@
-"""What the operator's chart permits is what the controller does, neither more nor less."""
+"""The permissions in the operator's chart are exactly those that the controller uses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_lease_is_in_the_namespace_of_the_release(render: Render, cluster: bool)
     assert triples(lease) == LEASE_RULES
 
 
-# All that could be of a namespace or not, wanted as well.
+# The permissions that could be namespaced or not, all enabled.
 EVERYTHING = {
     "rbac.clientRole.create": True,
     "podDisruptionBudget.enabled": True,
@@ -87,7 +87,7 @@ def test_users_roles_are_about_dask_alone_and_each_has_all_of_the_one_before(ren
     assert view < edit < admin
     assert {group for group, _, _ in admin} == {DASK}
     assert {verb for _, _, verb in view} == {"get", "list", "watch"}
-    # Statuses are the controller's to write.
+    # Only the controller writes statuses.
     assert {resource for _, resource, verb in edit if verb not in ("get", "list", "watch")} == {
         *(resource.plural for resource in (CLUSTER, GROUP, JOB, AUTOSCALER)),
         *(f"{resource.plural}/scale" for resource in (CLUSTER, GROUP)),

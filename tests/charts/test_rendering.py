@@ -1,4 +1,4 @@
-"""What the cluster's chart renders depends on its values alone, as tools that render it unattended need."""
+"""The cluster's chart renders from its values alone, for tools that render it unattended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.support.helm import CHARTS
 
 TEMPLATES = sorted(path for path in (CHARTS / "dask-cluster/templates").rglob("*") if path.is_file())
-# Functions whose result is another one elsewhere or the next time, and what Helm knows of the cluster.
+# Functions with a different result each time or elsewhere, and Helm's knowledge of the cluster.
 _ELSEWHERE = re.compile(
     r"\b(lookup|getHostByName|now|ago|rand\w+|shuffle|uuidv4|gen[A-Z]\w+|bcrypt|htpasswd)\b|\.Capabilities\b"
 )

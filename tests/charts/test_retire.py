@@ -1,4 +1,4 @@
-"""What the chart dask-cluster does before a worker ends (files/retire.py), with Dask in processes."""
+"""The hook of the chart dask-cluster before a worker ends (files/retire.py), with Dask in processes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def script() -> ModuleType:
 def test_nothing_is_lost_with_a_worker_that_is_told_to_retire(script: ModuleType, dask: Dask) -> None:
     dask.worker("kept")
     leaving = dask.worker("leaving", processes=2)
-    # Results that would be others if they were computed again
+    # Results that would differ if computed again.
     futures = dask.client.map(lambda _: uuid4(), range(20), pure=False, workers=dask.addresses("leaving"))
     results, addresses = dask.client.gather(futures), dask.addresses("leaving")
     said = script.retire(dask.http, 60.0, "leaving")

@@ -12,7 +12,7 @@ TEMPLATES = sorted(CHARTS.glob("*/templates/**/*.yaml"))
 
 
 def _tried(chart: Path) -> set[str]:
-    """The templates of whose rendering some suite asserts something."""
+    """Return the templates about whose rendering a suite asserts anything."""
     found: set[str] = set()
     for suite in chart.glob("tests/**/*_test.yaml"):
         content = yaml.safe_load(suite.read_text())

@@ -1,8 +1,8 @@
 """
-Text arrives as it was written: whatever stands in a value that is text, it is the same in what is rendered.
+Text arrives unchanged: whatever text a value has, the rendering has the same.
 
-For every place of a chart's schema at which any text may stand there is a mark in one rendering, which shows where the
-text goes, and a difficult text in another. The second has to be the first with that text in the place of the marks.
+For every place of a chart's schema that accepts any text, one rendering has a mark, which shows where the text goes,
+and another a difficult text. The second must equal the first with the text in place of the marks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 from tests.charts.conftest import ROOT, Render
 from tests.charts.texts import Places, Values, leaves, marks, replaced
 
-# What may be a name, and what YAML takes for something else unless it is quoted.
+# Valid names that YAML reads as other types unless quoted.
 NAMES = ("123", "on", "null", "true", "1e3", "0x10", "2024-01-01")
 TEXTS = (
     *NAMES,
@@ -38,25 +38,25 @@ TEXTS = (
 # The names of the release and of its namespace, as marks.
 RELEASE, NAMESPACE = "zz9998zz", "zz9999zz"
 CLUSTER, OPERATOR = "dask-cluster", "dask-kubernetes-operator"
-# What templates take, where that is less than the schema does.
+# Limits of templates that are narrower than the schema.
 SHAPES = {
     CLUSTER: {"fullnameOverride": r"[-a-z0-9]+"},
     OPERATOR: {
         "scope.namespaces.0": r"[-a-z0-9]+",
-        # A tag may stand there.
+        # A tag may follow here.
         "image.name": r"[^:]+",
         "test.image.name": r"[^:]+",
     },
 }
-# What cannot be tried so.
+# Places that this test cannot try.
 UNTRIED: dict[str, set[str]] = {
     CLUSTER: set(),
     OPERATOR: {
-        # A word that says which namespaces; any other is refused.
+        # A keyword that selects namespaces; any other word is refused.
         "scope",
         # Manifests: another test has texts in one.
         *("extraObjects.0", "extraObjects.0.apiVersion", "extraObjects.0.kind", "extraObjects.0.metadata"),
-        # The other spelling of `podMonitor`, which is tried. The alerts need the labels that are there by default.
+        # The other spelling of `podMonitor`, which is tried. The alerts need the default labels.
         "metrics.worker.serviceMonitor.podTargetLabels.0",
     },
 }
@@ -64,7 +64,7 @@ UNTRIED: dict[str, set[str]] = {
 
 @dataclass(frozen=True)
 class Rendering:
-    """As much of a chart's text as goes together: what is left out, and what is switched off."""
+    """Values of a chart that fit together: the places left out, and the switches turned on."""
 
     name: str
     chart: str
@@ -86,7 +86,7 @@ class Rendering:
 
 
 def _but(where: str) -> set[str]:
-    """What says where the operator is, but for one of it."""
+    """Return the values that describe the operator's place, but for one of them."""
     return {
         f"networkPolicy.controller.{name}" for name in ("namespace", "namespaceSelector", "ipBlock") if name != where
     }
@@ -123,7 +123,7 @@ RENDERINGS = (
         frozenset(
             {
                 "metrics.worker.podMonitor",
-                # The alerts need those that are there by default.
+                # The alerts need the default labels.
                 "metrics.scheduler.serviceMonitor.targetLabels",
                 "metrics.worker.serviceMonitor.podTargetLabels",
                 "extraObjects",
@@ -143,7 +143,7 @@ def schema(chart: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def template(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """Everything that a chart makes with a file of values for a release and its namespace."""
+    """A function that renders a chart with a file of values for a release and its namespace."""
     path = tmp_path_factory.mktemp("values") / "values.json"
 
     def _template(chart: str, values: Values, release: str, namespace: str) -> list[Any]:
@@ -200,7 +200,7 @@ def test_every_text_is_tried(marked: Callable[[Rendering], list[Any]], chart: st
 
 
 def test_environment_is_as_it_was_written(render: Render) -> None:
-    """Texts of any kind; numbers and truth values as people write them; by any name."""
+    """Try texts of any kind, numbers and booleans as people write them, and any names."""
     texts = {"EMPTY": "", "ON": "1", "123": "2", **{f"T{number}": text for number, text in enumerate(TEXTS)}}
     others = {"INTEGER": 5, "LARGE": 4294967296, "FRACTION": 0.25, "TRUE": True, "FALSE": False}
     manifests = render(CLUSTER, {"env": {**texts, **others}})
@@ -224,7 +224,7 @@ def differences(wanted: dict[str, Any], found: dict[str, Any]) -> dict[str, tupl
 
 
 def _opened(manifest: Any) -> Any:
-    """A manifest with YAML and JSON that are texts in it opened."""
+    """Return a manifest with YAML and JSON texts in it parsed."""
     if not isinstance(manifest, dict) or manifest["kind"] != "ConfigMap":
         return manifest
     return manifest | {"data": {name: _read(name, text) for name, text in manifest["data"].items()}}

@@ -1,4 +1,4 @@
-"""Every value of both charts does something, and copies of one fact are equal."""
+"""Every value of both charts has an effect, and copies of one fact are equal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedu
 VOLUMES = {"a": {"mountPath": "/a", "emptyDir": {}}}
 PART = {"resources": {"limits": {"cpu": 3}}, "env": ENV, "extraArgs": ["--a"], "volumes": VOLUMES, **PLACED}
 PART["image"] = {"tag": "other"}
-# One that every part counts alike, as its own are counted if nothing is said
+# A value that every part inherits; each part's own value has the same effect.
 PART["topologySpreadConstraints"] = [SPREAD | {"labelSelector": {}}]
 PART["podTemplate"] = {"spec": {"hostNetwork": True}}
 WORKER = {
@@ -52,7 +52,7 @@ MONITOR = {
 }
 SELECTED = {"namespaceSelector": {"matchNames": ["a"]}}
 
-# Another value for each, which must change what is rendered.
+# Another value for each, which must change the rendering.
 OTHERS: dict[str, dict[str, Any]] = {
     "dask-kubernetes-operator": {
         "global.imageRegistry": "mirror.example.com",
@@ -209,7 +209,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What must be so for a value to matter: for all values that begin like this, but for those that say it themselves.
+# The values that make a value matter: for all with this prefix, unless they have their own.
 GIVEN: dict[str, dict[str, Any]] = {
     "rbac.clientRole.": {"rbac.clientRole.create": True},
     "podDisruptionBudget.": {"podDisruptionBudget.enabled": True},
@@ -241,7 +241,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "worker.autoscaler.": {"worker.autoscaler.enabled": True},
 }
 
-# The same where charts differ.
+# The same for differences between the charts.
 GIVEN_OF: dict[str, dict[str, dict[str, Any]]] = {
     "dask-kubernetes-operator": {},
     "dask-cluster": {
@@ -276,7 +276,7 @@ def test_value_changes_what_is_rendered(render: Render, chart: str, path: str) -
 
 
 def outcome(render: Render, chart: str, values: dict[str, Any]) -> object:
-    """What is rendered, or why it is refused."""
+    """Return the rendering, or the reason of the refusal."""
     try:
         return render(chart, values)
     except AssertionError as refused:
@@ -293,7 +293,7 @@ _MONITOR_BEFORE: dict[str, Any] = {
     "jobLabel": "",
     "metricRelabelings": [],
 }
-# Values as they are written for the chart of the Python package's operator, with that chart's defaults.
+# Values for the chart of the Python package's operator, with that chart's defaults.
 BEFORE: dict[str, Any] = {
     "image": {"name": "ghcr.io/dask/dask-kubernetes-operator", "tag": "2026.3.0", "pullPolicy": "IfNotPresent"},
     "imagePullSecrets": [],
@@ -332,11 +332,11 @@ BEFORE: dict[str, Any] = {
 
 
 def sections(chart: str) -> set[str]:
-    """The maps of values.yaml whose parts are documented one by one."""
+    """Return the maps of values.yaml whose parts are documented one by one."""
     return {value.path for value in values_of(chart).all() if value.path and value.parts}
 
 
-# Values that nothing can be made without.
+# Values required for any rendering.
 NEEDED = {
     "dask-kubernetes-operator": {"image.name", "test.image.name", "serviceAccount.create"},
     "dask-cluster": {"image.repository", "serviceAccount.create", "tls.enabled"},
@@ -439,7 +439,7 @@ def test_memory_means_the_same_to_dask_and_kubernetes(render: Render, quantity: 
 
 
 def pods(manifest: Any) -> list[dict[str, Any]]:
-    """Every Pod's spec within a manifest, at any depth, also as JSON in a ConfigMap."""
+    """Return every Pod spec within a manifest, at any depth, also as JSON in a ConfigMap."""
     if isinstance(manifest, list):
         return [pod for item in manifest for pod in pods(item)]
     if isinstance(manifest, str) and manifest.startswith("{"):
@@ -487,6 +487,6 @@ def test_labels_that_reach_pods_do_not_change_with_the_chart(render: Render) -> 
 
 @pytest.mark.parametrize("chart", list(OTHERS))
 def test_release_is_small(chart: str) -> None:
-    """Helm keeps a release in a Secret of at most 1 MiB, and puts the chart's files and what it renders in it."""
+    """Check the size: Helm stores the chart's files and the rendering in a Secret of at most 1 MiB."""
     carried = sum(path.stat().st_size for path in Path(ROOT / "charts" / chart).rglob("*") if path.is_file())
     assert carried < 512 * 1024

@@ -1,4 +1,4 @@
-"""Where a chart takes text: every place of its schema at which any text may stand, and values that have one at each."""
+"""Places for text in a chart: every place of its schema that accepts any text, and values with text at each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 Path = tuple[str, ...]
 Values = dict[str, Any]
 
-# What is switched on in `Places.values`, so that whatever takes text is rendered.
+# Switches turned on in `Places.values`, so that every text is rendered.
 _SWITCHES: Final = ("enabled", "create")
 _MARK: Final = re.compile(r"zz\d{4}zz")
 _NOTHING: Final = object()
@@ -22,29 +22,29 @@ class Places:
     """
     The places of one schema, each with a mark of its own by its path.
 
-    `without` are paths that are left out, with all that is below them: what another value excludes.
+    `without`: paths to leave out with everything below them, because another value excludes them.
     """
 
     schema: Mapping[str, Any]
     without: frozenset[str] = frozenset()
     marks: dict[str, str] = field(default_factory=dict)
-    # Places that have no mark, as an object stands there.
+    # Places without a mark, because they take an object.
     hidden: set[str] = field(default_factory=set)
-    # What stands before the mark, and the pattern of the whole.
+    # The text before the mark, and the pattern of the whole.
     _shapes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def values(self) -> Values:
-        """Values with a mark at each place, and with all switches on."""
+        """Return values with a mark at each place, and with all switches on."""
         values: Values = self._value(self.schema, ())
         return values
 
     def takes(self, path: str, text: str) -> bool:
-        """Tells whether the schema takes a text at one of the places."""
+        """Return whether the schema accepts a text at one of the places."""
         prefix, pattern = self._shapes[path]
         return bool(re.search(pattern, prefix + text))
 
     def _value(self, node: Mapping[str, Any], path: Path) -> Any:
-        # A map's parts that may be null as well
+        # A map's parts that may be null as well.
         node = node.get("else", node)
         if "enum" in node or ".".join(path) in self.without:
             return _NOTHING
@@ -65,7 +65,7 @@ class Places:
         parts = {**{name: {"type": "string"} for name in node.get("required", ())}, **properties}
         more = node.get("additionalProperties", True)
         if isinstance(more, Mapping):
-            # Names that no other map has, as maps are merged.
+            # Unique names, since maps are merged.
             name = "-".join((*path, "x")).lower()
             parts |= {f"{name}{number}": part for number, part in enumerate(more.get("anyOf", [more]))}
         elif more and not parts:
@@ -76,7 +76,7 @@ class Places:
                 yield name, value
 
     def _text(self, node: Mapping[str, Any], path: Path) -> Any:
-        """A mark, perhaps as a path from the root, where the schema takes it."""
+        """Return a mark that the schema accepts, perhaps as an absolute path."""
         place, pattern = ".".join(path), node.get("pattern", "")
         for prefix in ("", "/"):
             if re.search(pattern, f"{prefix}zz0000zz"):
@@ -86,7 +86,7 @@ class Places:
 
 
 def replaced(value: Any, texts: Mapping[str, str]) -> Any:
-    """A value with texts in the place of marks, at any depth."""
+    """Return a value with texts in place of marks, at any depth."""
     if isinstance(value, dict):
         return {replaced(key, texts): replaced(item, texts) for key, item in value.items()}
     if isinstance(value, list):
@@ -97,12 +97,12 @@ def replaced(value: Any, texts: Mapping[str, str]) -> Any:
 
 
 def marks(value: Any) -> set[str]:
-    """The marks in a value, at any depth."""
+    """Return the marks in a value, at any depth."""
     return set(_MARK.findall(json.dumps(value)))
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[tuple[str, Any]]:
-    """What is in a value, by path."""
+    """Yield the leaves of a value with their paths."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if not items:
         yield ".".join(path), value

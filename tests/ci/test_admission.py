@@ -1,4 +1,4 @@
-"""What is asked of a real API server, against a kubectl that answers as it is told."""
+"""The admission check, with a kubectl that gives prepared answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CASE = {"case": "a bad name", "says": "may have at most", "manifest": {"kind": "
 
 
 class Answering(admission.Kubectl):
-    """Keeps what it is asked, and gives the same answer to all of it."""
+    """A kubectl that records requests, and gives the same answer to each."""
 
     def __init__(self, returncode: int = 0, stdout: str = "", stderr: str = "") -> None:
         super().__init__("kubeconfig")

@@ -29,7 +29,7 @@ def test_ours_are_fine(loaded: dict[str, Any]) -> None:
     ],
 )
 def test_names_the_copy_that_differs(loaded: dict[str, Any], kind: str, path: str, named: str) -> None:
-    # Read from the file's text an alias is one object, and here it must be many.
+    # An alias read from text is one object, but these must be separate ones.
     loaded[kind] = _unshared(loaded[kind])
     crds.at(loaded[kind], path)["properties"]["another"] = {"type": "string"}
     assert any(named in problem for problem in crds.problems(loaded))

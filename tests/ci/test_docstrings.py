@@ -10,12 +10,9 @@ import pytest
 from docs.included import ROOT
 
 # Files or folders of the repository whose docstrings have this form.
-CHECKED = (
-    "client",
-    "controller",
-    "tests/ci/test_docstrings.py",
-    "tests/ci/test_one_truth.py",
-)
+CHECKED = ("client", "controller", "bench", "ci", "docs", "tests")
+# Folders still to be edited.
+_LEFT_OUT = tuple(f"tests/controller/{folder}" for folder in ("kubernetes", "process", "reconcile", "scheduler"))
 
 # Openings that leave out the subject, or make a reader wait for it.
 _HEADLESS = """
@@ -24,15 +21,15 @@ _HEADLESS = """
     Something Everything Anything Whatever Whoever Is Are Has
 """
 _VERBS = """
-    Accept Acquire Add Answer Append Apply Ask Assert Await Bring Build Calculate Call Cancel Check Choose Claim Clear
-    Close Collect Compare Compute Configure Connect Convert Copy Count Create Decide Decode Delete Describe Detect
-    Discard Divide Download Drop Encode End Enqueue Ensure Execute Expand Fail Fill Filter Find Fold Follow Format
-    Forward Generate Give Handle Hash Import Install Iterate Join Keep Kill Leave Let Limit List Listen Load Log Make
-    Manage Mark Match Measure Merge Move Note Notify Observe Open Order Parse Patch Plan Plot Poll Post Print Prune
-    Publish Put Query Raise Read Reconcile Record Register Release Reload Remove Renew Repeat Replace Report Request
-    Reset Resolve Restart Retire Retry Return Run Save Say Scale Schedule See Select Send Serve Set Show Shut Skip Sleep
-    Sort Split Start Stop Store Subscribe Sum Take Tell Test Translate Try Turn Undo Update Upgrade Use Validate Verify
-    Wait Walk Warn Watch Wrap Write Yield
+    Accept Acquire Act Add Allow Alternate Answer Append Apply Ask Assert Await Bring Build Calculate Call Cancel Cause
+    Check Choose Claim Clear Close Collect Compare Compute Configure Connect Convert Copy Count Create Cut Decide Decode
+    Delete Describe Detect Discard Divide Do Download Drop Encode End Enqueue Ensure Execute Expand Fail Fill Filter
+    Find Fold Follow Format Forward Generate Give Grow Handle Hash Import Install Iterate Join Keep Kill Leave Let Limit
+    List Listen Load Lock Log Make Manage Mark Match Measure Merge Move Note Notify Observe Open Order Parse Patch Plan
+    Plot Poll Post Print Prune Publish Put Query Raise Read Reconcile Record Redirect Refuse Register Release Reload
+    Remove Renew Repeat Replace Report Request Reset Resolve Restart Restore Retire Retry Return Run Save Say Scale
+    Schedule See Select Send Serve Set Show Shut Skip Sleep Sort Split Start Stop Store Subscribe Sum Take Tell Test
+    Translate Try Turn Undo Update Upgrade Use Validate Verify Wait Walk Warn Watch Wrap Write Yield
 """
 HEADLESS = frozenset(_HEADLESS.split())
 VERBS = frozenset(_VERBS.split())
@@ -84,7 +81,8 @@ def _text(node: ast.stmt) -> str:
 def _files() -> Iterator[Path]:
     for name in CHECKED:
         path = ROOT / name
-        yield from sorted(path.rglob("*.py")) if path.is_dir() else (path,)
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        yield from (file for file in files if not str(file.relative_to(ROOT)).startswith(_LEFT_OUT))
 
 
 @pytest.mark.parametrize("file", list(_files()), ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""What the documents say of the code is so: the copies of one fact are compared."""
+"""Documents agree with the code: the copies of one fact are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of the charts' values.yaml: the schema of the values, and their table in README.md."""
+"""Files made from the charts' values.yaml: the schema of the values, and their table in README.md."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def charts(tmp_path: Path) -> Path:
 
 
 def schema_of(value: str, said: str = "") -> Any:
-    """The schema of one value, without its description and its default."""
+    """Return the schema of one value, without its description and its default."""
     comment = f"# -- Text\n# @schema {said}\n" if said else "# -- Text\n"
     made = generate.schema(generate.read(comment + value), yaml.safe_load(TYPES))["properties"]
     assert made.pop("enabled") == {"type": "boolean"}
@@ -174,12 +174,12 @@ def test_what_is_global_is_open_for_other_charts() -> None:
     [
         ("a: x", "a has no comment that begins with `# --`"),
         ("a:\n  b: {}", "a.b has no comment that begins with `# --`"),
-        ("# -- Text\na: null", "a: its default does not tell what it may be"),
-        ("# -- Text\na: []", "a: its default does not tell what it may be"),
+        ("# -- Text\na: null", "a: neither its default nor a `# @schema` gives its type"),
+        ("# -- Text\na: []", "a: neither its default nor a `# @schema` gives its type"),
         ("# -- Text\n# @schema type: none\na: x", "a: charts/types.yaml has no type none"),
-        ("# -- Text\n# @schema like: none\na: {}", "a: there is no section none"),
-        ("# -- Text\n# @schema minumum: 1\na: 1", "a: there is no keyword minumum"),
-        ("# @schema requird: false\na:\n  # -- Text\n  b: 1", "a: there is no keyword requird"),
+        ("# -- Text\n# @schema like: none\na: {}", "a: no section none"),
+        ("# -- Text\n# @schema minumum: 1\na: 1", "a: unknown keyword minumum"),
+        ("# @schema requird: false\na:\n  # -- Text\n  b: 1", "a: unknown keyword requird"),
         ("# -- Text\n# @schema items: [\na: []", "a: `@schema items: [` has no keywords with commas between"),
     ],
 )
@@ -195,8 +195,8 @@ def test_what_is_stale_is_named_and_left(charts: Path, capsys: pytest.CaptureFix
     before = (charts / "a/README.md").read_text()
     assert generate.main(["--check"], charts) == 1
     said = capsys.readouterr().err
-    assert "a/README.md is not what values.yaml and types.yaml say" in said
-    assert "a/values.schema.json is not what values.yaml and types.yaml say" in said
+    assert "a/README.md does not match values.yaml and types.yaml" in said
+    assert "a/values.schema.json does not match values.yaml and types.yaml" in said
     assert (charts / "a/README.md").read_text() == before
     assert not (charts / "a/values.schema.json").exists()
 

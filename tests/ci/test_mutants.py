@@ -1,4 +1,4 @@
-"""What is changed about a module, so that a test should fail."""
+"""Changes to a module that should make a test fail."""
 
 from __future__ import annotations
 

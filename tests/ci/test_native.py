@@ -1,4 +1,4 @@
-"""`ci/native` stands behind a wall: what is left without it works where Docker answers."""
+"""The rest of `ci` works without `ci/native` if a Docker engine runs."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# An engine that answers `docker info`
+# An engine that answers `docker info`.
 ANSWERS = 'echo "28.2.2 [name=seccomp,profile=builtin]"'
 
 
@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def run(checkout: Path, docker: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command of `ci/` where `docker` is this script."""
+    """Run a command of `ci/`, with this script as `docker`."""
     programs = checkout / "programs"
     programs.mkdir()
     (programs / "docker").write_text(f"#!/bin/sh\n{docker}\n")
@@ -76,7 +76,7 @@ def test_an_engine_that_hangs_does_not_answer(checkout: Path) -> None:
 
 
 def test_nothing_outside_names_its_files() -> None:
-    """But the two scripts that choose."""
+    """Allow only the two scripts that choose."""
     named = subprocess.run(
         ["git", "grep", "--files-with-matches", "native/", "--", "ci", ":!ci/native"],
         cwd=ROOT,

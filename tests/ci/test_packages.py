@@ -1,4 +1,4 @@
-"""A release that is not of one version, or that carries what it should not, is refused."""
+"""A release with several versions, or with surplus files, is refused."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_a_release_of_one_version_is_right() -> None:
 @pytest.mark.parametrize(
     ("packages", "problem"),
     [
-        ([OPERATOR], "there are packages of ['dask-kubernetes-operator']"),
+        ([OPERATOR], "the packages are of ['dask-kubernetes-operator']"),
         ([OPERATOR, CLUSTER._replace(version="1.2.4")], "dask-cluster has the version 1.2.4"),
         ([OPERATOR._replace(app_version="1.2.2"), CLUSTER], "has the appVersion 1.2.2"),
         ([OPERATOR, CLUSTER._replace(files=FILES - {"README.md"})], "dask-cluster has no README.md"),
-        ([OPERATOR, CLUSTER._replace(files=FILES | {"tests/a_test.yaml"})], "carries tests/a_test.yaml"),
-        ([OPERATOR, CLUSTER._replace(files=FILES | {"ci/a-values.yaml"})], "carries ci/a-values.yaml"),
+        ([OPERATOR, CLUSTER._replace(files=FILES | {"tests/a_test.yaml"})], "contains tests/a_test.yaml"),
+        ([OPERATOR, CLUSTER._replace(files=FILES | {"ci/a-values.yaml"})], "contains ci/a-values.yaml"),
     ],
 )
 def test_what_is_wrong_is_said(packages: list[Package], problem: str) -> None:
@@ -48,7 +48,7 @@ def test_what_is_wrong_is_said(packages: list[Package], problem: str) -> None:
 def test_a_tag_is_the_version_s_and_the_changelog_has_its_day() -> None:
     assert list(tag_problems("v1.2.3", "1.2.3", "# Changelog\n\n## 1.2.3 (2026-11-21)\n")) == []
     (wrong,) = tag_problems("v1.2.4", "1.2.3", "## 1.2.3 (2026-11-21)\n")
-    assert "the tag has to be v1.2.3" in wrong
+    assert "it must be v1.2.3" in wrong
     (undated,) = tag_problems("v1.2.3", "1.2.3", "## 1.2.3 (unreleased)\n")
     assert "no '## 1.2.3 (DATE)'" in undated
 

@@ -1,4 +1,4 @@
-"""What is wrong with built pages is found."""
+"""Faults of built pages are found."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_what_is_right_is_no_problem(tmp_path: Path, html: str) -> None:
         ('<script src="https://example.com/a.js"></script>', "loads https://example.com/a.js"),
         ('<link rel="stylesheet" href="//example.com/a.css">', "loads //example.com/a.css"),
         ('<iframe src="https://example.com/"></iframe>', "loads https://example.com/"),
-        ('<img src="_static/gone.png">', "loads _static/gone.png, which is not there"),
-        ('<a href="gone.html">gone</a>', "links to gone.html, which is not there"),
-        ('<a href="below/page.html#gone">gone</a>', "links to below/page.html#gone, which is not there"),
-        ('<a href="#gone">gone</a>', "links to #gone, which is not there"),
+        ('<img src="_static/gone.png">', "loads _static/gone.png, which does not exist"),
+        ('<a href="gone.html">gone</a>', "links to gone.html, which does not exist"),
+        ('<a href="below/page.html#gone">gone</a>', "links to below/page.html#gone, which does not exist"),
+        ('<a href="#gone">gone</a>', "links to #gone, which does not exist"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, html: str, problem: str) -> None:

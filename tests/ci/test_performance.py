@@ -1,4 +1,4 @@
-"""The page about speed is made of figures: its tables, what is met, and how costs grow."""
+"""The performance page comes from figures: its tables, the budgets, and the growth of costs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_one_time_above_a_bound_for_all_of_them_misses_it() -> None:
     [
         ("create", (100.0,), (90.0,), True),
         ("create", (100.0,), (89.0,), False),
-        # In turns the machine is the same for both: what counts is the median of the ratios.
+        # In turns the machine is the same for both, so the median of the ratios counts.
         ("create", (100.0, 10.0, 100.0), (95.0, 9.5, 10.0), True),
         ("many", (), (5.0, 1.1, 1.2), True),
         ("many", (), (1.3, 1.3, 1.1), False),
@@ -142,7 +142,7 @@ def test_the_part_that_a_function_is_of(file: str, module: str, part: str) -> No
 
 
 def _by_hand(page: str) -> list[str]:
-    """The lines outside of the markers."""
+    """Return the lines outside the markers."""
     lines, inside = [], False
     for line in page.splitlines():
         inside = inside and not line.startswith("<!-- end ")

@@ -1,4 +1,4 @@
-"""What our runtime asks of runc on a machine that withholds a capability."""
+"""Our runtime's changes for runc on a machine that withholds a capability."""
 
 from __future__ import annotations
 

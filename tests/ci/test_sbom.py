@@ -1,4 +1,4 @@
-"""A bill of materials that has not exactly what is locked is refused."""
+"""A bill of materials must have exactly the locked packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check that templates use no value that is not there."""
+"""The check that templates use only existing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tiers of tests the verbs of the Makefile name, and which ci/test.sh has."""
+"""The tiers of tests in the Makefile's verbs and in ci/test.sh."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from docs.included import ROOT
 
-# What takes too long for `make test`, which tries a tenth of the first, what is a part of `kind`, and what writes into
-# the documentation
+# Tiers outside `make test`: one of which it runs a tenth, one that takes too long, a part of `kind`, and one that
+# writes into the documentation.
 NOT_IN_TEST = {"faults", "matrix", "install", "pictures"}
 
 
@@ -16,7 +16,7 @@ def _tiers() -> set[str]:
 
 
 def _named() -> dict[str, list[str]]:
-    """The tiers of each verb."""
+    """Return the tiers of each verb."""
     rules = re.findall(r"^([a-z0-9-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     run = {verb: " ".join(re.findall(r"\$\(TEST\) (.+)", recipe)).split() for verb, recipe in rules}
     return {verb: [tier for tier in tiers if tier != "beside"] for verb, tiers in run.items() if tiers}

@@ -1,4 +1,4 @@
-"""Where the time of a run went."""
+"""The report about the times of a run."""
 
 from __future__ import annotations
 

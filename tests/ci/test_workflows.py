@@ -1,4 +1,4 @@
-"""Workflows run what is pinned, may do what they do and no more, and publish where the documents say."""
+"""Workflows run pinned actions, have the least permissions, and publish to the documented places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
 ACTIONS = sorted((ROOT / ".github/actions").glob("*/action.yaml"))
 RELEASE = yaml.safe_load((ROOT / ".github/workflows/release.yaml").read_text())
-# What each job of a release may write.
+# The write permissions of each job of a release.
 WRITES = {
     "test": set(),
     "package": set(),
@@ -122,7 +122,7 @@ def test_a_release_on_github_has_all_packages_and_they_are_attested() -> None:
     assert attest["uses"].startswith("actions/attest-build-provenance@")
     assert attest["with"] == {"subject-path": "dist/*"}
     assert 'gh release create "$GITHUB_REF_NAME" dist/* ' in create["run"]
-    # That those are its names, tests/client/test_distribution.py says.
+    # tests/client/test_distribution.py checks these names.
     assert 'hatchling build --directory "$folder"' in (ROOT / "ci/package.sh").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The commands print what the Python calls create, and say what is wrong in a sentence."""
+"""The commands print the objects that the Python calls create, and report errors in a sentence."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_manifests_need_no_client_of_kubernetes() -> None:
 
 
 class Connected:
-    """What `port-forward` sees of a KubeCluster."""
+    """The parts of a KubeCluster that `port-forward` uses."""
 
     scheduler_address = "tcp://localhost:1234"
     dashboard_link = "http://localhost:8787/status"

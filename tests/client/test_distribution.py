@@ -1,4 +1,4 @@
-"""What users install: the wheel and the sdist have all of the package, and nothing else, and say what it needs."""
+"""The users' packages: the wheel and the sdist have all of the package, nothing else, and its requirements."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ STEM = f"dask_kubernetes-{PROJECT['version']}"
 METADATA = f"{STEM}.dist-info"
 MODULES = {str(path.relative_to(CLIENT)) for path in CLIENT.glob("dask_kubernetes/**/*.py")}
 PACKAGE = MODULES | {f"dask_kubernetes/{name}" for name in ("py.typed", "kubernetes.yaml", "kubernetes-schema.yaml")}
-# What a notebook has of itself, and only there it is imported.
+# A notebook has it, and the package imports it only there.
 IN_NOTEBOOKS = {"IPython"}
 
 
 def built(source: Path, folder: Path) -> Path:
-    """The folder, with the wheel and the sdist of a source in it."""
+    """Build the wheel and the sdist of a source into the folder, and return it."""
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
     return folder
@@ -91,7 +91,7 @@ def test_whatever_is_imported_is_declared_and_the_other_way_round() -> None:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The top-level names of the modules that a file imports."""
+    """Yield the top-level names of the modules that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)

@@ -1,4 +1,4 @@
-"""Calls that the documentation promises are taken: ours are compared with signatures.yaml."""
+"""Documented calls work: our signatures are compared with signatures.yaml."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def promised(written: Iterable[str | Mapping[str, Any]]) -> list[Parameter]:
-    """A signature of the table. What comes after "*", or after "*args", is given by name only."""
+    """Return a signature of the table. Parameters after "*", or after "*args", are keyword-only."""
     parameters: list[Parameter] = []
     kind: Any = POSITIONAL
     for item in written:
@@ -42,7 +42,7 @@ def promised(written: Iterable[str | Mapping[str, Any]]) -> list[Parameter]:
 
 
 def differences(promise: list[Parameter], ours: list[Parameter]) -> list[str]:
-    """What calls that are promised would miss. Ours may take more by name, and need less."""
+    """Return the promised calls that would fail. Ours may have more keywords, and need fewer arguments."""
     found = []
     rest = {parameter.kind for parameter in promise} & set(REST)
     if missing := rest - {parameter.kind for parameter in ours}:

@@ -1,4 +1,4 @@
-"""What the controller's unit tests share: those that are coroutines run in virtual time."""
+"""The hook that runs the controller's coroutine tests in virtual time."""
 
 from tests.support.clock import pytest_pyfunc_call, run
 

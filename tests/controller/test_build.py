@@ -173,7 +173,7 @@ def test_the_users_restart_policy_wins() -> None:
 
 
 def test_a_restart_policy_of_null_is_one_that_was_not_given() -> None:
-    # Always, which the API server would make of it, brings back a worker that has been retired.
+    # Always, the API server's default, would bring back a retired worker.
     group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": None})
     (pod,) = build.worker_manifests(a_cluster(), group, [0], attempt=0)
     assert pod["spec"]["restartPolicy"] == "OnFailure"
@@ -519,7 +519,7 @@ def _added(patch: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
-    # Merged, what a user has taken out would stay.
+    # A merge would keep the keys that a user has removed.
     cluster = a_cluster(scheduler_metadata=Metadata({"a/b~c": "d"}))
     wanted, added = build.deployment_manifest(cluster), _added(build.deployment_patch(cluster, a_deployment()))
     assert added["/spec/template"] == wanted["spec"]["template"]

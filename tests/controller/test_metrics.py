@@ -12,7 +12,7 @@ def test_everything_is_named_and_explained() -> None:
 
 
 def test_outcomes_are_there_before_they_happen() -> None:
-    """Else Prometheus would not see the first of them as an increase."""
+    """Check this, since Prometheus would not see the first of them as an increase."""
     text = metrics.rendered().decode()
     assert 'dask_operator_retirements_total{outcome="retired"}' in text
     assert 'dask_operator_retirements_total{outcome="refused"}' in text

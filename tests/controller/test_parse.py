@@ -231,7 +231,7 @@ ODD: list[Any] = [None, True, 0, -1, 1.5, "", "x", "é🙂\u0000", [], [None], [
 
 
 def _twisted(raw: Any) -> Iterator[Any]:
-    """The JSON with each of its parts, one after the other, gone or odd."""
+    """Yield the JSON with each of its parts in turn missing or odd."""
     if isinstance(raw, dict):
         for key, value in raw.items():
             yield {k: v for k, v in raw.items() if k != key}
@@ -246,7 +246,7 @@ def _twisted(raw: Any) -> Iterator[Any]:
 
 
 def _whole(kind: str) -> dict[str, Any]:
-    """An object that has everything a parser looks at."""
+    """Return an object with every field that a parser reads."""
     terminated = {"exitCode": 1, "reason": "Error", "message": "m", "finishedAt": NOON_TEXT}
     container = {
         "name": "c",
@@ -346,7 +346,7 @@ def _wait_for_release() -> None:
 
 
 def test_the_identity_of_a_real_scheduler() -> None:
-    """Two workers: one holds a result and runs a task, the other does nothing."""
+    """Use two workers: one holds a result and runs a task, the other does nothing."""
     with a_dask_cluster(workers=2) as cluster, Client(cluster) as client:
         busy, idle = (worker.address for worker in cluster.workers.values())
         held = client.submit(bytes, 1_000_000, workers=[busy], pure=False)
@@ -365,7 +365,7 @@ def test_the_identity_of_a_real_scheduler() -> None:
 
 
 def _once_known(port: int, busy: str) -> dict[str, Registration]:
-    """What the scheduler says as soon as a heartbeat has told it what the worker does."""
+    """Return the scheduler's answer once a heartbeat has told it about the worker's task."""
     deadline = time.monotonic() + 15.0
     found: dict[str, Registration] = {}
     while time.monotonic() < deadline:
@@ -522,7 +522,7 @@ def test_a_worker_is_its_dask_container_whatever_runs_beside_it(
     pod = parse.pod(raw_pod(spec=spec, status=status))
     assert (pod.phase, pod.lingering) == (expected, expected != "Running")
     assert (pod.started, pod.finished) == (NOON, NOON + 3600.0)
-    # What runs beside it has failed, and so Kubernetes says that the Pod has.
+    # A container beside it has failed, and so Kubernetes reports that the Pod has.
     failed = {"name": "a-proxy", "restartCount": 0, "state": {"terminated": {"exitCode": 137}}}
     over = parse.pod(raw_pod(spec=spec, status={"phase": "Failed", "containerStatuses": [failed, own]}))
     assert (over.phase, over.lingering) == ("Failed" if expected == "Running" else expected, False)

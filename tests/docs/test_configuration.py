@@ -44,5 +44,5 @@ def test_the_table_stands_where_the_page_asks_for_it(tmp_path: Path) -> None:
     (tmp_path / "defaults.yaml").write_text("a: b")
     text = "before\n\n```{configuration} schema.yaml\n:defaults: defaults.yaml\n```\n\nafter\n"
     shown = expanded(text, tmp_path / "page.md")
-    head = "| key | value | default | what it says |\n|---|---|---|---|"
+    head = "| key | value | default | description |\n|---|---|---|---|"
     assert shown == f'before\n\n{head}\n| `a` | string | `"b"` | Says a. |\n\nafter\n'

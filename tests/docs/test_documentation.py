@@ -1,4 +1,4 @@
-"""What the documents tell users to type and to write is right: charts take the values, and schemas the manifests."""
+"""The documents' commands and code are right: charts take the values, and schemas accept the manifests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dask_kubernetes import exceptions
 OPERATOR = "dask-kubernetes-operator"
 SCHEMAS = {kind.kind: kind.schema for crd in crds.load().values() for kind in crd_kinds(crd)}
 CODE = "\n".join(path.read_text() for path in (ROOT / "controller/dask_operator").rglob("*.py"))
-# What these flags of helm name is made by the reader.
+# The reader makes the files named by these flags of helm.
 _READERS_FILE = "values.yaml"
 _CLUSTER_PAGE = (ROOT / "docs/dask-cluster.md").read_text()
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
@@ -34,7 +34,7 @@ def _blocks(*languages: str) -> list[Block]:
 
 
 def _commands() -> Iterator[tuple[Path, list[str]]]:
-    """Every command, as words; those of a pipe one by one."""
+    """Yield every command, as words; those of a pipe one by one."""
     for block in _blocks("console"):
         for line in block.commands:
             for words in _split(shlex.split(line, comments=True)):
@@ -65,7 +65,7 @@ def _schema_errors(manifest: dict[str, Any]) -> list[str]:
 
 
 def _render(helm: Path, chart: str, *words: str) -> str:
-    """What is wrong, in helm's words; nothing if the chart takes the values."""
+    """Return helm's error, or "" if the chart takes the values."""
     command = [str(helm), "template", "my-release", str(ROOT / "charts" / chart), "--kube-version", "1.33.0", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     return done.stderr if done.returncode else ""
@@ -91,7 +91,7 @@ def test_charts_take_the_values_of_every_command(helm: Path, document: Path, wor
 
 @pytest.mark.parametrize("block", _blocks("yaml"), ids=str)
 def test_every_yaml_block_is_taken(helm: Path, tmp_path: Path, block: Block) -> None:
-    """A block is manifests, or a chart's values: in the chart's README.md, or where its first line says so."""
+    """Check a block as manifests, or as values in a chart's README.md or if its first line says so."""
     content = next(iter(yaml.safe_load_all(block.text)))
     named = re.match(r"# values\.yaml of (\S+)\n", block.text)
     chart = named[1] if named else block.document.parent.name if "charts" in block.document.parts else ""

@@ -1,4 +1,4 @@
-"""Pages that stand elsewhere in the repository are shown whole or in part, and their links lead where they led."""
+"""Included pages from elsewhere in the repository are shown whole or in part, with working links."""
 
 from __future__ import annotations
 

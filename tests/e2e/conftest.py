@@ -1,4 +1,4 @@
-"""A cluster with the operator installed as users do, and a Pod in it where Dask clients run."""
+"""A cluster with the operator installed as users do it, and a Pod in it for Dask clients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.kube import Kube, eventually
 from tests.support.lanes import shared
 
 OPERATOR_NAMESPACE = "dask-operator"
-# What a Secret calls the files that `make_certificates` makes.
+# The names in a Secret of the files of `make_certificates`.
 TLS_FILES = {"tls.crt": "cert.pem", "tls.key": "key.pem", "ca.crt": "ca.pem"}
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image that the cluster has been given."""
+    """An image loaded into the cluster."""
 
     name: str
     tag: str
@@ -51,7 +51,7 @@ def helm() -> Helm:
 
 
 def operator_settings(operator: Image, dask: Image) -> list[str]:
-    """Arguments of helm by which the operator's chart takes images of this repository in the place of released ones."""
+    """Return helm's arguments that make the operator's chart use this repository's images instead of released ones."""
     values = {"image.name": operator.name, "image.tag": operator.tag}
     values |= {"test.image.name": dask.name, "test.image.tag": dask.tag}
     return [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
@@ -77,7 +77,7 @@ def operator(helm: Helm, dask_image: Image, tmp_path_factory: pytest.TempPathFac
 
 @contextmanager
 def operator_with(helm: Helm, *settings: str) -> Iterator[None]:
-    """The operator's release with these arguments of helm besides, until the end."""
+    """Add these arguments of helm to the operator's release until the end of the block."""
     release = ("dask-operator", "--namespace", OPERATOR_NAMESPACE, "--wait", "--timeout", "300s")
     helm.run("upgrade", *release, str(CHARTS / "dask-kubernetes-operator"), "--reuse-values", *settings)
     try:
@@ -94,7 +94,7 @@ class Client:
     pod: str = "client"
 
     def python(self, program: str, *arguments: str, seconds: float = 600.0) -> str:
-        """What a Python program prints there. Raises CommandError."""
+        """Return the output of a Python program in the Pod. Raises CommandError."""
         command = ("exec", "--stdin", self.pod, "--", "python", "-", *arguments)
         return self.kube.run(*command, stdin=program, seconds=seconds)
 
@@ -105,7 +105,7 @@ def client(kube: Kube, dask_image: Image) -> Client:
 
 
 def client_of(kube: Kube, image: Image, name: str = "client", certificates: str = "") -> Client:
-    """The client's Pod, once it runs this image. `certificates`: the Secret with which Dask connects by TLS."""
+    """Return the client's running Pod with this image. `certificates`: the Secret for Dask's connections by TLS."""
     container: dict[str, Any] = {"name": "client", "image": str(image), "command": ["sleep", "infinity"]}
     container["env"] = [{"name": key, "value": value} for key, value in PATIENT.items()]
     spec: dict[str, Any] = {"containers": [container], "terminationGracePeriodSeconds": 0}
@@ -124,14 +124,14 @@ def client_of(kube: Kube, image: Image, name: str = "client", certificates: str 
 
 
 def tls_env(folder: str) -> list[dict[str, str]]:
-    """The variables of one that connects by TLS with the files of a Secret that are in a folder."""
+    """Return the environment variables for TLS with the files of a Secret in a folder."""
     paths = {"CA_FILE": "ca.crt", "CLIENT__CERT": "tls.crt", "CLIENT__KEY": "tls.key"}
     return [{"name": f"DASK_DISTRIBUTED__COMM__TLS__{key}", "value": f"{folder}/{name}"} for key, name in paths.items()]
 
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """A folder that `make_certificates` filled."""
+    """A folder filled by `make_certificates`."""
     made = tmp_path / "certificates"
     made.mkdir()
     make_certificates(made)
@@ -139,13 +139,13 @@ def certificates(tmp_path: Path) -> Path:
 
 
 def put_tls_secret(kube: Kube, name: str, folder: Path) -> None:
-    """The certificates of a folder, as cert-manager writes them."""
+    """Create the Secret of a folder's certificates, as cert-manager does."""
     keys = [f"--from-file={key}={folder / file}" for key, file in TLS_FILES.items()]
     kube.run("create", "secret", "generic", name, "--type=kubernetes.io/tls", *keys)
 
 
 def lives(kube: Kube) -> dict[str, tuple[str, int]]:
-    """Each Dask Pod's name, with its uid and how often its containers were restarted."""
+    """Return each Dask Pod's name, with its uid and its containers' restarts."""
     return {
         pod["metadata"]["name"]: (
             pod["metadata"]["uid"],
@@ -157,19 +157,19 @@ def lives(kube: Kube) -> dict[str, tuple[str, int]]:
 
 
 def nothing_is_left(kube: Kube) -> None:
-    """Of a Dask cluster, in a while."""
+    """Wait until nothing of a Dask cluster is left."""
     eventually(lambda: not kube.names("daskclusters"), "no DaskCluster is left")
     eventually(lambda: not kube.names("pods", "dask.org/cluster-name"), "no Pod of it is left")
 
 
 def scheduler_address(kube: Kube, cluster: str) -> str:
-    """A cluster's scheduler for a Pod in any namespace."""
+    """Return the address of a cluster's scheduler for Pods in any namespace."""
     return f"tcp://{cluster}-scheduler.{kube.namespace}.svc:8786"
 
 
 @pytest.fixture
 def session(client: Client, tmp_path: Path) -> Iterator[Callable[[str], Session]]:
-    """Opens a session with the named cluster's scheduler."""
+    """A function that opens a session with the named cluster's scheduler."""
     opened: list[Session] = []
 
     def open_(cluster: str) -> Session:

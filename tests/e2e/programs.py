@@ -1,6 +1,4 @@
-"""Programs of users, run where users run them: on this machine, which reaches the cluster through its API server alone,
-and in a Pod.
-"""
+"""Programs of users, run in a Pod and on this machine, which connects to the cluster only through its API server."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-# The quickstart and what goes with it, in a namespace or the one that is one's own. What it prints last is what it saw.
+# The quickstart and more, in a namespace or the user's default one. Its last output is a report.
 QUICKSTART = """
 import json, sys, time
 from dask.distributed import Client
@@ -76,25 +74,25 @@ print(json.dumps(asyncio.run(main())))
 """
 
 
-# A busy machine takes longer to start a scheduler than users' default allows.
+# A busy machine takes longer to start a scheduler than the default timeout.
 PATIENT = {"DASK_KUBERNETES__RESOURCE_TIMEOUT": "240"}
 
 
 class Place(Protocol):
-    """Where a program runs."""
+    """A place for running programs."""
 
     def python(self, program: str, *arguments: str, seconds: float = 600.0) -> str: ...
 
 
 @dataclass(frozen=True)
 class Machine:
-    """This one, outside of Kubernetes. `variables`: of the environment, besides those that are."""
+    """The local machine, outside Kubernetes. `variables`: added to the environment."""
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def python(self, program: str, *arguments: str, seconds: float = 600.0) -> str:
-        """What a program prints. Fails if it does not end well, or says anything besides."""
+        """Return a program's output. Fails on an error or any other output."""
         process = self.start(program, *arguments)
         try:
             printed, said = process.communicate(timeout=seconds)
@@ -104,10 +102,10 @@ class Machine:
         return printed
 
     def start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
-        """A program that runs on."""
+        """Start a program that keeps running."""
         warnings = ("-W", "error::ResourceWarning", "-W", "ignore:Mismatched versions")
         command = [sys.executable, "-u", *warnings, "-c", program, *arguments]
-        # Outside of the repository, so that it is the installed package that is tried.
+        # Outside the repository, so that Python imports the installed package.
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -139,7 +137,7 @@ def say(program: subprocess.Popen[str]) -> None:
 
 
 def line_of(program: subprocess.Popen[str], seconds: float) -> str:
-    """The next line that a program prints. Fails with what it said else if there is none in time."""
+    """Return the next line of a program's output. Fails with its error output if none comes in time."""
     assert program.stdout
     assert program.stderr
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""A release of dask-cluster: what a person would type, and how to see what has become of it."""
+"""A release of dask-cluster: the commands a person would type, and checks of the result."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ KINDS = "all,dask,configmaps,serviceaccounts,ingresses,networkpolicies"
 
 
 def image_of(image: Image, part: str = "image") -> tuple[str, ...]:
-    """Arguments of helm by which a part of a release has an image of this repository."""
+    """Return helm's arguments for a part of a release with an image of this repository."""
     return ("--set-string", f"{part}.registry=,{part}.repository={image.name},{part}.tag={image.tag}")
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of the chart, in the namespace of a test."""
+    """A release of the chart in the namespace of a test."""
 
     kube: Kube
     helm: Helm
@@ -31,7 +31,7 @@ class Release:
     name: str
 
     def install(self, *settings: str) -> None:
-        """With the images of this repository, and workers that do not need much."""
+        """Install or upgrade it with this repository's images and small workers."""
         self._run("install", *image_of(self.image), *SMALL, *settings)
 
     def upgrade(self, *settings: str) -> None:
@@ -41,21 +41,21 @@ class Release:
         return self.helm.run("test", self.name, "--namespace", self.kube.namespace)
 
     def uninstall(self) -> None:
-        """Fails if anything of it is left."""
+        """Remove it by Helm. Fail if anything of it is left."""
         self.helm.run("uninstall", self.name, "--namespace", self.kube.namespace)
         eventually(lambda: not self.left(), f"nothing of the release {self.name} is left")
 
     def left(self) -> set[str]:
-        """What there is of the release and of its cluster."""
+        """Return the remaining objects of the release and its cluster."""
         mine = (f"app.kubernetes.io/instance={self.name}", f"dask.org/cluster-name={self.name}")
         return {name for selector in mine for name in self.kube.names(KINDS, selector)}
 
     def workers(self, group: str = "default") -> dict[str, dict[str, object]]:
-        """The specs of a group's workers by name."""
+        """Return the specs of a group's workers by name."""
         return {pod["metadata"]["name"]: pod["spec"] for pod in self.kube.workers(f"{self.name}-{group}")}
 
     def settles(self, number: int, group: str = "default", fits: Callable[[str], bool] = lambda _: True) -> None:
-        """Waits until a group has so many ready workers and nothing is under way; `fits` looks at the spec of each."""
+        """Wait until a group has so many ready workers and nothing is in progress; `fits` checks the spec of each."""
 
         def look() -> bool:
             pods = self.kube.workers(f"{self.name}-{group}")

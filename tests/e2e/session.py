@@ -1,7 +1,7 @@
-"""A Dask client in the cluster that goes on for as long as a test does.
+"""A Dask client in the cluster that runs as long as a test.
 
-It puts random results on workers and says their digests: a result that was lost and computed again has another one. And
-it keeps workers busy meanwhile with sums whose answers it checks.
+It puts random results on workers and reports their digests: a result that was lost and computed again has another one.
+Meanwhile it keeps workers busy with sums, and checks the answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from tests.support.kube import PATIENCE, Kube
 
 _SAID = 60.0
-"""Seconds more for what the client waits for itself, so that it can say what was in the way."""
+"""Seconds beyond the client's own timeouts, so that it can report the obstacle."""
 PROGRAM = """
 import hashlib, json, os, sys, threading, time
 from distributed import Client, wait
@@ -118,7 +118,7 @@ class Held:
 
 
 class Session:
-    """One client in a Pod, of the cluster at an address."""
+    """A client in a Pod, connected to a cluster's address."""
 
     def __init__(self, kube: Kube, address: str, log: Path, pod: str = "client") -> None:
         command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "--namespace", kube.namespace]
@@ -134,7 +134,7 @@ class Session:
         self.ask("wait", number=number, seconds=PATIENCE)
 
     def hold(self, number: int, key: str = "results", workers: Sequence[str] = ()) -> Held:
-        """Puts results on all workers in turn, or on those named."""
+        """Put results on all workers in turn, or on the named ones."""
         return Held(**self.ask("hold", key=key, number=number, workers=list(workers)))
 
     def digests(self, key: str = "results") -> list[str]:
@@ -142,21 +142,21 @@ class Session:
         return found
 
     def load(self, number: int = 40, seconds: float = 0.25) -> None:
-        """Keeps all workers busy until `rest`, with sums of so many parts, each of which takes so many seconds."""
+        """Keep all workers busy until `rest`, with sums of `number` parts of `seconds` each."""
         self.ask("load", number=number, seconds=seconds)
 
     def rest(self) -> int:
-        """How many sums were right since `load`. Fails if one was not."""
+        """Return the number of right sums since `load`. Fails if one was wrong."""
         done = self.ask("rest")
         assert (done["wrong"], done["error"]) == (0, ""), done
         return int(done["right"])
 
     def occupy(self, file: str) -> None:
-        """Has a worker do one task until there is this file in its Pod; returns when the scheduler has given it out."""
+        """Keep a worker busy with one task until this file is in its Pod; return once the scheduler has assigned it."""
         self.ask("occupy", file=file)
 
     def free(self) -> bool:
-        """What comes of that task."""
+        """Return the result of that task."""
         return bool(self.ask("free"))
 
     def ask(self, do: str, **arguments: Any) -> Any:

@@ -22,7 +22,7 @@ def test_a_cluster_goes_from_one_to_eight_and_back_with_every_result(
     kube: Kube, session: Callable[[str], Session], dask_image: Image
 ) -> None:
     kube.apply(dask_cluster("adaptive", 1, image=str(dask_image)))
-    # Until results are on the workers, however long it takes these to come.
+    # Until results are on the workers, however long these take to start.
     kube.apply(_scales_down_after(3600))
     kube.wait_for_workers("adaptive", 1)
     dask = session("adaptive")

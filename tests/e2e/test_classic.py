@@ -1,4 +1,4 @@
-"""Programs from before there was an operator, as users have them: they go on, and are told what to write."""
+"""Programs from before the operator, as users have them: they still work, and name their replacement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.conftest import Image, nothing_is_left
 from tests.e2e.programs import Machine, ended, last_line, say
 from tests.support.kube import Kube, eventually
 
-# As users were told to write it, with less of everything.
+# From the old documentation, with smaller numbers.
 WORKER_SPEC = """
 kind: Pod
 metadata:
@@ -36,7 +36,7 @@ spec:
         cpu: 500m
         memory: 500M
 """
-# A line is printed, and read, where the test looks at what there is.
+# At each printed and read line, the test inspects the cluster.
 FROM_YAML = """
 import json, sys
 import dask.array as da
@@ -82,7 +82,7 @@ cluster.close()
 
 @pytest.fixture
 def variables(kube: Kube, tmp_path: Path, dask_image: Image) -> dict[str, str]:
-    """How such a program finds the namespace; worker-spec.yml is where it runs."""
+    """The environment by which such a program finds the namespace, in a folder with worker-spec.yml."""
     (tmp_path / "worker-spec.yml").write_text(WORKER_SPEC.replace("IMAGE", str(dask_image)))
     return {"DASK_KUBERNETES__NAMESPACE": kube.namespace}
 
@@ -125,7 +125,7 @@ def test_a_pod_by_other_ways(
 
 
 def answer(program: subprocess.Popen[str]) -> str:
-    """The next number that a program prints; how its cluster starts is printed as well."""
+    """Return the next number in a program's output, skipping lines about its cluster's start."""
     assert program.stdout
     for line in program.stdout:
         if line[0].isdigit():
@@ -152,7 +152,7 @@ def is_as_the_worker_spec(pod: dict[str, Any]) -> None:
 
 
 def says_once_what_to_write(said: str) -> bool:
-    """Of what a program said: where in it the class is called, and what the replacement is, once."""
+    """Return whether a program's output says once where it uses the class, and the replacement."""
     warning = (
         "DeprecationWarning: KubeCluster of dask_kubernetes.classic is deprecated: write `from dask_kubernetes.operator"
     )

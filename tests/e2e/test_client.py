@@ -1,4 +1,4 @@
-"""The Python client as users have it: from their machine and from a Pod, and whatever way their program ends."""
+"""The Python client as users have it: on their machine and in a Pod, and with any end of their program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.programs import ASYNCHRONOUS, QUICKSTART, Machine, ended, last_li
 from tests.support.kube import Kube, eventually
 from tests.support.network import Network, network_to
 
-# What users have been told to permit, without Pods' logs and without forwarded ports.
+# The documented permissions, without Pods' logs and without forwarded ports.
 ROLE = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "Role",
@@ -44,7 +44,7 @@ from dask_kubernetes.operator import KubeCluster
 cluster = KubeCluster(name=sys.argv[3], namespace=sys.argv[1], image=sys.argv[2], quiet=True)
 print("made", flush=True)
 """
-# Each way in which a program lets go of a cluster without closing it, and the code with which it ends.
+# Each way in which a program lets go of a cluster without closing it, and its exit code.
 ENDS = {
     "the program ends": ("", 0),
     "an error ends it": ("raise RuntimeError", 1),
@@ -69,9 +69,9 @@ with KubeCluster(name="far", namespace=sys.argv[1], image=sys.argv[2], n_workers
     cluster.wait_for_workers(2, timeout=180)
     print(computed(), len(cluster.observed), flush=True)
 """
-# Seconds for what includes the start of a cluster, or of a worker, on a busy machine.
+# Seconds including the start of a cluster, or of a worker, on a busy machine.
 STARTS = 300
-# For how many seconds; what is silent is noticed after up to 40.
+# Seconds of the outage; the client notices silence after up to 40.
 OUTAGES = {"cut": 5, "silent": 60}
 AT_ONCE = """
 import sys
@@ -119,7 +119,7 @@ def test_the_quickstart_from_outside(kube: Kube, machine: Machine, dask_image: I
 def test_the_quickstart_in_a_pod_with_the_role_that_users_know(kube: Kube, pod: Client, dask_image: Image) -> None:
     seen = last_line(pod.python(QUICKSTART, "", str(dask_image)))
     assert seen["sum with 10"] == 499500
-    # What Dask keeps itself, as that role does not permit Pods' logs.
+    # The logs that Dask keeps itself, since that role does not permit Pods' logs.
     assert "Scheduler" in seen["logs"]
     assert seen["scheduler"] == f"tcp://my-dask-cluster-scheduler.{kube.namespace}.svc"
     assert seen["dashboard"] == f"http://my-dask-cluster-scheduler.{kube.namespace}.svc"
@@ -158,7 +158,7 @@ def test_a_start_that_is_interrupted_leaves_nothing(kube: Kube, machine: Machine
         program.send_signal(signal.SIGINT)
         printed, said = program.communicate(timeout=180)
     assert (printed, program.returncode) == ("", -signal.SIGINT), said
-    # Of a handshake that is interrupted httpcore leaves the socket to the garbage collector, which may warn of it.
+    # After an interrupted handshake httpcore leaves the socket to the garbage collector, which may warn about it.
     warned = r"Exception ignored in: .*?\nResourceWarning: unclosed [^\n]*"
     assert re.sub(warned, "", said, flags=re.DOTALL).rstrip().endswith("KeyboardInterrupt")
     nothing_is_left(kube)
@@ -193,12 +193,12 @@ def test_it_goes_on_after_an_outage_of_the_network(kube: Kube, tmp_path: Path, d
 
 @contextmanager
 def far_away(kube: Kube, folder: Path) -> Iterator[tuple[Machine, Network]]:
-    """A machine, and the network by which alone it reaches the API server."""
+    """Yield a machine, and its only network to the API server."""
     config = yaml.safe_load(kube.kubeconfig.read_text())
     cluster = config["clusters"][0]["cluster"]
     host, port = cluster["server"].removeprefix("https://").split(":")
     with network_to(host, int(port)) as network:
-        # The certificate is of the server and not of this machine.
+        # The certificate names the server and not this machine.
         cluster |= {"server": f"https://127.0.0.1:{network.port}", "tls-server-name": host}
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(config))

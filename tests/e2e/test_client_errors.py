@@ -1,4 +1,4 @@
-"""What `KubeCluster` says, from outside of the cluster, when something is wrong, and that nothing is left of it."""
+"""Errors of `KubeCluster` outside the cluster, each without leftovers."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from dask_kubernetes.exceptions import (
 )
 from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 
-# Each waits for its resource_timeout at most, and for what it then deletes.
+# Each waits for its resource_timeout at most, and for its own deletions afterwards.
 pytestmark = pytest.mark.filterwarnings("ignore::distributed.versions.VersionMismatchWarning")
 SHORT = 6
-# For what runs in the end
+# For programs that succeed in the end.
 LONG = 240
-# What says how far something has come, which a busy machine may not have brought far enough in a short time
+# For messages about progress, which takes longer on a busy machine.
 EARLY = (SchedulerStartupError, OperatorNotRespondingError, KubernetesUnreachableError)
 CONTROLLER = "app.kubernetes.io/name=dask-kubernetes-operator"
 NO_COUNTS: list[Any] = [-1, 1.5, "two", True]
@@ -55,7 +55,7 @@ NAMES = ["Mine", "my_cluster", "-mine", "mine.", "x" * 54, "", "my cluster"]
 
 @dataclass(frozen=True)
 class User:
-    """One whose Python makes clusters in a namespace."""
+    """A user whose Python makes clusters in a namespace."""
 
     kube: Kube
     image: str
@@ -70,7 +70,7 @@ class User:
         return KubeCluster(**(defaults | {"resource_timeout": LONG, "quiet": True} | options))
 
     def refused(self, error: type[DaskKubernetesError], *words: str, **options: Any) -> None:
-        """Fails unless making a cluster raises exactly this error with these words, and leaves nothing behind."""
+        """Fail unless making a cluster raises exactly this error with these words, and leaves nothing behind."""
         given = options.pop("resource_timeout", None)
         for seconds in (given,) if given else (SHORT, 10 * SHORT, LONG):
             there, here = self._there(), _here()
@@ -91,7 +91,7 @@ def says(error: type[DaskKubernetesError], *words: str, of: Callable[[], Any]) -
 
 
 def _raised(of: Callable[[], Any]) -> tuple[type[DaskKubernetesError], str]:
-    """The error that something raises, and its message."""
+    """Return the type and the message of the error that a function raises."""
     with pytest.raises(DaskKubernetesError) as caught:
         of()
     return type(caught.value), str(caught.value)
@@ -104,7 +104,7 @@ def _fits(
 
 
 def nothing_is_left_here(before: tuple[set[threading.Thread], set[str]]) -> None:
-    """In a while, of what was not here before."""
+    """Wait until no new thread and no new port is left."""
 
     def look() -> bool:
         threads, ports = _here()
@@ -114,7 +114,7 @@ def nothing_is_left_here(before: tuple[set[threading.Thread], set[str]]) -> None
 
 
 def _here() -> tuple[set[threading.Thread], set[str]]:
-    """The threads of this process, and the ports where it listens."""
+    """Return the threads of this process, and its listening ports."""
     threads = {thread for thread in threading.enumerate() if thread.name.startswith("IO loop")}
     return threads, _listening()
 
@@ -136,7 +136,7 @@ def user(kube: Kube, dask_image: Image) -> User:
 
 @pytest.fixture
 def kubeconfig(kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Has the client use the kubeconfig of the tests, with other facts. Without any there is none."""
+    """A function that makes the client use the tests' kubeconfig with changes, or none at all."""
     text = kube.run("config", "view", "--raw", "--minify", "--flatten", "--output", "json")
     path = tmp_path / "kubeconfig"
     monkeypatch.setenv("KUBECONFIG", str(path))
@@ -212,7 +212,7 @@ def account(kube: Kube, kubeconfig: Callable[..., None]) -> Account:
 
 
 def documented(role: str) -> list[dict[str, Any]]:
-    """The rules of a role as docs/python-rbac.md has it."""
+    """Return the rules of a role in docs/python-rbac.md."""
     manifests = (yaml.safe_load(block.text) for block in blocks(ROOT / "docs" / "python-rbac.md", "yaml"))
     (rules,) = [each["rules"] for each in manifests if each["metadata"]["name"] == role and "rules" in each]
     return list(rules)
@@ -247,7 +247,7 @@ def test_a_namespace_that_is_not_there(user: User) -> None:
 
 
 def test_a_namespace_that_is_being_deleted(user: User) -> None:
-    # Not that of the test, which is deleted in the end and must be there then.
+    # Not the test's namespace, which must still exist for its deletion at the end.
     kube = replace(user.kube, namespace=f"{user.kube.namespace}-old")
     kube.create_namespace()
     held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/held"]}}
@@ -281,7 +281,7 @@ def no_operator(kube: Kube) -> Iterator[None]:
 @pytest.mark.alone
 def test_an_operator_that_does_not_run(user: User) -> None:
     with user.cluster() as cluster:
-        # Until its operator has said so: what it has not acted on is told by what it has.
+        # Until its operator has reported, the message is about the objects that exist.
         user.kube.wait_for_workers("mine", 0)
         with no_operator(user.kube):
             user.refused(OperatorNotRespondingError, "No operator has taken up", "see that it runs", name="other")
@@ -351,7 +351,7 @@ def test_a_spec_that_a_policy_refuses(user: User) -> None:
 
 @contextmanager
 def admission_policy(kube: Kube, message: str) -> Iterator[None]:
-    """One that refuses DaskClusters in the namespace."""
+    """Install a policy that refuses DaskClusters in the namespace."""
     api, name = "admissionregistration.k8s.io/v1", kube.namespace
     rule = {"apiGroups": ["kubernetes.dask.org"], "apiVersions": ["*"], "resources": ["daskclusters"]}
     rules = {"resourceRules": [rule | {"operations": ["CREATE"]}]}

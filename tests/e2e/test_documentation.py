@@ -1,4 +1,4 @@
-"""Every block of Python in the documentation runs as it is printed, outside of the cluster, as on a user's machine."""
+"""Every block of Python in the documentation runs as printed, outside the cluster, as on a user's machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.support.documents import PAGES, Block, Page
 from tests.support.helm import Helm
 from tests.support.kube import Kube
 
-import dask_kubernetes  # noqa: F401 - its defaults have to be there before one of them is set
+import dask_kubernetes  # noqa: F401 - sets its defaults, which a block then overrides
 
 _GENERATE = "dask kubernetes gen "
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who does what a page says, block by block. `images`: ours by the pattern of those of the page."""
+    """A reader who does the steps of a page, block by block. `images`: ours, by patterns of those on the page."""
 
     kube: Kube
     folder: Path
@@ -41,7 +41,7 @@ class Reader:
     def follow(self, block: Block, closing: ExitStack) -> None:
         text = self._with_our_images(block.text)
         if block.language == "python":
-            # At its line of the page, which a traceback then shows.
+            # Starts at its line of the page, which a traceback then shows.
             program = compile("\n" * (block.line - 1) + text, str(block.document), "exec", dont_inherit=True)
             try:
                 exec(program, self.names)
@@ -58,7 +58,7 @@ class Reader:
         return text
 
     def _remember(self, closing: ExitStack) -> None:
-        """What a block leaves open is closed in the end, the last first: a later one may take its name."""
+        """Close what a block leaves open at the end, the last first, since a later cluster may take its name."""
         values = list(self.names.values())
         behind = [value.cluster for value in values if isinstance(value, Client)]
         for value in [*behind, *values]:
@@ -67,7 +67,7 @@ class Reader:
                 closing.callback(_close, value)
 
     def _type(self, commands: list[str]) -> None:
-        """Commands of `dask kubernetes gen`; what they write is something that Kubernetes takes."""
+        """Run commands of `dask kubernetes gen`; Kubernetes must accept their output."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for line in commands:
             if line.startswith(_GENERATE):
@@ -86,7 +86,7 @@ def _close(opened: Client | Cluster) -> None:
 def reader(
     kube: Kube, dask_image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificates: Path
 ) -> Iterator[Reader]:
-    """In a folder with the files of someone who may use a cluster with TLS."""
+    """A reader in a folder with the files of a user of a cluster with TLS."""
     monkeypatch.chdir(tmp_path)
     for name, file in TLS_FILES.items():
         (tmp_path / name).write_bytes((certificates / file).read_bytes())
@@ -98,7 +98,7 @@ def reader(
         yield Reader(kube, tmp_path, images)
 
 
-# The release of dask-cluster that a page takes for granted, and what it is installed with.
+# The release of dask-cluster that a page requires, and its settings.
 _GIVEN = {
     "charts/dask-cluster/README.md": ("my-cluster",),
     "docs/python.md": ("my-secure-cluster", "--set", "tls.enabled=true,tls.secretName=my-secure-cluster-tls"),

@@ -1,4 +1,4 @@
-"""Every example of the cluster's chart that can run here is installed, computes, is changed, and leaves nothing."""
+"""Every example of the cluster's chart that can run here installs, computes, changes, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Check = Callable[[Release], object]
 
 @dataclass(frozen=True)
 class Trial:
-    """How an example is tried: what shows that it computes; a change of its release by --set, and what awaits it."""
+    """The trial of an example: a check that it computes, a change by --set, and a check of the change."""
 
     change: str
     arrives: Check
     computes: Check = Release.test
     here: str = "worker.replicas=1"
-    """What is set as there is but one small node."""
+    """Settings for the single small node."""
 
 
 def _workers(number: int, group: str = "default", said: str = "") -> Check:
-    """So many are there, and their specs have this text."""
+    """Return a check for so many workers with this text in their specs."""
     return lambda release: release.settles(number, group, lambda spec: said in spec)
 
 
 def _written(kind: str, said: str, suffix: str = "") -> Check:
-    """The release's object has this text in its spec."""
+    """Return a check for an object of the release with this text in its spec."""
 
     def look(release: Release) -> None:
         assert said in str((release.kube.get(kind, f"{release.name}{suffix}") or {})["spec"])
@@ -54,7 +54,7 @@ print(settings, dask.config.get("distributed.scheduler.allowed-failures"))
 
 
 def _files_and_configuration(release: Release) -> None:
-    """What the new worker finds in its volumes."""
+    """Check the volumes of the new worker."""
 
     def look() -> list[str]:
         try:
@@ -92,7 +92,7 @@ TRIED = {
     ),
     "workflow": Trial("worker.autoscaler.minimum=3", _workers(3), here="worker.nodeSelector=null"),
 }
-# What would be needed to run it here, or where it is run.
+# Why an example cannot run here, or where it runs.
 NOT_TRIED = {
     "gpu": "a node with a GPU",
     "httproute": "a Gateway and its CRDs",
@@ -108,11 +108,11 @@ def test_it_is_known_of_every_example_whether_it_is_tried() -> None:
 
 @pytest.fixture
 def named(kube: Kube) -> Iterator[None]:
-    """What examples say is there before they are installed."""
+    """Create the objects that examples require before their installation."""
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
     volume = f"{kube.namespace}-data"
     claimed = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
-    # A folder that every node has, and that nobody changes by reading it.
+    # Every node has this folder, and reading changes nothing.
     folder = {"path": "/usr/share", "type": "Directory"}
     claim = {"namespace": kube.namespace, "name": "data"}
     size = {"storage": "1Gi"}
@@ -155,5 +155,5 @@ def test_an_example_is_installed_computes_is_changed_and_leaves_nothing(
 
 
 def _name(example: Path) -> str:
-    """What the release is called in the command that the example gives."""
+    """Return the release's name in the example's own command."""
     return example.read_text().splitlines()[1].split()[3]

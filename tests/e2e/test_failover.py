@@ -1,4 +1,4 @@
-"""Two controllers: one works, and when it goes the other does."""
+"""Two controllers: one works, and when it ends the other takes over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHERE = ("--namespace", OPERATOR_NAMESPACE)
 
 
 def _controllers(kube: Kube) -> set[str]:
-    """The Pods of the controller that are ready and not on their way out."""
+    """Return the controller's ready Pods that are not being deleted."""
     return {
         pod["metadata"]["name"]
         for pod in replace(kube, namespace=OPERATOR_NAMESPACE).objects("pods", SELECTOR)
@@ -28,7 +28,7 @@ def _controllers(kube: Kube) -> set[str]:
 
 
 def _leader(kube: Kube) -> str:
-    """The Pod that holds the Lease; empty if none does."""
+    """Return the Pod that holds the Lease, or ""."""
     lease = replace(kube, namespace=OPERATOR_NAMESPACE).get("lease", LEASE)
     assert lease
     holder = lease["spec"].get("holderIdentity") or ""
@@ -36,7 +36,7 @@ def _leader(kube: Kube) -> str:
 
 
 def _roles(kube: Kube) -> tuple[str, str] | None:
-    """The controller that leads and the one that does not; None while it is not known."""
+    """Return the leading controller and the other, or None if unknown."""
     leader, controllers = _leader(kube), _controllers(kube)
     if leader not in controllers or len(controllers) != 2:
         return None
@@ -45,7 +45,7 @@ def _roles(kube: Kube) -> tuple[str, str] | None:
 
 
 def _times_led(kube: Kube, controller: str) -> int:
-    """How often a controller says that it has begun to lead."""
+    """Return how often a controller has begun to lead."""
     return kube.run(*WHERE, "logs", controller).count("this process leads now")
 
 
@@ -74,7 +74,7 @@ def test_when_the_leader_goes_clusters_are_reconciled_by_the_other(
     kube.run(*WHERE, "delete", "pod", leader, "--wait=false", *how)
     kube.run("scale", "--replicas=2", "daskworkergroup", "kept-default")
     kube.wait_for_workers("kept", 2)
-    # Where it was held up since, the successor of the one that went may have followed it.
+    # If it was delayed since, the deleted Pod's successor may lead after it.
     eventually(lambda: _leader(kube) == standby or _times_led(kube, standby) > led, "the other has led")
     pods = kube.objects("pods")
     assert len(pods) == 3

@@ -1,4 +1,4 @@
-"""Two worker groups of one cluster are scaled, each for itself."""
+"""Two worker groups of one cluster scale independently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.manifests import dask_cluster, worker_group
 
 
 def _workers(kube: Kube, group: str, number: int) -> dict[str, str]:
-    """The uid of each worker by its name, once there are so many that have started."""
+    """Return the uid of each worker by name, once so many have started."""
 
     def look() -> dict[str, str] | None:
         pods = kube.workers(group)

@@ -1,4 +1,4 @@
-"""idleTimeout: who does nothing goes, and nobody else."""
+"""idleTimeout deletes idle clusters, and no others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_idle_cluster_goes_and_a_busy_one_with_the_same_timeout_stays(
     kube.wait_for_workers("busy", 1)
     before = kube.names("pods", "dask.org/cluster-name=busy")
     dask = session("busy")
-    # One long task: the scheduler hears nothing new for much longer than the timeout.
+    # One long task: the scheduler gets no news for much longer than the timeout.
     dask.occupy(GO)
     idle = dask_cluster("idle", 1, image=str(dask_image))
     for cluster in (busy, idle):

@@ -1,5 +1,5 @@
-"""`KubeCluster` of dask-kubernetes, the Python client that users have, opens a release of dask-cluster, works on it as
-on one of its own, and leaves it as it should be.
+"""`KubeCluster` of dask-kubernetes, the users' present client, opens a release of dask-cluster, works on it as on
+its own cluster, and leaves it unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, eventually
 
 RELEASE = "mine"
-# `close`, which the end of `with` is, deletes only a cluster that the client has made: `from_name` sets
+# `close`, which the end of `with` calls, deletes only a cluster that the client has made: `from_name` sets
 # shutdown_on_close=False.
 OPEN = """
 import json, os, sys
@@ -41,7 +41,7 @@ print(client.submit(os.getenv, "DASK_WORKER_NAME", workers=[name]).result(timeou
 
 @pytest.fixture
 def incumbent(kube: Kube, helm: Helm) -> Iterator[Client]:
-    """A Pod with dask-kubernetes that has what the operator's chart gives to Pods that make clusters, and no more."""
+    """A Pod with dask-kubernetes and the permissions of the operator's chart for Pods that make clusters."""
     with operator_with(helm, "--set", "rbac.clientRole.create=true"):
         account = f"--serviceaccount={kube.namespace}:default"
         kube.run("create", "rolebinding", "client", "--clusterrole=dask-cluster-role", account)
@@ -49,12 +49,12 @@ def incumbent(kube: Kube, helm: Helm) -> Iterator[Client]:
 
 
 def _opened(incumbent: Client, program: str) -> str:
-    """What a program prints that has opened the release as `cluster`, with a `client`, and closes both in the end."""
+    """Return the output of a program that opens the release as `cluster` with a `client`, then closes both."""
     return incumbent.python(OPEN + textwrap.indent(program, "    "), RELEASE, incumbent.kube.namespace).strip()
 
 
 def _cluster(kube: Kube) -> tuple[str, object]:
-    """Which DaskCluster it is, and what is to be."""
+    """Return the DaskCluster's uid and spec."""
     cluster = kube.get("daskcluster", RELEASE) or {}
     return cluster["metadata"]["uid"], cluster["spec"]
 

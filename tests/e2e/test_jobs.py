@@ -1,4 +1,4 @@
-"""DaskJobs with real programs on real clusters: how they end, and what is left of them."""
+"""DaskJobs with real programs on real clusters: their ends, and their remains."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.manifests import dask_job
 DOCUMENTED = Path(__file__).parents[1] / "examples" / "job.yaml"
 PHASES = ["", "JobCreated", "ClusterCreated", "Running", "Successful"]
 GO = "/tmp/go"
-# It goes on when it is told to, as what is to be seen or done before may come late. The client is not told where its
-# cluster is: it finds it by what is in its environment.
+# It waits for a signal, since the test's checks and acts may take long. It finds its cluster through its environment
+# alone.
 COMPUTE = f"""
 import os, time
 from dask.distributed import Client
@@ -23,12 +23,12 @@ client = Client(timeout="240s")
 print(client.submit(sum, range(1000)).result())
 """
 SUM = "499500"
-# A worker that is told to end while it starts does not hear it.
+# A starting worker ignores a request to end.
 AT_ONCE = {"terminationGracePeriodSeconds": 0}
 
 
 def _wait_for(kube: Kube, job: str, phase: str) -> list[str]:
-    """The phases that were seen until this one."""
+    """Wait for a phase, and return the phases until then."""
     seen: list[str] = []
     for found in kube.follow("daskjob", job, PATIENCE):
         now = str(found.get("status", {}).get("jobStatus", ""))
@@ -44,7 +44,7 @@ def _go(kube: Kube, job: str) -> None:
 
 
 def _cluster_goes(kube: Kube, job: str) -> None:
-    """All is gone but what the runner leaves."""
+    """Wait until only the runner's objects are left."""
     eventually(
         lambda: (
             kube.names("pods", f"dask.org/cluster-name={job}") <= {f"{job}-runner"}
@@ -70,7 +70,7 @@ def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, das
     _go(kube, "simple-job")
     seen += _wait_for(kube, "simple-job", "Successful")
     assert seen == sorted(seen, key=PHASES.index)
-    # The program has ended, and then its Pod does.
+    # The program has ended, and its Pod ends a moment later.
     eventually(lambda: kube.status("pod", "simple-job-runner").get("phase") == "Succeeded", "its Pod says so, too")
     status, runner = kube.status("daskjob", "simple-job"), kube.get("pod", "simple-job-runner") or {}
     assert (status["clusterName"], status["jobRunnerPodName"]) == ("simple-job", "simple-job-runner")
@@ -112,7 +112,7 @@ def test_a_job_that_takes_too_long_has_failed(kube: Kube, dask_image: Image) -> 
     job = dask_job("late", 1, program=program, image=str(dask_image), pods=AT_ONCE)
     kube.apply(job)
     _wait_for(kube, "late", "Running")
-    # Not before: it may take longer until it runs.
+    # Not before: it may take longer to start.
     job["spec"]["activeDeadlineSeconds"] = 15
     kube.apply(job)
     _wait_for(kube, "late", "Failed")
@@ -125,7 +125,7 @@ def test_a_job_that_loses_its_runner_starts_another_and_succeeds(kube: Kube, das
     kube.apply(dask_job("losing", 1, program=COMPUTE, image=str(dask_image)))
     _wait_for(kube, "losing", "Running")
     lost = (kube.get("pod", "losing-runner") or {})["metadata"]["uid"]
-    # As when its node is gone: the Pod is no longer there, and nobody has seen it end.
+    # As with a lost node: the Pod no longer exists, and nobody has seen it end.
     kube.run("delete", "pod", "losing-runner", "--force", "--grace-period=0")
 
     def another_runs() -> bool:

@@ -1,4 +1,4 @@
-"""Jupyter on a release's scheduler: a browser gets its page, and what is run there computes on the cluster."""
+"""Jupyter on a release's scheduler: a browser gets its page, and its cells compute on the cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.e2e.release import EXAMPLES, Release
 from tests.support.helm import Helm
 from tests.support.kube import Kube
 
-# What a browser does: it opens the page that the dashboard links to, starts a kernel, and runs a cell there.
+# The steps of a browser: it opens the page linked on the dashboard, starts a kernel, and runs a cell there.
 BROWSER = """
 import asyncio, json, sys, uuid
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -58,7 +58,7 @@ print(client.submit(sum, range(1000)).result(timeout=180), Path.home())
 
 def test_a_cell_in_jupyter_on_the_scheduler_computes_on_the_cluster(kube: Kube, helm: Helm, client: Client) -> None:
     kube.run("label", "namespace", kube.namespace, "pod-security.kubernetes.io/enforce=restricted")
-    # Its network policy lets in Pods with this label.
+    # Its network policy allows Pods with this label.
     kube.run("label", "pod", "client", "dask-client=true")
     release = Release(kube, helm, Image.from_environment("NOTEBOOK_IMAGE"), "lab")
     release.install("--values", str(EXAMPLES / "jupyter.yaml"), "--set", "worker.replicas=1")

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster moves here from the operator of dask-kubernetes, by the commands of UPGRADING.md as they stand.
+"""The migration of a Kubernetes cluster from the operator of dask-kubernetes, by the exact commands of UPGRADING.md.
 
 The old operator is the released one, installed by its own chart on its own CRDs.
 """
@@ -27,7 +27,7 @@ KINDS = ("daskclusters", "daskworkergroups", "daskjobs", "daskautoscalers")
 CRDS = tuple(f"{kind}.kubernetes.dask.org" for kind in KINDS)
 RESULTS = 60
 _TIMEOUT = re.compile(r"--timeout=\d+s")
-# Goes on until it is told to, as a program that runs for days would. It may be started before its scheduler.
+# Runs until a signal, like a program of several days. It may start before its scheduler.
 PROGRAM = """
 import os, time
 from dask.distributed import Client
@@ -40,13 +40,13 @@ print(client.submit(sum, range(1000)).result())
 
 @dataclass(frozen=True)
 class Guide:
-    """UPGRADING.md, done in a folder. A step is what its heading begins with."""
+    """UPGRADING.md, done in a folder. The beginning of a heading names a step."""
 
     folder: Path
     kube: Kube
 
     def do(self, step: str, block: int = 0) -> None:
-        """Runs the commands of one of the step's blocks, with time for a busy machine. Raises CommandError."""
+        """Run the commands of one of the step's blocks, with time for a busy machine. Raises CommandError."""
         text = (CHARTS.parent / "UPGRADING.md").read_text()
         (section,) = re.findall(rf"^## {re.escape(step)}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         commands = re.findall(r"```console\n(.*?)```", section, re.DOTALL)[block]
@@ -63,7 +63,7 @@ class Guide:
             raise CommandError(f"{command}\n{done.stdout}{done.stderr}")
 
     def save(self, dask_image: Image) -> None:
-        """Step 1, and the images of this repository in the place of released ones."""
+        """Do step 1, with this repository's images instead of released ones."""
         self.do("1.")
         values = yaml.safe_load((self.folder / "values.yaml").read_text())
         image = Image.from_environment("OPERATOR_IMAGE")
@@ -89,7 +89,7 @@ def guide(kube: Kube, tmp_path: Path) -> Guide:
 
 @pytest.fixture(autouse=True)
 def operator(kube: Kube, helm: Helm) -> Iterator[None]:
-    """The old operator on its own CRDs. Whatever operator there is in the end goes with all CRDs."""
+    """The old operator on its own CRDs. At the end any operator and all CRDs are deleted."""
     chart, image = os.environ.get("INCUMBENT_CHART"), Image.from_environment("INCUMBENT_IMAGE")
     if not chart:
         pytest.fail("INCUMBENT_CHART names no chart: run this by `make test-migration`")
@@ -99,7 +99,7 @@ def operator(kube: Kube, helm: Helm) -> Iterator[None]:
     yield
     for release in (OLD_RELEASE, NEW_RELEASE):
         helm.run("uninstall", release, *where, "--ignore-not-found", "--wait")
-    # One that still runs would put its finalizers back.
+    # A running operator would put its finalizers back.
     operators = replace(kube, namespace=OPERATOR_NAMESPACE)
     eventually(lambda: not operators.names("pods"), "no operator runs")
     for kind in KINDS:
@@ -109,13 +109,13 @@ def operator(kube: Kube, helm: Helm) -> Iterator[None]:
 
 
 def _deployed(kube: Kube, cluster: str) -> set[str]:
-    """The workers that are Deployments, which the old operator made."""
+    """Return the workers with Deployments, which the old operator made."""
     deployments = kube.objects("deployments", f"dask.org/component=worker,dask.org/cluster-name={cluster}")
     return {each["metadata"]["name"] for each in deployments if not each["metadata"].get("deletionTimestamp")}
 
 
 def _bare(kube: Kube, cluster: str) -> set[str]:
-    """The workers that are Pods without a Deployment, and run."""
+    """Return the running workers without a Deployment."""
     pods = [pod for pod in kube.workers(f"{cluster}-default") if pod["status"]["phase"] == "Running"]
     return {p["metadata"]["name"] for p in pods if p["metadata"]["ownerReferences"][0]["kind"] == "DaskWorkerGroup"}
 
@@ -126,7 +126,7 @@ def _edit(kube: Kube, cluster: str, role: str) -> None:
 
 
 def _running(kube: Kube, number: int) -> None:
-    """Waits until so many Dask Pods run."""
+    """Wait until so many Dask Pods run."""
 
     def look() -> bool:
         pods = kube.objects("pods", "dask.org/cluster-name")
@@ -136,7 +136,7 @@ def _running(kube: Kube, number: int) -> None:
 
 
 def _nothing_hangs(kube: Kube) -> None:
-    """Waits until no Dask object has a finalizer."""
+    """Wait until no Dask object has a finalizer."""
     eventually(
         lambda: not [o for kind in KINDS for o in kube.objects(kind) if o["metadata"].get("finalizers")],
         "no Dask object has a finalizer",
@@ -145,7 +145,7 @@ def _nothing_hangs(kube: Kube) -> None:
 
 @dataclass(frozen=True)
 class Production:
-    """What the old operator has made: a cluster with results, an adaptive one, a job, and one to be deleted."""
+    """The objects of the old operator: a cluster with results, an adaptive one, a job, and one to be deleted."""
 
     dask: Session
     digests: list[str]
@@ -169,7 +169,7 @@ def production(kube: Kube, session: Callable[[str], Session], dask_image: Image)
 
 
 def _moves(guide: Guide, production: Production, *, crds_too: bool) -> None:
-    """Nothing restarts while the cluster moves under load, and what hung is deleted."""
+    """Check that nothing restarts during the migration under load, and that hanging objects are deleted."""
     kube = guide.kube
     production.dask.load()
     guide.do("2.")

@@ -1,4 +1,4 @@
-"""A controller that lacks a permission: it says so where people look, does not crash, and works once it may."""
+"""A controller that lacks a permission: it reports that where people look, keeps running, and works once permitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PODS = "app.kubernetes.io/instance=limited,app.kubernetes.io/component=controlle
 
 @pytest.fixture
 def limited(kube: Kube, helm: Helm, dask_image: Image) -> Iterator[dict[str, Any]]:
-    """A controller of the test's namespace that has lost its Role. The binding that it had."""
+    """A controller of the test's namespace without its RoleBinding, which this returns."""
     where = ("--namespace", kube.namespace)
     settings = operator_settings(Image.from_environment("OPERATOR_IMAGE"), dask_image)
     settings += ["--set", f"fullnameOverride={NAME},scope=own,crds.install=false"]

@@ -1,8 +1,8 @@
-"""Monitoring for real: prometheus-operator configures a Prometheus by what the chart installs, and alerts fire for what
-is done to clusters here.
+"""Monitoring for real: prometheus-operator configures a Prometheus from the chart's objects, and alerts fire after
+troubles of clusters here.
 
-The alerts' conditions are the chart's own, but nobody can wait minutes for each: a copy of the PrometheusRule as it is
-in the cluster, without `for`, stands beside it. How long a condition must hold is tested by promtool (tests/charts).
+The alerts' conditions are the chart's own, but their waits are too long here: a copy of the cluster's PrometheusRule
+without `for` runs beside it. promtool tests the waits (tests/charts).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ RELEASE = "dask-operator"
 FULLNAME = f"{RELEASE}-{CHART.name}"
 VARIABLES = {"namespace": ".*", "cluster": ".*"}
 RANGE = 90.0
-"""Seconds that a picture shows."""
+"""The time range of a picture in seconds."""
 PICTURES = os.environ.get("PICTURES", "")
-"""The folder for pictures that are kept, for which it is worth to wait until there is something to see."""
+"""The folder for pictures; with it, tests wait until these show enough."""
 
 
 @pytest.fixture(scope="module")
 def monitored(helm: Helm) -> Iterator[Kube]:
-    """The namespace `monitoring` of a cluster that knows monitors, in which the operator's release has all of them."""
+    """The namespace `monitoring` of a cluster with the monitors' CRDs, and all monitors of the operator's release."""
     kube = Kube(shutil.which("kubectl") or "kubectl", helm.kubeconfig, "monitoring")
     crds = os.environ["PROMETHEUS_CRDS"]
     kube.run("apply", "--server-side", "--filename", crds)
@@ -71,7 +71,7 @@ def release(monitored: Kube, helm: Helm, dask_image: Image) -> Iterator[str]:
 
 
 def at_once(kube: Kube) -> dict[str, Any]:
-    """The alerts as they are in the cluster, without the time for which their conditions must hold."""
+    """Return the cluster's alerts, without the time for which their conditions must hold."""
     installed = json.loads(
         kube.run("--namespace", OPERATOR_NAMESPACE, "get", "prometheusrule", FULLNAME, "--output", "json")
     )
@@ -86,7 +86,7 @@ def at_once(kube: Kube) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def prometheus(monitored: Kube, release: str) -> Iterator[Prometheus]:
-    """Started after everything that it is to find: its files take a minute to change."""
+    """A Prometheus, started after everything that it monitors, since its files take a minute to change."""
     image = os.environ["PROMETHEUS_IMAGE"]
     manifests = (Path(__file__).parent / "prometheus.yaml").read_text()
     manifests = manifests.replace("image: prometheus\n", f"image: {image}\n")
@@ -130,7 +130,7 @@ def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
     for monitor, (namespaces, selector) in pools.items():
 
         def all_up(monitor: str = monitor, namespaces: tuple[str, ...] = namespaces, selector: str = selector) -> bool:
-            # What there is may change: the controller before this one goes a while after this one has come.
+            # The targets may change: the previous controller ends a while after the new one has started.
             found = [names(kube, namespace, selector) for namespace in namespaces]
             return all(found) and prometheus.targets(monitor) == dict.fromkeys(set().union(*found), "up")
 
@@ -147,7 +147,7 @@ def test_what_computes_is_scraped_and_every_query_of_the_dashboards_has_data(
 
 
 def draw(dashboard: Path, prometheus: Prometheus, folder: Path) -> None:
-    """A picture of a dashboard as it is now."""
+    """Plot a dashboard in its present state."""
     now = time.time()
 
     def ask(query: str, name: str) -> list[Series]:
@@ -174,7 +174,7 @@ def test_prometheus_can_evaluate_every_alert(prometheus: Prometheus) -> None:
 
 
 def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
-    """Waits for the alert, of the copy that does not wait, and for words in it that a person can read."""
+    """Wait for the alert of the copy without waits, and for a readable text in it."""
     labels["copy"] = "at-once"
     (firing, *_) = eventually(lambda: prometheus.firing(alert, **labels), f"{alert} fires")
     assert "<error" not in firing["annotations"]["description"]
@@ -234,7 +234,7 @@ def test_no_controller_is_an_alert(kube: Kube, prometheus: Prometheus) -> None:
     eventually(gone, "the alert ends")
 
 
-# Several times what the controller works on at once: the last wait until many have been given up.
+# Several times the controller's concurrency: the last ones wait until many have timed out.
 MANY = 160
 
 
@@ -253,7 +253,7 @@ def test_an_admission_webhook_that_hangs_makes_the_controller_stuck_which_is_an_
 
 
 def hangs(kube: Kube, image: Image) -> None:
-    """A Service `hangs` that takes connections and never says a word."""
+    """Run a Service `hangs` that accepts connections and never answers."""
     program = "import socket; s = socket.create_server(('', 8443)); kept = [s.accept() for _ in range(9999)]"
     container = {
         "name": "hangs",
@@ -272,7 +272,7 @@ def hangs(kube: Kube, image: Image) -> None:
 
 
 def webhook(namespace: str) -> dict[str, Any]:
-    """Has the API server ask that Service about what the controller writes in a namespace; it gives up after 10 s."""
+    """Return a webhook that makes the API server ask that Service about writes in a namespace, for up to 10 s."""
     rule = {
         "apiGroups": ["*"],
         "apiVersions": ["*"],

@@ -1,4 +1,4 @@
-"""What `KubeCluster` says where the operator has never been installed: on a cluster without its CRDs."""
+"""The error of `KubeCluster` if the operator was never installed, on a cluster without its CRDs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dask_kubernetes.operator import CreateMode, KubeCluster
 
 @pytest.fixture(autouse=True)
 def operator() -> None:
-    """In the place of the one that installs it."""
+    """No operator, in place of the fixture that installs it."""
 
 
 @pytest.mark.parametrize("mode", CreateMode)

@@ -1,4 +1,4 @@
-"""What a notebook shows: a cluster that starts, one that is there, and one that cannot start.
+"""The display of clusters in a notebook: a starting one, a running one, and one that cannot start.
 
 With $PICTURES, a browser takes pictures of the notebook and of the dashboard into that folder.
 """
@@ -18,7 +18,7 @@ from tests.e2e.programs import Machine, ended, line_of, say
 from tests.support.browser import photograph
 from tests.support.kube import Kube
 
-# Prints the notebook when its cells have been run, as JSON or as a page.
+# Prints the notebook as JSON or as a page, after running its cells.
 RUN = """
 import json, sys
 import nbformat
@@ -70,7 +70,7 @@ with KubeCluster(name="busy", **options) as cluster, cluster.get_client() as cli
     print(cluster.dashboard_link, flush=True)
     sys.stdin.readline()
 """
-# The dashboard draws by itself, and a while after it has come: when its plots have seen so many tasks.
+# The dashboard draws itself some time after loading: once its plots have seen so many tasks.
 DRAWN = """
 (() => {
   const streams = (Bokeh.documents[0]?._all_models ? [...Bokeh.documents[0]._all_models.values()] : [])
@@ -84,7 +84,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 @pytest.fixture
 def notebook(kube: Kube) -> Client:
-    """A Pod that may make clusters, as a notebook server gives one to each user."""
+    """A Pod that may make clusters, like a notebook server's for each user."""
     account = f"--serviceaccount={kube.namespace}:default"
     kube.run("create", "rolebinding", "notebook", "--clusterrole=admin", account)
     return client_of(kube, Image.from_environment("NOTEBOOK_IMAGE"))
@@ -95,7 +95,7 @@ def run(notebook: Client, form: str, *cells: str) -> str:
 
 
 def shown(notebook: Client, *cells: str) -> list[list[dict[str, Any]]]:
-    """What each cell has put out in the end."""
+    """Return each cell's final output."""
     return [cell["outputs"] for cell in json.loads(run(notebook, "json", *cells))["cells"]]
 
 
@@ -112,7 +112,7 @@ def test_a_notebook_shows_a_cluster_that_starts_and_runs(
     cells = [cell.format(image=dask_image) for cell in CELLS]
     started, waited, itself, computed, scaled, closed = shown(notebook, *cells)
     dashboard = f"http://notebook-scheduler.{kube.namespace}.svc:8787/status"
-    # One line in the place of what was shown meanwhile, and nothing else.
+    # One line replaces the progress, and nothing else.
     (ready,) = started
     assert "Cluster notebook is ready" in "".join(texts(started))
     assert f'href="{dashboard}"' in "".join(ready["data"]["text/html"])
@@ -133,7 +133,7 @@ def test_a_notebook_shows_a_cluster_that_starts_and_runs(
 
 
 def test_a_notebook_shows_why_a_cluster_does_not_start(kube: Kube, notebook: Client) -> None:
-    # A busy machine may not have tried to pull it in so short a time, and then that is not shown.
+    # A busy machine may not have tried to pull the image yet, and then shows nothing about it.
     for seconds in (8, 60, 240):
         (outputs,) = shown(notebook, BROKEN.format(seconds=seconds))
         said = "".join(texts(outputs))

@@ -1,4 +1,4 @@
-"""An image that is made from the operator's, with plugins: installed as the documentation says, it runs them."""
+"""An image built from the operator's with plugins: installed as documented, it runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULES = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "wat
 
 @pytest.fixture
 def with_plugins(helm: Helm) -> Iterator[None]:
-    """The operator's release with the image of the plugins, and with what they need."""
+    """Run the operator's release with the image of the plugins, and with their permissions."""
     image = Image.from_environment("PLUGIN_IMAGE")
     settings = ["--set-string", f"image.name={image.name}", "--set-string", f"image.tag={image.tag}"]
     settings += ["--set-json", f"rbac.extraRules={json.dumps(RULES)}"]
@@ -54,7 +54,7 @@ def test_plugins_in_an_image_made_from_the_operators(kube: Kube, dask_image: Ima
         try:
             return kube.run(*operator, "--tail", "-1")
         except CommandError:
-            return ""  # the controller before this one has gone just now
+            return ""  # the previous controller has just ended
 
     for said in (
         "plugin does_not_import (faulty_plugin.does_not_import) does not import; the controller works",

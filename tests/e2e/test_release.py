@@ -1,4 +1,4 @@
-"""A release of dask-cluster is changed field by field while it computes: no result is lost, and each change arrives."""
+"""A release of dask-cluster changes field by field while it computes: no result is lost, and each change arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESULTS = 60
 
 @pytest.fixture(params=["helm", "HELM_4"])
 def release(request: pytest.FixtureRequest, kube: Kube, helm: Helm, dask_image: Image) -> Release:
-    """By Helm 3, and by Helm 4 as well."""
+    """A release by Helm 3, and one by Helm 4."""
     program = "helm" if request.param == "helm" else os.environ.get(request.param, "")
     if not program:
         pytest.fail(f"{request.param} is not set: run this by `make test-e2e`")
@@ -76,7 +76,7 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     on = ",".join(f"worker.autoscaler.{bound}" for bound in ("enabled=true", "minimum=3", "maximum=5"))
     release.upgrade("--set", f"{on},worker.replicas=null,workerGroups.more.replicas=null")
     eventually(lambda: numbers() == [3, 3], "there is nothing to do for more than the minimum")
-    # From now on no worker goes by itself, however long it takes Helm to say something else, and to switch them off.
+    # From now on no worker is deleted by itself, until Helm sets other numbers or switches the autoscalers off.
     release.upgrade("--set", "worker.autoscaler.behavior.scaleDown.stabilizationWindowSeconds=3600")
     dask.load(400, 0.5)
     busy = lambda: _autoscalers_are_seen(release) and numbers() == [5, 5]  # noqa: E731
@@ -85,18 +85,18 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     release.upgrade("--set", "idleTimeout=86400")
     assert numbers() == [5, 5]
     assert dask.rest() > 0
-    # What was asked for last, while there was enough to do, would overrule what Helm says.
+    # The last target, from when there was enough work, would override Helm's number.
     _wait_until_asked_for(release, "TooFewReplicas")
     assert wanted - {None} <= {3, 4, 5}, "it jumped when Helm took the number away"
 
-    # What an autoscaler has written is its own, which Helm 4 says, and must be told to overrule.
+    # An autoscaler owns the fields that it has written. Helm 4 reports the conflict, and must be told to override.
     force = () if release.helm.program == "helm" else ("--force-conflicts",)
     off = "worker.autoscaler.enabled=false,worker.replicas=4,workerGroups.more.replicas=3"
     release.upgrade("--set", off, *force)
     release.settles(4)
     release.settles(3, "more")
     assert not release.kube.names("daskautoscalers")
-    # Helm writes numbers before it deletes autoscalers, which may hold one that is outside of their bounds against it.
+    # Helm writes numbers before it deletes autoscalers, which may still enforce their bounds.
     release.upgrade("--set", "workerGroups.more.replicas=2")
     release.settles(2, "more")
     assert dask.digests() == held.digests
@@ -111,7 +111,7 @@ def _autoscalers_are_seen(release: Release) -> bool:
 
 
 def _wait_until_asked_for(release: Release, number: str) -> None:
-    """By the scheduler, of each autoscaler."""
+    """Wait until the scheduler has answered each autoscaler with this number."""
     for name in release.kube.names("daskautoscalers"):
         release.kube.wait_for_condition("daskautoscaler", name, "ScalingLimited", number)
 
@@ -127,7 +127,7 @@ def test_a_worker_that_kubernetes_ends_hands_its_results_over(
     held = dask.hold(RESULTS)
     dask.load()
     for name in release.workers():
-        # As on a drained or a reclaimed node: what is deleted with grace.
+        # As on a drained or reclaimed node: deletion with grace.
         kube.run("delete", "pod", name)
         release.settles(2)
         dask.wait_for_workers(2)

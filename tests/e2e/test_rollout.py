@@ -1,4 +1,4 @@
-"""An edited template reaches the Pods that are there, while they compute."""
+"""An edited template reaches the running Pods, while they compute."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_ten_workers_are_replaced_under_a_computation_whose_answer_stays_right(
 
     def rolled() -> bool:
         nonlocal fewest, most
-        # One that was let go ends by itself, and is deleted a moment later.
+        # A released worker ends by itself, and is deleted a moment later.
         ended = ("Succeeded", "Failed")
         pods = [pod for pod in kube.workers("rolled-default") if pod["status"].get("phase") not in ended]
         started.update(pod["metadata"]["uid"] for pod in pods if _ready(pod))

@@ -1,4 +1,4 @@
-"""Pods with other containers beside Dask's, as log shippers, proxies and the webhooks of meshes put them there."""
+"""Pods with other containers beside Dask's, as from log shippers, proxies and the webhooks of meshes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LIFETIME = "LIFETIME"
 
 
 def _sidecar(image: Image) -> dict[str, Any]:
-    """One of the old kind, whose name comes before that of the container that it is beside, and which never ends."""
+    """Return a sidecar of the old kind, which never ends and whose name sorts before the main container's."""
     return {"name": "a-proxy", "image": str(image), "command": ["sleep", "infinity"]}
 
 
 def _lifetime(value: str) -> dict[str, Any]:
-    """That of workers which start from now on."""
+    """Return the values for workers that start from now on."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workers"}, "data": {LIFETIME: value}}
 
 
@@ -35,7 +35,7 @@ def test_a_worker_that_has_ended_beside_another_container_is_replaced(kube: Kube
         return {pod["metadata"]["name"] for pod in pods} if len(pods) == 2 else set()
 
     before = eventually(started, "two workers have started")
-    # So that there are two for as long as it takes to see them.
+    # So that both exist long enough to be seen.
     kube.apply(_lifetime("7 days"))
     eventually(lambda: not before & kube.names("pods"), "the workers whose lifetime is over are gone")
     kube.wait_for_workers("shipped", 2)

@@ -18,7 +18,7 @@ from tests.support.kube import Kube
 NAME = "my-cluster"
 RESULTS = 60
 TLS = ("--values", str(EXAMPLES / "tls.yaml"), "--set", "worker.replicas=4")
-# Of all that the scheduler says by HTTP, which is not encrypted, its health alone: what kubelet asks for.
+# The only part of the scheduler's unencrypted HTTP: its health, for kubelet.
 ONLY_HEALTH = (
     "--set-json",
     "scheduler.env.DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES=\"['distributed.http.health']\"",
@@ -34,7 +34,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error, error.__cause__)
 """
-# Without a certificate of its own, whoever's the scheduler's is; the answer to the first byte tells.
+# Without a certificate of its own, and with any of the scheduler's; the answer to the first byte decides.
 HANDSHAKE = """
 import socket, ssl, sys
 context = ssl.create_default_context()
@@ -67,7 +67,7 @@ def operator_with_certificate(kube: Kube, helm: Helm, certificates: Path) -> Ite
 
 
 def _scales_down_without_loss(release: Release, tmp_path: Path) -> None:
-    """From an insider's point of view, who has the certificate."""
+    """Check a scale-down from a client with the certificate."""
     insider = client_of(release.kube, release.image, "insider", f"{NAME}-tls")
     address = f"tls://{NAME}-scheduler:8786"
     session = Session(release.kube, address, tmp_path / "session.log", insider.pod)
@@ -78,7 +78,7 @@ def _scales_down_without_loss(release: Release, tmp_path: Path) -> None:
         release.upgrade("--set", "worker.replicas=2")
         release.settles(2)
         assert session.digests() == held.digests
-        # A scale-down may take less than two of the sums that go on meanwhile.
+        # A scale-down may take less than two of the running sums.
         assert session.rest() > 0
     finally:
         session.close()

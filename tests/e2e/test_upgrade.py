@@ -1,4 +1,4 @@
-"""The operator is upgraded, rolled back, uninstalled and installed anew while a cluster computes, by Helm 3 and 4."""
+"""The operator is upgraded, rolled back, uninstalled and installed again while a cluster computes, by Helm 3 and 4."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULTS = 60
 
 
 def _given(variable: str) -> str:
-    """An environment variable of the tier."""
+    """Return an environment variable of the tier."""
     value = os.environ.get(variable)
     if not value:
         pytest.fail(f"{variable} is not set: run this by `make test-upgrade`")
@@ -31,7 +31,7 @@ def _given(variable: str) -> str:
 
 @dataclass(frozen=True)
 class Operator:
-    """The operator's releases. `before`: installs the version before this one, `helm`: does everything else."""
+    """The operator's releases. `before`: installs the previous version; `helm`: does everything else."""
 
     before: Helm
     helm: Helm
@@ -60,7 +60,7 @@ class Operator:
 
 @pytest.fixture(autouse=True, params=[(3, 3), (4, 4), (3, 4)], ids=lambda helms: "Helm {}, then Helm {}".format(*helms))
 def operator(request: pytest.FixtureRequest, kube: Kube, helm: Helm, dask_image: Image) -> Iterator[Operator]:
-    """The version before this one, by the first Helm. In the end it goes with the CRDs."""
+    """The previous version, by the first Helm. At the end it is deleted with the CRDs."""
     helms = {3: helm, 4: Helm(helm.kubeconfig, _given("HELM_4"))}
     first, then = request.param
     operator = Operator(helms[first], helms[then], dask_image)
@@ -81,7 +81,7 @@ class Computation:
     pods: dict[str, tuple[str, int]]
 
     def goes_on(self) -> None:
-        """No Pod has come, gone or restarted, and no result is lost."""
+        """Check that no Pod was created, deleted or restarted, and no result is lost."""
         assert lives(self.kube) == self.pods
         assert self.dask.digests() == self.results.digests
 

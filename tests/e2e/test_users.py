@@ -1,4 +1,4 @@
-"""What a user does and sees with the operator installed by Helm, on real nodes."""
+"""A user's view of the operator installed by Helm, on real nodes."""
 
 from __future__ import annotations
 

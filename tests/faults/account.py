@@ -19,7 +19,7 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
 async def make(api: Api, namespace: str, url: str, file: Path) -> None:
-    """Writes a kubeconfig by which the account speaks to `url`."""
+    """Write a kubeconfig with which the account connects to `url`."""
     await api.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": NAME}})
     await api.request("POST", f"{_RBAC}/{namespace}/roles", {"metadata": {"name": NAME}, "rules": _rules()})
     await permit(api, namespace)
@@ -43,12 +43,12 @@ async def permit(api: Api, namespace: str) -> None:
 
 
 async def forbid(api: Api, namespace: str) -> None:
-    """Everything."""
+    """Remove all permissions."""
     await api.request("DELETE", f"{_RBAC}/{namespace}/rolebindings/{NAME}")
 
 
 async def give_token(api: Api, namespace: str, url: str, file: Path) -> None:
-    """One that ends with a Secret, which `take_token` deletes."""
+    """Create a token that ends with a Secret, which `take_token` deletes."""
     secret = await api.request("POST", f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": NAME}})
     bound = {"apiVersion": "v1", "kind": "Secret", "name": NAME, "uid": secret.body["metadata"]["uid"]}
     where = f"/api/v1/namespaces/{namespace}/serviceaccounts/{NAME}/token"
@@ -57,7 +57,7 @@ async def give_token(api: Api, namespace: str, url: str, file: Path) -> None:
 
 
 async def take_token(api: Api, namespace: str, url: str, token: str) -> None:
-    """Returns when it is refused: an API server trusts a token that it has seen for some seconds more."""
+    """Delete a token's Secret, and wait until the API server, which caches tokens for some seconds, refuses it."""
     await api.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{NAME}")
 
     async def refused() -> bool:

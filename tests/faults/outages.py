@@ -1,4 +1,4 @@
-"""What administrators and machines do to the API server itself, to permissions, and to what it admits."""
+"""Troubles that administrators and machines cause: in the API server, in permissions, and in admission."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLUSTER = Path(__file__).parents[2] / "ci/cluster/cluster"
 
 
 class Forbidden(Trouble):
-    """Every permission is taken, and given back."""
+    """All permissions are taken, and given back."""
 
     async def begin(self, slot: Slot) -> None:
         await account.forbid(slot.api, slot.namespace)
@@ -36,7 +36,7 @@ class Forbidden(Trouble):
 
 
 class Expired(Trouble):
-    """The token is refused; later there is another one, where the first was found."""
+    """The token is refused. Later its file has another one."""
 
     async def begin(self, slot: Slot) -> None:
         token = yaml.safe_load(slot.kubeconfig.read_text())["users"][0]["user"]["token"]
@@ -47,7 +47,7 @@ class Expired(Trouble):
 
 
 class Quota(Trouble):
-    """There may be no more Pods than there are, and no Service."""
+    """A quota allows no Pods beyond the existing ones, and no Service."""
 
     async def begin(self, slot: Slot) -> None:
         hard = {"pods": "4", "services": "0"}
@@ -64,7 +64,7 @@ class Quota(Trouble):
 
 
 class Admission(Trouble):
-    """No Pod is admitted. `said`: what the API server says then."""
+    """No Pod is admitted. `said`: the API server's message."""
 
     def __init__(self, said: str, *configurations: tuple[str, dict[str, Any]]) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class EtcdPaused(Trouble):
 
 
 class Restarted(Trouble):
-    """The API server is killed, and comes back."""
+    """The API server is killed, and restarts."""
 
     async def last(self, seconds: float) -> None:
         await _cluster("restart")
@@ -113,7 +113,7 @@ async def _cluster(verb: str, *arguments: str) -> None:
 
 
 def _about(namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """What is to be said of one namespace alone."""
+    """Limit a policy's spec to one namespace."""
     text = yaml.safe_dump(spec).replace("NAMESPACE", namespace)
     about: dict[str, Any] = yaml.safe_load(text)
     return about
@@ -155,4 +155,4 @@ OUTAGES: dict[str, Callable[[], Trouble]] = {
     "admission webhook unreachable": lambda: Admission(_NOBODY, _WEBHOOK),
 }
 OF_ALL: dict[str, Callable[[], Trouble]] = {"etcd paused": EtcdPaused, "API server restarted": Restarted}
-"""Those from which nobody on the cluster is spared."""
+"""Troubles of the whole cluster."""

@@ -1,4 +1,4 @@
-"""What users do while a controller is killed: each from a settled state, by one act, to an end."""
+"""Users' acts while a controller is killed: each from a settled state to an end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Place:
         await self.api.patch(GROUP, self.namespace, names.default_group(NAME), body)
 
     def cluster(self, workers: int) -> Raw:
-        """Its Service has no address, so that its Pod's is asked, which leads to a scheduler on this machine."""
+        """Return a cluster with a headless Service. The Pod's address is used instead, which leads to this machine."""
         cluster = dask_cluster(NAME, workers, pods=ON_FAKE_NODES)
         cluster["spec"]["scheduler"]["service"] = self._service()
         return cluster
@@ -43,7 +43,7 @@ class Place:
     def job(self, **policy: Any) -> Raw:
         job = dask_job(NAME, 1, pods=ON_FAKE_NODES, **policy)
         job["spec"]["cluster"]["spec"]["scheduler"]["service"] = self._service()
-        # The story says what becomes of its runner. kwok deletes by name alone: the Pod of one attempt for that before.
+        # The story ends its runner. kwok deletes by name alone, and so would delete a later attempt's Pod.
         job["spec"]["job"]["spec"]["schedulerName"] = "nobody"
         return job
 
@@ -58,10 +58,10 @@ Act = Callable[[Place], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """`declared`: what there is before, settled; `act`: what is done to it.
+    """A scenario. `declared`: the objects of the settled state; `act`: the users' act.
 
-    `workers`: how many real Dask workers hold results before the act; None for a story without a scheduler that is
-    asked. `busy`: whether the scheduler has more to do than they can. `runner`: how the Pod of a job ends.
+    `workers`: number of real Dask workers that hold results before the act; None without a scheduler that is asked.
+    `busy`: whether the scheduler has more work than they can do. `runner`: the final phase of a job's Pod.
     """
 
     name: str
@@ -99,7 +99,7 @@ def _autoscaler(place: Place, **more: Any) -> Raw:
 
 
 async def _let_go(place: Place) -> None:
-    """It may go down at once from now on."""
+    """Allow scaling down at once from now on."""
     await place.api.patch(AUTOSCALER, place.namespace, NAME, {"spec": {"behavior": _goes_down_after(0)}})
 
 

@@ -1,4 +1,4 @@
-"""Scenarios from beginning to end, with a controller that is killed on the way and another that goes on."""
+"""Scenarios from beginning to end, with a controller that is killed on the way and another that continues."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ PATIENCE = 300.0
 _OVER = 13.0
 """Seconds without a request after which an undisturbed story is over: longer than any pause in one."""
 _DONE = 0.7
-"""The same where it is known how it ends, and that it has begun."""
+"""Seconds of the same for a story with a known end that has begun."""
 _SETTLED = {
     CLUSTER.kind: ("Progressing", "Settled"),
     GROUP.kind: ("Progressing", "Settled"),
     AUTOSCALER.kind: ("ScalingActive", "FollowsScheduler"),
 }
-"""The condition and its reason by which each says that it is as it should be."""
+"""The condition and reason of each kind at rest."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where stories are told, one after another: a namespace, the way to its API server, a scheduler, and a folder."""
+    """A place for stories, one after another: a namespace, a proxy to its API server, a scheduler, and a folder."""
 
     api: Api
     namespace: str
@@ -62,11 +62,11 @@ class Slot:
         return Place(self.api, self.namespace, self.scheduler.port, self.scheduler.http_port)
 
     async def state(self) -> Outcome:
-        """Returns what the namespace has of what the controller looks at, but for what is chance."""
+        """Return the namespace's objects that the controller watches, without random fields."""
         return outcome(await self._objects(), CHANCE, self._texts())
 
     async def is_at_rest(self) -> bool:
-        """Returns whether all that is declared says that it is as it is wanted now, and nothing is on its way out."""
+        """Return whether every declared object reports that it is as wanted, and nothing is being deleted."""
         objects = await self._objects()
         there = {raw["metadata"]["uid"] for raw in objects}
         there |= {raw["metadata"]["name"] for raw in objects if raw["kind"] == DEPLOYMENT.kind}
@@ -78,13 +78,13 @@ class Slot:
         return [{**raw, "kind": resource.kind} for resource, page in listed for raw in page.items]
 
     def _texts(self) -> dict[str, str]:
-        """Returns what is another text in each slot, and at each time."""
+        """Return the texts that differ between slots, and between times."""
         ports = (self.scheduler.port, self.scheduler.http_port)
         times = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
         return {re.escape(self.namespace): "namespace", **{rf"\b{port}\b": "0" for port in ports}, times: "*"}
 
     def start(self, fault: Fault, port: int | None = 0) -> Forked:
-        """Starts a controller whose requests meet the fault; `port`: as of a Controller."""
+        """Start a controller whose requests meet the fault; `port`: see Controller."""
         self.proxy.begin(fault)
         log = self.folder / f"{self.namespace}.log"
         controller = Forked(self.kubeconfig, log, f"--namespace={self.namespace}", port=port)
@@ -93,7 +93,7 @@ class Slot:
 
 
 def _is_at_rest(raw: Mapping[str, Any], there: Container[str]) -> bool:
-    """`there`: the uids of all that there is, and the names of Deployments, whose ReplicaSets are not looked at."""
+    """Return whether an object is at rest. `there`: uids of all objects, and names of Deployments, for ReplicaSets."""
     meta, status = raw["metadata"], raw.get("status") or {}
     owners = meta.get("ownerReferences", ())
     left = owners and not any(o["uid"] in there or o["name"].rpartition("-")[0] in there for o in owners)
@@ -104,7 +104,7 @@ def _is_at_rest(raw: Mapping[str, Any], there: Container[str]) -> bool:
     if raw["kind"] not in _SETTLED:
         return True
     if any(owner["kind"] == JOB.kind for owner in owners):
-        return False  # it goes with the end of its job
+        return False  # deleted at the end of its job
     type_, settled = _SETTLED[raw["kind"]]
     reasons = {condition["type"]: condition["reason"] for condition in status.get("conditions", ())}
     return status.get("observedGeneration") == meta["generation"] and reasons.get(type_) == settled
@@ -112,7 +112,7 @@ def _is_at_rest(raw: Mapping[str, Any], there: Container[str]) -> bool:
 
 @asynccontextmanager
 async def a_slot(api: Api, info: kopf.ConnectionInfo, scheduler: Scheduler, folder: Path) -> AsyncIterator[Slot]:
-    """In a fresh namespace, deleted with all in it."""
+    """Create a slot in a new namespace, deleted with everything in it."""
     namespace = f"faults-{uuid.uuid4().hex[:8]}"
     await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
     try:
@@ -125,7 +125,7 @@ async def a_slot(api: Api, info: kopf.ConnectionInfo, scheduler: Scheduler, fold
 
 
 class Kill(Fault):
-    """Kills the controller before its `number`th request reaches the API server, or `after` its answer was made."""
+    """A fault that kills the controller before its `number`th request reaches the API server, or `after` its answer."""
 
     def __init__(self, number: int, *, after: bool) -> None:
         self.number = number
@@ -161,8 +161,8 @@ class Kill(Fault):
 
 @dataclass(frozen=True)
 class End:
-    """How a story ended. `killed`: where the controller was, or "nowhere"; `calls`: how many requests it made;
-    `created`: how often a Pod of each name was."""
+    """The end of a story. `killed`: the place of the kill, or "nowhere"; `calls`: number of requests; `created`: number
+    of Pods of each name."""
 
     killed: str
     calls: int
@@ -172,8 +172,8 @@ class End:
     lost: int
 
     def wrong(self, undisturbed: End) -> str:
-        """What is not as it is undisturbed; empty if nothing."""
-        # The Pod of a job's program has the same name each time that it is tried.
+        """Return the differences from the undisturbed story, or ""."""
+        # The Pod of a job's program has the same name in each attempt.
         twice = {name: n for name, n in self.created.items() if n > max(1, undisturbed.created[name])}
         found = [f"created more than once: {twice}"] if twice else []
         found += [f"orphans: {self.orphans}"] if self.orphans else []
@@ -184,7 +184,7 @@ class End:
 
 
 async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | None) -> End:
-    """`undisturbed`: how the same story ends, for which to wait; None if that is to be found out."""
+    """Run a story. `undisturbed`: its normal end, for which to wait, or None to find that out."""
     async with AsyncExitStack() as surroundings:
         results = await _surround(slot, scenario, surroundings)
         await _prepare(slot, scenario)
@@ -203,7 +203,7 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | No
 
 
 async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int = 0) -> list[str]:
-    """A controller runs until it is killed or all is as undisturbed. The Pods that it created."""
+    """Run a controller until it is killed or the state is as undisturbed. Return the Pods that it created."""
     running = slot.start(kill)
     kill.kill = lambda: running.send(SIGKILL)
     over = asyncio.create_task(_over(slot, undisturbed, usual))
@@ -219,13 +219,12 @@ async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int
 
 
 async def _over(slot: Slot, undisturbed: End | None, usual: int) -> None:
-    """Returns when the story is over; the latest after PATIENCE, with whatever there is then.
+    """Wait until the story is over, or until PATIENCE, whatever the state is then.
 
-    Before as many requests as are `usual`, or before all is at rest, the controller may only be slow, as the machine is
-    busy.
+    Before `usual` requests, or before everything is at rest, the controller may only be slow on a busy machine.
     """
     deadline = time.monotonic() + PATIENCE
-    # What is deleted may be gone before the controller has asked for anything.
+    # The deleted objects may be gone before the controller has made any request.
     slot.proxy.asked = math.inf
     while time.monotonic() < deadline:
         quiet = _DONE if undisturbed and len(slot.proxy.calls) >= usual else _OVER
@@ -242,7 +241,7 @@ async def _ends_as(slot: Slot, undisturbed: End) -> bool:
 
 
 async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack) -> Results | None:
-    """What runs beside the controller: real workers with results, or what becomes of a job's runner."""
+    """Start the surroundings of the controller: real workers with results, or the end of a job's runner."""
     if scenario.runner:
         await surroundings.enter_async_context(_ending_runners(slot, scenario.runner))
     if scenario.workers is None:
@@ -252,14 +251,14 @@ async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack
         Client(slot.scheduler.address, asynchronous=True, name="results", timeout=PATIENCE)
     )
     if scenario.busy:
-        # Nobody has that resource, so they wait, and the scheduler asks for more workers.
+        # No node has that resource, so they wait, and the scheduler asks for more workers.
         waiting = client.map(abs, range(100), resources={"none": 1}, pure=False)
         surroundings.push_async_callback(client.cancel, waiting, force=True)
     return Results(client)
 
 
 async def _prepare(slot: Slot, scenario: Scenario) -> None:
-    """What is declared, settled."""
+    """Create the declared objects, and wait until they have settled."""
     declared = scenario.declared(slot.place)
     if not declared:
         return
@@ -282,7 +281,7 @@ async def _workers(slot: Slot) -> list[str]:
 
 @asynccontextmanager
 async def _ending_runners(slot: Slot, phase: str) -> AsyncIterator[None]:
-    """A job's program ends as soon as its Pod runs, of which no kubelet knows."""
+    """End a job's program as soon as its Pod runs, in place of a kubelet."""
     task = asyncio.create_task(_end_runners(slot, phase))
     try:
         yield
@@ -312,7 +311,7 @@ async def _end_runners(slot: Slot, phase: str) -> None:
             except ApiError as error:
                 if error.code not in (404, 409):
                     raise
-                # It has gone meanwhile.
+                # It has been deleted meanwhile.
 
 
 def _pod_status(phase: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -321,7 +320,7 @@ def _pod_status(phase: str, state: dict[str, Any]) -> dict[str, Any]:
 
 
 async def empty(slot: Slot) -> None:
-    """Deletes everything, and returns when it is gone."""
+    """Delete everything, and wait until it is gone."""
     kinds = (JOB, AUTOSCALER, CLUSTER, GROUP, DEPLOYMENT, SERVICE, POD)
     async with asyncio.timeout(PATIENCE):
         while any((await slot.state()).values()):

@@ -1,4 +1,4 @@
-"""The hour of churn within a minute: the same users, the same troubles, and what must be so all the same."""
+"""The hour of churn within a minute: the same users, the same troubles, and the same promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed before or after any of its requests to the API server, and started again, it ends as if nothing had been."""
+"""A controller killed before or after any of its requests and started again ends as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from dask_operator.kubernetes.api import Api
 pytestmark = pytest.mark.timeout(1800)
 SLOTS = 12
 _MORE = 3
-"""Requests that a disturbed run may make more, or less, than the undisturbed one."""
+"""Allowed difference in requests between a disturbed run and the undisturbed one."""
 _TRIES = 3
-"""How often more it is tried where a run has ended before the request at which it was to be killed."""
+"""Further attempts if a run ends before the request of its kill."""
 
 
 Point = tuple[int, bool]
-"""Where a controller is killed: at which of its requests, and whether after it."""
+"""The kill of a controller: the number of the request, and whether after it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`undisturbed`: how a scenario ends; `ends`: how, wherever the controller was killed; `missed`: where it should
-    have been and was not."""
+    """The runs of a scenario. `undisturbed`: its normal end; `ends`: those after each kill; `missed`: kills that never
+    happened."""
 
     undisturbed: End
     ends: tuple[End, ...]
@@ -83,13 +83,13 @@ async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Calla
     beyond = [(last, False), (last, True)]
     ends = await _told(slots, scenario, [*points, *beyond], undisturbed)
     tried, last_ends = list(zip(points, ends[:-2], strict=True)), ends[-2:]
-    # A busy machine takes longer, and then more is said of what is under way: up to a request that is made by no run.
+    # A busy machine takes longer, and then progress is reported more often: up to a request that no run makes.
     while {end.killed for end in last_ends} != {"nowhere"} and last < 2 * undisturbed.calls:
         tried += zip(beyond, last_ends, strict=True)
         last += 1
         beyond = [(last, False), (last, True)]
         last_ends = await _told(slots, scenario, beyond, undisturbed)
-    # Or less, where the undisturbed run was the one that took longer.
+    # Or less, if the undisturbed run took longer.
     fewest = min(undisturbed.calls, *(end.calls for end in last_ends))
 
     def missed() -> list[Point]:
@@ -106,7 +106,7 @@ async def _outcome(slots: asyncio.Queue[Slot], scenario: Scenario, figure: Calla
 
 
 async def _told(slots: asyncio.Queue[Slot], scenario: Scenario, points: Sequence[Point], undisturbed: End) -> list[End]:
-    """How the scenario ends with the controller killed at each of these points."""
+    """Return the ends of the scenario with the controller killed at each of these points."""
     kills = (Kill(number, after=after) for number, after in points)
     return await asyncio.gather(*(_in_slot(slots, scenario, kill, undisturbed) for kill in kills))
 

@@ -1,7 +1,7 @@
-"""Each field of each kind is edited and edited back on a real API server, with those that Pods and Services have.
+"""Each field of each kind, including those of Pods and Services, is edited and edited back on a real API server.
 
-What comes of an edit is compared with what is deployed anew so, under the same names in another namespace. What the API
-server refuses it refuses at once, where a schema or a rule says so, or when a Pod or a Service is made of it.
+The outcome of an edit is compared with a new deployment of the same, under the same names in another namespace. The API
+server refuses bad edits at once, if a schema or a rule covers them, or later as part of a Pod or a Service.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HELD_UP_FOR, _LOOKS = 3.0, 10
 
 
 class Base(NamedTuple):
-    """What is edited: `make` gives that, and what is deployed beside it. `lanes`: how many of them, side by side."""
+    """The object to edit: `make` returns it and the objects beside it. `lanes`: number of copies, side by side."""
 
     make: Callable[[Fleet, str], Sequence[Raw]]
     lanes: int
@@ -56,7 +56,7 @@ def _group(fleet: Fleet, name: str) -> Raw:
 
 
 BASES: Mapping[str, Base] = {
-    # That a job has seen an edit it says within ten seconds.
+    # A job reports an edit within ten seconds.
     "job": Base(lambda fleet, name: [_job(fleet, name)], 40),
     # And an autoscaler within thirty.
     "scaler": Base(lambda fleet, name: [dask_autoscaler(name, name, 0, 5), fleet.cluster(name, 1)], 21),
@@ -68,7 +68,7 @@ BASES: Mapping[str, Base] = {
 
 @dataclass
 class Tally:
-    """What was tried, and what is not as promised."""
+    """Numbers of edits, and the broken promises."""
 
     fields: int = 0
     refused: int = 0
@@ -78,7 +78,7 @@ class Tally:
 
 @dataclass
 class Lane:
-    """One of a base, which is edited and edited back again and again. `anew`: where its like is deployed."""
+    """A copy of a base, edited and edited back repeatedly. `anew`: the place of new deployments."""
 
     fleet: Fleet
     anew: Fleet
@@ -113,9 +113,9 @@ class Lane:
         self.before = self.found()
 
     async def _try(self, edit: Edit) -> str:
-        """What comes of an edit, in a word.
+        """Try an edit, and return its outcome in a word.
 
-        Raises AssertionError unless all is as promised, then and after its reversal.
+        Raises AssertionError unless everything is as promised, then and after its reversal.
         """
         itself, *others = self.objects
         promise, edited = promised(edit), edit.of(itself)
@@ -181,14 +181,14 @@ async def _try_all(folder: Path) -> Tally:
 
 
 def _definitions() -> Mapping[str, Raw]:
-    """What the API server says of all kinds of objects."""
+    """Return the API server's definitions of all kinds."""
     description = subprocess.run(["kubectl", "get", "--raw", "/openapi/v2"], capture_output=True, check=True)
     definitions: dict[str, Raw] = json.loads(description.stdout)["definitions"]
     return definitions
 
 
 async def _compare_verdicts(fleet: Fleet, itself: Raw, every: Sequence[Edit], tally: Tally) -> None:
-    """The API server accepts and refuses what the schemas and rules say that it does."""
+    """Check that the API server accepts and refuses what the schemas and rules do."""
     refusals = await _refusals(fleet, [(RESOURCES[edit.kind], edit.of(itself)) for edit in every])
     for edit, refusal in zip(every, refusals, strict=True):
         tally.refused += bool(refusal)
@@ -197,7 +197,7 @@ async def _compare_verdicts(fleet: Fleet, itself: Raw, every: Sequence[Edit], ta
 
 
 async def _one_a_field(fleet: Fleet, itself: Raw, accepted: Sequence[Edit]) -> list[Edit]:
-    """One edit of each field; one of which a Pod or a Service can be made, if there is one."""
+    """Return one edit of each field; one from which a Pod or a Service can be made, if it exists."""
     refusals = await _refusals(fleet, [_made_of(edit, edit.of(itself)) for edit in accepted])
     chosen: dict[tuple[str, ...], Edit] = {}
     possible = [edit for edit, refusal in zip(accepted, refusals, strict=True) if not refusal]
@@ -207,7 +207,7 @@ async def _one_a_field(fleet: Fleet, itself: Raw, accepted: Sequence[Edit]) -> l
 
 
 def _made_of(edit: Edit, edited: Raw) -> tuple[Resource, Raw]:
-    """The Pod or the Service for which an edit is; else the object itself."""
+    """Return the Pod or the Service that an edit affects, or the object itself."""
     at: Any = edited
     for name in edit.path:
         if name == "service":
@@ -220,7 +220,7 @@ def _made_of(edit: Edit, edited: Raw) -> tuple[Resource, Raw]:
 
 
 async def _refusals(fleet: Fleet, made: Sequence[tuple[Resource, Raw]]) -> list[str]:
-    """Of each object why the API server would not have it; empty if it would."""
+    """Return the API server's reason to refuse each object, or ""."""
     free = asyncio.Semaphore(CONNECTIONS)
 
     async def refusal(resource: Resource, manifest: Raw) -> str:
@@ -252,7 +252,7 @@ async def _remove(fleet: Fleet, name: str, objects: Sequence[Raw]) -> None:
 
 
 async def _rewrite(fleet: Fleet, wanted: Raw, edit: Edit) -> None:
-    """Gives an object what an edit is about, as its user."""
+    """Write an edited object, as its user."""
     what = edit.path[:2] if edit.path[0] == "metadata" else edit.path[:1]
     value: Any = wanted
     for name in what:
@@ -267,7 +267,7 @@ async def _until_none(look: Callable[[], list[str]], what: str) -> None:
 
 
 def _settled(fleet: Fleet, name: str, declared: Sequence[Raw]) -> bool:
-    """Whether all is there, and says of itself that it is as it should be. Each kind is seen at its own time."""
+    """Return whether every object exists and reports that it is as wanted. Each kind is seen at its own time."""
     there = {(raw["kind"], raw["metadata"]["name"]): raw for raw in fleet.mirror.of(name)}
     made = [
         ("Service", f"{name}-scheduler"),
@@ -280,7 +280,7 @@ def _settled(fleet: Fleet, name: str, declared: Sequence[Raw]) -> bool:
     pods = [raw for raw in there.values() if raw["kind"] == "Pod"]
     wanted = sum(raw["spec"]["worker"]["replicas"] for (kind, _), raw in there.items() if kind == "DaskWorkerGroup")
     runners = ("DaskJob", name) in say
-    # The groups of a job's cluster leave it to that one to say how they are.
+    # The groups of a job's cluster leave their status to that cluster.
     say += [] if runners else [made[-1]]
     run = [pod.get("status", {}).get("phase") == "Running" for pod in pods]
     return all(run) and len(pods) == 1 + wanted + runners and all(_is_settled(there[key]) for key in say)
@@ -296,5 +296,5 @@ def _is_settled(raw: Raw) -> bool:
 
 
 def _held_up(fleet: Fleet, name: str) -> bool:
-    """Whether something keeps a cluster from being what it should be, such as a Pod that cannot be made."""
+    """Return whether an obstacle, such as a Pod that cannot be created, holds a cluster up."""
     return any(is_true(by_type(raw.get("status", {})), "Degraded") for raw in fleet.mirror.of(name))

@@ -1,7 +1,7 @@
-"""What users do, one thing after another, on a real API server: each time the end is that of what they want in the end.
+"""Sequences of users' steps on a real API server: each ends like a new deployment of the last wishes.
 
-The steps are those that are taken in memory, and many sequences go on side by side. A quota is of a namespace, and all
-are in one; so there are none here.
+The steps are the same as in memory, and many sequences run side by side. They share a namespace, and a quota is for a
+namespace; so there are no quotas here.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SEQUENCES, STEPS, AT_ONCE = 200, 6, 25
 PATIENCE = 300.0
 _LOOKS = 10
 _UNTIL_NEXT = 1.5
-"""Seconds at most that a step is given to have come to something, before the next comes."""
+"""Longest time in seconds for a step to take effect, before the next."""
 
 
 @dataclass
 class Made:
-    """On fake nodes, in the place where a sequence happens."""
+    """Manifests on fake nodes, at the place of a sequence."""
 
     fleet: Fleet
     name: str
@@ -53,7 +53,7 @@ class Made:
 
 @dataclass
 class Restarts:
-    """Controllers are killed one at a time, for all sequences that want it then."""
+    """The controller's restarts, one at a time, each for all sequences waiting for one."""
 
     fleet: Fleet
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,7 +79,7 @@ def test_sequences(tmp_path: Path, figure: Callable[[str], None]) -> None:
 
 
 async def _try_all(folder: Path, sequences: Sequence[Sequence[Step]]) -> tuple[list[str], int]:
-    """What is not as it should be, and how often the controller was killed."""
+    """Return the differences from the wanted states, and the number of kills of the controller."""
     wrong: list[str] = []
     async with AsyncExitStack() as stack:
         schedulers = await stack.enter_async_context(some_schedulers())
@@ -99,14 +99,14 @@ async def _try_all(folder: Path, sequences: Sequence[Sequence[Step]]) -> tuple[l
 
 
 async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequence: Sequence[Step]) -> list[str]:
-    """What is not as it should be at the end, and on the way."""
+    """Return the differences from the wanted state at the end, and violations on the way."""
     wanted, killed = Wanted(name, Made(fleet, name)), set[str]()
     for step in (Step("create cluster", number=2), *sequence):
         for change in wanted.take(step):
             await _change(fleet, change)
             if change.kind == "DaskCluster" and change.spec is None:
                 killed |= _held(fleet, name)
-        # Of two who scale at once, the cluster and its group, either may come last.
+        # If the cluster and its group are scaled at once, either may come last.
         with recorded(f"{name}: after {step} the default group has its cluster's number"):
             await happens(lambda: _has_copied(fleet, wanted), PATIENCE)
         await _happen(fleet, restarts, name, step, killed)
@@ -129,18 +129,18 @@ async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequenc
 
 
 def _held(fleet: Fleet, name: str) -> set[str]:
-    """The workers of a cluster that have results."""
+    """Return the workers of a cluster that have results."""
     return {worker for worker, results in fleet.schedulers.held.items() if results and worker.startswith(f"{name}-")}
 
 
 def _has_copied(fleet: Fleet, wanted: Wanted) -> bool:
-    """Whether a cluster's default group has been told how many workers it is to have."""
+    """Return whether a cluster's default group has a copy of the wanted number of workers."""
     cluster, made = wanted.objects.get(("DaskCluster", wanted.name)), fleet.raw("DaskCluster", wanted.name)
     group = fleet.raw("DaskWorkerGroup", f"{wanted.name}-default")
     if not cluster or not made or not group:
         return not cluster
     if made["metadata"]["uid"] not in [owner["uid"] for owner in group["metadata"].get("ownerReferences", ())]:
-        return False  # that of a cluster before of this name, which is about to go
+        return False  # of an earlier cluster of this name, which is about to be deleted
     copied: str = group["metadata"]["annotations"].get(REPLICAS_ANNOTATION, "")
     return copied == str(cluster["spec"]["worker"]["replicas"])
 
@@ -154,7 +154,7 @@ async def _until_like_new(fleet: Fleet, anew: Fleet, wanted: Wanted) -> list[str
         return raw["spec"]["worker"]["replicas"] if raw else -1
 
     for _ in range(_LOOKS):
-        # As many as somebody has scaled a group to, or as an autoscaler had left it with, which may do so a last time.
+        # As many as the last scaling of a group, or as its autoscaler had left, which may act a last time.
         for group in wanted.groups:
             if not await happens(lambda group=group: anew.raw("DaskWorkerGroup", group), PATIENCE):  # type: ignore[misc]
                 return [f"there is no {group}"]
@@ -173,7 +173,7 @@ async def _change(fleet: Fleet, change: Change) -> None:
     if spec is None:
         uid = _uid(fleet, kind, name)
         await fleet.delete(kind, name)
-        # A default group is made anew at once.
+        # The controller recreates a default group at once.
         await happens(lambda: not uid or _uid(fleet, kind, name) != uid, PATIENCE)
     elif create:
         await fleet.create({"apiVersion": "kubernetes.dask.org/v1", **spec})
@@ -182,7 +182,7 @@ async def _change(fleet: Fleet, change: Change) -> None:
 
 
 def _uid(fleet: Fleet, kind: str, name: str) -> str | None:
-    """Which object of a name there is, None if there is none."""
+    """Return the uid of an object, or None."""
     raw = fleet.raw(kind, name)
     return raw["metadata"]["uid"] if raw else None
 
@@ -208,7 +208,7 @@ async def _happen(fleet: Fleet, restarts: Restarts, name: str, step: Step, kille
 
 
 async def _to_a_worker(fleet: Fleet, group: str, step: Step) -> str:
-    """Which it was, if any: one whose ordinal is noted. What else somebody deletes nobody can know of."""
+    """Apply trouble to a worker with a recorded ordinal, since nobody can know of others. Return its name, if any."""
     last = ((fleet.raw("DaskWorkerGroup", group) or {}).get("status") or {}).get("lastOrdinal", -1)
     pods = [pod for pod in _pods(fleet, group, GROUP_LABEL, group) if _ordinal(pod) <= last]
     if not pods:

@@ -1,4 +1,4 @@
-"""Whatever is wrong between the controller and its API server: it stays alive, takes no memory, and converges."""
+"""A controller in any trouble with its API server stays alive, does not grow, and converges."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from dask_operator.resources import CLUSTER, GROUP, POD, SERVICE
 pytestmark = pytest.mark.timeout(900)
 PATIENCE = 240.0
 LASTS = 10.0
-"""Seconds that each trouble lasts, during which users go on."""
+"""Duration of each trouble in seconds, while users go on."""
 SIDE_BY_SIDE = 14
 BESIDE, ALONE = dict(sampled([*TROUBLE.items(), *OUTAGES.items()])), dict(sampled([*OF_ALL.items()]))
 GROWTH = 8.0
-"""MiB that a controller may take more after a trouble than without: what an allocator keeps."""
+"""Allowed growth in MiB after a trouble, compared with none: memory kept by an allocator."""
 HITS = 300
-"""Requests that fail at most: the most are those of a watch that is refused each time."""
+"""Allowed number of failing requests: the most are those of a watch that is refused each time."""
 NOWHERE = Scheduler("tcp://127.0.0.1:11111", 11112)
 
 
 @dataclass(frozen=True)
 class Course:
-    """How it went.
+    """The course of a trouble.
 
-    `converged`: the seconds after the trouble until the end; `dead`: what it answered when asked whether it is alive;
-    `twice`: Pods created twice; `growth`: the MiB that it took meanwhile; `hits`: how often it was in trouble.
+    `converged`: seconds from its end; `dead`: failing answers to the liveness probe; `twice`: Pods created twice;
+    `growth`: MiB taken meanwhile; `hits`: number of disturbed requests.
     """
 
     state: Outcome
@@ -102,7 +102,7 @@ async def _course(slot: Slot, trouble: Trouble, expected: Outcome | None) -> Cou
             await _go_on(slot.place)
             await trouble.last(LASTS)
             if expected:
-                # The controller may be slow, and has to be in trouble at all.
+                # The controller may be slow, but must meet the trouble at all.
                 await happens(lambda: _hits(slot, trouble), PATIENCE)
             await trouble.end(slot)
             began = time.monotonic()
@@ -121,7 +121,7 @@ def _hits(slot: Slot, trouble: Trouble) -> int:
 
 
 async def _go_on(place: Place) -> None:
-    """What users do meanwhile: scale, lose a worker and the Service, and make another cluster."""
+    """Do what users do meanwhile: scale, delete a worker and the Service, and make another cluster."""
     await place.scale(5)
     pods = (await place.api.list_page(POD, place.namespace, "")).items
     worker = next(pod for pod in pods if pod["metadata"]["annotations"].get(names.ORDINAL_ANNOTATION) == "0")
@@ -136,12 +136,12 @@ async def _running(slot: Slot) -> bool:
     for resource in (CLUSTER, GROUP):
         items = (await slot.api.list_page(resource, slot.namespace, "")).items
         said += [item.get("status", {}) for item in items]
-    # The group notes which workers it has given: of one that is deleted before, another could be made.
+    # The group records the ordinals of its workers: a worker deleted before that could be created again.
     return [status.get("readyReplicas") for status in said] == [3, 3] and said[1].get("lastOrdinal") == 2
 
 
 async def _end(slot: Slot, expected: Outcome | None) -> Outcome:
-    """The state as soon as it is the expected one, or after all patience; where none is, once all is at rest."""
+    """Return the state once it is the expected one, or after PATIENCE; without one, once everything is at rest."""
     if expected is None:
 
         async def rests() -> bool:
@@ -160,7 +160,7 @@ async def _end(slot: Slot, expected: Outcome | None) -> Outcome:
 
 @asynccontextmanager
 async def _watched(controller: Controller) -> AsyncIterator[list[str]]:
-    """What the controller answers to its liveness probe that is not well, in a list that grows."""
+    """Collect the failing answers to the controller's liveness probe in a list."""
     dead: list[str] = []
     async with meanwhile(_probe(controller, dead)):
         yield dead

@@ -1,4 +1,4 @@
-"""What a network, a load balancer or an API server in trouble does to requests, answers and watches."""
+"""Effects of a network, a load balancer or an API server in trouble on requests, answers and watches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHICH = "{0.method} {0.path}"
 
 
 class Trouble(Fault):
-    """Nothing is disturbed before `begin` and after `end`; what was disturbed stays so. `hits`: how often."""
+    """No trouble before `begin` and after `end`; disturbed connections stay disturbed. `hits`: their number."""
 
     def __init__(self) -> None:
         self.active = False
@@ -26,7 +26,7 @@ class Trouble(Fault):
         self.active = True
 
     async def last(self, seconds: float) -> None:
-        """What happens from when users have acted until the end of so many seconds."""
+        """Cause the trouble from the users' act on for so many seconds."""
         await asyncio.sleep(seconds)
 
     async def end(self, slot: Slot) -> None:
@@ -34,7 +34,7 @@ class Trouble(Fault):
 
 
 class Refusing(Trouble):
-    """The first write of each kind to each object, or the first creation, is refused; with `done` after it was done."""
+    """The first write of each kind to each object, or the first creation, is refused; with `done`, after its effect."""
 
     def __init__(self, answer: Callable[[], web.Response], *, done: bool = False, times: int = 1) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Refusing(Trouble):
 
 
 class Losing(Refusing):
-    """The answer to the first write of each kind is lost, though it was done."""
+    """The answer to the first write of each kind is lost after its effect."""
 
     def __init__(self) -> None:
         super().__init__(_lose, done=True)
@@ -72,7 +72,7 @@ class Slow(Trouble):
 
 
 class Unanswered(Trouble):
-    """Nothing is answered, neither what is asked now nor what is watched already, and no connection ends."""
+    """New requests and open watches get no answer, and no connection ends."""
 
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
         if self.active:
@@ -103,7 +103,7 @@ class Away(Trouble):
 
 
 class Expired(Trouble):
-    """Each watch begins with the news that its resource version is too old, and each list is as of the beginning."""
+    """Each watch begins with an error that its resource version is too old, and each list is the first one again."""
 
     def __init__(self, *, stale: bool) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Expired(Trouble):
 
 
 class Events(Trouble):
-    """Does something to the events of watches: `pass_event` yields what becomes of the `number`th in trouble."""
+    """Changes to the events of watches: `pass_event` yields the replacement of the `number`th in trouble."""
 
     async def stream(self, call: Call, lines: Lines) -> Lines:
         number = 0
@@ -178,7 +178,7 @@ class Failing(Events):
 
 
 class Stalled(Events):
-    """The watches stay open, and say nothing more; neither afterwards."""
+    """The watches stay open and silent, even after the trouble."""
 
     async def pass_event(self, line: bytes, number: int) -> Lines:
         await asyncio.Event().wait()
@@ -186,8 +186,8 @@ class Stalled(Events):
 
 
 class Rewound(Trouble):
-    """Each watch ends after its second event, and the next one tells all from the beginning again, as another API
-    server would whose cache is behind."""
+    """Each watch ends after its second event, and the next one starts from the beginning again, as with another API
+    server whose cache is behind."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class Rewound(Trouble):
 
 
 class Untold(Events):
-    """Every third event is never told. The watches end after a second each, as they do every few minutes otherwise."""
+    """Every third event is dropped. The watches end after a second each, instead of every few minutes."""
 
     async def stream(self, call: Call, lines: Lines) -> Lines:
         number = 0

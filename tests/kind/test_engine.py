@@ -1,4 +1,4 @@
-"""The engine of `ci/docker`, killed at any moment, leaves nothing once it is told to end, and starts again."""
+"""The engine of `ci/docker`, killed at any moment, leaves nothing after `down`, and starts again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(*command: str) -> str:
 
 
 class Begun:
-    """A command of `ci/` that is under way with the engine, in a process group of its own."""
+    """A running command of `ci/` about the engine, in a process group of its own."""
 
     def __init__(self, host: str, *command: str) -> None:
         environment = ELSEWHERE | {"DOCKER_HOST": host}
@@ -39,12 +39,12 @@ class Begun:
 
 
 def folder() -> Path:
-    """Return where the engine has what goes with it."""
+    """Return the folder of the engine's files."""
     return next(Path("/run").glob("dask-docker-*"), Path("/run/none"))
 
 
 def left() -> list[str]:
-    """Return what an engine has on this machine besides its images: processes, cgroups, mounts, bridges, folders."""
+    """Return an engine's traces on this machine besides its images: processes, cgroups, mounts, bridges, folders."""
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/dask-docker-*")]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "docker" in line]
     links = [path.name for path in Path("/sys/class/net").glob("dkr-*")]

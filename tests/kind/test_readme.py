@@ -1,4 +1,4 @@
-"""What the README says of installing from a clone works as it is typed, on kind."""
+"""The README's commands for installing from a clone work as written, on kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLEAN = (
 
 
 def typed(command: str) -> str:
-    """Type a command at the root of the clone. Return what it prints."""
+    """Run a command at the root of the clone. Return its output."""
     nothing = subprocess.DEVNULL
     done = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, check=False, capture_output=True, text=True, timeout=600, stdin=nothing

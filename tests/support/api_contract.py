@@ -1,4 +1,4 @@
-"""What the controller takes for granted about an API server: checked against the real one and against the fake."""
+"""The controller's assumptions about an API server, checked against the real one and the fake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Check = Callable[[Api, str], Awaitable[None]]
 
 
 async def check_contract(api: Api, namespace: str) -> None:
-    """All of it, in a namespace without groups, and without any again afterwards. Raises AssertionError."""
+    """Check all of it in a namespace without groups; leave none. Raises AssertionError."""
     for check in CHECKS:
         await check(api, namespace)
 
@@ -136,7 +136,7 @@ async def watches_tell_in_order(api: Api, namespace: str) -> None:
 
 async def watches_are_bookmarked(api: Api, namespace: str) -> None:
     start = (await api.list_page(GROUP, namespace, "")).version
-    # Where nothing has happened at all the server may have nothing to say.
+    # If nothing has happened at all, the server may send nothing.
     made = await _made(api, namespace, "seen")
     bookmarks = await _events(api, namespace, start, 1, "BOOKMARK")
     assert bookmarks, "a watch says how far it has come before it ends"
@@ -254,7 +254,7 @@ async def _refused(request: Awaitable[object]) -> ApiError:
 async def _events(
     api: Api, namespace: str, version: str, number: int, type_: str = "", resource: Resource = GROUP
 ) -> list[Json]:
-    """The first events, of a type or but for bookmarks, of a watch; fewer if it ends before."""
+    """Return a watch's first events, of a type or without bookmarks; fewer if it ends before."""
     found: list[Json] = []
     stream = api.watch(resource, namespace, version, _WATCH_SECONDS, _SILENCE)
     async for event in stream:

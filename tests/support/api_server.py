@@ -1,4 +1,4 @@
-"""Requests to a real API server by Kubernetes' own Python client, in JSON as it was sent."""
+"""A client of a real API server, by Kubernetes' own Python client, with the JSON unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE = 120.0  # seconds for one answer
 
 
 class RequestError(Exception):
-    """The API server refused a request, or did not answer. `reason`: as in its Status, empty without one."""
+    """The API server refused a request or did not answer. `reason`: of its Status, or ""."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class Resource:
-    """A kind of objects as the API server serves it. `base`: the path of its group and version."""
+    """A resource of the API server. `base`: the path of its group and version."""
 
     base: str
     plural: str
@@ -43,7 +43,7 @@ class Resource:
 
     @property
     def group(self) -> str:
-        """The API group; empty for Kubernetes' core."""
+        """The API group; "" for the core group."""
         return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str, name: str = "") -> str:
@@ -53,7 +53,7 @@ class Resource:
 
 @dataclass
 class ApiServer:
-    """One API server. Its connections are kept open between requests."""
+    """An API server, with connections kept open between requests."""
 
     client: ApiClient
     _known: list[Resource] = field(default_factory=list)
@@ -65,7 +65,7 @@ class ApiServer:
         return self._request("POST", path, _STRICT, manifest, {"Content-Type": JSON})
 
     def apply(self, path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Applies a manifest, also against what others have written."""
+        """Apply a manifest, also against other field managers."""
         query = [*_STRICT, ("fieldManager", "tests"), ("force", "true")]
         return self._request("PATCH", path, query, _yaml(manifest), {"Content-Type": "application/apply-patch+yaml"})
 
@@ -73,7 +73,7 @@ class ApiServer:
         self._request("DELETE", path)
 
     def watch(self, path: str, query: Sequence[tuple[str, Any]], seconds: float) -> Iterator[dict[str, Any]]:
-        """Yields the events of a watch until the API server ends it, which it does after `seconds`."""
+        """Yield the events of a watch, which the API server ends after `seconds`."""
         query = [*query, ("watch", "true"), ("timeoutSeconds", max(1, round(seconds)))]
         answer = self._answer("GET", path, query, None, {"Accept": JSON}, (_PATIENCE, seconds + _PATIENCE))
         try:
@@ -87,7 +87,7 @@ class ApiServer:
             answer.response.release_conn()
 
     def may(self, user: str, verb: str, resource: Resource, namespace: str, subresource: str = "") -> bool:
-        """Tells whether a user may do something with a resource in a namespace."""
+        """Return whether a user may use a verb on a resource in a namespace."""
         what = {"group": resource.group, "resource": resource.plural, "subresource": subresource}
         spec = {
             "user": user,
@@ -98,11 +98,11 @@ class ApiServer:
         return bool(answer["status"]["allowed"])
 
     def resource(self, name: str) -> Resource:
-        """Finds a resource by its plural, singular or short name, or by its kind. Raises RequestError without one."""
+        """Find a resource by plural, singular or short name, or by kind. Raises RequestError if it does not exist."""
         return self._found(name.lower(), lambda resource: resource.names)[0]
 
     def resources(self, name: str) -> list[Resource]:
-        """Finds all resources of a category, such as `all`, or the one that has this name."""
+        """Find the resources of a category, such as `all`, or the one with this name."""
         found = self._found(name.lower(), lambda resource: resource.names | resource.categories)
         return [each for each in found if name in each.categories] or found[:1]
 
@@ -174,7 +174,7 @@ class ApiServer:
 
 
 def _resource(base: str, api_version: str, served: Mapping[str, Any]) -> Resource:
-    """Returns a resource from what the API server says of it."""
+    """Return a resource from the API server's discovery."""
     plural, kind = served["resource"], served["responseKind"]["kind"]
     names = [plural, served.get("singularResource", ""), kind, *served.get("shortNames", [])]
     names += [f"{kind}.{api_version}", f"{plural}.{api_version.rpartition('/')[0]}"]
@@ -190,7 +190,7 @@ def _resource(base: str, api_version: str, served: Mapping[str, Any]) -> Resourc
 
 
 def _yaml(manifest: Mapping[str, Any]) -> str:
-    """Returns a manifest in JSON that is also YAML, where a character beyond 16 bits is one escape and not two."""
+    """Return a manifest in JSON that is also YAML, with one escape, not two, for a character beyond 16 bits."""
 
     def one(pair: re.Match[str]) -> str:
         character: str = json.loads(f'"{pair[0]}"')
@@ -209,5 +209,5 @@ def _error_of(refused: ApiException) -> RequestError:
 
 @cache
 def api_server(kubeconfig: Path) -> ApiServer:
-    """Returns the API server that a kubeconfig names; the same one for the same file."""
+    """Return the API server of a kubeconfig; the same one for the same file."""
     return ApiServer(new_client_from_config(config_file=str(kubeconfig)))

@@ -1,4 +1,4 @@
-"""A browser, Debian's Chromium without a screen, that reaches nothing but this machine."""
+"""Debian's Chromium without a screen, which can connect only to this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPTIONS = (
 
 
 def photograph(address: str, picture: Path, size: tuple[int, int], shown: str = "true") -> None:
-    """A picture of a page in PNG, once an expression of JavaScript is true there."""
+    """Save a PNG picture of a page, once an expression of JavaScript is true there."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = [*_OPTIONS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"]
         command = ["chromium", *options, "about:blank"]
@@ -38,7 +38,7 @@ def photograph(address: str, picture: Path, size: tuple[int, int], shown: str = 
             eventually(lambda: said.exists() and said.read_text(), "the browser runs")
             picture.write_bytes(asyncio.run(_picture(address, int(said.read_text().split()[0]), shown)))
         finally:
-            # It has processes of its own, which would go on to write into the profile.
+            # Chromium's own processes would otherwise go on writing into the profile.
             os.killpg(browser.pid, signal.SIGKILL)
             browser.wait(PATIENCE)
 

@@ -1,4 +1,4 @@
-"""Objects for tests: each is whole as it is, and takes what a test is about as an argument."""
+"""Objects for tests, complete by default; arguments set the fields that a test is about."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SERVICE_SPEC: dict[str, Any] = {
 }
 RUNNER_SPEC: dict[str, Any] = {"containers": [{"name": "job", "image": "dask", "args": ["python", "job.py"]}]}
 WORKER_TEMPLATE = Template.of(WORKER_SPEC, Metadata()).hash
-"""What the workers of groups without further metadata are made from."""
+"""The template hash of workers in groups without further metadata."""
 ENDPOINT = Endpoint("http://10.96.0.7:8787", "tcp://10.96.0.7:8786")
 
 
@@ -90,7 +90,7 @@ def a_group(name: str = "simple-default", *, workers: int = 3, owner: str | None
 
 
 def a_job(name: str = "simple", **others: Any) -> Job:
-    """A job, ten minutes old, with its cluster's and its runner's specs."""
+    """Build a job, ten minutes old, with the specs of its cluster and its runner."""
     defaults: dict[str, Any] = {
         "namespace": NAMESPACE,
         "uid": f"uid-of-job-{name}",
@@ -107,13 +107,13 @@ def a_job(name: str = "simple", **others: Any) -> Job:
 
 
 def _templates(given: dict[str, Any], parts: Mapping[str, str]) -> dict[str, Template]:
-    """What users write of these parts, each with the metadata of another; takes both out of what is given."""
+    """Take the specs and metadata of these parts out of `given`; return them as templates."""
     metadata = {of: given.pop(f"{of}_metadata", Metadata()) for of in set(parts.values())}
     return {part: Template.of(given.pop(f"{part}_spec"), metadata[of]) for part, of in parts.items()}
 
 
 def an_autoscaler(name: str = "simple", *, minimum: int = 1, maximum: int | None = 10, **others: Any) -> Autoscaler:
-    """Of the default group."""
+    """Build an autoscaler of the default group."""
     defaults: dict[str, Any] = {
         "namespace": NAMESPACE,
         "uid": f"uid-of-autoscaler-{name}",
@@ -129,7 +129,7 @@ def an_autoscaler(name: str = "simple", *, minimum: int = 1, maximum: int | None
 
 
 def a_demand(*targets: int, every: float = 2.0, until: float = NOON, workers: int = 3, **others: Any) -> Demand:
-    """What a scheduler has asked for, the last at `until`, while the default group wanted `workers`."""
+    """Build the scheduler's targets, the last at `until`, while the default group wanted `workers`."""
     count = len(targets)
     samples = (
         Sample(until - every * (count - 1 - n), target, {"simple-default": workers}) for n, target in enumerate(targets)
@@ -142,7 +142,7 @@ def an_idleness(*, since: float, at: float = NOON, token: float | None = 1.0, **
 
 
 def a_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> Pod:
-    """A worker, running for ten minutes, number `number` of its group."""
+    """Build worker `number` of a group, running for ten minutes."""
     defaults: dict[str, Any] = {
         "namespace": NAMESPACE,
         "name": f"{group}-worker-{number}",
@@ -168,7 +168,7 @@ def a_pending_pod(number: int = 0, **others: Any) -> Pod:
 
 
 def a_failed_pod(number: int = 0, *, lived: float = 600.0, finished: float = NOON, **others: Any) -> Pod:
-    """A worker that ended with an error, `lived` seconds after its start."""
+    """Build a worker that ended with an error, `lived` seconds after its start."""
     problem = Problem("Error", 'container "worker" ended: exit code 1, Error')
     defaults: dict[str, Any] = {"phase": "Failed", "ready": False, "finished": finished, "started": finished - lived}
     return a_pod(number, **defaults | {"created": finished - lived, "problem": problem} | others)
@@ -181,7 +181,7 @@ def a_scheduler_pod(**others: Any) -> Pod:
 
 
 def a_runner_pod(**others: Any) -> Pod:
-    """A job's runner, running for ten minutes."""
+    """Build a job's runner, running for ten minutes."""
     defaults: dict[str, Any] = {"name": "simple-runner", "uid": "uid-of-runner", "ip": "10.0.2.1", "template": ""}
     defaults |= {"group": "", "component": "job-runner", "owners": (JOB_UID,), "ordinal": -1}
     return a_pod(**defaults | others)
@@ -223,7 +223,7 @@ def a_deployment(**others: Any) -> Deployment:
 
 
 def a_worker_deployment(number: int = 0, *, group: str = "simple-default", **others: Any) -> Deployment:
-    """A worker as an older operator made it."""
+    """Build a worker Deployment as an older operator made it."""
     defaults: dict[str, Any] = {
         "name": f"{group}-worker-{number}",
         "uid": f"uid-of-deployment-{group}-{number}",
@@ -238,7 +238,7 @@ def a_worker_deployment(number: int = 0, *, group: str = "simple-default", **oth
 
 
 def a_deployments_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> Pod:
-    """The Pod of such a worker."""
+    """Build the Pod of such a Deployment."""
     name = f"{group}-worker-{number}"
     defaults: dict[str, Any] = {
         "name": f"{name}-5d9f8b-x2x7q",
@@ -252,7 +252,7 @@ def a_deployments_pod(number: int = 0, *, group: str = "simple-default", **other
 
 
 def a_survey(workers: Sequence[Pod] = (), *, at: float = NOON, **others: Any) -> Survey:
-    """A scheduler's answer in which these workers are registered, idle and without data."""
+    """Build a scheduler's answer in which these workers are registered, idle and without data."""
     return Survey(at, tuple(registered(pod) for pod in workers), **others)
 
 
@@ -274,7 +274,7 @@ def seen(
     failures: Mapping[ObjectRef, Failure] | None = None,
     **others: Any,
 ) -> Observed:
-    """A cluster that is as it should be, with these worker Pods, or with this number of running ones."""
+    """Build a settled cluster with these worker Pods, or with this number of running ones."""
     workers = tuple(map(a_pod, range(pods))) if isinstance(pods, int) else tuple(pods)
     return Observed(
         deployment=deployment,
@@ -287,12 +287,12 @@ def seen(
 
 
 def changes(actions: Sequence[Action]) -> tuple[Action, ...]:
-    """The actions that change objects, without what reports on them."""
+    """Return the actions that change objects, without those that report."""
     return tuple(action for action in actions if isinstance(action, Create | Patch | Delete))
 
 
 def statuses(actions: Sequence[Action]) -> dict[str, Mapping[str, Any]]:
-    """The statuses that are written, by kind and name."""
+    """Return the written statuses, by kind and name."""
     return {f"{a.subject.kind}/{a.subject.name}": a.status for a in actions if isinstance(a, SetStatus)}
 
 
@@ -301,7 +301,7 @@ def condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
 
 
 def raw_object(kind: str, name: str, version: str = "v1", **others: Any) -> dict[str, Any]:
-    """JSON as the API server gives it."""
+    """Build JSON as the API server returns it."""
     metadata = {
         "name": name,
         "namespace": NAMESPACE,
@@ -327,7 +327,7 @@ def raw_group(name: str = "simple-default", *, workers: int = 3, **others: Any) 
 
 
 def raw_job(name: str = "simple", *, workers: int = 3, runner: Mapping[str, Any] | None = None, **others: Any) -> Any:
-    """A DaskJob; `others` are further keys of its spec, but for `metadata`."""
+    """Build a DaskJob; `others` are further keys of its spec, but for `metadata`."""
     metadata = {"uid": f"uid-of-job-{name}", **others.pop("metadata", {})}
     cluster = raw_cluster(workers=workers)["spec"]
     spec = {"job": {"spec": {**RUNNER_SPEC, **(runner or {})}}, "cluster": {"spec": cluster}, **others}
@@ -335,14 +335,14 @@ def raw_job(name: str = "simple", *, workers: int = 3, runner: Mapping[str, Any]
 
 
 def raw_autoscaler(name: str = "simple", **spec: Any) -> dict[str, Any]:
-    """A DaskAutoscaler; `spec` are keys of its spec, but for `metadata`."""
+    """Build a DaskAutoscaler; `spec` are keys of its spec, but for `metadata`."""
     metadata = {"uid": f"uid-of-autoscaler-{name}", **spec.pop("metadata", {})}
     spec = {"cluster": "simple", "minimum": 1, "maximum": 10, **spec}
     return raw_object("DaskAutoscaler", name, "kubernetes.dask.org/v1", metadata=metadata, spec=spec)
 
 
 def raw_pod(number: int = 0, *, group: str = "simple-default", **others: Any) -> dict[str, Any]:
-    """A worker Pod as it is after its creation."""
+    """Build a worker Pod as it is after its creation."""
     metadata = {
         "labels": {
             "dask.org/cluster-name": "simple",

@@ -1,6 +1,6 @@
-"""What the Python client takes for granted about an API server: checked against the real one and against the fake.
+"""The Python client's assumptions about an API server, checked against the real one and the fake.
 
-Answers are read as they are, as it is the client that has words and errors for them.
+Reads raw answers, since the client would turn errors into its own.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def what_a_role_lacks_is_said(session: httpx.AsyncClient, namespace: str) 
 
 
 async def credentials_that_are_not_known_are_refused(session: httpx.AsyncClient, namespace: str) -> None:
-    # Another connection, as a client certificate belongs to that of `session`.
+    # A connection of its own, since a client certificate belongs to that of `session`.
     async with httpx.AsyncClient(base_url=session.base_url, verify=False, timeout=30.0) as stranger:
         answer = await stranger.get(_pods(namespace), headers={"Authorization": "Bearer no-such-token"})
     assert (answer.status_code, answer.json()["reason"]) == (401, "Unauthorized")

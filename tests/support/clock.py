@@ -1,6 +1,6 @@
-"""An event loop whose clock jumps to the next thing that is due, so that a wait of minutes takes none.
+"""An event loop whose clock jumps to the next timer, so that minutes of waiting take no time.
 
-Sockets on loopback work: time passes only when neither they nor anything else has something to do.
+Sockets on loopback work: time passes only when neither they nor other tasks have anything to do.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 _T = TypeVar("_T")
-# What a loopback connection or a thread may take, in real seconds, before the clock jumps: the more, the farther it is.
+# Real seconds for a loopback connection or a thread before the clock jumps: more for a longer jump.
 _LEAST_GRACE, _MOST_GRACE, _GRACE_PER_SECOND = 0.002, 0.02, 0.004
 _STUCK = 20.0
 
 
 class Run(Protocol):
-    """Runs a coroutine to its end."""
+    """Run a coroutine to its end."""
 
     def __call__(self, coroutine: Coroutine[Any, Any, _T], /) -> _T: ...
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Runs a test that is a coroutine, in virtual time unless it says `real_time`, where conftest.py has this hook."""
+    """Run a coroutine test in virtual time, unless marked `real_time`. Needs this hook in conftest.py."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     parameters = inspect.signature(pyfuncitem.obj).parameters
@@ -39,7 +39,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture
 def run() -> Run:
-    """Runs a coroutine to its end. Waiting takes no time: the clock jumps to whatever is due next."""
+    """A function that runs a coroutine to its end. Waiting takes no time: the clock jumps to the next timer."""
     return run_in_virtual_time
 
 

@@ -22,11 +22,11 @@ _INHERITED = ("PATH", "PYTHONPATH")
 
 
 class Controller(Process):
-    """A controller that reads a kubeconfig, with the arguments that say which namespaces it looks at, and others.
+    """A controller with a kubeconfig and arguments, such as the namespaces to watch.
 
-    `lease`: the namespace and name, with a slash, of the Lease by which several agree on who writes; without one each
-    writes. `environment`: more variables than the paths. `site`: Python that it executes before anything else.
-    `program`: how it is called. `port`: where it answers probes; 0 for nowhere, None for a free one.
+    `lease`: namespace/name of the Lease by which several agree on a leader; without it each writes. `environment`:
+    variables besides the paths. `site`: Python code executed before anything else. `program`: the command. `port`: of
+    the probes; 0 for none, None for a free one.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Controller(Process):
         self.send(signal.SIGCONT)
 
     def get(self, path: str, seconds: float = 2.0) -> str:
-        """Returns what it answers to a probe; empty while it does not."""
+        """Return the answer to a probe; "" if it does not answer."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=seconds) as reply:
                 text: str = reply.read().decode()
@@ -73,5 +73,5 @@ class Controller(Process):
         return text
 
     def does(self, what: str) -> bool:
-        """Returns whether it says that it is well, and that it LEADS or STANDS_BY."""
+        """Return whether it reports that it is well, and that it LEADS or STANDS_BY."""
         return self.get("/readyz", 30.0).startswith(f"ok: {what}")

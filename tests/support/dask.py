@@ -1,4 +1,4 @@
-"""A real Dask cluster in this process, on loopback, as the controller's clusters are configured."""
+"""A real Dask cluster in this process, on loopback, configured like the controller's clusters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dask_operator.build import HTTP_ROUTES
 from dask_operator.model import Endpoint
 
 WITHOUT_API = tuple(route for route in HTTP_ROUTES if not route.endswith((".api", ".json")))
-"""The routes of a scheduler that was started before there was an HTTP API, or without it."""
+"""The routes of a scheduler without the HTTP API, or from before it existed."""
 
 
 _START = 60.0
@@ -36,7 +36,7 @@ def a_dask_cluster(
     certificates: Path | None = None,
     idle_timeout: str | None = None,
 ) -> Iterator[LocalCluster]:
-    """`certificates`: a folder that `make_certificates` filled, for a cluster that talks TLS."""
+    """Run a Dask cluster. `certificates`: a folder filled by `make_certificates`, for a cluster with TLS."""
     settings = {
         "distributed.scheduler.http.routes": list(routes),
         "distributed.worker.http.routes": [],
@@ -63,7 +63,7 @@ def a_dask_cluster(
 
 
 class Scheduler(NamedTuple):
-    """A process of its own: where it answers Dask's protocol and HTTP, both on loopback."""
+    """A scheduler in a process of its own: its addresses for Dask's protocol and for HTTP, both on loopback."""
 
     address: str
     http_port: int
@@ -76,7 +76,7 @@ class Scheduler(NamedTuple):
 @contextmanager
 def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator[Scheduler]:
     file, log = folder / "scheduler.json", folder / "scheduler.log"
-    # It ends with this process, also where that is killed.
+    # It ends with this process, also if that is killed.
     command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "dask", "scheduler"]
     command += ["--host", "tcp://127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
     command += ["--scheduler-file", str(file)]
@@ -91,7 +91,7 @@ def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator
 
 
 def _identity(file: Path) -> dict[str, Any] | None:
-    # It is there before it is complete.
+    # The file exists before it is complete.
     with suppress(FileNotFoundError, json.JSONDecodeError):
         identity: dict[str, Any] = json.loads(file.read_text())
         return identity
@@ -103,13 +103,13 @@ def endpoint(cluster: LocalCluster) -> Endpoint:
 
 
 def http_port(cluster: LocalCluster) -> int:
-    """Where the cluster's scheduler answers HTTP."""
+    """Return the port at which the cluster's scheduler answers HTTP."""
     assert cluster.scheduler is not None
     return int(cluster.scheduler.http_server.port)
 
 
 def make_certificates(folder: Path) -> None:
-    """An authority's certificate `ca.pem`, and `cert.pem` and `key.pem` that it signed."""
+    """Write an authority's certificate `ca.pem`, and a signed `cert.pem` and `key.pem`."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -122,7 +122,7 @@ def make_certificates(folder: Path) -> None:
 
 
 def client_tls(folder: Path) -> dict[str, Any]:
-    """Dask's settings of one that connects to a cluster with these certificates."""
+    """Return Dask's client settings for a cluster with these certificates."""
     return {
         "distributed.comm.tls.ca-file": str(folder / "ca.pem"),
         "distributed.comm.tls.client.cert": str(folder / "cert.pem"),

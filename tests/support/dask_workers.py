@@ -1,4 +1,4 @@
-"""Real Dask workers in this process for the worker Pods of a namespace, whose nodes are fake, and results on them."""
+"""Real Dask workers in this process for worker Pods on fake nodes, and results on them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from dask_operator.resources import POD
 
 PATIENCE = 300.0
 _MEMORY = 2**34
-"""In bytes, as a scheduler lets workers go only while the others have room for what they hold."""
+"""Bytes; a scheduler retires workers only while the others have room for their results."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
 
 
 @dataclass
 class DaskWorkers:
-    """A worker for each worker Pod that runs, under the Pod's name, until its Pod is gone."""
+    """A worker for each running worker Pod, under the Pod's name, until its Pod is gone."""
 
     api: Api
     namespace: str
@@ -73,8 +73,8 @@ class DaskWorkers:
 
 @asynccontextmanager
 async def workers_of(api: Api, namespace: str, scheduler: Scheduler, folder: Path) -> AsyncIterator[None]:
-    """Real workers for the Pods of a namespace, while it lasts."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections to workers that were ended
+    """Run real workers for the Pods of a namespace until the end of the block."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its errors about connections to ended workers
     with dask.config.set(_QUICK):
         workers = DaskWorkers(api, namespace, scheduler, folder)
         task = asyncio.create_task(workers.run())
@@ -88,14 +88,14 @@ async def workers_of(api: Api, namespace: str, scheduler: Scheduler, folder: Pat
 
 
 class Results:
-    """Random results on a cluster's workers: one that was lost and computed again is another one."""
+    """Random results on a cluster's workers: a result that was lost and computed again is different."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._digests: dict[Any, str] = {}
 
     async def spread(self, workers: Sequence[str], each: int = 2) -> None:
-        """So many on each of these workers, once they have all registered."""
+        """Put `each` results on each of these workers, once all have registered."""
         await until_seen(lambda: self._registered(workers), f"{workers} have registered", PATIENCE)
         made = [
             self._client.submit(_result, n, workers=[name], allow_other_workers=True, pure=False)
@@ -105,7 +105,7 @@ class Results:
         self._digests = dict(zip(made, await self._digested(made), strict=True))
 
     async def lost(self) -> int:
-        """How many are others than they were."""
+        """Return the number of results that have changed."""
         async with asyncio.timeout(PATIENCE):
             now = await self._digested(list(self._digests))
         return sum(old != new for old, new in zip(self._digests.values(), now, strict=True))

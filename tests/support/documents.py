@@ -1,4 +1,4 @@
-"""What users read, and the blocks of code that are in it."""
+"""Documents for users, and their blocks of code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = re.compile(r"# (?P<file>[\w-]+\.ya?ml)\n")
 
 
 class Block(NamedTuple):
-    """A block of code and the document that has it. `line`: of its first line; `reason`: why it is not executed."""
+    """A block of code in a document. `line`: of its first line; `reason`: for not executing it."""
 
     document: Path
     line: int
@@ -31,13 +31,13 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The file that the reader makes of it, as its first line says; empty if it says none."""
+        """The file that the reader makes of it, named in its first line, or ""."""
         named = _NAMED.match(self.text)
         return named["file"] if named else ""
 
     @property
     def commands(self) -> list[str]:
-        """What is typed of a block of the console: the lines with a prompt, or all where none has one."""
+        """The commands of a console block: the lines with a prompt, or all if no line has one."""
         lines = self.text.replace("\\\n", " ").splitlines()
         return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")] or lines
 
@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 
 def blocks(document: Path, *languages: str, section: str = "") -> list[Block]:
-    """Those of a document, or of the section with this heading, in their order."""
+    """Return the blocks of a document, or of the section with this heading, in their order."""
     text = document.read_text()
     found = (
         Block(document, text.count("\n", 0, m.start("text")) + 1, m["language"], m["text"], m["reason"] or "")
@@ -57,7 +57,7 @@ def blocks(document: Path, *languages: str, section: str = "") -> list[Block]:
 
 
 class Page(NamedTuple):
-    """What a reader follows from the beginning to the end: a document, or the section of it with this heading."""
+    """A document, or its section with this heading, that a reader follows from beginning to end."""
 
     document: Path
     section: str = ""
@@ -69,7 +69,7 @@ class Page(NamedTuple):
         return str(self.document.relative_to(ROOT))
 
 
-# Whose blocks of Python are executed, all of a page in one program.
+# Pages whose blocks of Python are executed, all of a page in one program.
 PAGES = [
     Page(ROOT / "README.md", "From Python"),
     Page(ROOT / "charts/dask-cluster/README.md"),
@@ -81,11 +81,11 @@ PAGES = [
 
 
 def prose(document: Path) -> str:
-    """A document without its blocks."""
+    """Return a document without its blocks."""
     return _BLOCK.sub("", document.read_text())
 
 
 def _heading(before: str) -> str:
-    """The heading of the second level that the end of a text stands under."""
+    """Return the last heading of the second level in the text."""
     headings = re.findall(r"^## (.+)$", _BLOCK.sub("", before), re.MULTILINE)
     return headings[-1] if headings else ""

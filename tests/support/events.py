@@ -1,4 +1,4 @@
-"""What happens in a namespace, told for as long as somebody listens."""
+"""Changes of the objects in a namespace, as long as somebody listens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dask_operator.resources import Resource
 
 
 async def events(api: Api, resource: Resource, namespace: str, version: str) -> AsyncIterator[Mapping[str, Any]]:
-    """Yield the events since a version. A watch that ends, or does not begin on a busy machine, is begun anew."""
+    """Yield the events since a version. Restart a watch that ends, or fails to start on a busy machine."""
     while True:
         try:
             async for event in api.watch(resource, namespace, version, 3600.0, 3600.0):

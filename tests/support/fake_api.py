@@ -1,6 +1,6 @@
-"""An API server in memory, over HTTP on loopback: list, watch, create, get, replace, merge patch, delete, and faults.
+"""An in-memory API server over HTTP on loopback: list, watch, create, get, replace, merge patch, delete, and faults.
 
-`api_contract` holds it and the real one to the same promises.
+`api_contract` checks both it and the real one.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _BY_PLURAL = {resource.plural: resource for resource in _ALL}
 _BY_KIND = {resource.kind: resource for resource in _ALL}
 _WITH_STATUS = ("pods", "services", "deployments", "daskclusters", "daskworkergroups")
 _DISCOVERY: dict[str, Raw] = {"/api": {"versions": []}, "/apis": {"groups": []}}
-"""What kopf asks at its start."""
+"""The answers that kopf requests at its start."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SERVICE_FIELDS = {"clusterIP", "clusterIPs", "ports", "selector", "type"}
 
 
 class Seen(NamedTuple):
-    """A request that the server got."""
+    """A request to the server."""
 
     method: str
     plural: str
@@ -47,17 +47,17 @@ class Seen(NamedTuple):
     body: Any
     headers: Mapping[str, str]
     namespace: str
-    """Empty for all of them, and for what is in none."""
+    """Empty for all namespaces, and for objects without one."""
     group: str = ""
 
     @property
     def verb(self) -> str:
-        """As in a Role."""
+        """The verb, as in a Role."""
         return _VERBS.get(self.method) or ("get" if self.name else "list")
 
     @property
     def resource(self) -> str:
-        """As in a Role."""
+        """The resource, as in a Role."""
         return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
 
 
@@ -66,19 +66,19 @@ CUT = 0
 
 @dataclass
 class Fault:
-    """What some requests are answered instead, the next `times` times. `after`: once the write is done nevertheless."""
+    """An answer in place of the real one, for the next `times` requests that fit. `after`: the write is still done."""
 
     method: str
     plural: str
     status: int
-    """CUT is no answer: the connection is cut."""
+    """An HTTP status, or CUT to cut the connection without an answer."""
     reason: str = ""
     message: str = "a fault on demand"
     times: int = 1
     after: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
-    """The whole answer, where it is not to be a Status."""
+    """The whole answer, if it is not a Status."""
     matches: Callable[[Seen], bool] = lambda _: True
 
 
@@ -94,13 +94,13 @@ class _Stream:
     plural: str
     wants: Callable[[Raw], bool]
     lines: asyncio.Queue[bytes | None]
-    """None ends the stream."""
+    """Lines to send; None ends the stream."""
     request: web.Request
     silent: bool = False
 
 
 class FakeApi:
-    """Use `async with serve() as fake`. `requests` are all it got; `status_subresource` False is an older CRD."""
+    """Use `async with serve() as fake`. `requests`: all so far; `status_subresource`: False for an older CRD."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -109,20 +109,20 @@ class FakeApi:
         self.faults: list[Fault] = []
         self.status_subresource = True
         self.clock: Callable[[], float] = lambda: NOON
-        """By which objects are created."""
+        """The clock for creation times."""
         self.warn: Callable[[Raw], list[str]] = lambda _: []
         self.made: Callable[[Raw], None] = self._deploy
-        """Does what a controller does about an object that somebody has made."""
+        """A stand-in for the controllers that react to a new object."""
         self.logins = 0
         self.absent_groups: set[str] = set()
-        """Of which no custom resource definition is installed."""
+        """Groups whose custom resource definitions are not installed."""
         self.absent_namespaces: set[str] = set()
         self.refuses: Callable[[Seen], bool] = lambda _: False
         """Whether a request goes beyond a Role."""
         self.logs: dict[str, str] = {}
-        """By the name of a Pod; of the run before by the name and a "/"."""
+        """Text by name of a Pod; of the previous run by the name and a "/"."""
         self.ports: dict[tuple[str, int], int] = {}
-        """Where the port of a Pod is to be found on this machine."""
+        """The port on this machine for each port of a Pod."""
         self.open_ports: list[web.Request] = []
         self._kept = ObjectStore(self._told, version=100)
         self._events: list[_Event] = []
@@ -130,7 +130,7 @@ class FakeApi:
         self._streams: set[_Stream] = set()
         self._pages: dict[str, tuple[str, list[Raw]]] = {}
 
-    # What a test asks and does
+    # For tests
 
     def login(self) -> ConnectionInfo:
         self.logins += 1
@@ -143,7 +143,7 @@ class FakeApi:
         return self._kept.find(resource.kind, name, namespace)
 
     def asked(self, method: str, plural: str = "") -> list[Seen]:
-        """The requests by this method about these objects, without watches."""
+        """Return the requests by this method about these objects, without watches."""
         found = [seen for seen in self.requests if seen.method == method and seen.query.get("watch") != "true"]
         return [seen for seen in found if plural in ("", seen.plural)]
 
@@ -153,7 +153,7 @@ class FakeApi:
         return [seen for seen in asked if seen.plural not in ("events", "leases")]
 
     def watching(self, resource: Resource) -> int:
-        """How many watches are open."""
+        """Return the number of open watches."""
         return sum(stream.plural == resource.plural for stream in self._streams)
 
     def fail(self, method: str, resource: Resource, status: int, **others: Any) -> Fault:
@@ -162,61 +162,61 @@ class FakeApi:
         return fault
 
     def put(self, raw: Raw) -> Raw:
-        """Makes or replaces an object, as somebody else."""
+        """Create or replace an object, as another client."""
         return self._kept.put(raw, self.clock())
 
     def workers(self) -> list[Raw]:
-        """The Pods of Dask workers."""
+        """Return the Pods of Dask workers."""
         labels = ((pod, pod["metadata"].get("labels") or {}) for pod in self.objects(POD))
         return [pod for pod, known in labels if known.get(names.COMPONENT_LABEL) == names.WORKER]
 
     def drop(self, resource: Resource, name: str, namespace: str = "default") -> None:
-        """Deletes an object, as somebody else."""
+        """Delete an object, as another client."""
         assert self.find(resource, name, namespace), f"there is no {resource.kind} {name}"
         self._kept.remove(resource.kind, name, namespace)
 
     def lose(self, resource: Resource, name: str, namespace: str = "default") -> None:
-        """Deletes an object of which no watch is told."""
+        """Delete an object without telling any watch."""
         assert self._kept.lose(resource.kind, name, namespace), f"there is no {resource.kind} {name}"
 
     def compact(self) -> None:
-        """Forgets all versions but the current one, as etcd does every few minutes."""
+        """Discard all versions but the current one, as etcd does every few minutes."""
         self._kept.version += 1
         self._oldest = self._kept.version
 
     def bookmark(self, resource: Resource) -> int:
-        """Tells the watches of a resource how far they have come."""
+        """Send a bookmark to the watches of a resource; return their number."""
         self._kept.version += 1
         for stream in self._of(resource):
             self._mark(stream)
         return self._kept.version
 
     def send(self, resource: Resource, event: Any) -> None:
-        """Puts an event, or bytes as they are, on the watches of a resource."""
+        """Send an event, or raw bytes, to the watches of a resource."""
         line = event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n"
         for stream in self._of(resource):
             if not stream.silent:
                 stream.lines.put_nowait(line)
 
     def end_watches(self, resource: Resource) -> None:
-        """Ends the watches of a resource properly, as at their timeout."""
+        """End the watches of a resource properly, as at their timeout."""
         for stream in self._of(resource):
             stream.lines.put_nowait(None)
 
     def cut_watches(self, resource: Resource) -> None:
-        """Breaks the connections of the watches of a resource."""
+        """Cut the connections of the watches of a resource."""
         for stream in self._of(resource):
             if stream.request.transport:
                 stream.request.transport.abort()
 
     def cut_ports(self) -> None:
-        """Breaks the connections that lead to ports of Pods."""
+        """Cut the connections to ports of Pods."""
         for request in self.open_ports:
             if request.transport:
                 request.transport.abort()
 
     def silence_watches(self, resource: Resource) -> None:
-        """Lets the watches of a resource stay open and say nothing more."""
+        """Keep the watches of a resource open, but silent from now on."""
         for stream in self._of(resource):
             stream.silent = True
 
@@ -313,7 +313,7 @@ class FakeApi:
             token = base64.b64encode(f"{version}/{len(found)}".encode()).decode()
             self._pages[token] = version, found[limit:]
             metadata["continue"] = token
-        # As the real one: the items of a list of built-in kinds do not name their kind.
+        # As in the real server, the items of a list of built-in kinds do not name their kind.
         return web.json_response({"kind": f"{kind}List", "metadata": metadata, "items": found[:limit]})
 
     async def _watch(self, request: web.Request, seen: Seen) -> web.StreamResponse:
@@ -333,7 +333,7 @@ class FakeApi:
         loop, seconds = asyncio.get_running_loop(), float(seen.query["timeoutSeconds"])
         timers = [loop.call_later(seconds, stream.lines.put_nowait, None)]
         if seen.query.get("allowWatchBookmarks") == "true":
-            # As the real one: every minute, and shortly before the end.
+            # As in the real server: every minute, and shortly before the end.
             marks = [*range(60, int(seconds), 60), max(seconds - 2.0, 0.0)]
             timers += [loop.call_later(at, self._mark, stream) for at in marks]
         try:
@@ -416,7 +416,7 @@ class FakeApi:
         return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
 
     def _deploy(self, made: Raw) -> None:
-        """Makes a Deployment's Pod, as Kubernetes' own controllers do, unless there is one."""
+        """Create a Deployment's Pod if it does not exist, as Kubernetes' own controllers do."""
         if made["kind"] != "Deployment":
             return
         name, namespace = f"{made['metadata']['name']}-abc", made["metadata"]["namespace"]
@@ -455,7 +455,7 @@ async def serve() -> AsyncIterator[FakeApi]:
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[tuple[FakeApi, Api]]:
-    """A fake and the controller's own connection to it."""
+    """Yield a fake and the controller's own connection to it."""
     async with serve() as fake, Api(fake.login) as api:
         yield fake, api
 
@@ -478,7 +478,7 @@ def _place(raw: Raw) -> tuple[str, str]:
 
 
 def _is_let_go(raw: Raw) -> bool:
-    """Returns whether no finalizer holds an object any more that was deleted while one did."""
+    """Return whether an object that is being deleted has lost its last finalizer."""
     return raw["kind"] != "Pod" and "deletionTimestamp" in raw["metadata"] and not raw["metadata"].get("finalizers")
 
 

@@ -1,4 +1,4 @@
-"""The ports of Pods as the API server forwards them: a websocket whose messages begin with the number of a channel."""
+"""Pod ports as forwarded by the API server: a websocket whose messages begin with a channel's number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DATA, _ERRORS = b"\0", b"\1"
 
 
 async def joined(request: web.Request, port: int, local_port: int | None) -> web.WebSocketResponse:
-    """Joins a websocket with a port of this machine. With None nobody listens in the Pod."""
+    """Connect a websocket to a port of this machine. With None nobody listens in the Pod."""
     websocket = web.WebSocketResponse()
     await websocket.prepare(request)
     for channel in (_DATA, _ERRORS):

@@ -1,9 +1,9 @@
-"""A scheduler that says that workers are registered, and retires them at once: by the HTTP routes of distributed's own.
+"""A scheduler whose workers are registered at once and retired at once, with distributed's HTTP routes.
 
     python -m tests.support.fake_scheduler PORT
 
-Reads names of workers from its standard input, in one line as JSON, and writes a line whenever it has retired some: how
-many, and when by the monotonic clock.
+Reads names of workers from its standard input, in one line as JSON. After each retirement, writes a line with the
+number of workers and the monotonic time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aiohttp import web
 
 
 class FakeScheduler:
-    """`workers`: names by address."""
+    """A scheduler's state. `workers`: names by address."""
 
     def __init__(self) -> None:
         self.workers: dict[str, str] = {}
@@ -64,7 +64,7 @@ class FakeScheduler:
 
 @asynccontextmanager
 async def serving_scheduler(scheduler: FakeScheduler, host: str, port: int) -> AsyncIterator[str]:
-    """Its URL."""
+    """Serve the scheduler, and yield its URL."""
     app = web.Application()
     app.add_routes(scheduler.routes())
     runner = web.AppRunner(app)

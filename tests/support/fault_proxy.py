@@ -1,7 +1,7 @@
-"""Between a controller and an API server: passes requests on, notes them, and does to them what a fault says.
+"""A proxy between a controller and an API server that records requests and applies a fault to them.
 
-It speaks HTTP on loopback and the API server's TLS behind, so what it does to an answer is what a network, a load
-balancer or an API server in trouble would do.
+It speaks HTTP on loopback and TLS to the API server, so that a fault looks like one of a network, a load balancer or
+the API server itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PASSED_BACK = ("Content-Type", "Retry-After", "Warning")
 
 @dataclass
 class Call:
-    """A request, the `number`th. `status`: of the API server's answer, 0 until there is one; `answer`: its body."""
+    """Request number `number`. `status`: of the API server's answer, 0 before it; `answer`: its body."""
 
     number: int
     method: str
@@ -42,7 +42,7 @@ class Call:
 
     @property
     def parts(self) -> list[str]:
-        """What follows group and version in the path: a kind; or a namespace, a kind, a name and a subresource."""
+        """The path after group and version: a kind; or a namespace, a kind, a name and a subresource."""
         parts = [part for part in self.path.split("/") if part][2 if self.path.startswith("/api/") else 3 :]
         return parts[2:] if parts[:1] == ["namespaces"] and len(parts) > 2 else parts
 
@@ -52,7 +52,7 @@ class Call:
 
     @property
     def verb(self) -> str:
-        """As in a Role."""
+        """The verb, as in a Role."""
         if self.method == "GET":
             return "watch" if self.watches else "get" if len(self.parts) > 1 else "list"
         return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[self.method]
@@ -74,26 +74,26 @@ class LostError(Exception):
 
 
 class Fault:
-    """No fault. Others override what they do something to."""
+    """No fault. Subclasses override what they change."""
 
     async def answer(self, call: Call, pass_on: PassOn) -> web.StreamResponse:
-        """The answer to a request; raises LostError where there is none."""
+        """Return the answer to a request. Raises LostError if it has none."""
         return await pass_on()
 
     def stream(self, call: Call, lines: Lines) -> Lines:
-        """The events of a watch, a line each, with its line break."""
+        """Return a watch's events, one for each line with its line break."""
         return lines
 
 
 def refusal(code: int, reason: str, message: str, **headers: str) -> web.Response:
-    """What the API server answers when it refuses."""
+    """Return the API server's answer to a refused request."""
     status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message}
     return web.json_response({**status, "code": code}, status=code, headers=headers)
 
 
 @dataclass
 class FaultProxy:
-    """`calls` are all requests so far, `fault` is done to those that come; `asked` is when the last one came."""
+    """A proxy. `calls`: all requests so far; `fault`: applied to new ones; `asked`: the time of the last."""
 
     server: str
     session: aiohttp.ClientSession
@@ -121,26 +121,26 @@ class FaultProxy:
         try:
             return await self.fault.answer(call, partial(self._pass_on, request, call, text))
         except (LostError, aiohttp.ClientError, ConnectionError, asyncio.CancelledError):
-            # By the fault, the API server, `cut` or the client itself, who does not hear of it then.
+            # Cut by the fault, the API server, `cut` or the client itself, which gets no answer then.
             return _broken(request)
         finally:
             self._open.discard(task)
 
     def begin(self, fault: Fault) -> None:
-        """Counts anew, for another controller."""
+        """Start counting anew, for another controller."""
         self.fault, self.calls = fault, []
 
     def cut(self) -> None:
-        """Breaks every connection on which an answer or a watch is under way."""
+        """Cut every connection with an unfinished answer or watch."""
         for task in self._open:
             task.cancel()
 
     def quiet(self) -> float:
-        """For how many seconds nothing has been asked."""
+        """Return the seconds since the last request."""
         return time.monotonic() - self.asked
 
     def created(self, plural: str) -> list[str]:
-        """The names of the objects that were created."""
+        """Return the names of the created objects."""
         created = [call for call in self.calls if call.verb == "create" and call.plural == plural]
         return [call.body["metadata"]["name"] for call in created if call.status == 201]
 
@@ -183,7 +183,7 @@ async def _lines(content: aiohttp.StreamReader) -> Lines:
 
 @asynccontextmanager
 async def proxy_to(info: ConnectionInfo) -> AsyncIterator[FaultProxy]:
-    """A proxy to the API server of some credentials. Requests that it passes on have their own."""
+    """Run a proxy to the API server of some credentials, which it adds to the requests."""
     nobody = replace(info, certificate_data=None, certificate_path=None)
     connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context(nobody))
     timeout = aiohttp.ClientTimeout(total=None)

@@ -1,7 +1,7 @@
-"""What can be edited in a Dask resource: every field of its CRD, with other values, its bounds, null, and none at all.
+"""Edits of a Dask resource: every field of its CRD, with other values, its bounds, null, and none at all.
 
-Where a CRD keeps whatever Kubernetes knows, as in a Pod's spec, there are Kubernetes' own fields, if its API server's
-description of them is given, and else one that stands for all.
+If a CRD keeps unknown fields, as in a Pod's spec, the edits use Kubernetes' own fields, given its API server's
+description of them, and else one field that stands for all.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jsonschema import Draft202012Validator
 Raw = dict[str, Any]
 Schema = Mapping[str, Any]
 Path = tuple[str, ...]
-"""From the top of an object to a field of it."""
+"""Keys from the top of an object to a field."""
 
 FIRST = "[]"
-"""In a path: the first item of a list."""
+"""A key in a path: the first item of a list."""
 NONE = object()
-"""The field is not there."""
+"""A removed field."""
 _OPEN = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING = "x-kubernetes-int-or-string"
 _UNKNOWN = "fieldOfKubernetes"
@@ -35,7 +35,7 @@ _OF_TYPE: Mapping[str, tuple[object, ...]] = {
 }
 _TEXT_BY_TEXT = {"type": "object", "additionalProperties": {"type": "string"}}
 _OF_ALL = {("metadata", "labels"): _TEXT_BY_TEXT, ("metadata", "annotations"): _TEXT_BY_TEXT}
-"""Fields that every object has, whatever its CRD."""
+"""Fields of every object, whatever its CRD."""
 _IN_KUBERNETES = {
     "spec": "PodSpec",
     "containers[]": "Container",
@@ -48,11 +48,11 @@ _IN_KUBERNETES = {
     "tolerations[]": "Toleration",
     "service": "ServiceSpec",
 }
-"""What Kubernetes calls what a CRD keeps open, by the end of the path to it."""
+"""Kubernetes' definitions of the parts that a CRD keeps open, by the end of the path."""
 
 
 class Edit(NamedTuple):
-    """A field of a kind of object gets another value. `accepted`: whether the schemas have room for the outcome."""
+    """Another value for a field of a kind. `accepted`: whether the outcome fits the schemas."""
 
     kind: str
     path: Path
@@ -64,12 +64,12 @@ class Edit(NamedTuple):
         return f"{self.kind} {where} " + ("removed" if self.value is NONE else f"= {self.value!r}")
 
     def of(self, raw: Raw) -> Raw:
-        """The object with the edit. What the field is in comes into being as small as it may be."""
+        """Return the object with the edit. Missing parents of the field are as small as possible."""
         return _with(raw, self.path, self.value, _schema(self.kind))
 
 
 def edits(raw: Raw, kubernetes: Mapping[str, Schema] | None = None) -> Iterator[Edit]:
-    """The edits of an object's spec and of its labels and annotations. `kubernetes`: the API server's definitions."""
+    """Yield the edits of an object's spec, labels and annotations. `kubernetes`: the API server's definitions."""
     kind = raw["kind"]
     schema, validator = _schema(kind), Draft202012Validator(_strict(kind))
     spec = schema["properties"]["spec"]
@@ -84,7 +84,7 @@ def edits(raw: Raw, kubernetes: Mapping[str, Schema] | None = None) -> Iterator[
 
 
 def _breaks_a_rule(raw: Raw) -> bool:
-    """What the CRDs' rules refuse, which JSON schemas cannot say (tests/charts/refused.yaml)."""
+    """Return whether the CRDs' rules, unlike JSON schemas, refuse the object (tests/charts/refused.yaml)."""
     spec = raw["spec"]
     if raw["kind"] == "DaskAutoscaler":
         least, most = spec.get("minimum"), spec.get("maximum")
@@ -95,7 +95,7 @@ def _breaks_a_rule(raw: Raw) -> bool:
 
 
 def _fields(schema: Schema, path: Path, kubernetes: Mapping[str, Schema] | None) -> Iterator[tuple[Path, Schema]]:
-    """Every field below a part of a schema, a part that has fields itself included."""
+    """Yield every field below a part of a schema, including parts with fields of their own."""
     properties = dict(schema.get("properties", {}))
     if schema.get(_OPEN):
         properties = dict(_kept(path, kubernetes)) | properties
@@ -116,7 +116,7 @@ def _kept(path: Path, kubernetes: Mapping[str, Schema] | None) -> Mapping[str, S
 
 
 def _values(field: Schema, kubernetes: Mapping[str, Schema] | None) -> Iterator[object]:
-    """Another value or two that fit, what just does not, null where it may be, and none."""
+    """Yield one or two valid values, the nearest invalid ones, null if allowed, and NONE."""
     field = _resolved(field, kubernetes)
     yield from _own_values(field)
     if field.get("type") == "array":
@@ -146,7 +146,7 @@ def _own_values(field: Schema) -> Iterator[object]:
 
 
 def _smallest(field: Schema, kubernetes: Mapping[str, Schema] | None = None) -> Any:
-    """The least that a field may have."""
+    """Return the smallest valid value of a field."""
     field = _resolved(field, kubernetes)
     match field.get("type"):
         case _ if "enum" in field:
@@ -216,6 +216,6 @@ def _schema(kind: str) -> Schema:
 
 @functools.cache
 def _strict(kind: str) -> Schema:
-    """As a JSON schema."""
+    """Return the CRD's strict JSON schema."""
     (made,) = crd_kinds(crds.load()[kind.lower()])
     return made.schema

@@ -1,6 +1,6 @@
-"""Many Dask clusters at once on a real API server: their Pods on fake nodes, their schedulers in this process.
+"""Many Dask clusters at once on a real API server, with Pods on fake nodes and schedulers in this process.
 
-A controller runs as a process of its own. What there is is known by watches, so that looking at it costs nothing.
+A controller runs as a process of its own. Watches mirror the objects, so that reading them costs nothing.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _NOBODYS_PORT = 1
 
 
 class Mirror:
-    """All objects of a namespace that the controller looks at, as they are."""
+    """The current objects of a namespace, of the kinds that the controller watches."""
 
     def __init__(self, api: Api, namespace: str) -> None:
         self.objects: dict[tuple[str, str], Raw] = {}
         self.created: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        """The uids that there have been, by kind and name."""
+        """The uids seen so far, by kind and name."""
         self._api = api
         self._namespace = namespace
 
     def of(self, cluster: str) -> list[Raw]:
-        """What has a cluster's name, or one that begins with it."""
+        """Return the objects named after a cluster, or with its name as prefix."""
         return [raw for (_, name), raw in self.objects.items() if name == cluster or name.startswith(f"{cluster}-")]
 
     async def run(self) -> None:
@@ -71,20 +71,20 @@ class Mirror:
 
 @dataclass
 class Schedulers:
-    """What the schedulers of all clusters answer, at one port. Each knows the workers that run.
+    """The schedulers of all clusters, at one port. Each knows the workers that run.
 
-    Clusters of one name in several namespaces have schedulers that say the same.
+    Clusters of the same name in several namespaces have equal schedulers.
     """
 
     port: int = 0
     mirrors: dict[str, Mirror] = field(default_factory=dict)
-    """By namespace."""
+    """Mirrors by namespace."""
     silent: set[str] = field(default_factory=set)
     """Clusters whose schedulers do not answer."""
     targets: dict[str, int] = field(default_factory=dict)
-    """How many workers they ask for; 1 where nothing is said."""
+    """Numbers of workers that schedulers ask for; 1 by default."""
     held: dict[str, int] = field(default_factory=dict)
-    """Results by worker; nobody else has them."""
+    """Results by worker, without copies."""
     _retired: set[str] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -103,7 +103,7 @@ class Schedulers:
         return web.json_response(answers[request.path])
 
     def hold(self, namespace: str, cluster: str, results: int) -> None:
-        """Each worker that has none and is not on its way out gets so many results."""
+        """Put results on each worker that has none and is not being deleted."""
         objects = self.mirrors[namespace].objects
         uid = objects.get(("DaskCluster", cluster), {"metadata": {"uid": ""}})["metadata"]["uid"]
         for name in self._known(namespace, cluster):
@@ -112,7 +112,7 @@ class Schedulers:
                 self.held.setdefault(name, results)
 
     def _asked(self, address: str) -> tuple[str, str]:
-        """The namespace and the cluster whose scheduler has a Service of this address."""
+        """Return namespace and name of the cluster whose scheduler's Service has this address."""
         for namespace, mirror in self.mirrors.items():
             for (kind, _), raw in mirror.objects.items():
                 if kind == SERVICE.kind and raw["spec"].get("clusterIP") == address:
@@ -143,7 +143,7 @@ def _address(worker: str) -> str:
 
 @dataclass
 class Fleet:
-    """A namespace, what is in it, and who works on it."""
+    """A namespace, its objects, and its controller."""
 
     api: Api
     namespace: str
@@ -159,13 +159,13 @@ class Fleet:
         self._controller.begin()
 
     async def kill(self) -> None:
-        """The controller is killed, if it runs."""
+        """Kill the controller if it runs."""
         if self._controller:
             await asyncio.to_thread(self._controller.kill)
             self._controller = None
 
     def cluster(self, name: str, workers: int) -> Raw:
-        """A DaskCluster whose scheduler is one of ours."""
+        """Return a DaskCluster whose scheduler is one of ours."""
         made = dask_cluster(name, workers, pods=ON_FAKE_NODES)
         ports = {"http-dashboard": self.schedulers.port, "tcp-comm": _NOBODYS_PORT}
         made["spec"]["scheduler"]["service"]["ports"] = [
@@ -174,7 +174,7 @@ class Fleet:
         return made
 
     def outcome(self, cluster: str) -> Outcome:
-        """What a cluster has come to; worked out anew only where something has changed."""
+        """Return a cluster's outcome, computed anew only after a change."""
         objects = self.mirror.of(cluster)
         seen = frozenset((raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]) for raw in objects)
         before, known = self._outcomes.get(cluster, (None, {}))
@@ -194,7 +194,7 @@ class Fleet:
         await self.api.patch(RESOURCES[kind], self.namespace, name, body)
 
     async def delete(self, kind: str, name: str) -> None:
-        """Deletes an object, if there is one, as a person does."""
+        """Delete an object if it exists, as a person does."""
         try:
             await self.api.delete(RESOURCES[kind], self.namespace, name, {})
         except ApiError as error:
@@ -212,7 +212,7 @@ async def some_schedulers() -> AsyncIterator[Schedulers]:
 
 @asynccontextmanager
 async def a_fleet(schedulers: Schedulers, folder: Path) -> AsyncIterator[Fleet]:
-    """With its controller, until the end; then all that was made is gone."""
+    """Run a fleet with its controller until the end of the block, and then delete everything."""
     namespace = f"fleet-{uuid.uuid4().hex[:8]}"
     async with Api(credentials) as api:
         await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})

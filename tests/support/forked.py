@@ -1,6 +1,6 @@
-"""Controllers that start in a tenth of a second, so that hundreds can be started and killed.
+"""Controllers that start in a tenth of a second, so that tests can start and kill hundreds.
 
-Each is forked from a process that has imported the controller already, and runs what `python -m dask_operator` does.
+Each is a fork of a process that has already imported the controller, and runs the same as `python -m dask_operator`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CONTEXT.set_forkserver_preload(["__main__", "dask_operator.process.shell", "tes
 
 
 class Forked(Controller):
-    """A controller that finds schedulers on this machine. One that is started again adds to the log."""
+    """A controller that finds schedulers on this machine. A restart appends to the log."""
 
     def begin(self) -> None:
         self._running = _Process(target=_run, args=(self.arguments, self.environment, self.log), daemon=True)
@@ -30,7 +30,7 @@ class Forked(Controller):
 
 
 class _Process(ForkServerProcess):
-    """A process of multiprocessing that is spoken to as one of `subprocess`."""
+    """A process of multiprocessing with the interface of `subprocess`."""
 
     def poll(self) -> int | None:
         return self.exitcode
@@ -46,9 +46,9 @@ class _Process(ForkServerProcess):
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    from dask_operator.process import settings, shell  # noqa: PLC0415 - in the process that runs it
+    from dask_operator.process import settings, shell  # noqa: PLC0415 - in the forked process
 
-    # It ends with the tests, also where these are killed.
+    # It ends with the tests, also if these are killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)

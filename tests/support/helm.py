@@ -1,4 +1,4 @@
-"""Helm for a real cluster: what a person would type."""
+"""Helm for a real cluster, with the commands a person would type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Helm:
     program: str = "helm"
 
     def run(self, *arguments: str, seconds: float = 300.0) -> str:
-        """What helm prints. Raises CommandError."""
+        """Return the output of helm. Raises CommandError."""
         command = [shutil.which(self.program) or self.program, "--kubeconfig", str(self.kubeconfig), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         if done.returncode:

@@ -1,4 +1,4 @@
-"""A namespace of a real cluster: requests to its API server, kubectl where people type it, and bounded waits."""
+"""A namespace of a real cluster: API requests, kubectl commands as people type them, and bounded waits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.support.wait import recorded
 
 T = TypeVar("T")
 Manifest = Mapping[str, Any]
-PATIENCE = 240.0  # seconds, many times what a quiet machine takes; only a test that fails waits so long
+PATIENCE = 240.0  # seconds, many times the need of a quiet machine; only a failing test waits so long
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 class CommandError(Exception):
-    """kubectl or helm ended with an error; the text is what it said."""
+    """kubectl or helm failed; the text is its error output."""
 
 
 def eventually(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """Returns what `look` returns as soon as that is true. Fails with the last thing seen."""
+    """Return the result of `look` as soon as it is true. Fails with the last result."""
     with recorded(what):
         deadline = time.monotonic() + seconds
         pause = _FIRST_PAUSE
@@ -38,7 +38,7 @@ def eventually(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T
 
 @dataclass(frozen=True)
 class Kube:
-    """`kubectl`: the program; `kubeconfig`: a file; `namespace`: where everything happens."""
+    """A namespace. `kubectl`: the program; `kubeconfig`: a file."""
 
     kubectl: str
     kubeconfig: Path
@@ -49,7 +49,7 @@ class Kube:
         return api_server(self.kubeconfig)
 
     def run(self, *arguments: str, stdin: str | None = None, seconds: float = PATIENCE) -> str:
-        """Returns what kubectl prints. Raises CommandError."""
+        """Return the output of kubectl. Raises CommandError."""
         command = [self.kubectl, "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *arguments]
         with recorded(f"kubectl {' '.join(arguments[:2])}"):
             done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
@@ -58,12 +58,12 @@ class Kube:
         return done.stdout
 
     def create_namespace(self) -> None:
-        """Creates it, and waits until Pods can be created there."""
+        """Create the namespace, and wait until it accepts Pods."""
         self.server.create("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         eventually(lambda: self.get("serviceaccount", "default"), "the namespace has its default ServiceAccount")
 
     def delete_namespace(self) -> None:
-        """Begins to delete it with all in it; nothing if it has gone."""
+        """Start deleting the namespace and everything in it, if it exists."""
         try:
             self.server.delete(f"/api/v1/namespaces/{self.namespace}")
         except RequestError as refused:
@@ -71,14 +71,14 @@ class Kube:
                 raise
 
     def apply(self, *manifests: Manifest) -> None:
-        """Applies manifests as `kubectl apply --server-side --force-conflicts` does. Raises RequestError."""
+        """Apply manifests as `kubectl apply --server-side --force-conflicts` does. Raises RequestError."""
         for manifest in manifests:
             resource = self.server.resource_of(manifest)
             metadata = manifest["metadata"]
             self.server.apply(resource.path(metadata.get("namespace", self.namespace), metadata["name"]), manifest)
 
     def is_refused(self, manifest: Manifest, why: str) -> bool:
-        """Returns whether the API server would refuse to create this, and says `why`."""
+        """Return whether the API server would refuse to create this, with `why` in its message."""
         try:
             self.run("create", "--dry-run=server", "--filename", "-", stdin=json.dumps(manifest))
         except CommandError as refused:
@@ -86,7 +86,7 @@ class Kube:
         return False
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        """Returns an object, None if there is none."""
+        """Return an object, or None."""
         try:
             return self.server.get(self._path(kind, name))
         except RequestError as refused:
@@ -95,12 +95,12 @@ class Kube:
             raise
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
-        """Returns an object's status, empty if it has none (yet)."""
+        """Return an object's status, empty if it has none (yet)."""
         found: dict[str, Any] = (self.get(kind, name) or {}).get("status") or {}
         return found
 
     def objects(self, kinds: str, selector: str = "") -> list[dict[str, Any]]:
-        """Returns the objects of a kind or category, or of several with commas between them."""
+        """Return the objects of a kind or category, or of several separated by commas."""
         found = [resource for kind in kinds.split(",") for resource in self.server.resources(kind)]
         return [item for resource in found for item in self._list(resource, [("labelSelector", selector)])]
 
@@ -108,16 +108,16 @@ class Kube:
         return {item["metadata"]["name"] for item in self.objects(kinds, selector)}
 
     def workers(self, group: str) -> list[dict[str, Any]]:
-        """Returns a group's worker Pods but for those on their way out."""
+        """Return a group's worker Pods, without those being deleted."""
         pods = self.objects("pods", f"dask.org/workergroup-name={group}")
         return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
     def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
-        """Returns a condition of an object's status; empty if it has none such."""
+        """Return a condition of an object's status; empty if missing."""
         return _condition(self.get(kind, name) or {}, type_)
 
     def follow(self, kind: str, name: str, seconds: float) -> Iterator[dict[str, Any]]:
-        """Yields an object now and after every change; nothing while there is none. Ends after `seconds`."""
+        """Yield an object now and after every change, but nothing before it exists. Ends after `seconds`."""
         path = self._path(kind)
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -130,10 +130,10 @@ class Kube:
                     if event["type"] in ("ADDED", "MODIFIED"):
                         yield event["object"]
             except RequestError:
-                time.sleep(_LONGEST_PAUSE)  # the API server may be restarting; the deadline bounds it
+                time.sleep(_LONGEST_PAUSE)  # the API server may be restarting; the deadline bounds the retries
 
     def wait_for_condition(self, kind: str, name: str, type_: str, reason: str, seconds: float = PATIENCE) -> str:
-        """Returns the message of a condition once it has this reason."""
+        """Return the message of a condition once it has this reason."""
         what = f"{kind} {name}: {type_} has reason {reason}"
         seen: dict[str, Any] = {}
         with recorded(what):
@@ -144,7 +144,7 @@ class Kube:
         raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
 
     def wait_for_workers(self, cluster: str, number: int, seconds: float = PATIENCE) -> None:
-        """Waits until a cluster's default group has so many workers, all ready, and both say so."""
+        """Wait until a cluster's default group has exactly `number` workers, all ready, in both statuses."""
 
         def look() -> bool:
             group = self.get("daskworkergroup", f"{cluster}-default") or {}
@@ -158,13 +158,13 @@ class Kube:
         self.wait_for_condition("daskcluster", cluster, "Progressing", "Settled", seconds)
 
     def events(self, kind: str, name: str) -> list[tuple[str, str, str]]:
-        """Returns type, reason and message of the events about an object."""
+        """Return type, reason and message of the Events about an object."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
         found = self._list(self.server.resource("events"), [("fieldSelector", selector)])
         return [(event["type"], event["reason"], event["message"]) for event in found]
 
     def wait_for_event(self, kind: str, name: str, type_: str, reason: str) -> str:
-        """Returns the message of an Event once it is there, which may be later than the status that says the same."""
+        """Return the message of an Event once it exists, which may be later than the matching status."""
 
         def look() -> str:
             found = self.events(kind, name)
@@ -185,5 +185,5 @@ def _condition(found: Mapping[str, Any], type_: str) -> dict[str, Any]:
 
 
 def _typed(item: dict[str, Any], resource: Resource) -> dict[str, Any]:
-    """Returns an item of a list with its kind, which lists leave out."""
+    """Return an item of a list with its kind, which lists leave out."""
     return {"apiVersion": resource.api_version, "kind": resource.kind, **item}

@@ -1,4 +1,4 @@
-"""Kubeconfigs that tests write, and what the one says by which they are run."""
+"""Kubeconfigs written by tests, and the credentials of $KUBECONFIG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import kopf
 def write_kubeconfig(
     file: Path, server: str, *, namespace: str = "", cluster: Mapping[str, Any] | None = None, **user: Any
 ) -> Path:
-    """Writes a kubeconfig of one context, as JSON, which is YAML; `user`: how one logs in. Returns the file."""
+    """Write a kubeconfig of one context, as JSON, a subset of YAML; `user`: its credentials. Return the file."""
     context = {"cluster": "c", "user": "u"} | ({"namespace": namespace} if namespace else {})
     config = {
         "apiVersion": "v1",
@@ -28,7 +28,7 @@ def write_kubeconfig(
 
 
 def credentials() -> kopf.ConnectionInfo:
-    """Returns those of the cluster that `KUBECONFIG` leads to."""
+    """Return the credentials of the cluster of `KUBECONFIG`."""
     info = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
     assert info, "this test needs a cluster: run it by `make test-api` or `make test-faults`"
     return info

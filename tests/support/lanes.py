@@ -1,4 +1,4 @@
-"""What the lanes of one run of pytest share: they are processes that run its tests side by side."""
+"""Resources shared by the lanes of a pytest run, processes that run its tests side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def shared(file: Path, begin: Callable[[], object], end: Callable[[], object]) -> Iterator[None]:
-    """Calls `begin` for the first process that is inside, and `end` for the last. `file`: counts them."""
+    """Call `begin` for the first process inside the block, and `end` for the last. `file`: counts them."""
     with _locked(file):
         if not _inside(file):
             begin()
@@ -30,7 +30,7 @@ def _inside(file: Path) -> int:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Holds a lock, so that no process begins while another one ends."""
+    """Lock the file, so that no process begins while another one ends."""
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Addresses in a cluster lead to this machine, where a test has its schedulers. Only in a process that says so."""
+"""Redirection of addresses in a cluster to this machine, where a test has its schedulers, for a process on request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.support.loopback_schedulers import schedulers_are_here
 
 schedulers_are_here()
 """
-"""What a controller executes before anything else, to find schedulers at the ports that their Services say."""
+"""Code executed by a controller before anything else, to find schedulers on loopback at their Services' ports."""
 _IN_CLUSTERS = "10."  # of Services, and of Pods on fake nodes
 
 
 def schedulers_are_here() -> None:
-    """From now on the address of a Service, or of a Pod on a fake node, means 127.0.0.1."""
+    """Redirect connections to Services, and to Pods on fake nodes, to 127.0.0.1 from now on."""
     connect = socket.socket.connect
 
     def connected(itself: socket.socket, address: Any) -> None:

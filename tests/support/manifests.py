@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Where fake (kwok) nodes take a Pod, which then turns Running without running.
+# Fake (kwok) nodes take such a Pod, which then turns Running without running.
 ON_FAKE_NODES = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
 WORKER = ("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--dashboard", "--dashboard-address", "8788")
 SCHEDULER = ("dask", "scheduler")
@@ -15,7 +15,7 @@ PORTS = {"scheduler": {"tcp-comm": 8786, "http-dashboard": 8787}, "worker": {"ht
 def dask_cluster(
     name: str, workers: int, *, image: str = "ghcr.io/dask/dask:2026.8.0-py3.13", pods: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The documentation's `simple` cluster under another name. `pods`: added to the pod specs."""
+    """Return the documentation's `simple` cluster under another name. `pods`: added to the pod specs."""
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskCluster",
@@ -46,7 +46,7 @@ def dask_job(
     pods: Mapping[str, Any] | None = None,
     **policy: Any,
 ) -> dict[str, Any]:
-    """The documentation's `simple-job` under another name. `policy`: more fields of its spec."""
+    """Return the documentation's `simple-job` under another name. `policy`: more fields of its spec."""
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskJob",
@@ -78,7 +78,7 @@ def worker_group(
 
 
 def dask_autoscaler(name: str, cluster: str, minimum: int, maximum: int, **more: Any) -> dict[str, Any]:
-    """The documentation's autoscaler under another name. `more`: further fields of its spec."""
+    """Return the documentation's autoscaler under another name. `more`: further fields of its spec."""
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskAutoscaler",

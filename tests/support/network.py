@@ -1,4 +1,4 @@
-"""A network between a program and a server, which can go away and come back."""
+"""A network between a program and a server, with outages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _CHUNK = 1 << 16
 
 
 class Network:
-    """Leads from `port` of this machine to a server.
+    """A forwarder from `port` of this machine to a server.
 
-    While it is `silent` nothing passes in any direction, and nobody is told; `cut` ends all connections and refuses
-    others.
+    While `silent`, nothing passes in any direction, without an error. `cut` ends all connections and refuses new ones.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -32,14 +31,14 @@ class Network:
         self._passes.clear()
 
     def cut(self) -> None:
-        # Closed alone, it would go on to accept one more, for the thread that waits for it.
+        # Closed alone, it would accept one more connection, for the thread that waits for it.
         _end(self._listener)
         self._listener.close()
         for each in list(self._sockets):
             _end(each)
 
     def back(self) -> None:
-        """As it was before; connections that were cut stay so."""
+        """Restore the network; cut connections stay cut."""
         if self._listener.fileno() == -1:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             threading.Thread(target=self._accept, daemon=True).start()

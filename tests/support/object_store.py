@@ -1,4 +1,4 @@
-"""Objects as an API server keeps them, in memory, for those that play one."""
+"""Objects as an API server keeps them, in memory, for stand-ins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLUSTER_IP = "10.96.0.7"
 class ObjectStore:
     """Objects by kind, namespace and name, each with a uid, a resource version and a generation.
 
-    `told` hears of each that is ADDED, MODIFIED or DELETED, as it is then. `version`: the newest one there is.
+    `told` is called with each that is ADDED, MODIFIED or DELETED, in its new state. `version`: the newest.
     """
 
     def __init__(self, told: Callable[[str, Raw], None], version: int) -> None:
@@ -31,11 +31,11 @@ class ObjectStore:
         return self._objects.get((kind, namespace, name))
 
     def every(self, kind: str = "") -> list[Raw]:
-        """Returns all objects, or those of a kind."""
+        """Return all objects, or those of a kind."""
         return [raw for raw in self._objects.values() if kind in ("", raw["kind"])]
 
     def put(self, raw: Raw, now: float) -> Raw:
-        """Makes or replaces an object. It gets what Kubernetes gives, where that is not said."""
+        """Create or replace an object, with Kubernetes' own fields where they are missing."""
         made = copy.deepcopy(raw)
         self._uids += 1
         known = self._objects.get(_key(made))
@@ -48,9 +48,9 @@ class ObjectStore:
         return self._keep(made)
 
     def update(self, raw: Raw, *apart: str) -> Raw:
-        """Replaces an object by another state of it, unless that is the same.
+        """Replace an object by another state of it, unless it is equal.
 
-        A new generation comes with a change outside of the metadata and of what is `apart`.
+        Changes outside the metadata and the fields `apart` make a new generation.
         """
         known = self._objects[_key(raw)]
         if raw == known:
@@ -63,16 +63,16 @@ class ObjectStore:
         return self._keep({**raw, "metadata": {**raw["metadata"], "generation": generation}})
 
     def remove(self, kind: str, name: str, namespace: str) -> None:
-        """Removes an object, if it is there."""
+        """Remove an object if it exists."""
         if gone := self.lose(kind, name, namespace):
             self._told(DELETED, self._of_next_version(gone))
 
     def lose(self, kind: str, name: str, namespace: str) -> Raw | None:
-        """Removes an object, if it is there, and tells nobody. Returns it."""
+        """Remove an object if it exists, without calling `told`. Return it."""
         return self._objects.pop((kind, namespace, name), None)
 
     def remove_with_owned(self, kind: str, name: str, namespace: str) -> None:
-        """Removes an object and, as the garbage collector does, what nobody else owns."""
+        """Remove an object with all objects that it alone owns, as the garbage collector does."""
         if not (gone := self.find(kind, name, namespace)):
             return
         self.remove(kind, name, namespace)
@@ -101,24 +101,24 @@ class ObjectStore:
 
 
 def pod_of(template: Mapping[str, Any], name: str, namespace: str, **metadata: Any) -> Raw:
-    """Returns the Pod that is made of a template."""
+    """Return the Pod made from a template."""
     meta = {**template["metadata"], "name": name, "namespace": namespace, **metadata}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template.get("spec", {})}
 
 
 def owners(raw: Mapping[str, Any]) -> list[str]:
-    """Returns the uids of an object's owners."""
+    """Return the uids of an object's owners."""
     return [owner["uid"] for owner in raw["metadata"].get("ownerReferences") or []]
 
 
 def is_outdated(body: Body, raw: Mapping[str, Any]) -> bool:
-    """Returns whether a patch is for another version of an object."""
+    """Return whether a patch is for another version of an object."""
     version = (body.get("metadata") or {}).get("resourceVersion") if isinstance(body, Mapping) else None
     return version not in (None, raw["metadata"]["resourceVersion"])
 
 
 def patched(raw: Raw, body: Body) -> Raw:
-    """Returns an object after a patch. Raises LookupError for what adds to nothing."""
+    """Return an object after a patch. Raises LookupError for an "add" without a parent."""
     if isinstance(body, Mapping):
         merged: Raw = merge(raw, body)
         return merged
@@ -137,7 +137,7 @@ def patched(raw: Raw, body: Body) -> Raw:
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """Returns what comes of a JSON merge patch (RFC 7386)."""
+    """Return the result of a JSON merge patch (RFC 7386)."""
     if not isinstance(patch, Mapping):
         return copy.deepcopy(patch)
     merged = dict(target) if isinstance(target, Mapping) else {}

@@ -1,4 +1,4 @@
-"""What objects have come to, without what differs from one time to another: to compare how two stories end."""
+"""Final states of objects, without values that differ from one time to another, for comparing how two stories end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dask_operator.names import ORDINAL_ANNOTATION, TEMPLATE_ANNOTATION
 
 Raw = Mapping[str, Any]
 Outcome = dict[str, list[Any]]
-"""By kind and name. Where names are given by what makes the objects there are several of one name."""
+"""Objects by kind and name. Generated names become equal, so a name may have several objects."""
 
 _GIVEN_NAMES = {
     r"-worker-[0-9a-f]{10}\b": "-worker-#",
@@ -21,11 +21,11 @@ _GIVEN_NAMES = {
 _METADATA = ("name", "labels", "annotations", "ownerReferences", "deletionTimestamp")
 _ALLOCATED = ("uid", "clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "nodeName")
 _STATUS_OF_OTHERS = {"Pod": ("phase",), "Deployment": (), "Service": ()}
-"""What counts of a status that is not ours."""
+"""The compared status fields of kinds that are not ours."""
 
 
 def _fields(*names: str) -> re.Pattern[str]:
-    """Returns what a kind, a space and the name of a field or an annotation match; `names` are expressions."""
+    """Return a pattern of a kind, a space and the name of a field or an annotation; `names` are expressions."""
     return re.compile("|".join([*names, *(rf"\w+ {name}" for name in _ALLOCATED)]))
 
 
@@ -34,20 +34,20 @@ HISTORY = _fields(
     r"\w+ (deployment\.kubernetes\.io/revision|pod-template-hash)",
     r"\w+ (lastOrdinals?|lastDecision|lastScaleTime|lastTransitionTime|lastFailureTime|startTime|endTime)",
 )
-"""When something happened and how often, which differs between two stories that end the same."""
+"""Fields for times and counts, which differ between two stories that end the same."""
 CHANCE = _fields(
     r"\w+ .*([Tt]ime|Timestamp|uid|[rR]esourceVersion|[gG]eneration|startedAt)",
     f"Pod {ORDINAL_ANNOTATION}",  # which of equal workers is left
     f"Service {TEMPLATE_ANNOTATION}",  # the hash of ports that are other ones each time
-    "DaskAutoscaler currentReplicas",  # it is written twice a minute at most
+    "DaskAutoscaler currentReplicas",  # the controller writes it at most twice a minute
 )
-"""What differs between two times that one story is told."""
+"""Fields that differ between two runs of one story."""
 
 
 def outcome(
     objects: Iterable[Raw], ignored: re.Pattern[str] = HISTORY, texts: Mapping[str, str] | None = None
 ) -> Outcome:
-    """Returns what objects have come to; `texts`: expressions, and what stands there for what they match."""
+    """Return the final states of objects; `texts`: expressions and their replacements."""
     found: Outcome = {}
     for raw in objects:
         plain = _plain(raw, ignored, {**(texts or {}), **_GIVEN_NAMES})
@@ -56,7 +56,7 @@ def outcome(
 
 
 def difference(left: Outcome, right: Outcome) -> list[str]:
-    """Returns each value that is in one of them only, by its path."""
+    """Return each value that is in one of them only, by its path."""
     values = [dict(_values(each)) for each in (left, right)]
     paths = sorted({path for each in values for path in each})
     lines = [(path, *(each.get(path, "nothing") for each in values)) for path in paths]
@@ -64,7 +64,7 @@ def difference(left: Outcome, right: Outcome) -> list[str]:
 
 
 def orphans(found: Outcome) -> Iterator[str]:
-    """Yields what belongs to something that does not exist."""
+    """Yield objects whose owner does not exist."""
     for name, same in found.items():
         for item in same:
             owners = [f"{owner['kind']} {owner['name']}" for owner in item["metadata"].get("ownerReferences", ())]
@@ -91,14 +91,14 @@ def _plain(raw: Raw, ignored: re.Pattern[str], texts: Mapping[str, str]) -> dict
 
 
 def _lasting(value: Any, kind: str, ignored: re.Pattern[str]) -> Any:
-    """Returns a value without what is of one time only; what is empty is as absent."""
+    """Return a value without fields of one time only, and without empty ones, which equal absent ones."""
     if isinstance(value, list):
         return [_lasting(item, kind, ignored) for item in value]
     if not isinstance(value, dict):
         return value
     kept = {key: _lasting(item, kind, ignored) for key, item in value.items() if not ignored.fullmatch(f"{kind} {key}")}
     if "type" in kept and "reason" in kept:
-        kept.pop("observedGeneration", None)  # the status has it as well
+        kept.pop("observedGeneration", None)  # same as in the status
     return {key: item for key, item in kept.items() if item not in (None, {}, [])}
 
 

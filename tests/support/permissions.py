@@ -1,4 +1,4 @@
-"""Who may do what in a namespace, by the operator's chart and by Kubernetes' own roles."""
+"""Permissions in a namespace, by the operator's chart and by Kubernetes' own roles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USERS_ROLES = ("--show-only", "templates/users/clusterroles.yaml")
 
 @contextmanager
 def releasing(kube: Kube) -> Iterator[Helm]:
-    """What a release that has the namespace's name has elsewhere goes in the end."""
+    """Yield Helm, and delete the cluster-wide objects of the namespace's release at the end."""
     yield Helm(kube.kubeconfig)
     release = ("--selector", f"app.kubernetes.io/instance={kube.namespace}")
     kube.run("delete", "clusterroles,clusterrolebindings", *release)
@@ -42,10 +42,10 @@ def may(kube: Kube, user: str, verb: str, resource: str, subresource: str = "") 
 
 
 def permitted(kube: Kube, user: str, namespace: str) -> list[dict[str, Any]]:
-    """The rules that hold for a user in a namespace, as the API server knows them."""
+    """Return the API server's own list of a user's rules in a namespace."""
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
     question = json.dumps(review | {"spec": {"namespace": namespace}})
-    # To validate it, kubectl would ask for what the user may not see.
+    # To validate it, kubectl would need permissions that the user may lack.
     create = ("create", "--validate=false", "--filename", "-", "--output", "json")
     rules: list[dict[str, Any]] = json.loads(kube.run(*create, "--as", user, stdin=question))["status"]["resourceRules"]
     return rules
@@ -56,7 +56,7 @@ def triples(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 
 def kubeconfig_of(kube: Kube, account: str, file: Path) -> Path:
-    """Writes the credentials of a ServiceAccount to a file."""
+    """Write the credentials of a ServiceAccount to a file."""
     config = json.loads(kube.run("config", "view", "--raw", "--output", "json"))
     config["users"][0]["user"] = {"token": kube.run("create", "token", account).strip()}
     file.write_text(json.dumps(config))
@@ -64,7 +64,7 @@ def kubeconfig_of(kube: Kube, account: str, file: Path) -> Path:
 
 
 def installed_for(kube: Kube, helm: Helm, folder: Path, *arguments: str, site: str) -> Controller:
-    """The controller with what the chart permits it for this namespace; `arguments`: more of them."""
+    """Return the controller with the chart's permissions for this namespace; `arguments`: more of them."""
     own = rendered(kube, helm, "--set", "scope=own", "--set", "crds.install=false")
     permitting = [manifest for manifest in own if manifest["kind"] in PERMITTING]
     kube.apply(*permitting)

@@ -10,7 +10,7 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 def install(folder: Path, *packages: str) -> None:
-    """Makes packages importable, and what they announce known, where `folder` is in Python's path."""
+    """Make packages and their entry points available where `folder` is in Python's path."""
     for package in packages:
         shutil.copytree(PLUGINS / package / package, folder / package)
         project = tomllib.loads((PLUGINS / package / "pyproject.toml").read_text())["project"]

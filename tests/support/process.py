@@ -1,4 +1,4 @@
-"""Programs as processes of this machine, and what the kernel says that they take."""
+"""Programs as processes of this machine, and the kernel's figures about them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Protocol, Self
 
 from tests.support.wait import until
 
-_PATIENCE = 240.0  # seconds until it is at work, many times what a quiet machine takes
+_PATIENCE = 240.0  # seconds until it is at work, many times the need of a quiet machine
 
 
 class Running(Protocol):
-    """What is needed of a process that runs."""
+    """The methods used of a running process."""
 
     @property
     def pid(self) -> int | None: ...
@@ -28,9 +28,9 @@ class Running(Protocol):
 
 
 class Process:
-    """A program that is started, sent signals and ended as often as a test likes.
+    """A program that a test can start, signal and end any number of times.
 
-    `environment`: all variables that it has; `ready`: what its `log` says once it is at work.
+    `environment`: all of its variables; `ready`: text in its `log` once it is at work.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path, ready: str) -> None:
@@ -45,27 +45,27 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends it, and gives it some time for that."""
+        """End it, with some time for that."""
         try:
             self._end(signal.SIGTERM)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def begin(self) -> None:
-        """Starts it, and returns at once."""
+        """Start it, and return at once."""
         with self.log.open("w") as log:
             self._running = subprocess.Popen(
                 self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def start(self) -> None:
-        """Starts it, and returns once it is at work."""
+        """Start it, and return once it is at work."""
         self.begin()
         asyncio.run(self._until_ready())
 
     @contextmanager
     def started(self) -> Iterator[Self]:
-        """Starts it, and kills it at the end of the block."""
+        """Start it, and kill it at the end of the block."""
         try:
             self.start()
             yield self
@@ -74,45 +74,45 @@ class Process:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[Self]:
-        """Runs it until the end of the block, which begins when it is at work."""
+        """Run it until the end of the block, which begins when it is at work."""
         with self:
             await self._until_ready()
             yield self
 
     @property
     def pid(self) -> int:
-        """Its number; 0 if it was ended, or has ended by itself."""
+        """Its process id; 0 if it has ended."""
         return (self._running.pid or 0) if self._running and self._running.poll() is None else 0
 
     def send(self, which: signal.Signals) -> None:
-        """Sends it a signal, and does not wait for what comes of it."""
+        """Send it a signal without waiting for the effect."""
         assert self._running
         self._running.send_signal(which)
 
     def kill(self) -> None:
-        """Ends it at once, as the kernel does where memory is short."""
+        """Kill it at once, as the kernel does if memory is short."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Tells it to end. Returns its exit code."""
+        """Tell it to end. Return its exit code."""
         return self._end(signal.SIGTERM)
 
     def wait(self, seconds: float = 30.0) -> int:
-        """Waits until it has ended by itself. Returns its exit code."""
+        """Wait until it has ended by itself. Return its exit code."""
         assert self._running
         return self._running.wait(seconds)
 
     def cpu(self) -> float:
-        """Returns its seconds of user and system time so far."""
+        """Return its seconds of user and system time so far."""
         fields = self._file("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> float:
-        """Returns the MiB that it has resident."""
+        """Return its resident memory in MiB."""
         return self._status("VmRSS")
 
     def peak_memory(self) -> float:
-        """Returns the MiB that it has had resident at most since its start."""
+        """Return the peak of its resident memory in MiB."""
         return self._status("VmHWM")
 
     async def _until_ready(self) -> None:

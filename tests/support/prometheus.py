@@ -1,4 +1,4 @@
-"""A Prometheus in a cluster, asked through the API server, and the queries of dashboards as it takes them."""
+"""A Prometheus in a cluster, queried through the API server, and the queries of dashboards in its syntax."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.support.api_server import RequestError
 from tests.support.kube import Kube
 
 RANGE = "30s"
-"""What stands for the range that Grafana computes from the interval of scrapes."""
+"""The value for the range that Grafana computes from the scrape interval."""
 
 
 @dataclass(frozen=True)
 class Prometheus:
-    """`pod`: its name, in the namespace `monitoring`."""
+    """A Prometheus. `pod`: its name, in the namespace `monitoring`."""
 
     kube: Kube
     pod: str
 
     def ask(self, what: str, **parameters: str) -> Any:
-        """The data of an answer of its HTTP API; None while there is none."""
+        """Return the data of an HTTP API answer, or None."""
         path = f"/api/v1/namespaces/monitoring/pods/{self.pod}:9090/proxy/api/v1/{what}?{urlencode(parameters)}"
         try:
             return self.kube.server.get(path)["data"]
@@ -33,18 +33,18 @@ class Prometheus:
             return None
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression has now."""
+        """Return the current series of an expression."""
         found: list[dict[str, Any]] = (self.ask("query", query=expression) or {}).get("result", [])
         return found
 
     def targets(self, monitor: str) -> dict[str, str]:
-        """The health of what a monitor has found, by Pod. `monitor`: as in podMonitor/namespace/name."""
+        """Return the health of a monitor's targets, by Pod. `monitor`: as in podMonitor/namespace/name."""
         targets = (self.ask("targets", state="active") or {}).get("activeTargets", [])
         found = [target for target in targets if target["scrapePool"].startswith(f"{monitor}/")]
         return {target["labels"]["pod"]: target["health"] for target in found}
 
     def firing(self, alert: str, **labels: str) -> list[dict[str, Any]]:
-        """The alerts of this name that fire with these labels."""
+        """Return the firing alerts of this name with these labels."""
         alerts = (self.ask("alerts") or {}).get("alerts", [])
         return [
             each
@@ -54,7 +54,7 @@ class Prometheus:
 
 
 def queries(dashboard: Path, variables: Mapping[str, str]) -> list[str]:
-    """The queries of a dashboard, with values for its variables."""
+    """Return the queries of a dashboard, with values for its variables."""
     panels = json.loads(dashboard.read_text())["panels"]
     return [substituted(target["expr"], variables) for panel in panels for target in panel["targets"]]
 

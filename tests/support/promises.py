@@ -1,4 +1,4 @@
-"""What is promised of an edit besides that it ends as what is deployed anew: one table, for all that try edits."""
+"""Exceptions to the rule that an edit ends like a new deployment, in one table for all tests of edits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NEW, BEFORE, FOR_EVER = "new", "before", "for ever"
 
 
 class Promise(NamedTuple):
-    """What comes of an edit that fits `edit`: NEW, as what is deployed so, BEFORE, as before, or NEW and FOR_EVER.
+    """The outcome of edits that fit `edit`: NEW, like a new deployment; BEFORE, as before; or NEW and FOR_EVER.
 
-    `but`: differences that may be besides that.
+    `but`: further differences that are allowed.
     """
 
     edit: str
@@ -70,7 +70,7 @@ def promised(edit: Edit) -> Promise:
 
 
 def unlike(found: Outcome, other: Outcome, promise: Promise, itself: Mapping[str, Any] | None = None) -> list[str]:
-    """The differences that are not promised. `itself`: what was edited, where its own spec need not be the same."""
+    """Return differences that are not promised. `itself`: an edited object whose own spec may differ."""
     never = "(?!)"
     own = rf"{itself['kind']} {itself['metadata']['name']}/0/(metadata|spec)/" if itself else never
     return [line for line in difference(found, other) if not re.match(rf"{own}|{promise.but or never}", line)]

@@ -1,4 +1,4 @@
-"""How much of what is exhaustive is tried: all of it, or every EVERYth, as `make test` does to end in time."""
+"""Sampling of exhaustive tests: all cases, or every EVERYth, so that `make test` ends in time."""
 
 from __future__ import annotations
 

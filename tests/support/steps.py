@@ -1,6 +1,6 @@
-"""What users do to a Dask cluster, one thing after another, and what happens to it meanwhile; and what they want then.
+"""Sequences of users' changes to a Dask cluster and of troubles meanwhile, and the state the users then want.
 
-Hypothesis chooses the steps. Those who take them say how: in memory, or on a real API server.
+Hypothesis chooses the steps. The tests execute them in memory or on a real API server.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Raw = dict[str, Any]
 DEFAULT, GPU = "default", "gpu"
 GROUPS = (DEFAULT, GPU)
 WISHES = ("scale", "edit workers", "add group", "delete group", "autoscale")
-"""Of a group."""
+"""Users' changes to a group."""
 ALL_WISHES = ("scale cluster", "edit scheduler", "no autoscaling", "delete cluster", "create cluster")
 TROUBLE = ("worker is deleted", "worker fails", "worker ends")
-"""Of a group's workers."""
+"""Troubles of a group's workers."""
 ALL_TROUBLE = (
     "service is deleted",
     "deployment is deleted",
@@ -38,7 +38,7 @@ MOST = 5
 
 
 class Step(NamedTuple):
-    """`what` is done or happens, to which `group`, and how many: workers, seconds, a version."""
+    """A change or trouble. `group`: its group; `number`: of workers or seconds, or a version."""
 
     what: str
     group: str = ""
@@ -62,7 +62,7 @@ def sequences(steps: int) -> st.SearchStrategy[list[Step]]:
 
 
 def chosen(number: int, steps: int) -> list[list[Step]]:
-    """So many sequences, the same ones each time."""
+    """Return `number` sequences, the same ones each time."""
     found: list[list[Step]] = []
 
     @settings(max_examples=number, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
@@ -75,7 +75,7 @@ def chosen(number: int, steps: int) -> list[list[Step]]:
 
 
 class Maker(Protocol):
-    """Manifests as those who take the steps need them. `number`: of workers."""
+    """Manifests for the place where the steps are executed. `number`: of workers."""
 
     def cluster(self, number: int) -> Raw: ...
 
@@ -85,7 +85,7 @@ class Maker(Protocol):
 
 
 class Change(NamedTuple):
-    """Of one object: it is created (`spec` is all of it), its spec is patched, or it is deleted (`spec` None)."""
+    """A change of an object: its creation (`spec` is all of it), a patch of its spec, or its deletion (`spec` None)."""
 
     kind: str
     name: str
@@ -95,7 +95,7 @@ class Change(NamedTuple):
 
 @dataclass
 class Wanted:
-    """What has been declared under the name of a cluster, and how many workers each group is to have.
+    """The objects declared under the name of a cluster, and the wanted number of workers of each group.
 
     None for a group that was autoscaled: as many as it had then.
     """
@@ -106,7 +106,7 @@ class Wanted:
     replicas: dict[str, int | None] = field(default_factory=dict)
 
     def take(self, step: Step) -> Sequence[Change]:
-        """What a step changes, now a part of what is wanted; nothing if it makes no sense here."""
+        """Return the changes of a step, and record what the users now want; nothing if the step makes no sense here."""
         takes: dict[str, Callable[[str, int], Sequence[Change]]] = {
             "scale": self._scale,
             "edit workers": self._edit_workers,
@@ -126,7 +126,7 @@ class Wanted:
 
     @property
     def groups(self) -> list[str]:
-        """The names of the groups that there are to be."""
+        """The names of the wanted groups."""
         own = [name for kind, name in self.objects if kind == "DaskWorkerGroup"]
         return [self._group(DEFAULT), *own] if self.has("DaskCluster", self.name) else own
 
@@ -148,7 +148,7 @@ class Wanted:
     def _delete_group(self, group: str, _: int) -> Sequence[Change]:
         if group != self._group(DEFAULT) or not self.has("DaskCluster", self.name):
             return self._delete("DaskWorkerGroup", group)
-        # It comes back, as its cluster has it.
+        # The default group comes back, since its cluster has it.
         self._have(group, self._of_cluster()["worker"]["replicas"])
         return [Change("DaskWorkerGroup", group, None)]
 

@@ -1,4 +1,4 @@
-"""Writes what each test took and waited for into the file $TIMES, for `make times`."""
+"""Times and waits of each test, written into the file $TIMES for `make times`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 from tests.support.wait import WAITS
 
-_MOST = 3  # waits that are told of a test
+_MOST = 3  # waits reported for each test
 
 
 def idle_seconds() -> float:
-    """Returns for how long the machine's cores have been idle since its start, added up."""
+    """Return the seconds that the machine's cores have been idle since its start, added up."""
     _, *ticks = Path("/proc/stat").read_text().splitlines()[0].split()
     return int(ticks[3]) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A plugin of pytest. `file`: gets one line of JSON a test."""
+    """A pytest plugin. `file`: gets one line of JSON for each test."""
 
     file: Path
 

@@ -11,6 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def tool(name: str) -> Path:
-    """A program, which is built where it is not in the cache."""
+    """Return a program, built if the cache lacks it."""
     built = subprocess.run([ROOT / "ci/tools/build.sh", name], check=True, capture_output=True, text=True)
     return Path(built.stdout.strip()) / name

@@ -1,4 +1,4 @@
-"""Bounded waits that say what they waited for. What the running test has waited for stands in WAITS: see timing.py."""
+"""Bounded waits, with their purpose in the error. WAITS has those of the running test: see timing.py."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 WAITS: defaultdict[str, float] = defaultdict(float)
-"""Seconds of the machine's clock by what was waited for."""
+"""Seconds of the machine's clock by purpose of the wait."""
 _FIRST_STEP, _LONGEST_STEP = 0.005, 0.5
 
 
 @contextmanager
 def recorded(what: str) -> Iterator[None]:
-    """Adds the seconds that its body takes to what is waited for."""
+    """Add the seconds of the block to the waits for `what`."""
     start = time.monotonic()
     try:
         yield
@@ -27,9 +27,9 @@ def recorded(what: str) -> Iterator[None]:
 async def until(
     condition: Callable[[], object], what: str, seconds: float = 10.0, longest_step: float = _LONGEST_STEP
 ) -> None:
-    """Returns as soon as the condition holds; fails, naming `what`, if that takes longer than `seconds`.
+    """Wait for a condition; fail, naming `what`, after `seconds`.
 
-    It looks more and more seldom, but every `longest_step` seconds at least.
+    The checks become less frequent, down to one every `longest_step` seconds.
     """
     with recorded(what):
         if not await happens(condition, seconds, longest_step):
@@ -37,18 +37,18 @@ async def until(
 
 
 async def until_seen(look: Callable[[], Awaitable[object]], what: str, seconds: float = 60.0) -> None:
-    """The same where looking takes a request."""
+    """Wait as `until` does, for a condition that takes a request."""
     try:
         with recorded(what):
             async with asyncio.timeout(seconds):
-                while not await look():  # noqa: ASYNC110 - what is looked at says nothing by itself
+                while not await look():  # noqa: ASYNC110 - the other side sends no signal
                     await asyncio.sleep(0.2)
     except TimeoutError:
         raise AssertionError(f"waited {seconds:g} s for {what}, in vain") from None
 
 
 async def happens(condition: Callable[[], object], seconds: float, longest_step: float = _LONGEST_STEP) -> bool:
-    """True as soon as the condition holds, False if it does not within `seconds`."""
+    """Return True as soon as the condition holds, and False if it does not within `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     step = _FIRST_STEP
@@ -62,7 +62,7 @@ async def happens(condition: Callable[[], object], seconds: float, longest_step:
 
 @asynccontextmanager
 async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Runs something until the end of the block, whatever comes of it."""
+    """Run a coroutine until the end of the block, whatever its result."""
     task = asyncio.create_task(work)
     try:
         yield task

@@ -1,7 +1,7 @@
-"""A Kubernetes and a Dask scheduler in memory: what a plan asks for is done, and the next plan sees it.
+"""A Kubernetes and a Dask scheduler in memory, which do what a plan asks for and show the result to the next plan.
 
-Objects are JSON, made by `build`, read by `parse` and kept in a `Store`, as in life. Nothing happens by itself:
-`settle` and `run` let Pods start and time pass, and everything else is done to the world by the test.
+Objects are JSON, made by `build`, read by `parse` and kept in a `Store`, as in production. Nothing happens by itself:
+`settle` and `run` let Pods start and time pass, and the test does everything else.
 """
 
 from __future__ import annotations
@@ -46,27 +46,27 @@ Write = Create | Patch | Delete | SetStatus
 
 
 class World:
-    """One DaskCluster, `simple`, what is made for it, and what names clusters that do not exist.
+    """A DaskCluster, `simple`, with its objects, and objects that name missing clusters.
 
-    `done` are all actions so far, `now` the time.
+    `done`: all actions so far; `now`: the time.
     """
 
     def __init__(self, workers: int | None = 3, policy: Policy = Policy()) -> None:
-        """With a DaskCluster of that many workers; None for none."""
+        """Create a world with a DaskCluster of `workers` workers, or without one if None."""
         self.now = NOON
         self.policy = policy
         self.store = Store()
         self.done: list[Action] = []
         self.held: dict[str, int] = {}
-        """Bytes of results by worker; nobody else has them."""
+        """Bytes of results by worker, without copies."""
         self.lost: list[str] = []
-        """Workers that went with results on them while a scheduler ran."""
+        """Workers deleted with results on them while a scheduler ran."""
         self.names: Counter[str] = Counter()
-        """How many Pods there have ever been of each name."""
+        """Number of Pods created under each name."""
         self.refuses: Callable[[Raw], Problem | None] = lambda _: None
-        """Why the API server will not have an object, as a quota would."""
+        """The reason to refuse an object, as with a quota."""
         self.forbids: Callable[[Write], Problem | None] = lambda _: None
-        """Why the API server will not do something else, as an admission webhook would."""
+        """The reason to refuse another write, as with an admission webhook."""
         self.starts: Callable[[Pod], bool] = lambda _: True
         """Whether a Pod starts, rather than stay pending."""
         self.unschedulable: Callable[[Pod], bool] = lambda _: False
@@ -75,18 +75,18 @@ class World:
         self.ends: Callable[[Pod], str] = lambda _: ""
         """Whether a worker ends, three seconds after its start: `Failed`, `Succeeded`, or `Rejected` by its node."""
         self.registers: Callable[[Pod], bool] = lambda _: True
-        """Whether a worker that runs is known to its scheduler."""
+        """Whether a running worker registers with its scheduler."""
         self.lingers: Callable[[Pod], bool] = lambda _: False
-        """Whether a Pod that is being deleted is still there."""
+        """Whether a Pod that is being deleted still exists."""
         self.keeps: Callable[[Raw], Raw] | None = None
-        """What definitions without a status subresource keep of a status; None for definitions that have one."""
+        """The part of a status kept by definitions without a status subresource; None for definitions that have one."""
         self.scheduler_answers = True
         self.retiring_takes = 0.0
         """Seconds from the request to retire workers to its answer."""
         self.target: int | None = None
-        """How many workers the scheduler asks for; None for no answer."""
+        """Number of workers the scheduler asks for; None for no answer."""
         self.idle_since: float | None = None
-        """Since when the scheduler says it is idle; None while it is busy."""
+        """Start of the scheduler's idle period; None while it is busy."""
         self._retirements: list[tuple[float, Retire]] = []
         self._kept = ObjectStore(self._told, version=10)
         self._numbers = itertools.count()
@@ -94,14 +94,14 @@ class World:
         if workers is not None:
             self.put(raw_cluster(workers=workers))
 
-    # What there is
+    # Its state
 
     @property
     def cluster(self) -> Cluster:
         return parse.cluster(self.raw("DaskCluster", "simple"))
 
     def pods(self, group: str = "simple-default") -> list[Pod]:
-        """A group's workers, in any state."""
+        """Return a group's workers, in any state."""
         return [pod for pod in self._pods() if pod.group == group]
 
     def running(self, group: str = "simple-default") -> list[str]:
@@ -112,7 +112,7 @@ class World:
         return wanted
 
     def objects(self, kind: str = "") -> list[Raw]:
-        """Returns all that a user or the controller has made, or what is of a kind."""
+        """Return all objects of users and the controller, or those of a kind."""
         return [raw for raw in self._kept.every(kind) if raw["kind"] in parse.PARSERS]
 
     def raw(self, kind: str, name: str) -> Raw:
@@ -134,20 +134,20 @@ class World:
         return tuple(action for key in every for action in plan(*self.store.snapshot(key), self.now, self.policy))
 
     def writes(self) -> int:
-        """Requests that change something in the API server, without Events."""
+        """Return the number of requests that change something in the API server, without Events."""
         return sum(isinstance(action, WRITES) for action in self.done)
 
-    # What a test does to it
+    # A test's acts
 
     def put(self, raw: Raw) -> None:
-        """Makes or replaces an object, as somebody else."""
+        """Create or replace an object, as another client."""
         self._kept.put({**raw, "metadata": {**raw["metadata"], "namespace": NAMESPACE}}, self.now)
 
     def add_group(self, name: str, workers: int) -> None:
         self.put(raw_group(name, workers=workers))
 
     def add_worker_deployments(self, number: int, group: str = "simple-default") -> None:
-        """Workers as an older operator made them."""
+        """Create workers as an older operator made them."""
         owner = {"kind": "DaskWorkerGroup", "uid": self.raw("DaskWorkerGroup", group)["metadata"]["uid"]}
         labels = {
             "dask.org/cluster-name": "simple",
@@ -160,12 +160,12 @@ class World:
             self.put(raw_deployment(f"{group}-worker-{n:010x}", metadata=meta, spec=spec))
 
     def edit(self, kind: str, name: str, **spec: Any) -> None:
-        """Changes keys of an object's spec, as its user."""
+        """Update keys of an object's spec, as its user."""
         raw = self.raw(kind, name)
         self._update({**raw, "spec": merge(raw["spec"], spec)})
 
     def rewrite(self, wanted: Raw) -> None:
-        """Gives an object another spec, labels and annotations, as its user; the controller's own notes stay."""
+        """Give an object another spec, labels and annotations, as its user; keep the controller's own annotations."""
         raw = self.raw(wanted["kind"], wanted["metadata"]["name"])
         notes = {k: v for k, v in (raw["metadata"].get("annotations") or {}).items() if k.startswith(RESERVED_PREFIX)}
         given = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
@@ -173,7 +173,7 @@ class World:
         self._update({**raw, "metadata": metadata, "spec": copy.deepcopy(wanted["spec"])})
 
     def edit_workers(self, image: str, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
-        """Gives a group's workers another image."""
+        """Give a group's workers another image."""
         self.edit(kind, name, worker={"spec": {"containers": [{"name": "worker", "image": image}]}})
 
     def scale(self, workers: int, kind: str = "DaskWorkerGroup", name: str = "simple-default") -> None:
@@ -183,11 +183,11 @@ class World:
         self.scale(workers, "DaskCluster", "simple")
 
     def remove(self, kind: str, name: str) -> None:
-        """Deletes an object and, as the garbage collector does, what nobody else owns."""
+        """Delete an object with all objects that it alone owns, as the garbage collector does."""
         self._kept.remove_with_owned(kind, name, NAMESPACE)
 
     def delete(self, kind: str, name: str) -> None:
-        """Deletes an object as a person does: a Pod that lingers is there until it no longer does."""
+        """Delete an object as a person does: a Pod that lingers stays until it no longer does."""
         raw = self.raw(kind, name)
         if kind == "Pod" and self.lingers(parse.pod(raw)):
             self._update({**raw, "metadata": {"deletionTimestamp": rfc3339(self.now), **raw["metadata"]}})
@@ -195,9 +195,9 @@ class World:
             self.remove(kind, name)
 
     def end(self, pod: str, phase: str, *, reason: str = "", beside: str = "") -> None:
-        """A Pod ends: `Failed` or `Succeeded`. With a reason it is the kubelet's doing: no container says when.
+        """End a Pod: `Failed` or `Succeeded`. With a reason the kubelet ends it, and no container has an end time.
 
-        `beside`: a container that goes on, and with it the Pod.
+        `beside`: a container that goes on, and keeps the Pod running.
         """
         status = {**self.status("Pod", pod)}
         code = 0 if phase == "Succeeded" else 1
@@ -216,7 +216,7 @@ class World:
         self.held.pop(pod, None)
 
     def restart(self, pod: str) -> None:
-        """A Pod's container ends with an error, and the kubelet starts it again."""
+        """Let a Pod's container fail, and the kubelet restart it."""
         status = self.status("Pod", pod)
         (before,) = status.get("containerStatuses") or [{}]
         ended = {"exitCode": 1, "reason": "Error", "finishedAt": rfc3339(self.now)}
@@ -234,12 +234,12 @@ class World:
         for raw in self.objects():
             self.store.observe(raw["kind"], parse.PARSERS[raw["kind"]](raw))
 
-    # What it does with a plan
+    # The controller's acts
 
     def apply(self, actions: Sequence[Action], only: int | None = None) -> None:
-        """Does actions in the order in which they are executed.
+        """Do actions in the order in which they are executed.
 
-        `only`: the first so many of them, where the controller is killed in between.
+        `only`: number of actions after which the controller is killed.
         """
         refused: set[ObjectRef] = set()
         for action in executed(actions)[:only]:
@@ -258,9 +258,9 @@ class World:
             self.store.facts(KEY).succeeded(action.subject)
 
     def act(self, left: int) -> tuple[list[Action], int]:
-        """Does one plan, and kills the controller when `left` of its actions are done.
+        """Do one plan, and kill the controller after `left` of its actions.
 
-        What was planned, but for when to look again; and how many actions are left now, fewer than 0 after the kill.
+        Return the planned actions without RequeueAt, and the number of actions left now, below 0 after the kill.
         """
         actions: list[Action] = [action for action in self.plan() if not isinstance(action, RequeueAt)]
         if 0 <= left < len(actions):
@@ -271,7 +271,7 @@ class World:
         return actions, left - len(actions)
 
     def step(self) -> tuple[Action, ...]:
-        """One plan, done; and where a scheduler was asked, the plan that its answer brings about."""
+        """Do one plan, and also the next one if the scheduler was asked, since its answer changes the plan."""
         actions = self.plan()
         self.apply(actions)
         if any(isinstance(action, Ask) for action in actions):
@@ -280,7 +280,7 @@ class World:
         return actions
 
     def settle(self, seconds: float = 60.0) -> list[Action]:
-        """Plans, lets Pods start and time pass, until there is nothing left to do or the time is over."""
+        """Plan, let Pods start and time pass, until no action is left or the time is over."""
         start, deadline, rounds = len(self.done), self.now + seconds, 0
         while rounds < _ROUNDS:
             actions, before = self.step(), self.now
@@ -300,7 +300,7 @@ class World:
         raise AssertionError(f"still at work after {_ROUNDS} plans; the last: {self.done[-5:]}")
 
     def run(self, seconds: float, tick: float = 1.0) -> list[Action]:
-        """Lets so much time pass, looking at everything every `tick` seconds."""
+        """Let time pass, and settle every `tick` seconds."""
         start, end = len(self.done), self.now + seconds
         while self.now < end:
             until = min(self.now + tick, end)
@@ -310,7 +310,7 @@ class World:
         return self.done[start:]
 
     def run_pods(self) -> bool:
-        """The kubelet's, the Deployment controller's and the API server's part. Whether anything changed."""
+        """Do the kubelet's, the Deployment controller's and the API server's part. Return whether anything changed."""
         changed = self._end_retirements() or self._run_deployments()
         for pod in self._pods():
             changed = self._run_pod(pod) or changed
@@ -487,11 +487,11 @@ class World:
         return Survey(self.now, tuple(Registration(name, at, self.held.get(name, 0)) for name, at in known))
 
     def _registered_as(self, pod: Pod) -> str:
-        """A worker's name in Dask: an older operator's are called as their Deployments."""
+        """Return a worker's name in Dask; an older operator's have the name of their Deployment."""
         return pod.deployment or pod.name
 
     def _uid(self, pod: Pod) -> str:
-        """By which a plan knows a worker: its Deployment's where it has one."""
+        """Return the uid under which a plan knows a worker: its Deployment's if it has one."""
         if not pod.deployment:
             return pod.uid
         uid: str = self.raw("Deployment", pod.deployment)["metadata"]["uid"]
@@ -531,14 +531,14 @@ class World:
     def _failed(self, subject: ObjectRef, problem: Problem) -> None:
         before = self.observed().failures.get(subject)
         attempts = before.attempts + 1 if before else 1
-        # More than the store's own pause, in which there is chance.
+        # Longer than the store's own pause, which is random.
         self.store.facts(KEY).failed(subject, problem, self.now, at_least=1.25 * min(2.0 ** (attempts - 1), 60.0))
 
     def _pods(self) -> list[Pod]:
         return list(self._parsed_pods.values())
 
     def _program(self, pod: str) -> str:
-        """Returns the name of the container that a Pod is about."""
+        """Return the name of a Pod's first container."""
         containers = self.raw("Pod", pod).get("spec", {}).get("containers") or [{"name": "main"}]
         name: str = containers[0]["name"]
         return name
@@ -550,7 +550,7 @@ class World:
         self._kept.update(raw, *(() if self.keeps and raw["kind"] != "Pod" else ("status",)))
 
     def _told(self, what: str, raw: Raw) -> None:
-        """Lets the controller's store hear of an object."""
+        """Report an object to the controller's store."""
         kind = raw["kind"]
         if kind not in parse.PARSERS:
             return
@@ -566,7 +566,7 @@ class World:
 
 
 def executed(actions: Iterable[Action]) -> list[Action]:
-    """Actions in the order in which they are executed: changes, then statuses, then Events, then the rest."""
+    """Return actions in the order in which they are executed: changes, then statuses, then Events, then the rest."""
     order = ((Create, Patch, Delete), (SetStatus,), (RecordEvent,), (Ask, Retire, ClearFailures, RequeueAt))
     every = list(actions)
     return [action for kinds in order for action in every if isinstance(action, kinds)]

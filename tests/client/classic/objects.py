@@ -1,4 +1,4 @@
-"""Templates for tests, and what is made of them."""
+"""Templates for tests, and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dask_kubernetes.classic.manifest import manifest
 from dask_kubernetes.operator.settings import Settings
 
 SCHEMAS = {kind.kind: kind.schema for crd in crds.load().values() for kind in crd_kinds(crd)}
-# The documentation's worker-spec.yml
+# The documentation's worker-spec.yml.
 WORKER = yaml.safe_load("""
 kind: Pod
 metadata:

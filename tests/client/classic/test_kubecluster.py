@@ -1,4 +1,4 @@
-"""The classic class as old programs call it: what it tells the operator's class, and what it warns of."""
+"""The classic class as old programs call it: its calls of the operator's class, and its warnings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Calls = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """What the operator's class is told, in place of a cluster that it would start."""
+    """Arguments of the operator's class, in place of a cluster that it would start."""
     told: Calls = []
 
     def tell(method: str) -> Any:

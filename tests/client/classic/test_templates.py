@@ -1,4 +1,4 @@
-"""Templates from wherever programs have them."""
+"""Templates from every source that programs use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dask_kubernetes.exceptions import ValidationError
 
 @dataclass
 class Container:
-    """An object as Kubernetes clients that are generated have it."""
+    """An object of a generated Kubernetes client."""
 
     attribute_map: ClassVar = {"image": "image", "image_pull_policy": "imagePullPolicy", "args": "args"}
     image: str
@@ -45,7 +45,7 @@ class Pod:
 
 @dataclass
 class Wrapped:
-    """An object as other Kubernetes clients have it."""
+    """An object of other Kubernetes clients."""
 
     raw: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""An API server of the tests' own, and the kubeconfig by which the client finds it. Coroutines run in virtual time."""
+"""An API server for the tests, and the client's kubeconfig for it. Coroutines run in virtual time."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _OF_THIS_MACHINE = ("127.0.0.1", "0.0.0.0", "::1", "::", "localhost", "", None)
 
 @dataclass
 class Kubeconfig:
-    """A file that `KUBECONFIG` names."""
+    """The file of `KUBECONFIG`."""
 
     path: Path
 
     def write(self, server: str, namespace: str | None = None, cluster: Any = None, **user: Any) -> None:
-        """`user`: how one logs in; by the token that a fake API server accepts if nothing is said."""
+        """Write the file. `user`: its credentials; by default the token that a fake API server accepts."""
         user = user or {"token": "valid"}
         write_kubeconfig(self.path, server, namespace=namespace or "", cluster=cluster, **user)
 
@@ -44,7 +44,7 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kubeconfig:
 
 @pytest.fixture
 def fake(kubeconfig: Kubeconfig) -> Iterator[FakeApi]:
-    """An API server in a thread of its own, which the kubeconfig names: for what blocks, and for other processes."""
+    """An API server in a thread of its own, in the kubeconfig: for blocking code, and for other processes."""
     with _in_background() as fake:
         kubeconfig.write(fake.url)
         yield fake
@@ -52,9 +52,9 @@ def fake(kubeconfig: Kubeconfig) -> Iterator[FakeApi]:
 
 @pytest.fixture(autouse=True)
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names that are looked up, none of which leads anywhere; and this machine is no Pod.
+    """Names that are looked up, none of which resolves; and this machine is no Pod.
 
-    Whatever a test is about, no name of a Service is among them that public DNS may know.
+    In every test, no name of a Service that public DNS may know is among them.
     """
     names: list[str] = []
     known = socket.getaddrinfo
@@ -76,9 +76,9 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 async def connected(
     kubeconfig: Kubeconfig, patience: float = 0.0, *, inside: bool | None = None
 ) -> AsyncIterator[tuple[FakeApi, Kubernetes]]:
-    """An API server in the event loop that runs, and the client's connection with it.
+    """Yield an API server in the running event loop, and the client's connection to it.
 
-    `inside`: whether this counts as a Pod of its Kubernetes; by default what the client makes of it.
+    `inside`: whether this counts as a Pod of its Kubernetes; by default the client decides.
     """
     async with serve() as fake:
         kubeconfig.write(fake.url)

@@ -1,4 +1,4 @@
-"""Objects of the API server for tests: each is whole as it is, and takes what a test is about as an argument."""
+"""Objects of the API server for tests, complete by default; arguments set the fields that a test is about."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def a_worker(number: int, *containers: dict[str, Any], group: str = "mine-defaul
 
 
 def a_container(name: str = "scheduler", restarts: int = 0, last: Any = None, **state: Any) -> dict[str, Any]:
-    """A container's status. `state`: waiting, running or terminated; `last`: how it has ended before."""
+    """Return a container's status. `state`: waiting, running or terminated; `last`: its previous end."""
     return {
         "name": name,
         "image": "dask:1",
@@ -63,7 +63,7 @@ def a_container(name: str = "scheduler", restarts: int = 0, last: Any = None, **
 
 
 def unready(*containers: dict[str, Any], phase: str = "Pending") -> dict[str, Any]:
-    """The status of a Pod that is not ready."""
+    """Return the status of a Pod that is not ready."""
     return {"phase": phase, "conditions": [NOT_READY], "containerStatuses": list(containers)}
 
 
@@ -72,7 +72,7 @@ def deleted(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def seen(*pods: dict[str, Any], **others: Any) -> Snapshot:
-    """A cluster that runs, and these Pods."""
+    """Return a running cluster with these Pods."""
     whole: dict[str, Any] = {"cluster": a_cluster(), "groups": (a_group(),), "service": a_service()}
     return Snapshot(**(whole | others), pods=pods)
 

@@ -1,4 +1,4 @@
-"""What an operator and Kubernetes make of a DaskCluster, on a fake API server."""
+"""A DaskCluster as an operator and Kubernetes serve it, on a fake API server."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def a_service(type_: str = "ClusterIP", **status: Any) -> dict[str, Any]:
 
 
 def owned(about: dict[str, Any], cluster: Mapping[str, Any]) -> dict[str, Any]:
-    """With the owner that the operator gives to what it makes of a DaskCluster."""
+    """Return an object with a DaskCluster as its owner, as the operator sets it."""
     owner = {"kind": "DaskCluster", "name": cluster["metadata"]["name"], "uid": cluster["metadata"]["uid"]}
     return about | {"metadata": about["metadata"] | {"ownerReferences": [owner]}}
 
 
 @dataclass
 class Operator:
-    """Takes up each DaskCluster `mine` that is made, at once; its scheduler is to be found at ports of this machine.
+    """An operator that takes up each new DaskCluster `mine` at once; its scheduler is at ports of this machine.
 
-    `scheduler`: the Pod that is made of it.
+    `scheduler`: the Pod that it makes.
     """
 
     fake: FakeApi

@@ -1,4 +1,4 @@
-"""What is done to a DaskCluster and what belongs to it, and what is said where there is none."""
+"""Operations on a DaskCluster and its objects, and the errors if it does not exist."""
 
 from __future__ import annotations
 

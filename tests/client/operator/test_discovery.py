@@ -1,4 +1,4 @@
-"""Tools that list clusters of every kind see the DaskClusters that may be seen, and no error where there are none."""
+"""Tools that list clusters of every kind find the visible DaskClusters, and get no error if there are none."""
 
 from __future__ import annotations
 

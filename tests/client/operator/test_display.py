@@ -28,7 +28,7 @@ ESCAPE = "\x1b"
 
 
 class Screen(StringIO):
-    """What a terminal is written to."""
+    """The output to a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -39,12 +39,12 @@ def a_console(file: StringIO, **options: Any) -> Console:
 
 
 def left_on(screen: Screen) -> str:
-    """The lines that stay on a terminal: those after the last one that was taken back."""
+    """Return the lines left on a terminal after the last erased one."""
     return screen.getvalue().rpartition(f"{ESCAPE}[2K")[2]
 
 
 class Notebook:
-    """What IPython shows: the last state of each of its displays."""
+    """IPython's displays, each in its last state."""
 
     def __init__(self) -> None:
         self.displays: list[list[Any]] = []
@@ -171,7 +171,7 @@ def test_a_notebook_keeps_the_panel_when_the_cluster_does_not_start(notebook: No
 
 def test_a_log_has_a_line_per_change_and_no_control_characters() -> None:
     log = StringIO()
-    # As where FORCE_COLOR is set: a file that says that it is a terminal.
+    # As with FORCE_COLOR: a file that claims to be a terminal.
     with Progress("Creating cluster mine", quiet=False, console=a_console(log, force_terminal=True)) as progress:
         progress.update(NOTHING, "Creating it")
         progress.update(UNANSWERED, "Creating it")

@@ -1,4 +1,4 @@
-"""The fake API server keeps the promises to which the API tier holds the real one."""
+"""The fake API server keeps the same promises as the real one in the API tier."""
 
 from __future__ import annotations
 

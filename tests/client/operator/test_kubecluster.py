@@ -1,4 +1,4 @@
-"""`KubeCluster` as its users have it: a real scheduler behind a fake API server, reached by a forwarded port."""
+"""`KubeCluster` as its users have it: a real scheduler behind a fake API server, through a forwarded port."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from dask_kubernetes.operator import KubeCluster
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_worker_spec
 from dask_operator import resources
 
-# A scheduler tells one listener alone of its workers, and here it has that of the test's own cluster.
+# A scheduler tells only one listener about its workers, here that of the test's own cluster.
 pytestmark = pytest.mark.filterwarnings("ignore:Scheduler already contains a plugin with name worker-status")
 
 
@@ -49,7 +49,7 @@ def dask_cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def operator(fake: FakeApi, dask_cluster: LocalCluster) -> Operator:
-    """Of which each DaskCluster that is made has the scheduler of `dask_cluster`, and its worker."""
+    """An operator that gives each new DaskCluster the scheduler of `dask_cluster`, and its worker."""
     return Operator(fake, int(str(dask_cluster.scheduler_address).rpartition(":")[2]), http_port(dask_cluster))
 
 
@@ -327,7 +327,7 @@ KubeCluster(name="mine", quiet=True, resource_timeout=60)
 
 
 def test_ctrl_c_while_it_starts_deletes_what_was_made(fake: FakeApi) -> None:
-    """Of which no operator makes anything, so that it goes on starting."""
+    """Run without an operator, so that the cluster keeps starting."""
     program = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         eventually(lambda: fake.objects(resources.CLUSTER), "the DaskCluster is made")

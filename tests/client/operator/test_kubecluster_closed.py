@@ -1,4 +1,4 @@
-"""What is left of a KubeCluster that was never opened, is closed, or whose cluster is gone, and what it says."""
+"""A KubeCluster that was never opened, is closed, or whose cluster is gone: its attributes and errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cluster_that_cannot_be_opened_leaves_nothing(monkeypatch: pytest.Monk
     with pytest.raises(NamespaceNotFoundError, match="no such place"):
         KubeCluster(name="mine", quiet=True)
     assert threading.enumerate() == threads
-    # Dask warns of clusters that are collected and not closed.
+    # Dask warns about clusters that are collected without being closed.
     gc.collect()
 
 

@@ -1,4 +1,4 @@
-"""A DaskCluster that was made is deleted once when what made it goes, however that happens."""
+"""A DaskCluster is deleted once when its creator goes away, in whatever way."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ if sys.argv[1] == "fails":
 
 
 class Owner:
-    """What a test lets go of."""
+    """An object that a test lets go of."""
 
 
 async def made(name: str = "mine") -> DaskCluster:
@@ -110,7 +110,7 @@ def test_what_is_not_deleted_is_said(fake: FakeApi, caplog: pytest.LogCaptureFix
 
 
 def ended(mode: str, *names: str) -> subprocess.CompletedProcess[str]:
-    """An interpreter that has made clusters of these names, and has come to its end."""
+    """Run an interpreter to its end that makes clusters with these names."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM, mode, *names]
     return subprocess.run(command, capture_output=True, text=True, timeout=60.0, check=False)
 

@@ -1,4 +1,4 @@
-"""What is opened for a KubeCluster: a DaskCluster found or made, and deleted if it was made here and cannot be used."""
+"""A KubeCluster's session: a DaskCluster found or made, and deleted if it was made here and cannot be used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Listener:
 
 @dataclass
 class World:
-    """An API server, an operator, and a scheduler that runs."""
+    """An API server, an operator, and a running scheduler."""
 
     fake: FakeApi
     operator: Operator
@@ -163,7 +163,7 @@ async def test_what_fails_is_deleted_if_it_was_made_here(
 
 @pytest.mark.parametrize("when", ["POST", "GET"])
 async def test_one_that_is_interrupted_leaves_nothing(kubeconfig: Kubeconfig, when: str) -> None:
-    """While the API server makes it, and while its scheduler is waited for."""
+    """Cancel while the API server makes it, and while its scheduler starts."""
     async with world(kubeconfig) as there:
         opening: list[asyncio.Task[Session]] = []
 
@@ -225,7 +225,7 @@ async def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None
 
 
 async def refused(address: tuple[str, int]) -> None:
-    """Returns when nobody listens there any more."""
+    """Wait until nobody listens there any more."""
     while True:
         try:
             _, writer = await asyncio.open_connection(*address)

@@ -1,4 +1,4 @@
-"""What is said when there is a cluster, and no way to it or to Kubernetes."""
+"""Errors about a cluster that exists, but cannot be reached, or without any way to Kubernetes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PORTS = [{"name": name, "port": port, "targetPort": port} for name, port in (("t
 
 
 class Listener:
-    """Knows no workers."""
+    """A listener without workers."""
 
     scheduler_info: Any = None
 
@@ -39,7 +39,7 @@ class Listener:
 
 
 class NoWay:
-    """A Kubernetes with a cluster that runs, where no port can be reached. `why`: what it says of that."""
+    """A Kubernetes with a running cluster whose ports cannot be reached. `why`: its message about that."""
 
     namespace = "default"
 

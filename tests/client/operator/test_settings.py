@@ -1,4 +1,4 @@
-"""Arguments over configuration, and every mistake in them found before Kubernetes is asked for anything."""
+"""Arguments override configuration, and mistakes in them are found before any request to Kubernetes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting ends when the scheduler is ready, when its time is over, or when nothing can help; and the reason is said."""
+"""Waiting ends, with the reason, when the scheduler is ready, when its time is over, or when nothing can help."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CRASH = {"exitCode": 1, "reason": "Error"}
 
 
 def starting(phase: str = "Pending", container: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The scheduler's Pod before it is ready."""
+    """Return the scheduler's Pod before it is ready."""
     statuses = [{"name": "dask", "image": "dask:1", "restartCount": 0, **container}] if container else []
     return a_pod(NAME, phase=phase, conditions=[NOT_READY], containerStatuses=statuses)
 
@@ -48,7 +48,7 @@ CRASHING = starting(
 async def made(
     kubeconfig: Kubeconfig, scheduler: dict[str, Any] | None = WAITING
 ) -> AsyncIterator[tuple[FakeApi, DaskCluster]]:
-    """A DaskCluster that has been taken up as far as this Pod; with None not at all."""
+    """Make a DaskCluster with this Pod; None if no operator has taken it up."""
     async with connected(kubeconfig) as (fake, kubernetes):
         if scheduler:
             Operator(fake, scheduler=scheduler)

@@ -43,7 +43,7 @@ def _with(*autoscalers: Autoscaler, workers: int = 3, demand: Demand | None = No
 
 
 def _scaled(actions: list[Action]) -> dict[str, int]:
-    """To how many workers each group is scaled."""
+    """Return the new number of workers of each scaled group."""
     bodies = {a.subject.name: a.body for a in actions if isinstance(a, Patch)}
     return {name: body["spec"]["worker"]["replicas"] for name, body in bodies.items() if isinstance(body, Mapping)}
 
@@ -225,7 +225,7 @@ def _decisions(world: World, since: int = 0) -> list[str]:
 
 
 def _quiet(world: World, seconds: float = 60.0) -> None:
-    """Nothing is written any more once the counts are, though the scheduler goes on being asked."""
+    """Check that nothing is written once the counts are, though the scheduler is still asked."""
     world.settle(60.0)
     before = world.writes()
     world.settle(seconds)

@@ -98,7 +98,7 @@ def test_replicas_of_zero_are_copied() -> None:
 
 
 def test_a_default_group_of_another_operator_keeps_its_replicas() -> None:
-    # An autoscaler may have scaled it; the replicas of both are noted when it is taken over.
+    # An autoscaler may have scaled it; the replicas of both are recorded when it is taken over.
     assert _planned(seen(groups=[a_group(workers=9, copied="", template="")])) == []
 
 

@@ -1,6 +1,6 @@
-"""Each field of each kind is edited, and edited back. Both times the end is that of what is deployed anew.
+"""Each field of each kind is edited, and edited back. Both times the end is that of a new deployment.
 
-What is promised otherwise, and why, is in tests/support/promises.py alone.
+Only tests/support/promises.py has exceptions, with their reasons.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _original(kind: str) -> World:
 
 
 def _broken(edit: Edit) -> list[str]:
-    """What is not as it is promised after an edit and after its reversal."""
+    """Return the broken promises after an edit and after its reversal."""
     base, *others = BASES[edit.kind]
     promise, edited, world = promised(edit), edit.of(base), copy.deepcopy(_original(edit.kind))
     before = _end(world)

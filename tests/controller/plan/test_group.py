@@ -45,7 +45,7 @@ def _planned(
 
 
 def _noted(group: Group, observed: Observed) -> Group:
-    """The group as its status has it a moment later: with the ordinals of those that go or may have to."""
+    """Return the group with its status a moment later: with the ordinals of all that go or may have to."""
     ordinals = [pod.ordinal for pod in observed.pods if pod.group == group.name and group.uid in pod.owners]
     surplus = len(ordinals) > group.replicas
     going = any(pod.deleting or pod.phase in ENDED or pod.uid in observed.retired for pod in observed.pods)
@@ -101,7 +101,7 @@ def test_workers_that_go_do_not_count_and_keep_their_ordinals() -> None:
 
 
 def test_no_worker_goes_before_its_ordinal_is_noted() -> None:
-    # Else the next one would get its name, which its scheduler may still know.
+    # Otherwise the next one would get its name, which its scheduler may still know.
     for observed in (seen([a_failed_pod(0), a_pod(1)]), seen(2, retired=frozenset({a_pod(0).uid}))):
         for noted, deleted in ((-1, []), (0, [a_pod(0).name])):
             view = View.of(a_cluster(), replace(observed, groups=(a_group(workers=1, last_ordinal=noted),)))
@@ -176,7 +176,7 @@ def test_new_workers_do_not_wait_for_one_that_keeps_failing() -> None:
 
 
 def test_those_that_fail_again_and_again_are_counted_though_creating_is_refused() -> None:
-    # Who is deleted before its successor could be made takes along how often it had failed.
+    # A Pod deleted before its successor exists takes its count of failures along.
     failed = a_failed_pod(0, lived=1.0, attempt=4, finished=NOON - 600.0)
     observed = seen([failed], failures={PODS: a_failure(until=NOON + 8.0)})
     assert _deleted(_planned(a_group(workers=1), observed)) == []

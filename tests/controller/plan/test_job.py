@@ -250,7 +250,7 @@ def test_nothing_is_written_twice() -> None:
 
 
 def _job(*, settled: bool = True, **spec: Any) -> World:
-    """A world with a job of three workers."""
+    """Build a world with a job of three workers."""
     world = World(None)
     world.put(raw_job(**spec))
     if settled:
@@ -263,7 +263,7 @@ def _runner(world: World) -> Pod:
 
 
 def _ended(world: World, phase: str, failed: int) -> None:
-    """What every ended job has: its end in the status, no cluster, nothing to do, nothing written any more."""
+    """Check an ended job: its end in the status, no cluster, nothing to do, and no more writes."""
     status = world.status("DaskJob")
     assert (status["jobStatus"], status["failed"]) == (phase, failed)
     assert status["endTime"]
@@ -317,7 +317,7 @@ def test_a_runner_that_fails_is_tried_again_until_its_limit(
 
 
 def _fail_until_the_end(world: World, lingers: float) -> None:
-    """Every runner fails five seconds after its start; what is deleted is there for `lingers` seconds more."""
+    """Let every runner fail five seconds after its start; deleted objects stay for `lingers` seconds more."""
     gone: dict[str, float] = {}
     world.lingers = lambda pod: world.now < gone.setdefault(pod.uid, world.now) + lingers
     for _ in range(200):
@@ -539,7 +539,7 @@ def _each_cut(story: str) -> list[tuple[str, int]]:
 
 
 def _play(story: str, killed_after: int | None) -> World:
-    """A job's whole life; the controller is killed after so many actions, and another starts."""
+    """Run a job's whole life; the controller is killed after so many actions, and another starts."""
     spec: dict[str, Any] = {"backoffLimit": 1, "runner": {"restartPolicy": "Never"}}
     world = _job(settled=False, **spec)
     left = -1 if killed_after is None else killed_after
@@ -580,7 +580,7 @@ def test_a_foreign_cluster_is_never_the_jobs() -> None:
 
 
 def test_a_runner_that_is_lost_again_and_again_is_not_made_without_pause() -> None:
-    # As by something that deletes what it does not know.
+    # As by a program that deletes unknown objects.
     world = _job()
     for _ in range(600):
         if world.has("Pod", "simple-runner"):

@@ -1,4 +1,4 @@
-"""Whole plans, folded over a world until there is nothing left to do."""
+"""Whole plans, folded over a world until no action is left."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HOUR = 3600.0
 
 
 def _well(world: World, workers: int, group: str = "simple-default") -> None:
-    """The end that every story has: as many workers as wanted, nothing lost, no name twice, nothing left to do."""
+    """Check the end of every story: as many workers as wanted, nothing lost, no name twice, nothing left to do."""
     assert len(world.running(group)) == workers
     assert world.lost == []
     assert [name for name, times in world.names.items() if times > 1] == []
@@ -76,7 +76,7 @@ def test_a_cluster_costs_its_workers_and_five_writes(workers: int) -> None:
 
 
 def test_a_cluster_that_starts_slowly_costs_two_more() -> None:
-    # That it is on its way, and that the scheduler is ready before the workers are: both are waited for.
+    # Users wait for both: that it is in progress, and that the scheduler is ready before the workers.
     world = World(workers=5)
     world.starts = lambda pod: world.now >= NOON + (8.0 if pod.component == "scheduler" else 15.0)
     world.settle(20.0)
@@ -274,7 +274,7 @@ def test_no_worker_takes_the_place_that_a_quota_has_for_the_scheduler() -> None:
         world.settle()
         (scheduler,) = (pod.name for pod in world.observed().pods if pod.component == "scheduler")
         assert len(world.running()) == 1
-        # Another worker may be tried by now, and is, unless the scheduler comes first.
+        # The plan may try another worker by now, and does, unless the scheduler comes first.
         world.now += HOUR
         world.remove("Pod", scheduler)
 
@@ -462,7 +462,7 @@ def test_a_controller_that_is_killed_while_it_creates_tries_the_same_names_again
     planned = world.plan()
     wanted = [action.manifest["metadata"]["name"] for action in planned if isinstance(action, Create)]
     assert len(wanted) == 8
-    # Writes go out side by side: any of them may have been done.
+    # Writes run concurrently: any of them may have been done.
     random.Random(killed_after).shuffle(shuffled := list(planned))
     world.apply(shuffled, only=killed_after)
     world.restart_controller()
@@ -473,7 +473,7 @@ def test_a_controller_that_is_killed_while_it_creates_tries_the_same_names_again
 
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_happens_it_ends_well(seed: int) -> None:
-    """Random scaling, deletions, failures, restarts of the controller and plans that are cut short."""
+    """Try random scaling, deletions, failures, restarts of the controller and plans that are cut short."""
     chance = random.Random(seed)
     world = World(workers=chance.randrange(6))
     world.add_group("simple-gpu", chance.randrange(4))
@@ -528,7 +528,7 @@ def _faults_change(world: World, chance: random.Random) -> None:
 
 
 def _noted(world: World) -> list[Pod]:
-    """The Pods whose ordinals have been noted: what somebody deletes before nobody can know of."""
+    """Return the Pods with recorded ordinals, since nobody can know of others once they are deleted."""
     last = {group.name: group.last_ordinal for group in world.observed().groups}
     return [pod for pod in world.observed().pods if pod.ordinal <= last.get(pod.group, -1)]
 
@@ -557,7 +557,7 @@ def test_two_groups_that_shrink_at_once_lose_nothing_and_keep_their_own() -> Non
 
 
 def test_the_last_holders_of_two_groups_are_not_asked_to_take_from_each_other() -> None:
-    """Where every worker there is would go at once, nobody is left to take anything."""
+    """Delete every worker at once, so that nobody is left to take anything."""
     world = World(workers=2)
     world.add_group("simple-gpu", 2)
     world.settle()
@@ -720,7 +720,7 @@ def test_a_group_that_is_made_anew_while_its_workers_leave_gets_its_own() -> Non
 
 
 def test_a_group_that_belongs_to_an_application_as_well_gets_its_workers() -> None:
-    """An owner that somebody else has set, such as a workflow's, says nothing about a cluster."""
+    """Add an owner of somebody else's, such as a workflow, which says nothing about a cluster."""
     world = World(workers=1)
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "etl", "uid": "uid-of-a-workflow"}
     world.put(raw_group("simple-gpu", workers=2, metadata={"ownerReferences": [owner]}))
@@ -740,7 +740,7 @@ def test_a_cluster_that_is_made_anew_under_its_name_gets_all_of_its_own() -> Non
 
 
 def test_a_cluster_whose_replicas_were_no_number_of_workers_is_mended_by_an_edit() -> None:
-    # Older definitions let any number be stored.
+    # Older definitions allow any number.
     world = World(workers=-1)
     world.settle()
     assert world.running() == []
@@ -757,7 +757,7 @@ _DASK = {"Cluster": "DaskCluster", "Group": "DaskWorkerGroup", "Job": "DaskJob",
 
 
 def _paths(value: object, *path: object) -> Iterator[tuple[object, ...]]:
-    """Where there is something in JSON, the whole first."""
+    """Yield the paths of all values in JSON, the whole first."""
     if path:
         yield path
     if len(path) >= _DEEP:
@@ -778,7 +778,7 @@ def _replaced(raw: dict[str, Any], path: tuple[object, ...], value: object) -> d
 
 @functools.cache
 def _everything() -> tuple[dict[str, Any], ...]:
-    """Objects of all kinds, with every field that is read."""
+    """Return objects of all kinds, with every field that the controller reads."""
     world = World(None)
     policies = [{"type": "Pods", "value": 4, "periodSeconds": 60}]
     behavior = {"stabilizationWindowSeconds": 60, "policies": policies, "selectPolicy": "Max"}
@@ -815,7 +815,7 @@ def _planned_with(changed: dict[str, Any], others: Iterable[Object]) -> None:
         store.observe(_DASK.get(type(each).__name__, type(each).__name__), each)
     for key in store.keys() | {KEY}:
         for action in plan(*store.snapshot(key), NOON + 100.0):
-            # What is sent is JSON, whatever it was made from.
+            # The sent body is JSON, whatever it was made from.
             match action:
                 case Create():
                     json.dumps(action.manifest)
@@ -838,11 +838,11 @@ def _each_object() -> list[Any]:
 
 @pytest.mark.parametrize("index", _each_object())
 def test_no_half_valid_object_ends_a_plan(index: int) -> None:
-    """Each value of a valid object in turn is replaced by what an older definition would have let pass."""
+    """Replace each value of a valid object in turn by one that an older definition would allow."""
     every = _everything()
     raw = every[index]
     others = _parsed(other for other in every if other is not raw)
-    # And when nothing has been made yet.
+    # And before anything has been created.
     alone = _parsed(other for other in every if other["kind"] == "DaskCluster" != raw["kind"] != "DaskJob")
     failed = []
     for path in _paths(raw):

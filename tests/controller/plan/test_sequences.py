@@ -1,4 +1,4 @@
-"""Whatever users do and whatever happens meanwhile, nothing is lost on the way, and the end is what they want."""
+"""Sequences of users' wishes and troubles: nothing is lost on the way, and the end is as wanted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Raw = dict[str, Any]
 SEQUENCES = 300
 STEPS = 14
 _LATER = 160.0
-"""Seconds in which all that is waited for has come: no pause is longer than five minutes."""
+"""Seconds until every pause is over: none is longer than five minutes."""
 
 
 class _Made:
-    """Of the cluster `simple`."""
+    """Manifests of the cluster `simple`."""
 
     def cluster(self, number: int) -> Raw:
         return _new(raw_cluster(workers=number))
@@ -38,12 +38,12 @@ class _Made:
 
 
 def _new(raw: Raw) -> Raw:
-    """Without a uid: it will have one that nothing had before."""
+    """Return an object without its uid: it gets one that nothing had before."""
     return {**raw, "metadata": {"name": raw["metadata"]["name"]}}
 
 
 class _Watched(World):
-    """Sees to it that the controller deletes no worker that is to stay."""
+    """A world in which the controller must delete no worker that should stay."""
 
     def _delete(self, action: Delete) -> None:
         if action.subject.kind == "Pod" and self.has("Pod", action.name):
@@ -84,7 +84,7 @@ def _change(world: World, change: Change) -> None:
 
 
 def _gone(world: World, kind: str, name: str) -> None:
-    """Somebody deletes an object: what goes with it is no longer held."""
+    """Delete an object as somebody else, with its results."""
     pods = {pod.name for pod in world.observed().pods}
     world.remove(kind, name)
     for gone in pods - {pod.name for pod in world.observed().pods}:
@@ -92,7 +92,7 @@ def _gone(world: World, kind: str, name: str) -> None:
 
 
 def _worker(world: World, step: Step) -> Pod | None:
-    """One of a group's, if there is one whose ordinal is noted: what else somebody deletes nobody can know of."""
+    """Return a worker of a group with a recorded ordinal, if any, since nobody can know of others once deleted."""
     last = {group.name: group.last_ordinal for group in world.observed().groups}
     pods = [pod for pod in world.pods(f"simple-{step.group}") if pod.ordinal <= last.get(pod.group, -1)]
     live = [pod for pod in pods if pod.phase not in ENDED]
@@ -116,7 +116,7 @@ def _scheduler_goes(world: World, _: Step) -> None:
 
 
 def _controller_is_killed(world: World, step: Step) -> None:
-    # Writes go out side by side: any of them may have been done.
+    # Writes run concurrently: any of them may have been done.
     random.Random(step.number).shuffle(planned := list(world.plan()))
     world.apply(planned, only=step.number)
     world.restart_controller()
@@ -148,14 +148,14 @@ _HAPPENS: dict[str, Callable[[World, Step], object]] = {
 
 
 def _settle(world: World) -> None:
-    """All trouble is over, and time passes."""
+    """End all trouble, and let time pass."""
     world.refuses, world.scheduler_answers = lambda _: None, True
     world.held.clear()
     world.run(_LATER, tick=_LATER)
 
 
 def _anew(wanted: Wanted, replicas: dict[str, int], target: int | None) -> Outcome:
-    """How it ends where nothing was ever wanted but this."""
+    """Return the outcome of a world in which nothing but this was ever wanted."""
     world = World(None)
     world.target = target
     for raw in wanted.objects.values():

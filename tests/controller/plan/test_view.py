@@ -132,7 +132,7 @@ def test_a_failure_blocks_until_its_time() -> None:
 
 
 class _Counting(tuple[Pod, ...]):
-    """Pods that count how often somebody walks over all of them."""
+    """Pods that count the iterations over all of them."""
 
     walks = 0
 

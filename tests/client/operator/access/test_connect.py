@@ -1,4 +1,4 @@
-"""A scheduler is reached at an address that is its own and answers, and else through the API server."""
+"""The client connects to a scheduler's own address if it answers, and else through the API server."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def nodes_are_at(fake: FakeApi, type_: str, address: str) -> None:
 
 @dataclass
 class Network:
-    """What is connected to beyond this machine, and of that what answers."""
+    """Connections beyond this machine, and the addresses that answer."""
 
     answers: set[str] = field(default_factory=set)
     tried: list[tuple[str, int]] = field(default_factory=list)
@@ -121,7 +121,7 @@ class Network:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    """One in which nothing answers that a test does not name. Names lead nowhere by themselves."""
+    """A network in which only the addresses that a test names answer. Names do not resolve by themselves."""
     network, known = Network(), asyncio.open_connection
 
     async def open_connection(host: str, port: int) -> Any:
@@ -144,7 +144,7 @@ async def hear(address: tuple[str, int]) -> bytes:
 
 
 async def a_scheduler(fake: FakeApi, namespace: str = "default") -> tuple[asyncio.Server, int]:
-    """A Pod that says hello at its ports, and the port of this machine where it does."""
+    """Run a Pod that says hello at its ports; return the server and its port on this machine."""
 
     async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")
@@ -177,7 +177,7 @@ SERVICES: dict[str, Callable[[], dict[str, Any]]] = {
     "LoadBalancer": lambda: with_load_balancer(hostname="lb.example.com"),
 }
 TOLD = {"NodePort": [("192.0.2.1", 30001)], "LoadBalancer": [("lb.example.com", 8786)]}
-"""What the API server tells of itself as leading to a Service from outside."""
+"""The API server's addresses of a Service for clients outside."""
 PLACES = {
     "no Pod": {},
     "a Pod of another Kubernetes": {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"},
@@ -196,7 +196,7 @@ def test_outside_of_its_kubernetes_no_name_of_a_service_is_tried(
     namespace: str,
     place: str,
 ) -> None:
-    """`mine-scheduler.dev` is anybody's in public DNS, and of another Kubernetes in a Pod there."""
+    """Check `mine-scheduler.dev`, which may be anybody's in public DNS, or another Kubernetes' for a Pod there."""
     for name, value in PLACES[place].items():
         monkeypatch.setenv(name, value)
 
@@ -251,7 +251,7 @@ def test_an_external_name_is_forwarded_also_in_a_pod(kubeconfig: Kubeconfig, net
 async def test_a_nodes_address_for_the_inside_may_be_another_machines_outside(
     kubeconfig: Kubeconfig, network: Network, inside: bool, forward: bool | None, tried: bool
 ) -> None:
-    """It is tried there only where who uses it wants nothing to be forwarded."""
+    """Try it only if the user wants no forwarding."""
     network.answers = {"10.0.0.1"}
     async with connected(kubeconfig, inside=inside) as (fake, kubernetes):
         nodes_are_at(fake, "InternalIP", "10.0.0.1")

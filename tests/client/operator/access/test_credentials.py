@@ -96,7 +96,7 @@ OWN, OTHER = "own.pem", "other.pem"
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The certificates of that of this Pod's Kubernetes, and of another one's."""
+    """Certificates of two authorities: this Pod's Kubernetes', and another one's."""
     certificates = {}
     for name in (OWN, OTHER):
         folder = tmp_path_factory.mktemp(name)
@@ -107,7 +107,7 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authorities: dict[str, str]) -> Path:
-    """What a Pod has of its Kubernetes: variables, and this folder of its ServiceAccount."""
+    """A Pod's credentials for its Kubernetes: variables, and this folder of its ServiceAccount."""
     account = tmp_path / "serviceaccount"
     account.mkdir()
     for name, content in {"ca.crt": authorities[OWN], "token": "valid", "namespace": "pods"}.items():
@@ -166,7 +166,7 @@ def test_the_pods_own_api_server_may_have_any_address(
 def test_a_service_account_is_that_of_this_pods_kubernetes(
     run: Run, kubeconfig: Kubeconfig, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no kubeconfig, as in most Pods."""
+    """Use no kubeconfig, as in most Pods."""
     known = KubeAuth._load_service_account
 
     async def of_folder(auth: Any) -> None:
@@ -212,7 +212,7 @@ def test_an_authority_is_the_same_however_its_file_is_written(
 def test_an_authority_that_is_not_read_proves_nothing(
     run: Run, kubeconfig: Kubeconfig, own: Path, tmp_path: Path, authorities: dict[str, str]
 ) -> None:
-    """In a form that TLS knows beside the usual one; and there is none, but a certificate of the user's."""
+    """Try a form that TLS knows beside the usual one, and no authority but a certificate of the user's."""
     kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OTHER].replace("CERTIFICATE", "X509 CERTIFICATE")))
     assert not run(is_inside())
     make_certificates(tmp_path)

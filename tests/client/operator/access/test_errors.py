@@ -1,4 +1,4 @@
-"""Each refusal of the API server is an error that says what to do."""
+"""Each refusal of the API server is an error with advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A port of this machine leads to the scheduler's Pod of the moment, both ways, and ends with all that goes through."""
+"""A port of this machine leads to the scheduler's current Pod, both ways, and ends with all of its connections."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Forwarded:
     port: int = 0
 
     async def pod(self, name: str, answer: Answer, **metadata: Any) -> asyncio.Server:
-        """A scheduler's Pod whose port of communication answers so."""
+        """Run a scheduler's Pod with this answer at its port of communication."""
         server = await asyncio.start_server(answer, HOST)
         pod = a_pod(name)
         self.fake.put({**pod, "metadata": {**pod["metadata"], **metadata}})
@@ -60,7 +60,7 @@ class Forwarded:
         return await asyncio.open_connection(HOST, self.port)
 
     async def hear(self) -> bytes:
-        """All that a new connection says, until it ends."""
+        """Return all data from a new connection, until it ends."""
         reader, writer = await self.connect()
         said = await reader.read()
         writer.close()
@@ -122,7 +122,7 @@ async def test_a_pod_that_goes_is_left_for_the_one_that_comes(kubeconfig: Kubeco
 
 
 async def test_a_scheduler_that_listens_no_more_is_looked_for_anew(kubeconfig: Kubeconfig) -> None:
-    """What the API server says on the channel of errors ends a connection, and the way to that Pod."""
+    """Check that an error of the API server on its channel ends a connection, and the way to that Pod."""
     async with forwarded(kubeconfig) as to, await to.pod("a", saying(b"a")):
         assert await to.hear() == b"a"
         del to.fake.ports["a", PORTS["tcp-comm"]]

@@ -137,7 +137,7 @@ async def test_one_of_somebody_else_is_not_taken_for_that_which_was_to_be_made(
 
 
 def expiring(kubeconfig: Kubeconfig, fake: FakeApi, count: Path) -> None:
-    """A plugin that tells the token which is valid at the time, and how often it was asked.
+    """Use a plugin that prints the currently valid token, and counts its calls.
 
     It is a process, which takes real time.
     """
@@ -175,7 +175,7 @@ def test_credentials_are_renewed_once_for_all_who_were_refused(kubeconfig: Kubec
 
 
 def test_one_whose_refusal_comes_late_uses_what_others_have_renewed(kubeconfig: Kubeconfig, tmp_path: Path) -> None:
-    """A request that was sent by old credentials, and is answered when there are new ones already."""
+    """Answer a request with old credentials when new ones already exist."""
     count = tmp_path / "asked"
     arrived, answered = asyncio.Event(), asyncio.Event()
 
@@ -235,7 +235,7 @@ async def test_logs(kubeconfig: Kubeconfig) -> None:
 
 @asynccontextmanager
 async def echo(fake: FakeApi, pod: str) -> AsyncIterator[None]:
-    """A Pod whose port 7 says what it hears."""
+    """Run a Pod whose port 7 echoes its input."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
@@ -321,7 +321,7 @@ def put_mine(fake: FakeApi) -> str:
 
 
 async def kept() -> Kubernetes:
-    """One whose event loop has ended."""
+    """Return a connection whose event loop has ended."""
     kubernetes = await Kubernetes.connect()
     await kubernetes.close()
     return kubernetes

@@ -1,4 +1,4 @@
-"""A listener knows the workers of a real scheduler, also of one that has restarted, for as long as it is there."""
+"""A listener knows the workers of a real scheduler, even of a restarted one, as long as it exists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real_time
 
 
 class Listener:
-    """What distributed's clusters do about messages of a scheduler."""
+    """The handling of a scheduler's messages by distributed's clusters."""
 
     def __init__(self) -> None:
         self.scheduler_info: Any = {"workers": {}}

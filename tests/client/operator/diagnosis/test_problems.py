@@ -245,7 +245,7 @@ def test_what_no_pod_can_say_the_conditions_of_the_cluster_say() -> None:
     expected = Problem("FailedCreate", "DaskCluster mine (FailedCreate): exceeded quota: pods.")
     assert scheduler_problem(seen(cluster=quota)) == expected
     assert scheduler_problem(seen(a_scheduler(), cluster=quota, service=None)) == expected
-    # Of a scheduler that starts it says nothing.
+    # Its message about a starting scheduler is empty.
     assert scheduler_problem(seen(a_broken_scheduler(a_container()), cluster=quota)) is None
     broken = scheduler_problem(seen(a_broken_scheduler(a_container(waiting=NO_IMAGE)), cluster=quota))
     assert broken

@@ -1,4 +1,4 @@
-"""Real nodes describe Pods that fail, each in its own way: tests/cases/pods has their JSON from the API server."""
+"""Real nodes' descriptions of failing Pods, each with its own fault: tests/cases/pods has the API server's JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dask_kubernetes.operator.diagnosis.status import Row, Startup, startup
 ANSWERS = ROOT / "tests/cases/pods"
 PULL = "ImagePullBackOff"
 CRASH = "CrashLoopBackOff"
-# By answer: the scheduler's row, and what is told of it.
+# By answer: the scheduler's row, and its problem.
 TOLD: dict[str, tuple[str, Problem | None]] = {
     "command-missing": (
         CRASH,

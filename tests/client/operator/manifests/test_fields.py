@@ -1,4 +1,4 @@
-"""Arguments become fields of manifests, or errors that say what is valid."""
+"""Arguments become fields of manifests, or errors that name the valid values."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_probes_are_those_of_the_chart_of_clusters() -> None:
     (part,) = re.findall(r'define "dask-cluster.schedulerPorts" -}}\n(.*?){{- end }}', text, re.DOTALL)
     (health,) = re.findall(r'define "dask-cluster.health" }}\n(.*?){{- end }}', text, re.DOTALL)
     rendered = yaml.safe_load(re.sub(r'{{ include "dask-cluster.health" \. }}', f"\n{health.rstrip()}", part))
-    # The chart's gives the same time to start by a probe of its own, which costs the one who waits a second.
+    # The chart allows the same time to start by a startup probe, which would delay the waiting user by a second.
     startup = rendered.pop("startupProbe")
     rendered["livenessProbe"]["initialDelaySeconds"] = startup["periodSeconds"] * startup["failureThreshold"]
     assert rendered == spec.scheduler_ports_and_probes()

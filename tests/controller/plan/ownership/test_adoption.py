@@ -1,4 +1,4 @@
-"""What an older operator left: a running cluster with a Deployment for each worker."""
+"""Remains of an older operator: a running cluster with a Deployment for each worker."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_an_old_operators_finalizer_is_taken_away_and_others_stay(deleting: bool
 
 
 def _older(workers: int = 3, *, replicas: int | None = None, keeps: Any = None, autoscaled: bool = False) -> World:
-    """A cluster as an older operator leaves it. `replicas`: of the cluster, if its group was scaled."""
+    """Build a cluster as an older operator leaves it. `replicas`: of the cluster, if its group was scaled."""
     world = World(None)
     world.keeps = keeps
     owner = [{"kind": "DaskCluster", "name": "simple", "uid": "uid-of-simple"}]
@@ -149,7 +149,7 @@ def _older(workers: int = 3, *, replicas: int | None = None, keeps: Any = None, 
 
 
 def _pods(world: World) -> dict[str, str]:
-    """What runs and must not be restarted, by name."""
+    """Return, by name, the running Pods, which must not restart."""
     return {pod.name: pod.uid for pod in world.observed().pods}
 
 
@@ -341,7 +341,7 @@ def test_what_an_older_operator_left_in_deletion_goes() -> None:
 
 
 def test_somebody_elses_finalizer_does_not_come_and_go() -> None:
-    """Other programs that are made with kopf put the same one there, and put it back."""
+    """Check it with other programs made with kopf, which put the same one there, and put it back."""
     world = World(1)
     world.settle()
     before = world.writes()

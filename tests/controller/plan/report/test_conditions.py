@@ -22,7 +22,7 @@ def _status(*conditions: Condition, old: Json | None = None, now: float = NOON, 
 def _written(
     status: Json, *, old: Json | None = None, at: float | None = None, now: float = NOON, awaited: bool = False
 ) -> Sequence[Action]:
-    """What comes of a status. `old`: as the object has it; `at`: when this process wrote it the last time."""
+    """Return the writes of a status. `old`: in the object; `at`: the time of this process' last write."""
     observed = seen(written={} if at is None else {CLUSTER: Written(at, {}, CLUSTER_UID)})
     cluster = a_cluster(status=old or {}, created=NOON)
     return list(write(SetStatus(CLUSTER, status, "x"), cluster, observed, now, 3.0, awaited=awaited))

@@ -46,7 +46,7 @@ def _group_status(observed: Observed, name: str = "simple-default") -> Mapping[s
 
 
 def _settled() -> tuple[Cluster, Observed]:
-    """A cluster and a group whose statuses say how they are, so that there is nothing to write."""
+    """Return a cluster and a group with current statuses, so that no write is left."""
     written = statuses(_planned(seen(3)))
     group = a_group(status=written["DaskWorkerGroup/simple-default"], last_ordinal=2)
     return a_cluster(status=written["DaskCluster/simple"]), seen(3, groups=[group])

@@ -33,7 +33,7 @@ from dask_operator.plan import plan
 
 WHY = "has 1,350,668 bytes, and at most 393,216 are read"
 EMPTY: dict[str, Any] = {"unread": WHY, "worker": Template(), "generation": 2, "status": {}}
-"""What is not known of a thing that is too large."""
+"""The known fields of an object that is too large."""
 OTHER = {
     "type": "Progressing",
     "status": "False",
@@ -55,7 +55,7 @@ def _large_group(name: str = "simple-default", **others: Any) -> Group:
 
 
 def _done(actions: Sequence[Action]) -> list[Action]:
-    """What is done and asked."""
+    """Return the changes and questions."""
     return [each for each in actions if isinstance(each, Create | Patch | Delete | Retire | Ask)]
 
 
@@ -64,7 +64,7 @@ def _said(actions: Sequence[Action], subject: str) -> dict[str, Any]:
 
 
 def _written(observed: Observed, subject: str, status: dict[str, Any]) -> Observed:
-    """The world once a status is written, for the groups and autoscalers in it."""
+    """Return the state after a write of a status, for its groups and autoscalers."""
     kind, name = subject.split("/")
     field = {"DaskWorkerGroup": "groups", "DaskAutoscaler": "autoscalers"}[kind]
     there: Any = {field: tuple(replace(o, status=status) if o.name == name else o for o in getattr(observed, field))}

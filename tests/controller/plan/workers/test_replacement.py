@@ -37,7 +37,7 @@ def test_one_that_the_node_refused_is_not_replaced_without_end() -> None:
 
 
 def test_one_that_ends_well_at_once_is_not_replaced_without_end() -> None:
-    # As a worker does whose command is `dask worker --help`.
+    # As with a worker whose command is `dask worker --help`.
     ended = a_pod(phase="Succeeded", started=NOON - 1.0, finished=NOON, attempt=1)
     assert replacement.due(ended) == NOON + 10.0
 

@@ -1,4 +1,4 @@
-"""Groups of which nobody says how many workers they have."""
+"""Groups without `replicas`."""
 
 from __future__ import annotations
 

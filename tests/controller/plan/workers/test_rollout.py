@@ -105,7 +105,7 @@ def test_the_last_one_that_works_leaves_only_where_that_surely_makes_room() -> N
 
 
 def _rolled(world: World, workers: int, image: str = "dask:2") -> None:
-    """The end of every rollout: as many workers as wanted, all of the new template, nothing lost, nothing to do."""
+    """Check the end of every rollout: as many workers as wanted, all of the new template, none lost, nothing to do."""
     assert len(world.running()) == workers
     assert {_image(world, name) for name in world.running()} == ({image} if workers else set())
     assert world.lost == []
@@ -134,7 +134,7 @@ def _world(workers: int) -> World:
 
 
 def _watched(world: World, wanted: Callable[[], int], rounds: int = 200, pause: float = 1.0) -> None:
-    """Steps through a rollout; at every one of them there are not too many workers, nor too few of those that work."""
+    """Run a rollout step by step; check at each that neither too many workers exist nor too few work."""
     enough = False
     for _ in range(rounds):
         world.step()
@@ -279,7 +279,7 @@ def test_a_scaling_in_the_middle(to: int, after: int) -> None:
 
 
 def _fewest(world: World, seconds: int) -> int:
-    """How many workers run at the least in so many seconds."""
+    """Return the smallest number of running workers in so many seconds."""
     running = [len(world.running())]
     for _ in range(seconds):
         world.step()
@@ -455,7 +455,7 @@ def test_a_template_does_not_depend_on_the_order_of_keys_nor_on_nulls() -> None:
 
 
 def test_a_template_is_the_same_for_every_version_of_the_controller() -> None:
-    # A newer one that gives others would restart every worker there is.
+    # A newer one with other annotations would restart every worker.
     assert build.worker_template(a_group()) == "c663314871"
     assert build.scheduler_template(a_cluster()) == "d112148a1a"
     assert build.service_template(a_cluster()) == "84d6298bb0"
@@ -515,7 +515,7 @@ def test_a_controller_that_is_killed_anywhere_rolls_out_all_the_same(killed_afte
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_happens_in_a_rollout_it_ends_well(seed: int) -> None:
-    """Random edits, scaling, failures, slow starts and restarts of the controller."""
+    """Try random edits, scaling, failures, slow starts and restarts of the controller."""
     chance = random.Random(seed)
     world = _world(chance.choice([1, 2, 5, 10]))
     world.add_group("simple-gpu", 2)

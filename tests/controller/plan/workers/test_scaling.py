@@ -24,7 +24,7 @@ def _percent(value: int, period: float = 60.0) -> ScalingPolicy:
 def _replicas(
     autoscaler: Autoscaler, current: int, *asked: tuple[float, int], had: Mapping[float, int] | None = None
 ) -> int:
-    """The decision at noon. `asked`: seconds ago and wish; `had`: how many were wanted then, if not `current`."""
+    """Return the decision at noon. `asked`: seconds ago and wish; `had`: number wanted then, if not `current`."""
     wishes = [(NOON - ago, wish) for ago, wish in asked]
     past = [Sample(NOON - ago, wish, {GROUP: (had or {}).get(ago, current)}) for ago, wish in asked]
     return replicas(autoscaler, current, wishes, past)
@@ -46,7 +46,7 @@ def test_bounds(minimum: int, maximum: int | None, number: int, expected: int) -
 
 
 def test_a_minimum_beyond_the_maximum_does_not_exceed_it() -> None:
-    # Only what was stored under an older definition can have it. More workers cost more than fewer.
+    # Only an older definition can have stored it. More workers cost more than fewer.
     autoscaler = an_autoscaler(minimum=8, maximum=3)
     assert bounded(autoscaler, 0) == 3
     assert shares(20, [autoscaler], 0) == {GROUP: 3}
@@ -144,7 +144,7 @@ def test_bounds_hold_whatever_the_windows_say(current: int) -> None:
 
 
 def test_the_documentations_example_of_going_down() -> None:
-    """4 Pods or 10 percent a minute, whichever is more: of 80 go 8, then 8 (7.2), …; below 40 they are 4."""
+    """Delete 4 Pods or 10 percent a minute, whichever is more: of 80 go 8, then 8 (7.2), …; below 40 they are 4."""
     autoscaler = an_autoscaler(minimum=10, maximum=80, down=Scaling(0.0, (_pods(4), _percent(10))))
     assert _replicas(autoscaler, 80, (0.0, 10)) == 72
     assert _replicas(autoscaler, 72, (0.0, 10)) == 64
@@ -162,7 +162,7 @@ def test_no_more_go_within_the_period() -> None:
 
 
 def test_the_default_of_going_up_at_a_horizontalpodautoscaler() -> None:
-    """4 Pods or 100 percent in 15 s, whichever is more."""
+    """Add 4 Pods or 100 percent in 15 s, whichever is more."""
     autoscaler = an_autoscaler(maximum=None, up=Scaling(0.0, (_pods(4, 15.0), _percent(100, 15.0))))
     assert _replicas(autoscaler, 1, (0.0, 99)) == 5
     assert _replicas(autoscaler, 5, (0.0, 99)) == 10
@@ -216,7 +216,7 @@ def test_for_how_long_it_matters_what_was_asked_for() -> None:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_whatever_is_asked_for_the_promises_hold(seed: int) -> None:
-    """Within the bounds; never past what is wished for; never faster than each of the policies allows."""
+    """Check the bounds, that no move goes past the wish, and that none is faster than each of the policies allows."""
     chance = random.Random(seed)
     minimum = chance.randint(0, 4)
     maximum = chance.choice([None, minimum + chance.randint(0, 20)])
@@ -246,9 +246,9 @@ def _random_scaling(chance: random.Random) -> Scaling:
 
 
 def _kept(scaling: Scaling, sign: int, trace: Sequence[tuple[float, int, int]]) -> None:
-    """Within any period no more came, or went, than its policy allows of those there were when it began.
+    """Check that within any period no more came, or went, than its policy allows of the number at its beginning.
 
-    But for periods with moves in both directions: who went may come back, as with a HorizontalPodAutoscaler.
+    Skip periods with moves in both directions: deleted ones may come back, as with a HorizontalPodAutoscaler.
     """
     for policy in scaling.policies:
         for began, before, _ in trace:

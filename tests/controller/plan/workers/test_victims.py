@@ -51,14 +51,14 @@ def test_only_as_many_as_are_too_many() -> None:
     pods = [a_pod(number) for number in range(10)]
     for surplus in range(11):
         chosen = choose(surplus, pods, a_survey(pods), {}, NOON)
-        # Somebody must be left to take what the others hold, until it is alone.
+        # Somebody must be left to take the results of the others, until it is alone.
         assert (len(chosen.retire), chosen.delete, chosen.wait_until) == (min(surplus, 9), (), None)
     assert len(choose(1, pods[:1], a_survey(pods[:1]), {}, NOON).retire) == 1
     assert len(choose(10, pods, a_survey([*pods, a_pod(10)]), {}, NOON, [*pods, a_pod(10)]).retire) == 10
 
 
 def test_one_that_the_scheduler_knows_is_never_deleted_whatever_its_phase() -> None:
-    # Kubernetes may tell late of a worker's start.
+    # Kubernetes may report a worker's start late.
     pod = a_pending_pod(0)
     survey = Survey(NOON, (Registration(pod.name, "tcp://10.0.0.9:1", 5),))
     assert choose(1, [pod], survey, {}, NOON) == Victims(retire=((pod, "tcp://10.0.0.9:1"),))
@@ -96,7 +96,7 @@ def test_a_worker_on_the_same_host_is_not_mistaken_for_another() -> None:
 
 
 def _of_strangers(pods: Sequence[Pod], address: str) -> Survey:
-    """A scheduler's answer in which each of these workers has its address for a name, with data."""
+    """Return a scheduler's answer in which each of these workers has its address for a name, with data."""
     addresses = [address.format(number) for number, _ in enumerate(pods)]
     return Survey(NOON, tuple(Registration(each, each, nbytes=10**9, tasks=5) for each in addresses))
 

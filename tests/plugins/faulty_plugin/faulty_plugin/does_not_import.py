@@ -1,4 +1,4 @@
-"""Registers a handler, and then does not import."""
+"""A module that registers a handler, and then fails to import."""
 
 from __future__ import annotations
 

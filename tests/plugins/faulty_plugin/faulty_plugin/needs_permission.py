@@ -1,4 +1,4 @@
-"""A handler on what the controller itself has nothing to do with, and may not watch unless somebody permits it."""
+"""A handler for a kind that the controller itself does not use, and may not watch without a further permission."""
 
 from __future__ import annotations
 

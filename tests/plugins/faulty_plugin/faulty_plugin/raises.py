@@ -1,4 +1,4 @@
-"""A handler that does not work."""
+"""A handler that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the controller does besides: it gives each scheduler a host name, and greets each cluster."""
+"""Additions to the controller: a host name for each scheduler, and a greeting for each cluster."""
 
 from __future__ import annotations
 
