@@ -47,14 +47,14 @@ MADE = {"Pod": raw_pod, "Service": raw_service, "Deployment": raw_deployment}
 
 
 def _with(raw: dict[str, Any], field: bytes) -> bytes:
-    """An object in which what is written of workers, or else its spec, has this as well."""
+    """Return an object whose worker, or else whose spec, has these fields too."""
     raw = json.loads(json.dumps(raw))
     raw["spec"].get("worker", raw).get("spec")["x"] = 0
     return orjson.dumps(raw).replace(b'"x":0', b'"x":' + field)
 
 
 def _taken(work: Callable[[], object]) -> tuple[int, int]:
-    """The bytes that something keeps, and has at most."""
+    """Return the bytes that a function's result keeps, and the most that it takes."""
     tracemalloc.start()
     try:
         kept = work()

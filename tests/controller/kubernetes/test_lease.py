@@ -59,12 +59,12 @@ class Candidates:
             await task
 
     def kill(self, name: str) -> None:
-        """None of its requests is sent or answered any more, and it does nothing more."""
+        """Stop all its requests and replies, and the process with them."""
         self.elections[name]._api = _Dead()  # type: ignore[assignment]
         self._ended(name, 0.0)
 
     def cut(self, name: str, *, after: bool = False) -> Fault:
-        """Its renewals are answered by errors; with `after`, though they are done."""
+        """Answer its renewals with errors; with `after`, although they are carried out."""
 
         def its(seen: Seen) -> bool:
             return bool(seen.body["spec"]["holderIdentity"] == name)

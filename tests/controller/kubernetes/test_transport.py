@@ -28,7 +28,7 @@ from dask_operator.resources import POD
 
 
 async def test_a_connection_that_is_over_is_forgotten(certificates: Path) -> None:
-    """A transport of TLS that was lost does not call itself closing."""
+    """Check that a lost transport of TLS counts as closing, although it does not say so."""
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
 
@@ -50,7 +50,7 @@ async def test_a_connection_that_is_over_is_forgotten(certificates: Path) -> Non
 
 
 def test_a_connection_takes_little_memory(run: Run, certificates: Path) -> None:
-    """Of both its ends."""
+    """Return both ends of a connection."""
     number, server = 20, ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
 
@@ -109,7 +109,7 @@ async def test_a_write_that_waits_for_a_connection_until_it_is_not_permitted_is_
 
 
 def test_nothing_arrives_any_more_from_a_connection_that_was_closed() -> None:
-    """As when the network is down: what was written waits in the kernel, and would be delivered later."""
+    """Check a connection whose network is down: the kernel keeps what was written, and would deliver it later."""
 
     async def asked(server: socket.socket) -> None:
         info = ConnectionInfo(server=f"http://127.0.0.1:{server.getsockname()[1]}")
@@ -152,7 +152,7 @@ class _Reluctant(asyncio.Protocol):
 
 
 def test_nor_is_written_by_the_event_loop_after_the_end(certificates: Path) -> None:
-    """As in a process that has lost the Lease and goes on, whose last write is still in the buffers of TLS."""
+    """Check a process that has lost the Lease and goes on, whose last write is still in the buffers of TLS."""
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
 

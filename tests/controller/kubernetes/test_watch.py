@@ -44,7 +44,7 @@ class Watching:
         return len(self.fake.asked("GET", "pods"))
 
     def watches(self) -> list[str]:
-        """The versions from which it has watched."""
+        """Return the versions from which it has watched."""
         return [seen.query["resourceVersion"] for seen in self.fake.requests if seen.query.get("watch")]
 
 
@@ -157,7 +157,7 @@ async def test_a_watch_that_ends_at_its_time_misses_nothing() -> None:
 
 
 def _gone(watching: Watching) -> None:
-    """What the API server does when it has forgotten the version from which a watch is to go on."""
+    """Answer like an API server that has forgotten the version from which a watch continues."""
     watching.fake.end_watches(POD)
     watching.fake.drop(POD, "simple-default-worker-0")
     watching.fake.put(raw_pod(2))
@@ -239,7 +239,7 @@ async def test_a_list_that_is_refused_is_tried_again_and_said_once(
 
 
 async def _synced_after(retry_after: int, patience: float) -> float:
-    """The seconds until a watch has synced that was told once to come back later."""
+    """Return the seconds until a watch has synced that was told once to retry later."""
     async with connected() as (fake, connection):
         fake.fail("GET", POD, 429, headers={"Retry-After": str(retry_after)})
         watch = Watch(connection, Store(), POD, "")

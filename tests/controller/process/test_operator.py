@@ -29,7 +29,7 @@ SETTINGS = Settings(lease=LeaseName("default", "controller"))
 
 
 class Process:
-    """What would be a process of its own."""
+    """Run a controller that would be a process of its own."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Process:
 
 @asynccontextmanager
 async def _processes(fake: FakeApi, number: int, **others: Any) -> AsyncIterator[list[Process]]:
-    """The first leads."""
+    """Run two controllers, of which the first leads."""
     processes = [Process(fake, **others)]
     await until(lambda: processes[0].leads, "a leader", 10.0)
     processes += [Process(fake, **others) for _ in range(number - 1)]
@@ -278,7 +278,7 @@ def _cut_all_watches(fake: FakeApi) -> None:
 
 
 def test_after_an_outage_nothing_is_made_before_all_is_known_that_has_gone(run: Run) -> None:
-    """A plan that knew of the end of the workers and not of their cluster's would make others, for nobody."""
+    """Check that no worker is created for a cluster that has ended during an outage."""
 
     async def scenario(fake: FakeApi) -> None:
         fake.put(raw_cluster(workers=2))

@@ -58,7 +58,7 @@ def test_a_value_that_cannot_be_is_said_in_a_sentence(argument: str, sentence: s
 async def _started(
     folder: Path, fake: FakeApi, *arguments: str, name: str = "controller", lease: str = "", **environment: str
 ) -> AsyncIterator[Controller]:
-    """Starts a controller, which is killed in the end."""
+    """Start a controller, and kill it in the end."""
     kubeconfig = write_kubeconfig(folder / "kubeconfig", fake.url, token=fake.token)
     controller = Controller(kubeconfig, folder / f"{name}.log", *arguments, lease=lease, environment=environment)
     controller.begin()
@@ -135,7 +135,7 @@ async def test_logs_can_be_json(tmp_path: Path) -> None:
 
 
 def _plugin(folder: Path) -> None:
-    """An installed package whose handler says that it runs."""
+    """Install a package whose handler says that it runs."""
     info = folder / "example-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1\n")

@@ -1,4 +1,4 @@
-"""What `Asker` does when the controller itself is wrong; what schedulers answer is tested with `execute`."""
+"""`Asker` in the face of the controller's own bugs; answers of schedulers are tested with `execute`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ WAIT = 300.0
 async def _operating(
     fake: FakeApi, namespaces: Sequence[str] = ("",), policy: Policy = Policy()
 ) -> AsyncIterator[None]:
-    """All parts together, as `operator` puts them, on the test's clock."""
+    """Run all parts together, as `operator` does, on the test's clock."""
     loop = asyncio.get_running_loop()
 
     def clock() -> float:
@@ -69,7 +69,7 @@ async def _has_workers(fake: FakeApi, number: int) -> None:
 
 
 def _run_pods(fake: FakeApi) -> None:
-    """The kubelet's part."""
+    """Play the kubelet's part."""
     ready = {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
     for pod in fake.objects(POD):
         if pod["status"]["phase"] == "Pending":
@@ -102,7 +102,7 @@ async def test_a_cluster_is_made_and_says_so() -> None:
 
 
 def _large(name: str, **others: Any) -> dict[str, Any]:
-    """A cluster of 1.35 MB."""
+    """Return a cluster of 1.35 MB."""
     raw = raw_cluster(name, **others)
     raw["spec"]["worker"]["spec"] = {**raw["spec"]["worker"]["spec"], "x": [[]] * 340_000}
     return raw
@@ -392,7 +392,7 @@ async def test_only_the_namespaces_given_are_operated() -> None:
 
 
 class _Broken(Executor):
-    """Fails for one cluster, and counts how many are worked on at a time."""
+    """Fail for one cluster, and count how many are worked on at a time."""
 
     def __init__(self) -> None:
         self.tried: list[Key] = []

@@ -35,7 +35,7 @@ PROBLEM = Problem("Forbidden", "may not")
 
 
 def _store(*pods: Pod) -> Store:
-    """A store that watches have filled: with a cluster, its group and these pods."""
+    """Return a store with a cluster, its group and these Pods."""
     store = Store()
     store.replace("DaskCluster", "", [a_cluster()], 10)
     store.replace("DaskWorkerGroup", "", [a_group()], 10)
@@ -44,7 +44,7 @@ def _store(*pods: Pod) -> Store:
 
 
 def _pods(store: Store, key: Key = KEY) -> dict[str, int]:
-    """Name and resource version of the pods that a plan would see."""
+    """Return name and resource version of the Pods that a plan would see."""
     return {pod.name: pod.resource_version for pod in store.snapshot(key)[1].pods}
 
 

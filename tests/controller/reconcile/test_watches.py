@@ -31,7 +31,7 @@ class Watching:
 
     @property
     def asked(self) -> set[tuple[str, str]]:
-        """What was asked for, as kind and namespace."""
+        """Return the requests, as kind and namespace."""
         return {(seen.plural, seen.namespace) for seen in self.fake.requests}
 
 
@@ -41,7 +41,7 @@ def _namespace(name: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _watching(*namespaces: str, existing: tuple[str, ...] = (), forbidden: str = "") -> AsyncIterator[Watching]:
-    """`forbidden`: the namespace whose Pods may not be seen."""
+    """Run watches. `forbidden`: the namespace whose Pods may not be read."""
     async with connected() as (fake, api):
         for name in existing:
             fake.put(_namespace(name))

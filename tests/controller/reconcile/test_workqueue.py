@@ -18,7 +18,7 @@ def _queue() -> WorkQueue:
 
 
 async def _empty(queue: WorkQueue, seconds: float = 1000.0) -> bool:
-    """Whether nothing comes in that time."""
+    """Return whether nothing comes in that time."""
     try:
         async with asyncio.timeout(seconds):
             await queue.get()
@@ -28,7 +28,7 @@ async def _empty(queue: WorkQueue, seconds: float = 1000.0) -> bool:
 
 
 def _kept(queue: WorkQueue) -> int:
-    """How many things it remembers."""
+    """Return how many things it remembers."""
     return sum(len(value) for value in vars(queue).values() if isinstance(value, Sized))
 
 

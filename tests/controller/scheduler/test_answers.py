@@ -33,7 +33,7 @@ METRICS: dict[str, Any] = {
 
 
 def _worker(name: Any = "a", **others: Any) -> dict[str, Any]:
-    """As a scheduler tells of it."""
+    """Return a worker as a scheduler describes it."""
     directory = "/tmp/dask-scratch-space/worker-w4jcvp8y"
     said = {"type": "Worker", "id": name, "host": "10.0.0.1", "resources": {}, "local_directory": directory}
     return (
@@ -46,7 +46,7 @@ def _identity(workers: Any) -> dict[str, Any]:
 
 
 def _most(work: Callable[[], object]) -> int:
-    """The bytes that something takes at most, beside what it is given."""
+    """Return the most bytes that a function takes, besides its argument."""
     tracemalloc.start()
     try:
         work()
@@ -128,7 +128,7 @@ def test_what_is_too_deep_is_an_error(wire: str) -> None:
 
 
 def _filled(number: int, fields: bytes = b"") -> dict[str, bytes]:
-    """Answers about so many workers of which nothing is said but this, by what they are written in."""
+    """Return answers about so many workers with these fields, by format."""
     of_json = b",".join(b'"%d":{%s}' % (n, fields) for n in range(number))
     entries = b"".join(bytes(msgpack.packb(str(n))) + b"\x80" for n in range(number))
     of_message = b"\x81\xa7workers\xdf" + number.to_bytes(4) + entries

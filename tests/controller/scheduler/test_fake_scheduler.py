@@ -49,7 +49,7 @@ async def test_those_named_are_retired_and_known_no_more(scheduler: Scheduler) -
 
 @EITHER
 async def test_a_number_of_them_are_retired_and_named(scheduler: Scheduler) -> None:
-    """As the operator before this one asks."""
+    """Ask as the previous operator does."""
     async with scheduler() as url, aiohttp.ClientSession() as session:
         async with session.post(f"{url}/api/v1/retire_workers", json={"n": 2}) as reply:
             retired = [str(worker["name"]) for worker in (await reply.json()).values()]

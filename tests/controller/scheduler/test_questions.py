@@ -160,7 +160,7 @@ def _answering(text: str, status: int = 200) -> Answer:
 
 
 def _by_path(texts: dict[str, str]) -> Answer:
-    """What these routes answer; the others are not there."""
+    """Serve these routes and no others."""
 
     async def answer(request: web.Request) -> web.Response:
         text = texts.get(request.path)

@@ -31,14 +31,14 @@ HELLO: dict[str, Any] = {"compression": None, "python": (3, 11, 0), "pickle-prot
 
 
 def _message(value: Any) -> bytes:
-    """A message as distributed sends it."""
+    """Return a message as distributed sends it."""
     packed = pack_frames(dumps(value))
     return struct.pack("Q", len(packed)) + packed
 
 
 @asynccontextmanager
 async def _peer(messages: Iterable[bytes], silent: bool = False) -> AsyncIterator[str]:
-    """The Dask address of one who sends these bytes, and then nothing more or, unless `silent`, its farewell."""
+    """Yield the Dask address of a peer that sends these bytes and, unless `silent`, closes the connection."""
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
