@@ -24,9 +24,13 @@ from dask_kubernetes.operator.display import Progress, html, panel
 from dask_kubernetes.operator.lifetime import Lifetime
 from dask_kubernetes.operator.manifests import fields, spec
 from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import poll_interval
+
+# Programs import all of these from here.
+__all__ = ["CreateMode", "KubeCluster", "make_cluster_spec", "make_scheduler_spec", "make_worker_spec"]
 
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
