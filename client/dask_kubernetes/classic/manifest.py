@@ -23,6 +23,8 @@ _SCHEDULER = (("dask", "scheduler"), ("-m", "distributed.cli.dask_scheduler"))
 _OLD_OPTIONS = {"--bokeh": "--dashboard", "--no-bokeh": "--no-dashboard", "--bokeh-port": "--dashboard-address"}
 # Fields of the workers' Pod without which the scheduler's Pod might not run at all.
 _SHARED_WITH_SCHEDULER = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
+# Fields of a worker's Pod that no Deployment may have, and the scheduler's Pod is one's.
+_NOT_OF_SCHEDULER = ("activeDeadlineSeconds", "restartPolicy")
 _AFFINITIES = ("none", "preferred", "required")
 
 
@@ -94,7 +96,8 @@ def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
     taken = {port["containerPort"] for port in ours["ports"]}
     ports = [*(port for port in first.get("ports", ()) if port.get("containerPort") not in taken), *ours["ports"]]
     container = {"image": DEFAULT_IMAGE} | ours | first | words | {"ports": ports}
-    return spec | {"containers": [container, *others]}
+    kept = {field: value for field, value in spec.items() if field not in _NOT_OF_SCHEDULER}
+    return kept | {"containers": [container, *others]}
 
 
 def _words(container: Mapping[str, Any], field: str) -> list[str]:
