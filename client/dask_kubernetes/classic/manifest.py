@@ -8,7 +8,7 @@ from typing import Any
 
 from dask_kubernetes.classic.pods import DEATH_TIMEOUT, NAME, make_pod_from_dict, merged, without_empty
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements, without_nulls
 from dask_kubernetes.operator.manifests.spec import (
     DEFAULT_IMAGE,
     make_cluster_spec,
@@ -53,11 +53,11 @@ def manifest(
     own = scheduler["spec"]["containers"][0]
     if scheduler_template is None:
         scheduler |= {"spec": _with_placement(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
-        return cluster
+        return dict(without_nulls(cluster))
     of_scheduler = _with_env(make_pod_from_dict(scheduler_template), settings.env)
     spec = _scheduler_pod(of_scheduler["spec"], own["args"])
     scheduler |= _metadata(of_scheduler) | {"spec": _with_placement(spec, "scheduler", affinity)}
-    return cluster
+    return dict(without_nulls(cluster))
 
 
 def _worker_pod(spec: Manifest) -> Manifest:

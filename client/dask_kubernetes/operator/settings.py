@@ -30,6 +30,7 @@ from dask_kubernetes.operator.manifests.fields import (
     resource_requirements,
     validate_cluster_name,
     validate_count,
+    without_nulls,
 )
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
@@ -95,10 +96,8 @@ class Settings:
         )
 
     def manifest(self) -> Manifest:
-        """Return the manifest of the DaskCluster to create."""
-        if self.custom_cluster_spec is not None:
-            return copy.deepcopy(self.custom_cluster_spec)
-        return make_cluster_spec(
+        """Return the manifest of the DaskCluster to create, without nulls."""
+        made = self.custom_cluster_spec or make_cluster_spec(
             name=self.name,
             image=self.image,
             n_workers=self.n_workers,
@@ -109,6 +108,7 @@ class Settings:
             idle_timeout=self.idle_timeout,
             jupyter=self.jupyter,
         )
+        return dict(without_nulls(made))
 
 
 def cluster_name(given: str | None, template: str) -> str:

@@ -11,6 +11,7 @@ from tests.client.classic.objects import WORKER, made, pod, scheduler_container,
 
 from dask_kubernetes.classic import make_pod_from_dict, make_pod_spec
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests.fields import without_nulls
 from dask_kubernetes.operator.manifests.spec import (
     make_cluster_spec,
     make_scheduler_spec,
@@ -35,7 +36,7 @@ def test_the_documented_pod() -> None:
     (given,) = WORKER["spec"]["containers"]
     args = "dask worker --nthreads 2 --no-dashboard --memory-limit 6GB --death-timeout 60 --name $(DASK_WORKER_NAME)"
     scheduler = make_scheduler_spec("c", env=given["env"], image="dask:1")
-    (container,) = scheduler["spec"]["containers"]
+    (container,) = without_nulls(scheduler["spec"]["containers"])
     assert cluster == {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskCluster",

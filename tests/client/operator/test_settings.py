@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests.fields import without_nulls
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.settings import CreateMode, Settings, cluster_name, fitting_name
 
@@ -41,7 +42,7 @@ def test_defaults() -> None:
         scheduler_forward_port=None,
         jupyter=False,
     )
-    assert made.manifest() == make_cluster_spec("c", n_workers=0)
+    assert made.manifest() == without_nulls(make_cluster_spec("c", n_workers=0))
 
 
 CONFIGURED = {
@@ -151,25 +152,28 @@ def test_mistakes(arguments: dict[str, Any], problem: str) -> None:
 
 
 def test_a_custom_cluster_is_created_as_it_is() -> None:
-    given = make_cluster_spec("custom", n_workers=2)
+    given = without_nulls(make_cluster_spec("custom", n_workers=2))
     given["metadata"]["namespace"] = "dask"
     made = Settings.of(name="ignored", custom_cluster_spec=given)
     assert (made.name, made.namespace, made.manifest()) == ("custom", "dask", given)
     assert Settings.of(custom_cluster_spec=given, namespace="other").namespace == "other"
     made.manifest()["spec"].clear()
     given["spec"]["idleTimeout"] = 60
-    assert made.manifest() == make_cluster_spec("custom", n_workers=2) | {"metadata": given["metadata"]}
+    sent = without_nulls(make_cluster_spec("custom", n_workers=2))
+    assert made.manifest() == sent | {"metadata": given["metadata"]}
+    assert Settings.of(custom_cluster_spec=make_cluster_spec("custom", n_workers=2)).manifest() == sent
 
 
 def test_a_custom_cluster_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(yaml.safe_dump(make_cluster_spec("custom")))
     monkeypatch.setenv("HOME", str(tmp_path))
+    sent = without_nulls(make_cluster_spec("custom"))
     for given in (file, str(file), "~/cluster.yaml"):
-        assert Settings.of(custom_cluster_spec=given).manifest() == make_cluster_spec("custom")
+        assert Settings.of(custom_cluster_spec=given).manifest() == sent
     with dask.config.set({"kubernetes.custom-cluster-spec": str(file)}):
         assert Settings.of().name == "custom"
-        assert Settings.of(name="given").manifest() == make_cluster_spec("custom") | {"metadata": {"name": "given"}}
+        assert Settings.of(name="given").manifest() == sent | {"metadata": {"name": "given"}}
 
 
 @pytest.mark.parametrize(

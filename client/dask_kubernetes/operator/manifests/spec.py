@@ -1,11 +1,11 @@
 """Manifests from Python arguments. Each call returns a new dict, which the caller may change.
 
-Manifests contain no nulls: Kubernetes uses the default for an absent field, and rejects null in many fields.
+The functions for users return every key that programs read or extend, with None where nothing is set. Manifests to send
+contain no nulls: Kubernetes uses the default for an absent field, and rejects null in some fields.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +21,7 @@ from dask_kubernetes.operator.manifests.fields import (
     resource_requirements,
     validate_cluster_name,
     validate_count,
+    without_nulls,
 )
 from dask_kubernetes.operator.manifests.names import (
     API_VERSION,
@@ -77,12 +78,13 @@ def make_cluster_spec(
     Returns
     -------
     dict
-        The manifest. It shares no objects with the arguments.
+        The manifest. It shares no objects with the arguments. `replicas` and a container's `env` and `resources` are
+        None if the arguments are, which Kubernetes and KubeCluster take as absent.
 
     Raises
     ------
     ValidationError
-        If the name, the resources, the environment or the command is invalid.
+        If the name, the number, the resources, the environment or the command is invalid.
 
     Examples
     --------
@@ -94,11 +96,11 @@ def make_cluster_spec(
         "apiVersion": API_VERSION,
         "kind": "DaskCluster",
         "metadata": {"name": name},
-        "spec": _without_nones(
-            idleTimeout=idle_timeout,
-            worker=make_worker_spec(image, n_workers, resources, env, worker_command),
-            scheduler=make_scheduler_spec(name, env, resources, image, scheduler_service_type, jupyter),
-        ),
+        "spec": {
+            "idleTimeout": idle_timeout,
+            "worker": make_worker_spec(image, n_workers, resources, env, worker_command),
+            "scheduler": make_scheduler_spec(name, env, resources, image, scheduler_service_type, jupyter),
+        },
     }
 
 
@@ -128,24 +130,24 @@ def make_worker_spec(
     Raises
     ------
     ValidationError
-        If the resources, the environment or the command is invalid.
+        If the number, the resources, the environment or the command is invalid.
 
     Examples
     --------
     >>> workers = make_worker_spec(n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
     >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
     """
-    container = _without_nones(
-        name=WORKER,
-        image=image,
-        args=worker_args(worker_command),
-        env=env_list(env),
-        resources=resource_requirements(resources),
-        ports=[_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
+    validate_count("n_workers", n_workers, MOST_WORKERS)
+    container = {
+        "name": WORKER,
+        "image": image,
+        "args": worker_args(worker_command),
+        **_env_and_resources(env, resources),
+        "ports": [_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
         # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
-        readinessProbe=_health(period=1, timeout=10, failures=30),
-    )
-    return _without_nones(replicas=n_workers, spec={"containers": [container]})
+        "readinessProbe": _health(period=1, timeout=10, failures=30),
+    }
+    return {"replicas": n_workers, "spec": {"containers": [container]}}
 
 
 def make_scheduler_spec(
@@ -181,14 +183,13 @@ def make_scheduler_spec(
     >>> scheduler["service"]["type"]
     'ClusterIP'
     """
-    container = _without_nones(
-        name=SCHEDULER,
-        image=image,
-        args=["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
-        env=env_list(env),
-        resources=resource_requirements(resources),
+    container = {
+        "name": SCHEDULER,
+        "image": image,
+        "args": ["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
+        **_env_and_resources(env, resources),
         **scheduler_ports_and_probes(),
-    )
+    }
     return {
         "spec": {"containers": [container]},
         "service": {
@@ -204,7 +205,7 @@ def scheduler_ports_and_probes() -> Manifest:
     return {
         "ports": [_port(COMM_PORT, 8786), _port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
         # No startup probe: it would delay readiness, and the waiting user, by a second.
-        "readinessProbe": _health(period=1, timeout=10, failures=30),
+        "readinessProbe": _health(period=1, timeout=10, failures=30) | {"initialDelaySeconds": 0},
         # The container may install packages for ten minutes. A restart loses all work, so the scheduler may be busy for
         # minutes before it counts as dead.
         "livenessProbe": _health(period=30, timeout=30, failures=10) | {"initialDelaySeconds": 600},
@@ -229,7 +230,7 @@ def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -
         "apiVersion": API_VERSION,
         "kind": "DaskWorkerGroup",
         "metadata": {"name": full_name, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: WORKER_GROUP}},
-        "spec": {"cluster": cluster, "worker": copy.deepcopy(dict(worker_spec))},
+        "spec": {"cluster": cluster, "worker": without_nulls(worker_spec)},
     }
 
 
@@ -250,7 +251,6 @@ def make_additional_group(
     cluster_name = cluster["metadata"]["name"]
     if custom_spec is not None:
         return make_worker_group(cluster_name, name, custom_spec)
-    validate_count("n_workers", n_workers, MOST_WORKERS)
     worker = cluster["spec"]["worker"]
     default: Mapping[str, Any] = worker["spec"]["containers"][0]
     made = make_worker_spec(
@@ -278,7 +278,7 @@ def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> M
         "apiVersion": API_VERSION,
         "kind": "DaskAutoscaler",
         "metadata": {"name": cluster, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: AUTOSCALER}},
-        "spec": _without_nones(cluster=cluster, minimum=minimum, maximum=maximum),
+        "spec": without_nulls({"cluster": cluster, "minimum": minimum, "maximum": maximum}),
     }
 
 
@@ -295,5 +295,9 @@ def _health(*, period: int, timeout: int, failures: int) -> Manifest:
     return {**check, "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
 
 
-def _without_nones(**fields: Any) -> Manifest:
-    return {name: value for name, value in fields.items() if value is not None}
+def _env_and_resources(env: Env | None, resources: Mapping[str, Any] | None) -> Manifest:
+    """Return these fields of a container, empty if the arguments are: programs append to them."""
+    return {
+        "env": env_list(env) or (None if env is None else []),
+        "resources": resource_requirements(resources) or (None if resources is None else {}),
+    }

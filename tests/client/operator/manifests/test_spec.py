@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_a_whole_cluster() -> None:
             {"name": "tcp-comm", "containerPort": 8786, "protocol": "TCP"},
             {"name": "http-dashboard", "containerPort": 8787, "protocol": "TCP"},
         ],
-        "readinessProbe": {**health, "periodSeconds": 1, "failureThreshold": 30},
+        "readinessProbe": {**health, "initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30},
         "livenessProbe": {
             **health,
             "initialDelaySeconds": 600,
@@ -114,9 +115,51 @@ def test_a_whole_cluster() -> None:
     ],
     ids=lambda manifest: manifest["kind"],
 )
-def test_manifests_pass_the_schemas_and_have_no_nulls(manifest: dict[str, Any]) -> None:
-    assert errors(manifest) == []
-    assert not nulls(manifest)
+def test_manifests_pass_the_schemas_and_have_no_nulls_as_they_are_sent(manifest: dict[str, Any]) -> None:
+    sent = fields.without_nulls(manifest)
+    assert errors(sent) == []
+    assert not nulls(sent)
+    if manifest["kind"] != "DaskCluster":
+        assert manifest == sent
+
+
+# The keys of those that dask-kubernetes 2026.3.0 makes, where programs look for what to extend.
+OF_WORKER = ("args", "env", "image", "name", "ports", "resources")
+OF_SCHEDULER = (*OF_WORKER, "livenessProbe", "readinessProbe")
+
+
+@pytest.mark.parametrize("given", [{}, {"n_workers": None}, {"env": {}, "resources": {}, "n_workers": 0}])
+def test_programs_find_the_keys_that_they_extend(given: dict[str, Any]) -> None:
+    cluster = make_cluster_spec("c", **given)["spec"]
+    assert cluster.keys() >= {"idleTimeout", "scheduler", "worker"}
+    assert cluster["worker"] == make_worker_spec(**{"n_workers": None} | given)
+    assert cluster["worker"]["replicas"] == given.get("n_workers")
+    assert container(cluster["worker"]).keys() >= set(OF_WORKER)
+    assert container(cluster["scheduler"]).keys() >= set(OF_SCHEDULER)
+    assert container(cluster["scheduler"])["readinessProbe"]["initialDelaySeconds"] == 0
+    for part in ("worker", "scheduler"):
+        only = container(cluster[part])
+        assert (only["env"], only["resources"]) == (([], {}) if "env" in given else (None, None))
+        only["env"] = (only["env"] or []) + [{"name": "A", "value": "1"}]
+        only["resources"] = (only["resources"] or {}) | {"limits": {"nvidia.com/gpu": 1}}
+        cluster[part]["spec"]["containers"] = [only]
+    changed = make_cluster_spec("c", **given) | {"spec": cluster}
+    assert errors(fields.without_nulls(changed)) == []
+    assert container(fields.without_nulls(changed)["spec"]["worker"])["env"] == [{"name": "A", "value": "1"}]
+
+
+def test_the_users_variables_come_first_and_in_their_order() -> None:
+    names_in_order = ["Z", "A", "M"]
+    for part in make_cluster_spec("c", env=dict.fromkeys(names_in_order, "x"))["spec"].values():
+        if isinstance(part, dict):
+            assert [each["name"] for each in container(part)["env"]][:3] == names_in_order
+
+
+@pytest.mark.parametrize("number", ["10", 2.5, True, -1, 10_001])
+def test_a_number_of_workers_that_cannot_be(number: Any) -> None:
+    for make in (make_worker_spec, functools.partial(make_cluster_spec, "c")):
+        with pytest.raises(ValidationError, match="n_workers is"):
+            make(n_workers=number)
 
 
 def test_probes_are_those_of_the_chart_of_clusters() -> None:
@@ -127,6 +170,7 @@ def test_probes_are_those_of_the_chart_of_clusters() -> None:
     # The chart's gives the same time to start by a probe of its own, which costs the one who waits a second.
     startup = rendered.pop("startupProbe")
     rendered["livenessProbe"]["initialDelaySeconds"] = startup["periodSeconds"] * startup["failureThreshold"]
+    rendered["readinessProbe"]["initialDelaySeconds"] = 0
     assert rendered == spec.scheduler_ports_and_probes()
 
 
@@ -182,7 +226,7 @@ def test_a_group_shares_nothing_with_its_spec() -> None:
     workers = make_worker_spec(cluster_name="has no effect", n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
     workers["spec"]["nodeSelector"] = {"pool": "gpu"}
     group = make_worker_group("c", "gpu", workers)
-    assert group["spec"] == {"cluster": "c", "worker": workers}
+    assert group["spec"] == {"cluster": "c", "worker": fields.without_nulls(workers)}
     group["spec"]["worker"]["spec"]["nodeSelector"]["pool"] = "other"
     assert workers["spec"]["nodeSelector"] == {"pool": "gpu"}
 
@@ -221,7 +265,7 @@ def test_an_additional_group_is_as_the_default_group_but_for_what_is_said() -> N
     assert cluster == before
     other: dict[str, Any] = {"image": "dask:2", "resources": {}, "env": {}, "worker_command": "dask worker"}
     assert spec.make_additional_group(cluster, "other", 5, **other) == make_worker_group(
-        "c", "other", make_worker_spec("dask:2", 5)
+        "c", "other", make_worker_spec("dask:2", 5, {}, {})
     )
 
 
