@@ -47,6 +47,8 @@ def manifest(
         scheduler_service_type=settings.scheduler_service_type,
         idle_timeout=settings.idle_timeout,
         jupyter=settings.jupyter,
+        # The templates say how their Pods run.
+        restricted=False,
     )
     worker, scheduler = cluster["spec"]["worker"], cluster["spec"]["scheduler"]
     worker |= _metadata(pod) | {"spec": _with_placement(_worker_pod(pod["spec"]), "worker", affinity)}

@@ -69,6 +69,7 @@ class Settings:
     custom_cluster_spec: Manifest | None
     scheduler_forward_port: int | None
     jupyter: bool
+    restricted: bool
 
     @classmethod
     def of(cls, **arguments: Any) -> Self:
@@ -107,6 +108,7 @@ class Settings:
             scheduler_service_type=self.scheduler_service_type,
             idle_timeout=self.idle_timeout,
             jupyter=self.jupyter,
+            restricted=self.restricted,
         )
         return dict(without_nulls(made))
 
@@ -212,6 +214,12 @@ def _idle_timeout(value: Any) -> int:
     return math.ceil(_seconds("idle_timeout", value or 0))
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValidationError(f"restricted is {value!r}: it must be True or False.")
+
+
 def _as_given(value: Any) -> Any:
     return value
 
@@ -264,4 +272,5 @@ _SOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "scheduler_service_type": ("kubernetes.scheduler-service-type", _service_type),
     "scheduler_forward_port": ("kubernetes.scheduler-forward-port", _port),
     "jupyter": ("kubernetes.scheduler-jupyter", bool),
+    "restricted": ("kubernetes.restricted", _flag),
 }

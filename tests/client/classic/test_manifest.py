@@ -35,7 +35,7 @@ def test_the_documented_pod() -> None:
     cluster = made(WORKER, seek="preferred", n_workers=2, idle_timeout="1 minute")
     (given,) = WORKER["spec"]["containers"]
     args = "dask worker --nthreads 2 --no-dashboard --memory-limit 6GB --death-timeout 60 --name $(DASK_WORKER_NAME)"
-    scheduler = make_scheduler_spec("c", env=given["env"], image="dask:1")
+    scheduler = make_scheduler_spec("c", env=given["env"], image="dask:1", restricted=False)
     (container,) = without_nulls(scheduler["spec"]["containers"])
     assert cluster == {
         "apiVersion": "kubernetes.dask.org/v1",

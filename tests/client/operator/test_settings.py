@@ -41,6 +41,7 @@ def test_defaults() -> None:
         custom_cluster_spec=None,
         scheduler_forward_port=None,
         jupyter=False,
+        restricted=True,
     )
     assert made.manifest() == without_nulls(make_cluster_spec("c", n_workers=0))
 
@@ -61,6 +62,7 @@ CONFIGURED = {
     "scheduler-service-type": "NodePort",
     "scheduler-forward-port": 8787,
     "scheduler-jupyter": True,
+    "restricted": False,
 }
 
 
@@ -84,9 +86,19 @@ def test_configuration() -> None:
         custom_cluster_spec=None,
         scheduler_forward_port=8787,
         jupyter=True,
+        restricted=False,
     )
     assert made.manifest() == make_cluster_spec(
-        "configured", "dask:1", 4, {"cpu": 1}, {"A": "1"}, "dask-cuda-worker --x", "NodePort", 300, jupyter=True
+        "configured",
+        "dask:1",
+        4,
+        {"cpu": 1},
+        {"A": "1"},
+        "dask-cuda-worker --x",
+        "NodePort",
+        300,
+        jupyter=True,
+        restricted=False,
     )
 
 
@@ -136,6 +148,7 @@ def test_create_mode_as_string() -> None:
         ({"env": "A=1"}, "env must be"),
         ({"worker_command": []}, "is empty"),
         ({"image": ""}, "image is ''"),
+        ({"restricted": "no"}, "restricted is 'no': it must be True or False"),
         ({"idle_timeout": "soon"}, "idle_timeout is 'soon'"),
         ({"idle_timeout": -1}, "idle_timeout is -1"),
         ({"resource_timeout": "1 parsec"}, "resource_timeout is '1 parsec'"),

@@ -6,6 +6,7 @@ contain no nulls: Kubernetes uses the default for an absent field, and rejects n
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,19 @@ from dask_kubernetes.operator.manifests.names import (
 )
 
 DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
+# By which Kubernetes' Pod Security Standard `restricted` admits a Pod. The chart of clusters has the same.
+_POD_SECURITY: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY: Mapping[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+# Where this user can write in every image, for packages that are installed when a container starts.
+_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108
+_SECURITY_OF_POD = ("automountServiceAccountToken", "securityContext")
+_SECURITY_OF_CONTAINER = ("securityContext",)
 _DASHBOARD = {SCHEDULER: 8787, WORKER: 8788}
 
 
@@ -50,6 +64,8 @@ def make_cluster_spec(
     scheduler_service_type: str = "ClusterIP",
     idle_timeout: int | None = 0,
     jupyter: bool = False,
+    *,
+    restricted: bool = True,
 ) -> Manifest:
     """Return a DaskCluster manifest, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
 
@@ -74,6 +90,10 @@ def make_cluster_spec(
         Seconds of idleness after which the operator deletes the cluster; 0 for never.
     jupyter : bool, optional
         Whether the scheduler serves Jupyter, which its image must contain.
+    restricted : bool, optional
+        Whether Pods comply with Kubernetes' Pod Security Standard `restricted`: they run as the user 1000, without
+        privileges, and without a token of the ServiceAccount; with variables in `env`, HOME is /tmp unless they set it.
+        If False, they run as the user of the image, and with the token.
 
     Returns
     -------
@@ -98,8 +118,10 @@ def make_cluster_spec(
         "metadata": {"name": name},
         "spec": {
             "idleTimeout": idle_timeout,
-            "worker": make_worker_spec(image, n_workers, resources, env, worker_command),
-            "scheduler": make_scheduler_spec(name, env, resources, image, scheduler_service_type, jupyter),
+            "worker": make_worker_spec(image, n_workers, resources, env, worker_command, restricted=restricted),
+            "scheduler": make_scheduler_spec(
+                name, env, resources, image, scheduler_service_type, jupyter, restricted=restricted
+            ),
         },
     }
 
@@ -112,12 +134,13 @@ def make_worker_spec(
     worker_command: str | Sequence[str] = "dask-worker",
     *,
     cluster_name: str | None = None,
+    restricted: bool = True,
 ) -> Manifest:
     """Return the spec of a group's workers, for `KubeCluster.add_worker_group(custom_spec=…)`.
 
     Parameters
     ----------
-    image, n_workers, resources, env, worker_command
+    image, n_workers, resources, env, worker_command, restricted
         As in `make_cluster_spec`.
     cluster_name : str, optional
         Has no effect: the group belongs to the cluster to which it is added.
@@ -142,12 +165,12 @@ def make_worker_spec(
         "name": WORKER,
         "image": image,
         "args": worker_args(worker_command),
-        **_env_and_resources(env, resources),
+        **_env_and_resources(env, resources, restricted),
         "ports": [_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
         # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
         "readinessProbe": _health(period=1, timeout=10, failures=30),
     }
-    return {"replicas": n_workers, "spec": {"containers": [container]}}
+    return {"replicas": n_workers, "spec": _pod(container, restricted)}
 
 
 def make_scheduler_spec(
@@ -157,6 +180,8 @@ def make_scheduler_spec(
     image: str = DEFAULT_IMAGE,
     scheduler_service_type: str = "ClusterIP",
     jupyter: bool = False,
+    *,
+    restricted: bool = True,
 ) -> Manifest:
     """Return the spec of a cluster's scheduler: its Pod's and its Service's.
 
@@ -164,7 +189,7 @@ def make_scheduler_spec(
     ----------
     cluster_name : str
         Name of the cluster; the Service selects the scheduler's Pod by it.
-    env, resources, image, scheduler_service_type, jupyter
+    env, resources, image, scheduler_service_type, jupyter, restricted
         As in `make_cluster_spec`.
 
     Returns
@@ -187,11 +212,11 @@ def make_scheduler_spec(
         "name": SCHEDULER,
         "image": image,
         "args": ["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
-        **_env_and_resources(env, resources),
+        **_env_and_resources(env, resources, restricted),
         **scheduler_ports_and_probes(),
     }
     return {
-        "spec": {"containers": [container]},
+        "spec": _pod(container, restricted),
         "service": {
             "type": scheduler_service_type,
             "selector": {CLUSTER_LABEL: cluster_name, COMPONENT_LABEL: SCHEDULER},
@@ -259,9 +284,12 @@ def make_additional_group(
         default.get("resources") if resources is None else resources,
         default.get("env") if env is None else env,
         worker_command or "dask-worker",
+        restricted=bool(default.get("securityContext")),
     )
+    (container,) = made["spec"]["containers"]
+    made["spec"] |= _security_of(worker["spec"], _SECURITY_OF_POD)
+    container |= _security_of(default, _SECURITY_OF_CONTAINER)
     if worker_command is None:
-        (container,) = made["spec"]["containers"]
         container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
     return make_worker_group(cluster_name, name, made)
 
@@ -295,9 +323,23 @@ def _health(*, period: int, timeout: int, failures: int) -> Manifest:
     return {**check, "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
 
 
-def _env_and_resources(env: Env | None, resources: Mapping[str, Any] | None) -> Manifest:
-    """Return these fields of a container, empty if the arguments are: programs append to them."""
+def _pod(container: Manifest, restricted: bool) -> Manifest:
+    if not restricted:
+        return {"containers": [container]}
     return {
-        "env": env_list(env) or (None if env is None else []),
-        "resources": resource_requirements(resources) or (None if resources is None else {}),
+        "automountServiceAccountToken": False,
+        "securityContext": copy.deepcopy(dict(_POD_SECURITY)),
+        "containers": [container | {"securityContext": copy.deepcopy(dict(_CONTAINER_SECURITY))}],
     }
+
+
+def _security_of(part: Mapping[str, Any], names: Sequence[str]) -> Manifest:
+    return {name: part.get(name) for name in names}
+
+
+def _env_and_resources(env: Env | None, resources: Mapping[str, Any] | None, restricted: bool) -> Manifest:
+    """Return these fields of a container, empty if the arguments are: programs append to them."""
+    variables = env_list(env) or (None if env is None else [])
+    if variables and restricted and _HOME["name"] not in (each["name"] for each in variables):
+        variables.append(dict(_HOME))
+    return {"env": variables, "resources": resource_requirements(resources) or (None if resources is None else {})}

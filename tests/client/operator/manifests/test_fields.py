@@ -43,7 +43,7 @@ def test_names_that_are_not(name: Any) -> None:
 def test_env(env: Any, expected: list[tuple[str, str]] | None) -> None:
     made = fields.env_list(env)
     assert made == (None if expected is None else [{"name": name, "value": value} for name, value in expected])
-    assert container(make_worker_spec(env=env))["env"] == (made or (None if env is None else []))
+    assert container(make_worker_spec(env=env, restricted=False))["env"] == (made or (None if env is None else []))
 
 
 def test_env_from_elsewhere_stays() -> None:

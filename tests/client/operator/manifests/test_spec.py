@@ -25,7 +25,7 @@ from dask_kubernetes.operator.manifests.spec import (
     make_worker_group,
     make_worker_spec,
 )
-from dask_operator import names
+from dask_operator import build, names, parse
 
 CHARTS = Path(__file__).parents[4] / "charts"
 CRDS = crds.load()
@@ -51,6 +51,7 @@ def test_a_whole_cluster() -> None:
         scheduler_service_type="NodePort",
         idle_timeout=60,
         jupyter=True,
+        restricted=False,
     )
     health = {"httpGet": {"path": "/health", "port": "http-dashboard"}, "timeoutSeconds": 10}
     common = {
@@ -121,6 +122,48 @@ def test_manifests_pass_the_schemas_and_have_no_nulls_as_they_are_sent(manifest:
     assert not nulls(sent)
     if manifest["kind"] != "DaskCluster":
         assert manifest == sent
+
+
+def of_operator(cluster: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The Pods that the operator makes of a DaskCluster, and of a further group of it."""
+    sent = fields.without_nulls(cluster)
+    sent["metadata"] |= {"namespace": "n", "uid": "u"}
+    more = spec.make_additional_group(sent, "more", env={"A": "1"})
+    more["metadata"] |= {"namespace": "n", "uid": "w"}
+    parsed = parse.cluster(sent)
+    default = parse.group(build.group_manifest(parsed) | {"metadata": {"name": "c-default", "uid": "v"}})
+    return {
+        "scheduler": build.deployment_manifest(parsed)["spec"]["template"]["spec"],
+        "worker": build.worker_manifests(parsed, default, [0], 0)[0]["spec"],
+        "more": build.worker_manifests(parsed, parse.group(more), [0], 0)[0]["spec"],
+    }
+
+
+@pytest.mark.parametrize("env", [None, {"EXTRA_PIP_PACKAGES": "s3fs"}])
+def test_pods_comply_with_the_restricted_standard_and_have_no_token(env: Any) -> None:
+    values = yaml.safe_load((CHARTS / "dask-cluster/values.yaml").read_text())
+    for name, pod in of_operator(make_cluster_spec("c", env=env)).items():
+        (only,) = pod["containers"]
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"] == values["podSecurityContext"]
+        assert only["securityContext"] == values["securityContext"]
+        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+        assert not any("hostPort" in port for port in only["ports"])
+        home = [each["value"] for each in only["env"] if each["name"] == "HOME"]
+        assert home == ([] if env is None and name != "more" else ["/tmp"])
+
+
+def test_pods_are_as_the_user_says() -> None:
+    """With another user, whom a further group has as well; and of the image alone."""
+    cluster = make_cluster_spec("c", env={"HOME": "/home/rapids", "A": "1"})
+    assert [each["name"] for each in container(cluster["spec"]["worker"])["env"]] == ["HOME", "A"]
+    for part in ("worker", "scheduler"):
+        cluster["spec"][part]["spec"]["securityContext"] |= {"runAsUser": 1001}
+    assert {pod["securityContext"]["runAsUser"] for pod in of_operator(cluster).values()} == {1001}
+    for pod in of_operator(make_cluster_spec("c", env={"A": "1"}, restricted=False)).values():
+        assert not {"automountServiceAccountToken", "securityContext"} & pod.keys()
+        assert "securityContext" not in pod["containers"][0]
+        assert "HOME" not in [each["name"] for each in pod["containers"][0]["env"]]
 
 
 # The keys of those that dask-kubernetes 2026.3.0 makes, where programs look for what to extend.
