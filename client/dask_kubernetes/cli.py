@@ -79,6 +79,12 @@ def _workers(command: Callable[..., None]) -> Callable[..., None]:
     show_default="kubernetes.scheduler-service-type",
 )
 @click.option("--idle-timeout", help="Seconds of idleness after which the operator deletes the cluster.")
+@click.option(
+    "--restricted/--unrestricted",
+    default=None,
+    help="Comply with the Pod Security Standard restricted.",
+    show_default="kubernetes.restricted",
+)
 @click.option("--jupyter", is_flag=True, help="Serve Jupyter from the scheduler; its image must contain Jupyter.")
 def cluster(**arguments: Any) -> None:
     """Print the DaskCluster that KubeCluster creates with the same arguments.

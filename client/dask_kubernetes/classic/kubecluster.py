@@ -13,8 +13,12 @@ import dask.config
 from distributed import Security
 
 from dask_kubernetes.classic import arguments
-from dask_kubernetes.operator import kubecluster
+from dask_kubernetes.classic.pods import make_pod_from_dict, make_pod_spec
+from dask_kubernetes.operator.kubecluster import kubecluster
 from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
+
+# Programs import all of these from here.
+__all__ = ["KubeCluster", "make_pod_from_dict", "make_pod_spec"]
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dask_kubernetes.classic.pods import DEATH_TIMEOUT, NAME, make_pod_from_dict, merged, without_empty
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements, without_nulls
 from dask_kubernetes.operator.manifests.spec import (
     DEFAULT_IMAGE,
     make_cluster_spec,
@@ -23,6 +23,8 @@ _SCHEDULER = (("dask", "scheduler"), ("-m", "distributed.cli.dask_scheduler"))
 _OLD_OPTIONS = {"--bokeh": "--dashboard", "--no-bokeh": "--no-dashboard", "--bokeh-port": "--dashboard-address"}
 # Fields of the workers' Pod without which the scheduler's Pod might not run at all.
 _SHARED_WITH_SCHEDULER = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
+# Fields of a worker's Pod that no Deployment may have, and the scheduler's Pod is one's.
+_NOT_OF_SCHEDULER = ("activeDeadlineSeconds", "restartPolicy")
 _AFFINITIES = ("none", "preferred", "required")
 
 
@@ -45,17 +47,19 @@ def manifest(
         scheduler_service_type=settings.scheduler_service_type,
         idle_timeout=settings.idle_timeout,
         jupyter=settings.jupyter,
+        # The templates say how their Pods run.
+        restricted=False,
     )
     worker, scheduler = cluster["spec"]["worker"], cluster["spec"]["scheduler"]
     worker |= _metadata(pod) | {"spec": _with_placement(_worker_pod(pod["spec"]), "worker", affinity)}
     own = scheduler["spec"]["containers"][0]
     if scheduler_template is None:
         scheduler |= {"spec": _with_placement(_scheduler_beside(pod["spec"], own), "scheduler", affinity)}
-        return cluster
+        return dict(without_nulls(cluster))
     of_scheduler = _with_env(make_pod_from_dict(scheduler_template), settings.env)
     spec = _scheduler_pod(of_scheduler["spec"], own["args"])
     scheduler |= _metadata(of_scheduler) | {"spec": _with_placement(spec, "scheduler", affinity)}
-    return cluster
+    return dict(without_nulls(cluster))
 
 
 def _worker_pod(spec: Manifest) -> Manifest:
@@ -94,7 +98,8 @@ def _scheduler_pod(spec: Manifest, args: Sequence[str]) -> Manifest:
     taken = {port["containerPort"] for port in ours["ports"]}
     ports = [*(port for port in first.get("ports", ()) if port.get("containerPort") not in taken), *ours["ports"]]
     container = {"image": DEFAULT_IMAGE} | ours | first | words | {"ports": ports}
-    return spec | {"containers": [container, *others]}
+    kept = {field: value for field, value in spec.items() if field not in _NOT_OF_SCHEDULER}
+    return kept | {"containers": [container, *others]}
 
 
 def _words(container: Mapping[str, Any], field: str) -> list[str]:

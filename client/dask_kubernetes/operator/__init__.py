@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dask_kubernetes.operator.discovery import discover
-    from dask_kubernetes.operator.kubecluster import KubeCluster
+    from dask_kubernetes.operator.kubecluster.discovery import discover
+    from dask_kubernetes.operator.kubecluster.kubecluster import KubeCluster
     from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
     from dask_kubernetes.operator.settings import CreateMode
 
 __all__ = ["CreateMode", "KubeCluster", "discover", "make_cluster_spec", "make_scheduler_spec", "make_worker_spec"]
 
-_MODULES = {"CreateMode": "settings", "KubeCluster": "kubecluster", "discover": "discovery"}
+_MODULES = {"CreateMode": "settings", "KubeCluster": "kubecluster.kubecluster", "discover": "kubecluster.discovery"}
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ from dask_kubernetes.operator.manifests.fields import (
     resource_requirements,
     validate_cluster_name,
     validate_count,
+    without_nulls,
 )
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
@@ -68,6 +69,7 @@ class Settings:
     custom_cluster_spec: Manifest | None
     scheduler_forward_port: int | None
     jupyter: bool
+    restricted: bool
 
     @classmethod
     def of(cls, **arguments: Any) -> Self:
@@ -95,10 +97,8 @@ class Settings:
         )
 
     def manifest(self) -> Manifest:
-        """Return the manifest of the DaskCluster to create."""
-        if self.custom_cluster_spec is not None:
-            return copy.deepcopy(self.custom_cluster_spec)
-        return make_cluster_spec(
+        """Return the manifest of the DaskCluster to create, without nulls."""
+        made = self.custom_cluster_spec or make_cluster_spec(
             name=self.name,
             image=self.image,
             n_workers=self.n_workers,
@@ -108,7 +108,9 @@ class Settings:
             scheduler_service_type=self.scheduler_service_type,
             idle_timeout=self.idle_timeout,
             jupyter=self.jupyter,
+            restricted=self.restricted,
         )
+        return dict(without_nulls(made))
 
 
 def cluster_name(given: str | None, template: str) -> str:
@@ -212,6 +214,12 @@ def _idle_timeout(value: Any) -> int:
     return math.ceil(_seconds("idle_timeout", value or 0))
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValidationError(f"restricted is {value!r}: it must be True or False.")
+
+
 def _as_given(value: Any) -> Any:
     return value
 
@@ -264,4 +272,5 @@ _SOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "scheduler_service_type": ("kubernetes.scheduler-service-type", _service_type),
     "scheduler_forward_port": ("kubernetes.scheduler-forward-port", _port),
     "jupyter": ("kubernetes.scheduler-jupyter", bool),
+    "restricted": ("kubernetes.restricted", _flag),
 }

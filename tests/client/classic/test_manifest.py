@@ -9,8 +9,15 @@ import dask.config
 import pytest
 from tests.client.classic.objects import WORKER, made, pod, scheduler_container, worker_container
 
+from dask_kubernetes.classic import make_pod_from_dict, make_pod_spec
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, scheduler_ports_and_probes
+from dask_kubernetes.operator.manifests.fields import without_nulls
+from dask_kubernetes.operator.manifests.spec import (
+    make_cluster_spec,
+    make_scheduler_spec,
+    make_worker_spec,
+    scheduler_ports_and_probes,
+)
 
 
 def tolerations(purpose: str) -> list[dict[str, str]]:
@@ -28,8 +35,8 @@ def test_the_documented_pod() -> None:
     cluster = made(WORKER, seek="preferred", n_workers=2, idle_timeout="1 minute")
     (given,) = WORKER["spec"]["containers"]
     args = "dask worker --nthreads 2 --no-dashboard --memory-limit 6GB --death-timeout 60 --name $(DASK_WORKER_NAME)"
-    scheduler = make_scheduler_spec("c", env=given["env"], image="dask:1")
-    (container,) = scheduler["spec"]["containers"]
+    scheduler = make_scheduler_spec("c", env=given["env"], image="dask:1", restricted=False)
+    (container,) = without_nulls(scheduler["spec"]["containers"])
     assert cluster == {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskCluster",
@@ -211,6 +218,27 @@ def test_a_scheduler_keeps_what_it_says_of_ports_and_probes() -> None:
     scheduler = scheduler_container(made(pod(), pod(ports=ports, readinessProbe={"tcpSocket": {"port": 8786}})))
     assert scheduler["ports"] == [ports[1], *scheduler_ports_and_probes()["ports"]]
     assert scheduler["readinessProbe"] == {"tcpSocket": {"port": 8786}}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        make_pod_spec("scheduler:1", memory_limit="4G", extra_pod_config={"activeDeadlineSeconds": 60}),
+        make_pod_from_dict({"spec": {"restartPolicy": "OnFailure", "containers": [{"image": "scheduler:1"}]}}),
+        make_worker_spec("scheduler:1"),
+        make_scheduler_spec("c", image="scheduler:1"),
+    ],
+    ids=["make_pod_spec", "make_pod_from_dict", "make_worker_spec", "make_scheduler_spec"],
+)
+def test_what_every_maker_makes_is_a_schedulers_and_a_workers_pod(template: dict[str, Any]) -> None:
+    """A Deployment refuses a Pod that is not restarted."""
+    cluster = made(template, template)
+    assert not cluster["spec"]["scheduler"]["spec"].keys() & {"activeDeadlineSeconds", "restartPolicy"}
+    assert scheduler_container(cluster)["args"] == ["dask", "scheduler"]
+    assert scheduler_container(cluster)["image"] == worker_container(cluster)["image"] == "scheduler:1"
+    assert {port["name"] for port in scheduler_container(cluster)["ports"]} == {"tcp-comm", "http-dashboard"}
+    given = template["spec"].get("restartPolicy")
+    assert cluster["spec"]["worker"]["spec"].get("restartPolicy") == given
 
 
 def test_jupyter_and_the_type_of_service_are_configured() -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests.fields import without_nulls
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.settings import CreateMode, Settings, cluster_name, fitting_name
 
@@ -40,8 +41,9 @@ def test_defaults() -> None:
         custom_cluster_spec=None,
         scheduler_forward_port=None,
         jupyter=False,
+        restricted=True,
     )
-    assert made.manifest() == make_cluster_spec("c", n_workers=0)
+    assert made.manifest() == without_nulls(make_cluster_spec("c", n_workers=0))
 
 
 CONFIGURED = {
@@ -60,6 +62,7 @@ CONFIGURED = {
     "scheduler-service-type": "NodePort",
     "scheduler-forward-port": 8787,
     "scheduler-jupyter": True,
+    "restricted": False,
 }
 
 
@@ -83,9 +86,19 @@ def test_configuration() -> None:
         custom_cluster_spec=None,
         scheduler_forward_port=8787,
         jupyter=True,
+        restricted=False,
     )
     assert made.manifest() == make_cluster_spec(
-        "configured", "dask:1", 4, {"cpu": 1}, {"A": "1"}, "dask-cuda-worker --x", "NodePort", 300, jupyter=True
+        "configured",
+        "dask:1",
+        4,
+        {"cpu": 1},
+        {"A": "1"},
+        "dask-cuda-worker --x",
+        "NodePort",
+        300,
+        jupyter=True,
+        restricted=False,
     )
 
 
@@ -135,6 +148,7 @@ def test_create_mode_as_string() -> None:
         ({"env": "A=1"}, "env must be"),
         ({"worker_command": []}, "is empty"),
         ({"image": ""}, "image is ''"),
+        ({"restricted": "no"}, "restricted is 'no': it must be True or False"),
         ({"idle_timeout": "soon"}, "idle_timeout is 'soon'"),
         ({"idle_timeout": -1}, "idle_timeout is -1"),
         ({"resource_timeout": "1 parsec"}, "resource_timeout is '1 parsec'"),
@@ -151,25 +165,28 @@ def test_mistakes(arguments: dict[str, Any], problem: str) -> None:
 
 
 def test_a_custom_cluster_is_created_as_it_is() -> None:
-    given = make_cluster_spec("custom", n_workers=2)
+    given = without_nulls(make_cluster_spec("custom", n_workers=2))
     given["metadata"]["namespace"] = "dask"
     made = Settings.of(name="ignored", custom_cluster_spec=given)
     assert (made.name, made.namespace, made.manifest()) == ("custom", "dask", given)
     assert Settings.of(custom_cluster_spec=given, namespace="other").namespace == "other"
     made.manifest()["spec"].clear()
     given["spec"]["idleTimeout"] = 60
-    assert made.manifest() == make_cluster_spec("custom", n_workers=2) | {"metadata": given["metadata"]}
+    sent = without_nulls(make_cluster_spec("custom", n_workers=2))
+    assert made.manifest() == sent | {"metadata": given["metadata"]}
+    assert Settings.of(custom_cluster_spec=make_cluster_spec("custom", n_workers=2)).manifest() == sent
 
 
 def test_a_custom_cluster_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(yaml.safe_dump(make_cluster_spec("custom")))
     monkeypatch.setenv("HOME", str(tmp_path))
+    sent = without_nulls(make_cluster_spec("custom"))
     for given in (file, str(file), "~/cluster.yaml"):
-        assert Settings.of(custom_cluster_spec=given).manifest() == make_cluster_spec("custom")
+        assert Settings.of(custom_cluster_spec=given).manifest() == sent
     with dask.config.set({"kubernetes.custom-cluster-spec": str(file)}):
         assert Settings.of().name == "custom"
-        assert Settings.of(name="given").manifest() == make_cluster_spec("custom") | {"metadata": {"name": "given"}}
+        assert Settings.of(name="given").manifest() == sent | {"metadata": {"name": "given"}}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -160,6 +161,7 @@ class Kubernetes:
         Raises DaskKubernetesError if the connection cannot be opened, or breaks.
         """
         path = f"{POD.path(namespace, pod)}/portforward?ports={port}"
+        await self._renew_early()
         credentials, session, failure = self._credentials, self._session, None
         try:
             websocket: AsyncWebSocketSession
@@ -183,7 +185,7 @@ class Kubernetes:
         path, options = kind.path(namespace, name), _delete_options(uid)
         response = self._credentials.blocking_request("DELETE", path, options, timeout)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            response = asyncio.run(Credentials.read()).blocking_request("DELETE", path, options, timeout)
+            response = asyncio.run(self._credentials.renewed()).blocking_request("DELETE", path, options, timeout)
         if response.is_success or response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
             return
         raise error_of(response, self.server)
@@ -215,6 +217,7 @@ class Kubernetes:
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response | None:
         """Send a request once, or twice if its credentials have expired."""
+        await self._renew_early()
         credentials = self._credentials
         response = await self._exchange(method, path, **options)
         if response.status_code == httpx.codes.UNAUTHORIZED:
@@ -248,12 +251,19 @@ class Kubernetes:
             return reason
         return SchedulerUnreachableError("its Pod no longer exists")
 
+    async def _renew_early(self) -> None:
+        """Renew credentials before the API server refuses them. If there are no others yet, these may still do."""
+        credentials = self._credentials
+        if credentials.is_outdated(time.time()):
+            with suppress(CredentialsError):
+                await self._renew(credentials)
+
     async def _renew(self, refused: Credentials) -> None:
         """Read new credentials, only once for all requests that were refused with the same old ones."""
         async with self._renewal:
             if refused is not self._credentials:
                 return
-            self._credentials = await Credentials.read()
+            self._credentials = await refused.renewed()
             self._former_sessions.append(self._session)
             self._session = self._credentials.session(self._timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import re
 import shlex
 import sys
@@ -24,6 +25,8 @@ GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
 
 _OLD_COMMANDS = {"dask-worker": ["dask", "worker"], "dask-scheduler": ["dask", "scheduler"]}
 _RESOURCE_FIELDS = frozenset({"requests", "limits", "claims"})
+# Kubernetes' own resources. All others have a domain, as in nvidia.com/gpu.
+_RESOURCES = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.+|.+/.+")
 
 
 def validate_cluster_name(name: str) -> None:
@@ -83,6 +86,12 @@ def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | Non
         return None
     if not isinstance(resources, Mapping):
         raise ValidationError(f'resources is {resources!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    sections = [str(name) for name, value in resources.items() if isinstance(value, Mapping)]
+    if wrong := next((name for name in sections if name not in _RESOURCE_FIELDS), None):
+        likely = difflib.get_close_matches(wrong.lower(), ("limits", "requests"), n=1)
+        raise ValidationError(
+            f"resources has no field {wrong!r}: write {' or '.join(map(repr, likely or ('limits', 'requests')))}."
+        )
     if not _RESOURCE_FIELDS & resources.keys():
         return {"requests": _quantities("resources", resources), "limits": _quantities("resources", resources)}
     if unknown := sorted(set(map(str, resources)) - _RESOURCE_FIELDS):
@@ -94,9 +103,23 @@ def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | Non
     return parts | claims or None
 
 
+def without_nulls(value: Any) -> Any:
+    """Return a copy of a manifest, or of a part of it, without keys whose value is None."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(item) for item in value]
+    return copy.deepcopy(value)
+
+
 def _quantities(part: str, quantities: object) -> Manifest:
     if not isinstance(quantities, Mapping):
         raise ValidationError(f'{part} is {quantities!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    if wrong := next((name for name in quantities if not _RESOURCES.fullmatch(str(name))), None):
+        raise ValidationError(
+            f"{wrong!r} is no resource of a container: write cpu, memory or ephemeral-storage, or a name with a "
+            "domain, as in nvidia.com/gpu."
+        )
     return {str(name): _quantity(name, value) for name, value in quantities.items() if value is not None}
 
 

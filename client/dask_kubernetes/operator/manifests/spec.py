@@ -1,6 +1,7 @@
 """Manifests from Python arguments. Each call returns a new dict, which the caller may change.
 
-Manifests contain no nulls: Kubernetes uses the default for an absent field, and rejects null in many fields.
+The functions for users return every key that programs read or extend, with None where nothing is set. Manifests to send
+contain no nulls: Kubernetes uses the default for an absent field, and rejects null in some fields.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dask_kubernetes.operator.manifests.fields import (
     resource_requirements,
     validate_cluster_name,
     validate_count,
+    without_nulls,
 )
 from dask_kubernetes.operator.manifests.names import (
     API_VERSION,
@@ -36,6 +38,19 @@ from dask_kubernetes.operator.manifests.names import (
 )
 
 DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
+# By which Kubernetes' Pod Security Standard `restricted` admits a Pod. The chart of clusters has the same.
+_POD_SECURITY: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY: Mapping[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+# Where this user can write in every image, for packages that are installed when a container starts.
+_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108
+_SECURITY_OF_POD = ("automountServiceAccountToken", "securityContext")
+_SECURITY_OF_CONTAINER = ("securityContext",)
 _DASHBOARD = {SCHEDULER: 8787, WORKER: 8788}
 
 
@@ -49,6 +64,8 @@ def make_cluster_spec(
     scheduler_service_type: str = "ClusterIP",
     idle_timeout: int | None = 0,
     jupyter: bool = False,
+    *,
+    restricted: bool = True,
 ) -> Manifest:
     """Return a DaskCluster manifest, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
 
@@ -73,16 +90,21 @@ def make_cluster_spec(
         Seconds of idleness after which the operator deletes the cluster; 0 for never.
     jupyter : bool, optional
         Whether the scheduler serves Jupyter, which its image must contain.
+    restricted : bool, optional
+        Whether Pods comply with Kubernetes' Pod Security Standard `restricted`: they run as the user 1000, without
+        privileges, and without a token of the ServiceAccount; with variables in `env`, HOME is /tmp unless they set it.
+        If False, they run as the user of the image, and with the token.
 
     Returns
     -------
     dict
-        The manifest. It shares no objects with the arguments.
+        The manifest. It shares no objects with the arguments. `replicas` and a container's `env` and `resources` are
+        None if the arguments are, which Kubernetes and KubeCluster take as absent.
 
     Raises
     ------
     ValidationError
-        If the name, the resources, the environment or the command is invalid.
+        If the name, the number, the resources, the environment or the command is invalid.
 
     Examples
     --------
@@ -94,11 +116,13 @@ def make_cluster_spec(
         "apiVersion": API_VERSION,
         "kind": "DaskCluster",
         "metadata": {"name": name},
-        "spec": _without_nones(
-            idleTimeout=idle_timeout,
-            worker=make_worker_spec(image, n_workers, resources, env, worker_command),
-            scheduler=make_scheduler_spec(name, env, resources, image, scheduler_service_type, jupyter),
-        ),
+        "spec": {
+            "idleTimeout": idle_timeout,
+            "worker": make_worker_spec(image, n_workers, resources, env, worker_command, restricted=restricted),
+            "scheduler": make_scheduler_spec(
+                name, env, resources, image, scheduler_service_type, jupyter, restricted=restricted
+            ),
+        },
     }
 
 
@@ -110,12 +134,13 @@ def make_worker_spec(
     worker_command: str | Sequence[str] = "dask-worker",
     *,
     cluster_name: str | None = None,
+    restricted: bool = True,
 ) -> Manifest:
     """Return the spec of a group's workers, for `KubeCluster.add_worker_group(custom_spec=…)`.
 
     Parameters
     ----------
-    image, n_workers, resources, env, worker_command
+    image, n_workers, resources, env, worker_command, restricted
         As in `make_cluster_spec`.
     cluster_name : str, optional
         Has no effect: the group belongs to the cluster to which it is added.
@@ -128,24 +153,24 @@ def make_worker_spec(
     Raises
     ------
     ValidationError
-        If the resources, the environment or the command is invalid.
+        If the number, the resources, the environment or the command is invalid.
 
     Examples
     --------
     >>> workers = make_worker_spec(n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
     >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
     """
-    container = _without_nones(
-        name=WORKER,
-        image=image,
-        args=worker_args(worker_command),
-        env=env_list(env),
-        resources=resource_requirements(resources),
-        ports=[_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
+    validate_count("n_workers", n_workers, MOST_WORKERS)
+    container = {
+        "name": WORKER,
+        "image": image,
+        "args": worker_args(worker_command),
+        **_env_and_resources(env, resources, restricted),
+        "ports": [_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
         # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
-        readinessProbe=_health(period=1, timeout=10, failures=30),
-    )
-    return _without_nones(replicas=n_workers, spec={"containers": [container]})
+        "readinessProbe": _health(period=1, timeout=10, failures=30),
+    }
+    return {"replicas": n_workers, "spec": _pod(container, restricted)}
 
 
 def make_scheduler_spec(
@@ -155,6 +180,8 @@ def make_scheduler_spec(
     image: str = DEFAULT_IMAGE,
     scheduler_service_type: str = "ClusterIP",
     jupyter: bool = False,
+    *,
+    restricted: bool = True,
 ) -> Manifest:
     """Return the spec of a cluster's scheduler: its Pod's and its Service's.
 
@@ -162,7 +189,7 @@ def make_scheduler_spec(
     ----------
     cluster_name : str
         Name of the cluster; the Service selects the scheduler's Pod by it.
-    env, resources, image, scheduler_service_type, jupyter
+    env, resources, image, scheduler_service_type, jupyter, restricted
         As in `make_cluster_spec`.
 
     Returns
@@ -181,16 +208,15 @@ def make_scheduler_spec(
     >>> scheduler["service"]["type"]
     'ClusterIP'
     """
-    container = _without_nones(
-        name=SCHEDULER,
-        image=image,
-        args=["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
-        env=env_list(env),
-        resources=resource_requirements(resources),
+    container = {
+        "name": SCHEDULER,
+        "image": image,
+        "args": ["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
+        **_env_and_resources(env, resources, restricted),
         **scheduler_ports_and_probes(),
-    )
+    }
     return {
-        "spec": {"containers": [container]},
+        "spec": _pod(container, restricted),
         "service": {
             "type": scheduler_service_type,
             "selector": {CLUSTER_LABEL: cluster_name, COMPONENT_LABEL: SCHEDULER},
@@ -204,7 +230,7 @@ def scheduler_ports_and_probes() -> Manifest:
     return {
         "ports": [_port(COMM_PORT, 8786), _port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
         # No startup probe: it would delay readiness, and the waiting user, by a second.
-        "readinessProbe": _health(period=1, timeout=10, failures=30),
+        "readinessProbe": _health(period=1, timeout=10, failures=30) | {"initialDelaySeconds": 0},
         # The container may install packages for ten minutes. A restart loses all work, so the scheduler may be busy for
         # minutes before it counts as dead.
         "livenessProbe": _health(period=30, timeout=30, failures=10) | {"initialDelaySeconds": 600},
@@ -229,7 +255,7 @@ def make_worker_group(cluster: str, name: str, worker_spec: Mapping[str, Any]) -
         "apiVersion": API_VERSION,
         "kind": "DaskWorkerGroup",
         "metadata": {"name": full_name, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: WORKER_GROUP}},
-        "spec": {"cluster": cluster, "worker": copy.deepcopy(dict(worker_spec))},
+        "spec": {"cluster": cluster, "worker": without_nulls(worker_spec)},
     }
 
 
@@ -250,7 +276,6 @@ def make_additional_group(
     cluster_name = cluster["metadata"]["name"]
     if custom_spec is not None:
         return make_worker_group(cluster_name, name, custom_spec)
-    validate_count("n_workers", n_workers, MOST_WORKERS)
     worker = cluster["spec"]["worker"]
     default: Mapping[str, Any] = worker["spec"]["containers"][0]
     made = make_worker_spec(
@@ -259,9 +284,12 @@ def make_additional_group(
         default.get("resources") if resources is None else resources,
         default.get("env") if env is None else env,
         worker_command or "dask-worker",
+        restricted=bool(default.get("securityContext")),
     )
+    (container,) = made["spec"]["containers"]
+    made["spec"] |= _security_of(worker["spec"], _SECURITY_OF_POD)
+    container |= _security_of(default, _SECURITY_OF_CONTAINER)
     if worker_command is None:
-        (container,) = made["spec"]["containers"]
         container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
     return make_worker_group(cluster_name, name, made)
 
@@ -278,7 +306,7 @@ def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> M
         "apiVersion": API_VERSION,
         "kind": "DaskAutoscaler",
         "metadata": {"name": cluster, "labels": {CLUSTER_LABEL: cluster, COMPONENT_LABEL: AUTOSCALER}},
-        "spec": _without_nones(cluster=cluster, minimum=minimum, maximum=maximum),
+        "spec": without_nulls({"cluster": cluster, "minimum": minimum, "maximum": maximum}),
     }
 
 
@@ -295,5 +323,23 @@ def _health(*, period: int, timeout: int, failures: int) -> Manifest:
     return {**check, "periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
 
 
-def _without_nones(**fields: Any) -> Manifest:
-    return {name: value for name, value in fields.items() if value is not None}
+def _pod(container: Manifest, restricted: bool) -> Manifest:
+    if not restricted:
+        return {"containers": [container]}
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": copy.deepcopy(dict(_POD_SECURITY)),
+        "containers": [container | {"securityContext": copy.deepcopy(dict(_CONTAINER_SECURITY))}],
+    }
+
+
+def _security_of(part: Mapping[str, Any], names: Sequence[str]) -> Manifest:
+    return {name: part.get(name) for name in names}
+
+
+def _env_and_resources(env: Env | None, resources: Mapping[str, Any] | None, restricted: bool) -> Manifest:
+    """Return these fields of a container, empty if the arguments are: programs append to them."""
+    variables = env_list(env) or (None if env is None else [])
+    if variables and restricted and _HOME["name"] not in (each["name"] for each in variables):
+        variables.append(dict(_HOME))
+    return {"env": variables, "resources": resource_requirements(resources) or (None if resources is None else {})}

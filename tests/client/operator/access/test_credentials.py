@@ -7,9 +7,12 @@ import json
 import ssl
 import tempfile
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from kr8s._auth import KubeAuth
 from tests.client.operator.conftest import Kubeconfig
@@ -22,6 +25,7 @@ from dask_kubernetes.exceptions import (
     CredentialsError,
 )
 from dask_kubernetes.operator.access import credentials as module
+from dask_kubernetes.operator.access.credentials import Credentials
 from dask_kubernetes.operator.access.kubernetes import CLUSTER, POD, Kubernetes
 
 
@@ -280,4 +284,120 @@ def test_a_certificate_of_the_users_own_stays(run: Run, kubeconfig: Kubeconfig, 
     assert {"ca.pem", "cert.pem", "key.pem"} <= {file.name for file in tmp_path.iterdir()}
 
 
-# Logs
+PROXY = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(("exceptions", "proxy"), [("10.0.0.0/8,.svc", None), ("172.16.0.0/12", PROXY)])
+def test_a_network_in_no_proxy_is_asked_directly(
+    run: Run, kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch, exceptions: str, proxy: str | None
+) -> None:
+    for name, value in {"HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY, "NO_PROXY": exceptions}.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.delenv(name.lower(), raising=False)
+    kubeconfig.write(OWN_SERVER)
+    found = run(Credentials.read())
+    assert found.proxy == proxy
+
+    async def proxies() -> set[bool]:
+        async with found.session(1.0) as session:
+            return {isinstance(mount, httpx.AsyncHTTPTransport) for mount in session._mounts.values()}
+
+    assert run(proxies()) == (set() if proxy is None else {True})
+    kubeconfig.write(OWN_SERVER, cluster={"proxy-url": "http://127.0.0.1:2"})
+    assert run(Credentials.read()).proxy == "http://127.0.0.1:2", "the kubeconfig comes first"
+
+
+async def test_who_is_reached_by_a_proxy_of_the_environment_may_be_another(
+    kubeconfig: Kubeconfig, own: Path, authorities: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig.write(OWN_SERVER, cluster=trusting(authorities[OWN]))
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    assert not await is_inside()
+    monkeypatch.setenv("NO_PROXY", "10.96.0.0/12")
+    assert await is_inside()
+
+
+@pytest.mark.parametrize("how", ["an authority", "authorities of this machine", "a certificate alone"])
+def test_authorities_of_old_clusters_are_accepted(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Python 3.13 rejects those that have no key usage, by default; kubectl does not."""
+    make_certificates(tmp_path)
+    known = ssl.SSLContext.__new__
+
+    def strict(cls: type[ssl.SSLContext], *arguments: Any, **options: Any) -> ssl.SSLContext:
+        made = known(cls, *arguments, **options)
+        made.verify_flags |= ssl.VERIFY_X509_STRICT
+        return made
+
+    monkeypatch.setattr(ssl.SSLContext, "__new__", strict)
+    files = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
+    authority = {"certificate-authority": str(tmp_path / "ca.pem")} if how == "an authority" else {}
+    kubeconfig.write(OWN_SERVER, cluster=authority, **(files if how == "a certificate alone" else {}))
+    found = run(Credentials.read()).ssl
+    assert found.verify_mode == ssl.CERT_REQUIRED
+    assert not found.verify_flags & ssl.VERIFY_X509_STRICT
+    assert found.get_ca_certs(), "there are authorities to verify by"
+
+
+def token(**claims: Any) -> str:
+    """A JSON Web Token."""
+    parts = (json.dumps({"alg": "none"}), json.dumps(claims), "signature")
+    return ".".join(b64encode(part.encode()).decode().rstrip("=") for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        (token(exp=10_000), {9_900: False, 9_940: True, 20_000: True}),
+        (token(exp=1_050), {1_050: False, 20_000: False}),
+        (token(sub="x"), {20_000: False}),
+        (token(exp="soon"), {20_000: False}),
+        ("k8s-aws-v1.abc", {20_000: False}),
+        ("opaque", {20_000: False}),
+        ("a.b.c", {20_000: False}),
+    ],
+)
+def test_a_token_is_renewed_before_it_ends_if_it_says_when(
+    run: Run, kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch, text: str, times: dict[float, bool]
+) -> None:
+    """One that has ended when it is read is not renewed at each request."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: 1_000.0))
+    kubeconfig.write("http://server:1", token=text)
+    found = run(Credentials.read())
+    assert {at: found.is_outdated(at) for at in times} == times
+
+
+def test_a_token_in_a_file_is_the_one_that_is_there_now(run: Run, kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    """`tokenFile` may be relative to the kubeconfig."""
+    file = tmp_path / "tokens"
+    file.write_text("first\n")
+    for named in (str(file), "tokens"):
+        file.write_text("first\n")
+        kubeconfig.write("http://server:1", tokenFile=named)
+        found = run(Credentials.read())
+        assert (found.token, found.is_outdated(0.0)) == ("first", False)
+        file.write_text("second\n")
+        assert found.is_outdated(0.0)
+        assert run(found.renewed()).token == "second"
+    file.unlink()
+    assert not found.is_outdated(0.0), "it may be there again soon"
+
+
+def test_renewed_credentials_are_of_the_same_kubeconfig_and_context(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever other clusters the program connects to, or the user, meanwhile."""
+    kubeconfig.write("http://one:1", token="one")
+    found = run(Credentials.read())
+    other = Kubeconfig(tmp_path / "other")
+    other.write("http://two:1", token="two")
+    monkeypatch.setenv("KUBECONFIG", str(other.path))
+    assert run(found.renewed()).server == "http://one:1"
+    config = json.loads(kubeconfig.path.read_text())
+    config["contexts"].append({"name": "there", "context": {"cluster": "d", "user": "u"}})
+    config["clusters"].append({"name": "d", "cluster": {"server": "http://three:1"}})
+    kubeconfig.path.write_text(json.dumps(config | {"current-context": "there"}))
+    assert replace(run(found.renewed()), ssl=found.ssl) == found
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig.path))
+    assert run(Credentials.read()).server == "http://three:1"

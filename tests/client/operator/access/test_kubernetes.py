@@ -205,6 +205,23 @@ def test_one_whose_refusal_comes_late_uses_what_others_have_renewed(kubeconfig: 
     asyncio.run(scenario())
 
 
+async def test_a_renewed_token_is_used_before_the_old_one_is_refused(kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    async with serve() as fake:
+        file.write_text(fake.token)
+        kubeconfig.write(fake.url, tokenFile=str(file))
+        kubernetes = await Kubernetes.connect()
+        assert await kubernetes.get(CLUSTER, "mine", "default") is None
+        fake.token = "second"
+        file.write_text(fake.token)
+        assert await kubernetes.get(CLUSTER, "mine", "default") is None
+        assert len(fake.asked("GET")) == 2, "no request was refused"
+        file.write_text("third")
+        kubeconfig.path.write_text("}{")
+        assert await kubernetes.get(CLUSTER, "mine", "default") is None, "while there is no other, the old one may do"
+        await kubernetes.close()
+
+
 async def test_credentials_that_remain_refused(kubeconfig: Kubeconfig) -> None:
     async with connected(kubeconfig, patience=60.0) as (fake, kubernetes):
         fake.token = "another"

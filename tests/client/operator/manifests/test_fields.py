@@ -43,7 +43,7 @@ def test_names_that_are_not(name: Any) -> None:
 def test_env(env: Any, expected: list[tuple[str, str]] | None) -> None:
     made = fields.env_list(env)
     assert made == (None if expected is None else [{"name": name, "value": value} for name, value in expected])
-    assert ("env" in container(make_worker_spec(env=env))) == (expected is not None)
+    assert container(make_worker_spec(env=env, restricted=False))["env"] == (made or (None if env is None else []))
 
 
 def test_env_from_elsewhere_stays() -> None:
@@ -71,7 +71,9 @@ def test_env_that_is_none(env: Any) -> None:
 )
 def test_resources(resources: Any, expected: Any) -> None:
     assert fields.resource_requirements(resources) == expected
-    assert container(make_worker_spec(resources=resources)).get("resources") == expected
+    assert container(make_worker_spec(resources=resources))["resources"] == (
+        expected or (None if resources is None else {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,11 @@ def test_resources(resources: Any, expected: Any) -> None:
     [
         ("2Gi", "must be a dict"),
         ({"limits": {"cpu": 1}, "memory": "2Gi"}, "unknown field 'memory'"),
-        ({"limit": {"cpu": 1}}, "limit is"),
+        ({"limit": {"cpu": 1}}, "no field 'limit': write 'limits'"),
+        ({"Requests": {"cpu": 1}, "limits": {"cpu": 1}}, "no field 'Requests': write 'requests'"),
+        ({"worker": {"cpu": 1}}, "no field 'worker': write 'limits' or 'requests'"),
+        ({"mem": "2Gi"}, "'mem' is no resource"),
+        ({"limits": {"gpu": 1}}, "'gpu' is no resource of a container: .* as in nvidia.com/gpu"),
         ({"limits": "2Gi"}, "limits is '2Gi'"),
         ({"limits": {"cpu": True}}, "cpu is True"),
     ],
@@ -118,3 +124,11 @@ def test_a_number_that_has_to_be_given() -> None:
     validate_count("n", None)
     with pytest.raises(ValidationError, match="n is None"):
         validate_count("n", None, optional=False)
+
+
+def test_nulls_are_left_out_of_a_copy() -> None:
+    given: dict[str, Any] = {"a": None, "b": [{"c": None, "d": 0}, None], "e": {"f": None}, "g": ""}
+    made = fields.without_nulls(given)
+    assert made == {"b": [{"d": 0}, None], "e": {}, "g": ""}
+    made["b"][0]["d"] = 1
+    assert given["b"][0] == {"c": None, "d": 0}

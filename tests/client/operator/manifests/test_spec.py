@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from dask_kubernetes.operator.manifests.spec import (
     make_worker_group,
     make_worker_spec,
 )
-from dask_operator import names
+from dask_operator import build, names, parse
 
 CHARTS = Path(__file__).parents[4] / "charts"
 CRDS = crds.load()
@@ -50,6 +51,7 @@ def test_a_whole_cluster() -> None:
         scheduler_service_type="NodePort",
         idle_timeout=60,
         jupyter=True,
+        restricted=False,
     )
     health = {"httpGet": {"path": "/health", "port": "http-dashboard"}, "timeoutSeconds": 10}
     common = {
@@ -72,7 +74,7 @@ def test_a_whole_cluster() -> None:
             {"name": "tcp-comm", "containerPort": 8786, "protocol": "TCP"},
             {"name": "http-dashboard", "containerPort": 8787, "protocol": "TCP"},
         ],
-        "readinessProbe": {**health, "periodSeconds": 1, "failureThreshold": 30},
+        "readinessProbe": {**health, "initialDelaySeconds": 0, "periodSeconds": 1, "failureThreshold": 30},
         "livenessProbe": {
             **health,
             "initialDelaySeconds": 600,
@@ -114,9 +116,93 @@ def test_a_whole_cluster() -> None:
     ],
     ids=lambda manifest: manifest["kind"],
 )
-def test_manifests_pass_the_schemas_and_have_no_nulls(manifest: dict[str, Any]) -> None:
-    assert errors(manifest) == []
-    assert not nulls(manifest)
+def test_manifests_pass_the_schemas_and_have_no_nulls_as_they_are_sent(manifest: dict[str, Any]) -> None:
+    sent = fields.without_nulls(manifest)
+    assert errors(sent) == []
+    assert not nulls(sent)
+    if manifest["kind"] != "DaskCluster":
+        assert manifest == sent
+
+
+def of_operator(cluster: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The Pods that the operator makes of a DaskCluster, and of a further group of it."""
+    sent = fields.without_nulls(cluster)
+    sent["metadata"] |= {"namespace": "n", "uid": "u"}
+    more = spec.make_additional_group(sent, "more", env={"A": "1"})
+    more["metadata"] |= {"namespace": "n", "uid": "w"}
+    parsed = parse.cluster(sent)
+    default = parse.group(build.group_manifest(parsed) | {"metadata": {"name": "c-default", "uid": "v"}})
+    return {
+        "scheduler": build.deployment_manifest(parsed)["spec"]["template"]["spec"],
+        "worker": build.worker_manifests(parsed, default, [0], 0)[0]["spec"],
+        "more": build.worker_manifests(parsed, parse.group(more), [0], 0)[0]["spec"],
+    }
+
+
+@pytest.mark.parametrize("env", [None, {"EXTRA_PIP_PACKAGES": "s3fs"}])
+def test_pods_comply_with_the_restricted_standard_and_have_no_token(env: Any) -> None:
+    values = yaml.safe_load((CHARTS / "dask-cluster/values.yaml").read_text())
+    for name, pod in of_operator(make_cluster_spec("c", env=env)).items():
+        (only,) = pod["containers"]
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"] == values["podSecurityContext"]
+        assert only["securityContext"] == values["securityContext"]
+        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+        assert not any("hostPort" in port for port in only["ports"])
+        home = [each["value"] for each in only["env"] if each["name"] == "HOME"]
+        assert home == ([] if env is None and name != "more" else ["/tmp"])
+
+
+def test_pods_are_as_the_user_says() -> None:
+    """With another user, whom a further group has as well; and of the image alone."""
+    cluster = make_cluster_spec("c", env={"HOME": "/home/rapids", "A": "1"})
+    assert [each["name"] for each in container(cluster["spec"]["worker"])["env"]] == ["HOME", "A"]
+    for part in ("worker", "scheduler"):
+        cluster["spec"][part]["spec"]["securityContext"] |= {"runAsUser": 1001}
+    assert {pod["securityContext"]["runAsUser"] for pod in of_operator(cluster).values()} == {1001}
+    for pod in of_operator(make_cluster_spec("c", env={"A": "1"}, restricted=False)).values():
+        assert not {"automountServiceAccountToken", "securityContext"} & pod.keys()
+        assert "securityContext" not in pod["containers"][0]
+        assert "HOME" not in [each["name"] for each in pod["containers"][0]["env"]]
+
+
+# The keys of those that dask-kubernetes 2026.3.0 makes, where programs look for what to extend.
+OF_WORKER = ("args", "env", "image", "name", "ports", "resources")
+OF_SCHEDULER = (*OF_WORKER, "livenessProbe", "readinessProbe")
+
+
+@pytest.mark.parametrize("given", [{}, {"n_workers": None}, {"env": {}, "resources": {}, "n_workers": 0}])
+def test_programs_find_the_keys_that_they_extend(given: dict[str, Any]) -> None:
+    cluster = make_cluster_spec("c", **given)["spec"]
+    assert cluster.keys() >= {"idleTimeout", "scheduler", "worker"}
+    assert cluster["worker"] == make_worker_spec(**{"n_workers": None} | given)
+    assert cluster["worker"]["replicas"] == given.get("n_workers")
+    assert container(cluster["worker"]).keys() >= set(OF_WORKER)
+    assert container(cluster["scheduler"]).keys() >= set(OF_SCHEDULER)
+    assert container(cluster["scheduler"])["readinessProbe"]["initialDelaySeconds"] == 0
+    for part in ("worker", "scheduler"):
+        only = container(cluster[part])
+        assert (only["env"], only["resources"]) == (([], {}) if "env" in given else (None, None))
+        only["env"] = (only["env"] or []) + [{"name": "A", "value": "1"}]
+        only["resources"] = (only["resources"] or {}) | {"limits": {"nvidia.com/gpu": 1}}
+        cluster[part]["spec"]["containers"] = [only]
+    changed = make_cluster_spec("c", **given) | {"spec": cluster}
+    assert errors(fields.without_nulls(changed)) == []
+    assert container(fields.without_nulls(changed)["spec"]["worker"])["env"] == [{"name": "A", "value": "1"}]
+
+
+def test_the_users_variables_come_first_and_in_their_order() -> None:
+    names_in_order = ["Z", "A", "M"]
+    for part in make_cluster_spec("c", env=dict.fromkeys(names_in_order, "x"))["spec"].values():
+        if isinstance(part, dict):
+            assert [each["name"] for each in container(part)["env"]][:3] == names_in_order
+
+
+@pytest.mark.parametrize("number", ["10", 2.5, True, -1, 10_001])
+def test_a_number_of_workers_that_cannot_be(number: Any) -> None:
+    for make in (make_worker_spec, functools.partial(make_cluster_spec, "c")):
+        with pytest.raises(ValidationError, match="n_workers is"):
+            make(n_workers=number)
 
 
 def test_probes_are_those_of_the_chart_of_clusters() -> None:
@@ -127,6 +213,7 @@ def test_probes_are_those_of_the_chart_of_clusters() -> None:
     # The chart allows the same time to start by a startup probe, which would delay the waiting user by a second.
     startup = rendered.pop("startupProbe")
     rendered["livenessProbe"]["initialDelaySeconds"] = startup["periodSeconds"] * startup["failureThreshold"]
+    rendered["readinessProbe"]["initialDelaySeconds"] = 0
     assert rendered == spec.scheduler_ports_and_probes()
 
 
@@ -182,7 +269,7 @@ def test_a_group_shares_nothing_with_its_spec() -> None:
     workers = make_worker_spec(cluster_name="has no effect", n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
     workers["spec"]["nodeSelector"] = {"pool": "gpu"}
     group = make_worker_group("c", "gpu", workers)
-    assert group["spec"] == {"cluster": "c", "worker": workers}
+    assert group["spec"] == {"cluster": "c", "worker": fields.without_nulls(workers)}
     group["spec"]["worker"]["spec"]["nodeSelector"]["pool"] = "other"
     assert workers["spec"]["nodeSelector"] == {"pool": "gpu"}
 
@@ -221,7 +308,7 @@ def test_an_additional_group_is_as_the_default_group_but_for_what_is_said() -> N
     assert cluster == before
     other: dict[str, Any] = {"image": "dask:2", "resources": {}, "env": {}, "worker_command": "dask worker"}
     assert spec.make_additional_group(cluster, "other", 5, **other) == make_worker_group(
-        "c", "other", make_worker_spec("dask:2", 5)
+        "c", "other", make_worker_spec("dask:2", 5, {}, {})
     )
 
 

@@ -24,9 +24,13 @@ from dask_kubernetes.operator.display import Progress, html, panel
 from dask_kubernetes.operator.lifetime import Lifetime
 from dask_kubernetes.operator.manifests import fields, spec
 from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
+from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import CreateMode, Settings
 from dask_kubernetes.operator.startup import poll_interval
+
+# Programs import all of these from here.
+__all__ = ["CreateMode", "KubeCluster", "make_cluster_spec", "make_scheduler_spec", "make_worker_spec"]
 
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
@@ -87,6 +91,10 @@ class KubeCluster(Cluster):
         Whether to show no progress while the cluster starts.
     security: distributed.Security, optional
         The certificates for a cluster that uses TLS. By default those of Dask's configuration.
+    restricted: bool, optional
+        Whether Pods comply with Kubernetes' Pod Security Standard ``restricted``: they run as the user 1000, without
+        privileges, and without a token of the ServiceAccount. By default True. If False, they run as the user of the
+        image, and with the token.
     **kwargs: dict
         Other arguments of ``distributed.deploy.Cluster``.
 
@@ -131,6 +139,7 @@ class KubeCluster(Cluster):
         asynchronous: bool = False,
         quiet: bool = False,
         security: Security | None = None,
+        restricted: bool | None = None,
         **kwargs: Any,
     ) -> None:
         self._settings = settings = Settings.of(
@@ -150,6 +159,7 @@ class KubeCluster(Cluster):
             custom_cluster_spec=custom_cluster_spec,
             scheduler_forward_port=scheduler_forward_port,
             jupyter=jupyter,
+            restricted=restricted,
         )
         self.namespace = settings.namespace
         self.image = settings.image

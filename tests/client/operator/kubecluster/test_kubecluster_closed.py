@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dask_kubernetes.exceptions import ClusterNotFoundError, NamespaceNotFoundError, ValidationError
-from dask_kubernetes.operator import kubecluster
-from dask_kubernetes.operator.kubecluster import KubeCluster
+from dask_kubernetes.operator.kubecluster import kubecluster
+from dask_kubernetes.operator.kubecluster.kubecluster import KubeCluster
 from dask_kubernetes.operator.session import Session
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError
 from dask_kubernetes.operator.access.kubernetes import CLUSTER, Kubernetes
-from dask_kubernetes.operator.kubecluster import KubeCluster
+from dask_kubernetes.operator.kubecluster.kubecluster import KubeCluster
 
 
 async def discover() -> AsyncIterator[tuple[str, type[KubeCluster]]]:

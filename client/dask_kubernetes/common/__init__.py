@@ -1,0 +1,1 @@
+"""Modules that the classic interface and the operator's shared until 2024."""
