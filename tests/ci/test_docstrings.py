@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,9 +38,18 @@ VALUES = frozenset({"property", "cached_property", "fixture"})
 
 def faults(source: str) -> Iterator[str]:
     """Yield the first line of each docstring whose opening does not have the form of its kind."""
-    for node, text in _docstrings(ast.parse(source)):
+    for node, text in _docstrings(_parsed(source)):
         if not _is_good(node, text.split()[0].rstrip(".,:;"), text):
             yield f"{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+
+
+def _parsed(source: str) -> ast.Module:
+    """Parse without garbage collection: a finalizer may let another thread parse, which Python 3.11 reports as an error."""
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
 
 
 def _is_good(node: ast.stmt | ast.Module, opening: str, text: str) -> bool:

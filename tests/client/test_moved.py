@@ -1,4 +1,4 @@
-"""Imports of earlier releases work: those of 2026.3.0 in full, and of older ones what published programs use.
+"""The import paths of earlier releases: all of 2026.3.0, and those of older ones that published programs use.
 
 What cannot work is in UPGRADING.md, where its users look.
 """
