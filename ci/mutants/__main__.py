@@ -21,7 +21,8 @@ from ci.mutants.mutate import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
-ALWAYS = ("build", "parse", "reconcile.store", "reconcile.execute", "kubernetes.lease")
+WRITING = ("reconcile.facts", "reconcile.store", "reconcile.writes", "kubernetes.leadership", "kubernetes.lease")
+ALWAYS = ("build", "parse", *WRITING)
 # Seconds; a mutant that goes on for ever is noticed as well.
 LONGEST = 300
 # What the tests import besides the controller, once for all mutants; no plugin of pytest, which has to do that itself
