@@ -43,6 +43,8 @@ def _lease(holder: Any = "b", **spec: Any) -> Json:
         (_lease("b"), 100.0, 100.0 + DURATION, Take()),
         (_lease("b", leaseDurationSeconds=30), 100.0, 100.0 + DURATION, Wait(POLL)),
         (_lease("b", leaseDurationSeconds=30), 100.0, 130.0, Take()),
+        (_lease("b", leaseDurationSeconds=1), 100.0, 101.0, Take()),
+        (_lease("b", leaseDurationSeconds=0), 100.0, 101.0, Wait(POLL)),
         (_lease("b", leaseDurationSeconds=0), 100.0, 100.0 + DURATION, Take()),
         (_lease("b", leaseDurationSeconds="long"), 100.0, 100.0 + DURATION, Take()),
         (_lease("b", renewTime="1999-01-01T00:00:00.000000Z"), 100.0, 101.0, Wait(POLL)),
