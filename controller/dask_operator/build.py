@@ -13,6 +13,7 @@ from dask_operator import names
 from dask_operator.model import (
     Autoscaler,
     Cluster,
+    Declared,
     Deployment,
     Endpoint,
     Group,
@@ -141,9 +142,9 @@ def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], at
         names.COMPONENT_LABEL: names.WORKER,
         names.GROUP_LABEL: group.name,
     }
-    metadata = _merged(_ISTIO_OFF, group.metadata, group.worker.metadata, reserved)
+    metadata = _merged(_ISTIO_OFF, _inherited(group), group.worker.metadata, reserved)
     # A retired worker ends with success and must not start again.
-    spec = group.worker.spec
+    spec = _with_defaults(group.worker.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     made_from = worker_template(group)
     return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
@@ -151,16 +152,16 @@ def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], at
 
 def job_cluster_manifest(job: Job) -> Manifest:
     """Return the DaskCluster of a DaskJob."""
-    metadata = _merged(job.metadata, job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
+    metadata = _merged(_inherited(job), job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
     return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
 
 
 def runner_manifest(job: Job, cluster: Cluster, attempt: int) -> Manifest:
     """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed."""
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
-    metadata = _merged(_ISTIO_OFF, job.metadata, job.runner.metadata, reserved)
+    metadata = _merged(_ISTIO_OFF, _inherited(job), job.runner.metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
-    spec = job.runner.spec
+    spec = _with_defaults(job.runner.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
     return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
@@ -303,7 +304,9 @@ def scheduler_endpoint(cluster: Cluster, service: Service | None, pod: Pod) -> E
 
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
-    spec = _with_env(cluster.scheduler.spec, {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    spec = _with_env(_with_defaults(cluster.scheduler.spec), {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
+    spec.pop("restartPolicy", None)
     return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
 
 
@@ -332,18 +335,27 @@ def _worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:
 
 def _scheduler_metadata(cluster: Cluster) -> Metadata:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
-    return _merged(_ISTIO_OFF, cluster.metadata, cluster.scheduler.metadata, reserved)
+    return _merged(_ISTIO_OFF, _inherited(cluster), cluster.scheduler.metadata, reserved)
 
 
 def _group_metadata(cluster: Cluster) -> Metadata:
     reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.WORKER_GROUP}
-    return _merged(cluster.metadata, cluster.worker.metadata, reserved)
+    return _merged(_inherited(cluster), cluster.worker.metadata, reserved)
 
 
 def _own(metadata: Metadata) -> Metadata:
     """Return the metadata without what users may not set on a child."""
     own = _merged(metadata)
     return Metadata({k: v for k, v in own.labels.items() if k not in names.RESERVED_LABELS}, own.annotations)
+
+
+def _inherited(parent: Declared) -> Metadata:
+    """Return the metadata that a parent passes on to its children: all but the marks of tools that own the parent."""
+    labels, annotations = parent.metadata.labels, parent.metadata.annotations
+    return Metadata(
+        {key: value for key, value in labels.items() if not key.startswith(names.OWNERSHIP_PREFIXES)},
+        {key: value for key, value in annotations.items() if not key.startswith(names.OWNERSHIP_PREFIXES)},
+    )
 
 
 def _merged(*parts: Metadata | Mapping[str, str]) -> Metadata:
@@ -390,6 +402,14 @@ def _owner_reference(owner: Object, kind: Resource) -> Manifest:
 
 def _manifest(kind: Resource, metadata: Manifest, spec: Json) -> Manifest:
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+
+
+def _with_defaults(spec: Manifest) -> Manifest:
+    """Return a Pod spec without Service variables, unless its user wants them.
+
+    Kubernetes adds about seven for each Service of the namespace; thousands of clusters exceed the limit of the kernel.
+    """
+    return spec if spec.get("enableServiceLinks") is not None else {**spec, "enableServiceLinks": False}
 
 
 def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:

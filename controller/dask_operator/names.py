@@ -38,6 +38,19 @@ KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 """A finalizer of older operators on Dask resources; only those operators would remove it."""
 # Notes of other tools about the parent. Helm's would make a child look like a part of the release.
 UNINHERITED_PREFIXES = (RESERVED_PREFIX, "kopf.zalando.org", "kubectl.kubernetes.io", "meta.helm.sh")
+OWNERSHIP_PREFIXES = (
+    "applyset.kubernetes.io/",  # kubectl apply --prune --applyset
+    "argocd.argoproj.io/",
+    "config.k8s.io/",  # kpt and other users of cli-utils
+    "cli-utils.sigs.k8s.io/",
+    "fleet.cattle.io/",
+    "objectset.rio.cattle.io/",  # Fleet and Rancher
+    "helm.toolkit.fluxcd.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "kapp.k14s.io/",
+    "tanka.dev/",
+)
+"""Prefixes of labels and annotations of deployment tools, which prune what has them and is not in their set."""
 
 WORKER_NAME_ENV = "DASK_WORKER_NAME"
 SCHEDULER_ADDRESS_ENV = "DASK_SCHEDULER_ADDRESS"

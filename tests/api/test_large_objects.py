@@ -37,7 +37,7 @@ def test_a_tenants_large_objects_say_so_and_stop_nobody(kube: Kube, controller: 
     for manifest in large:
         name, kind = manifest["metadata"]["name"], manifest["kind"]
         message = kube.wait_for_condition(kind, name, "Degraded", "ObjectTooLarge")
-        assert "put data into a ConfigMap" in message
+        assert "move data into a ConfigMap" in message
     assert kube.names("deployments") == {"sound-scheduler"}
     assert controller.peak_memory() < LIMIT / 2
     controller.kill()

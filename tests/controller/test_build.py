@@ -8,6 +8,7 @@ import distributed  # noqa: F401  (its import loads its configuration)
 import pytest
 from tests.support.builders import (
     NOON_TEXT,
+    RUNNER_SPEC,
     SCHEDULER_SPEC,
     SERVICE_SPEC,
     WORKER_SPEC,
@@ -64,7 +65,8 @@ def test_the_scheduler_deployment() -> None:
                 "spec": {
                     "containers": [
                         {"name": "scheduler", "image": "dask", "args": ["dask", "scheduler"], "env": [ROUTES]}
-                    ]
+                    ],
+                    "enableServiceLinks": False,
                 },
             },
         },
@@ -130,6 +132,7 @@ def test_a_worker() -> None:
             },
             "spec": {
                 "restartPolicy": "OnFailure",
+                "enableServiceLinks": False,
                 "containers": [
                     {
                         "name": "worker",
@@ -390,6 +393,71 @@ def test_an_event() -> None:
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "Unschedulable", 1)
     assert (event["firstTimestamp"], event["lastTimestamp"]) == (NOON_TEXT, NOON_TEXT)
     assert len(event["message"]) == 1024, "the API server takes no more"
+
+
+def _made(metadata: Metadata, **spec: Any) -> dict[str, Any]:
+    """Return every kind of object that comes of resources with this metadata, by name."""
+    scheduler, worker, runner = ({**each, **spec} for each in (SCHEDULER_SPEC, WORKER_SPEC, RUNNER_SPEC))
+    cluster = a_cluster(metadata=metadata, scheduler_spec=scheduler, worker_spec=worker)
+    job, group = a_job(metadata=metadata, runner_spec=runner), a_group(metadata=metadata, worker_spec=worker)
+    return {
+        "Deployment": build.deployment_manifest(cluster),
+        "Service": build.service_manifest(cluster),
+        "default group": build.group_manifest(cluster),
+        "worker": build.worker_manifests(cluster, group, [0], attempt=0)[0],
+        "job's cluster": build.job_cluster_manifest(job),
+        "runner": build.runner_manifest(job, cluster, 0),
+        "scheduler": build.scheduler_pod_manifest(cluster),
+    }
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "applyset.kubernetes.io/part-of",
+        "argocd.argoproj.io/instance",
+        "tanka.dev/environment",
+        "objectset.rio.cattle.io/hash",
+        "kustomize.toolkit.fluxcd.io/name",
+        "helm.toolkit.fluxcd.io/name",
+        "kapp.k14s.io/app",
+        "config.k8s.io/owning-inventory",
+    ],
+)
+def test_what_a_deployment_tool_owns_and_prunes_are_no_children_of_ours(mark: str) -> None:
+    both = {mark: "x", "team": "a"}
+    for name, manifest in _made(Metadata(both, both)).items():
+        for field in ("labels", "annotations"):
+            assert mark not in manifest["metadata"][field], name
+            assert manifest["metadata"][field]["team"] == "a", name
+    pod = build.deployment_manifest(a_cluster(metadata=Metadata(both)))["spec"]["template"]["metadata"]
+    assert (mark in pod["labels"], pod["labels"]["team"]) == (False, "a")
+
+
+def test_a_mark_that_a_user_writes_for_the_workers_reaches_them() -> None:
+    group = a_group(worker_metadata=Metadata(annotations={"argocd.argoproj.io/compare-options": "IgnoreExtraneous"}))
+    (worker,) = build.worker_manifests(a_cluster(), group, [0], attempt=0)
+    assert worker["metadata"]["annotations"]["argocd.argoproj.io/compare-options"] == "IgnoreExtraneous"
+
+
+@pytest.mark.parametrize("policy", ["Never", "OnFailure", "Always", None])
+def test_a_schedulers_restart_policy_is_the_one_that_a_deployment_may_have(policy: str | None) -> None:
+    cluster = a_cluster(scheduler_spec={**SCHEDULER_SPEC, "restartPolicy": policy})
+    assert "restartPolicy" not in build.deployment_manifest(cluster)["spec"]["template"]["spec"]
+    assert "restartPolicy" not in build.scheduler_pod_manifest(cluster)["spec"]
+
+
+def test_no_pod_has_a_variable_for_every_service_of_its_namespace_unless_its_user_wants_them() -> None:
+    def links(**spec: Any) -> dict[str, Any]:
+        made = _made(Metadata(), **spec)
+        made["Deployment"] = made["Deployment"]["spec"]["template"]
+        return {
+            name: made[name]["spec"]["enableServiceLinks"] for name in ("Deployment", "scheduler", "worker", "runner")
+        }
+
+    assert set(links().values()) == {False}
+    assert set(links(enableServiceLinks=None).values()) == {False}
+    assert set(links(enableServiceLinks=True).values()) == {True}
 
 
 def test_the_selector_of_a_groups_workers() -> None:

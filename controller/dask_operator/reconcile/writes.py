@@ -134,8 +134,9 @@ class Writer:
         for warning in reply.warnings:
             if warning.startswith("metadata.name:"):
                 continue  # Long names of Pods are no good hostnames, and nothing here uses them as such.
-            text = f"{resource.kind} {write.subject.name}: {warning} (Kubernetes accepted it and ignores this)"
-            self._store.facts(key).warned(text)
+            # All Pods of a group have one warning, also one that names a Pod.
+            text = warning.replace(meta["name"], write.subject.name)
+            self._store.facts(key).warned(f"{resource.kind} {write.subject.name}: {text}")
         return created
 
     async def _learn(self, kind: str, request: Coroutine[Any, Any, Reply]) -> None:

@@ -56,7 +56,9 @@ def plan_status(view: View, now: float) -> Iterator[Action]:
     if recovering:
         yield RequeueAt(min(recovering), because="containers that have crashed and run again")
     for text in observed.warnings:
-        yield RecordEvent(ref, cluster.uid, "Warning", "FieldIgnored", text)
+        # Kubernetes ignores a field that it does not know, and no other field that it warns of.
+        reason = "FieldIgnored" if 'unknown field "' in text else "KubernetesWarning"
+        yield RecordEvent(ref, cluster.uid, "Warning", reason, text)
 
 
 def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action]:

@@ -312,13 +312,22 @@ def test_a_new_cluster_that_starts_is_no_event() -> None:
     assert _events(_planned(seen(0, scheduler=None), now=NOON + 600.0)) == []
 
 
-def test_the_api_servers_warnings_become_events() -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('Pod simple-default: unknown field "spec.contaners"', "FieldIgnored"),
+        (
+            'Pod simple-default: would violate PodSecurity "restricted:latest": runAsNonRoot != true',
+            "KubernetesWarning",
+        ),
+        ("Pod simple-default: autopilot-default-resources-mutator: updated resources", "KubernetesWarning"),
+    ],
+)
+def test_the_api_servers_warnings_become_events_in_its_own_words(text: str, reason: str) -> None:
     cluster, observed = _settled()
-    text = 'Pod simple-default: unknown field "spec.contaners"'
     (event,) = _planned(replace(observed, warnings=(text,)), cluster)
     assert isinstance(event, RecordEvent)
-    assert (event.type, event.reason) == ("Warning", "FieldIgnored")
-    assert event.message == text
+    assert (event.type, event.reason, event.message) == ("Warning", reason, text)
 
 
 def test_the_last_ordinal_is_kept_when_its_worker_goes() -> None:
