@@ -21,7 +21,8 @@ from ci.mutants.mutate import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
-ALWAYS = ("build", "parse", "reconcile.store", "reconcile.execute", "kubernetes.lease")
+WRITING = ("reconcile.facts", "reconcile.store", "reconcile.writes", "kubernetes.leadership", "kubernetes.lease")
+ALWAYS = ("build", "parse", *WRITING)
 # Seconds; ends a mutant that never ends by itself.
 LONGEST = 300
 # Imports of the tests, made once for all mutants. No plugin of pytest, which has to import these itself.

@@ -44,7 +44,7 @@ def faults(source: str) -> Iterator[str]:
 
 
 def _parsed(source: str) -> ast.Module:
-    """Parse without garbage collection: a finalizer may let another thread parse, which Python 3.11 reports as an error."""
+    """Parse without garbage collection: a finalizer may let another thread parse, an error in Python 3.11."""
     gc.disable()
     try:
         return ast.parse(source)

@@ -1,10 +1,9 @@
 """The decisions of an election by Lease, of one leader among several controllers. `lease` carries them out.
 
 Kubernetes' own components elect their leaders in the same way: the holder of a Lease leads and renews the Lease, and
-another process takes it once it has not been renewed for a while. Two leaders at a time would be a disaster here,
-because both would create and delete the Pods of the same clusters. Client libraries' elections tolerate two for a
-moment: a holder that stood still (a paused virtual machine, a blocked event loop, a slow request) finds out only when
-it tries to renew. Four rules exclude it:
+another process takes it once it has not been renewed for a while. Client libraries accept two leaders for a moment: a
+holder that stood still (a paused virtual machine, a blocked event loop, a slow request) learns of its loss only when it
+tries to renew. Here both would create and delete the Pods of the same clusters. Four rules exclude that:
 
 1. *The holder's term ends before anybody else's can begin.* A holder may write until DEADLINE (3 s) after it *sent*
    its last successful renewal. Another process takes the Lease DURATION (4 s) after it *saw* the Lease change. A
@@ -16,8 +15,9 @@ it tries to renew. Four rules exclude it:
 4. *The API server decides races.* A Lease is replaced only at the resource version that was read, so of several
    processes that take it at once one succeeds. The others try again after a random pause.
 
-A holder that ends gives the Lease back by emptying `holderIdentity`, so its successor need not wait. Whoever removes
-the holder by hand therefore asks for an election at once. A Lease that is deleted is still the holder's for its time.
+A holder that ends gives the Lease back by emptying `holderIdentity`, so that its successor need not wait. A person who
+empties it asks for an election at once; the old holder then stops at its next renewal. A Lease that is deleted remains
+the holder's until its time is up.
 
 Everything here is pure: `decide` sees the Lease, the term and the time, and says what to do next.
 """
@@ -47,7 +47,7 @@ class LeaseName(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class KnownLease:
     """The Lease as this process last read it, and when this process saw its spec change.
 
     `exists` is False before the first Lease and after it was deleted, when `lease` still names the last holder.
@@ -68,11 +68,11 @@ class Observed:
         duration = _spec(self.lease).get("leaseDurationSeconds")
         return self.changed + (duration if isinstance(duration, int) and duration > 0 else DURATION)
 
-    def read(self, lease: Json | None, now: float) -> Observed:
+    def read(self, lease: Json | None, now: float) -> KnownLease:
         """Return what is known after the Lease has been read: its time begins anew only if its spec has changed."""
         if lease is None:
             return replace(self, exists=False)
-        return Observed(lease, True, self.changed if lease.get("spec") == self.lease.get("spec") else now)
+        return KnownLease(lease, True, self.changed if lease.get("spec") == self.lease.get("spec") else now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Lost:
     because: str = ""
 
 
-def decide(seen: Observed, identity: str, until: float, now: float) -> Take | Wait | Renew | Lost:
+def decide(seen: KnownLease, identity: str, until: float, now: float) -> Take | Wait | Renew | Lost:
     """Return the next step of the process `identity`, whose term ends at `until`, or NEVER began."""
     if until == NEVER:
         free = seen.holder in ("", identity) or now >= seen.expires
@@ -111,7 +111,7 @@ def decide(seen: Observed, identity: str, until: float, now: float) -> Take | Wa
     return Renew() if now < until else Lost()
 
 
-def taken(seen: Observed, name: LeaseName, identity: str, at: str) -> Json:
+def taken(seen: KnownLease, name: LeaseName, identity: str, at: str) -> Json:
     """Return the manifest that makes `identity` the holder; `at` is the time for people to read."""
     empty = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": name._asdict()}
     lease = seen.lease if seen.exists else empty

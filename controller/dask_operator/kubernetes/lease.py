@@ -20,9 +20,9 @@ from dask_operator.kubernetes.leadership import (
     DEADLINE,
     NEVER,
     POLL,
+    KnownLease,
     LeaseName,
     Lost,
-    Observed,
     Renew,
     Take,
     Wait,
@@ -55,7 +55,7 @@ class Election:
         self._api = api
         self._name = lease
         self._identity = identity
-        self._seen = Observed()
+        self._seen = KnownLease()
         self._until = NEVER
         self._failures = 0
         self.complaint = Complaint(logger)
@@ -180,7 +180,7 @@ class Election:
             if error.code not in (404, 409):
                 raise
             return False
-        self._seen = Observed(reply.body, exists=True, changed=_now())
+        self._seen = KnownLease(reply.body, exists=True, changed=_now())
         return True
 
     async def _answer(self, request: Coroutine[Any, Any, Reply]) -> Reply:

@@ -24,8 +24,9 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_changes(caplog: pytest.L
 
 def test_it_is_as_old_as_the_first_of_the_problems_in_a_row() -> None:
     complaint = Complaint(LOGGER)
-    assert not complaint
+    assert (complaint.text, complaint.since, complaint.lasting, bool(complaint)) == ("", 0.0, False, False)
     complaint.make("a", 10.0)
+    assert not complaint.lasting
     complaint.make("b", 20.0, lasting=True)
     assert (complaint.text, complaint.since, complaint.lasting) == ("b", 10.0, True)
     complaint.settle()

@@ -11,9 +11,9 @@ from dask_operator.kubernetes.leadership import (
     DURATION,
     NEVER,
     POLL,
+    KnownLease,
     LeaseName,
     Lost,
-    Observed,
     Renew,
     Take,
     Wait,
@@ -43,6 +43,8 @@ def _lease(holder: Any = "b", **spec: Any) -> Json:
         (_lease("b"), 100.0, 100.0 + DURATION, Take()),
         (_lease("b", leaseDurationSeconds=30), 100.0, 100.0 + DURATION, Wait(POLL)),
         (_lease("b", leaseDurationSeconds=30), 100.0, 130.0, Take()),
+        (_lease("b", leaseDurationSeconds=1), 100.0, 101.0, Take()),
+        (_lease("b", leaseDurationSeconds=0), 100.0, 101.0, Wait(POLL)),
         (_lease("b", leaseDurationSeconds=0), 100.0, 100.0 + DURATION, Take()),
         (_lease("b", leaseDurationSeconds="long"), 100.0, 100.0 + DURATION, Take()),
         (_lease("b", renewTime="1999-01-01T00:00:00.000000Z"), 100.0, 101.0, Wait(POLL)),
@@ -55,12 +57,12 @@ def _lease(holder: Any = "b", **spec: Any) -> Json:
 def test_a_candidate_takes_a_free_lease_and_waits_for_another(
     lease: Json, seen_at: float, now: float, decided: object
 ) -> None:
-    assert decide(Observed(lease, True, seen_at), "a", NEVER, now) == decided
+    assert decide(KnownLease(lease, True, seen_at), "a", NEVER, now) == decided
 
 
 def test_a_candidate_takes_a_lease_that_never_was_and_waits_out_the_time_of_one_that_was_deleted() -> None:
-    assert decide(Observed(), "a", NEVER, 100.0) == Take()
-    deleted = Observed(_lease("b"), True, 100.0).read(None, 101.0)
+    assert decide(KnownLease(), "a", NEVER, 100.0) == Take()
+    deleted = KnownLease(_lease("b"), True, 100.0).read(None, 101.0)
     assert decide(deleted, "a", NEVER, 101.0) == Wait(POLL), "b may still write"
     assert decide(deleted, "a", NEVER, 100.0 + DURATION) == Take()
     assert decide(deleted, "b", NEVER, 101.0) == Take(), "it was its own"
@@ -79,24 +81,24 @@ def test_a_candidate_takes_a_lease_that_never_was_and_waits_out_the_time_of_one_
     ],
 )
 def test_a_holder_renews_the_lease_until_it_is_lost(lease: Json, now: float, decided: object) -> None:
-    assert decide(Observed(lease, True, 100.0), "a", 100.0 + DEADLINE, now) == decided
+    assert decide(KnownLease(lease, True, 100.0), "a", 100.0 + DEADLINE, now) == decided
 
 
 def test_a_holder_whose_lease_is_deleted_has_lost_it() -> None:
-    deleted = Observed(_lease("a"), True, 100.0).read(None, 101.0)
+    deleted = KnownLease(_lease("a"), True, 100.0).read(None, 101.0)
     assert decide(deleted, "a", 100.0 + DEADLINE, 101.0) == Lost("it was deleted")
 
 
 def test_a_term_ends_a_second_before_the_next_can_begin() -> None:
     sent, seen = 100.0, 100.0  # It cannot be seen earlier.
     ended = sent + DEADLINE
-    assert decide(Observed(_lease("a"), True, seen), "a", ended, ended) == Lost()
-    assert isinstance(decide(Observed(_lease("a"), True, seen), "b", NEVER, ended + 0.999), Wait)
-    assert decide(Observed(_lease("a"), True, seen), "b", NEVER, ended + 1.0) == Take()
+    assert decide(KnownLease(_lease("a"), True, seen), "a", ended, ended) == Lost()
+    assert isinstance(decide(KnownLease(_lease("a"), True, seen), "b", NEVER, ended + 0.999), Wait)
+    assert decide(KnownLease(_lease("a"), True, seen), "b", NEVER, ended + 1.0) == Take()
 
 
 def test_the_time_of_a_lease_begins_when_this_process_sees_it_change() -> None:
-    first = Observed().read(_lease("b", renewTime=EARLY), 100.0)
+    first = KnownLease().read(_lease("b", renewTime=EARLY), 100.0)
     assert (first.holder, first.expires) == ("b", 100.0 + DURATION)
     assert first.read(_lease("b", renewTime=EARLY), 102.0).expires == 100.0 + DURATION
     assert first.read(_lease("b", renewTime=LATE), 102.0).expires == 102.0 + DURATION
@@ -107,7 +109,7 @@ def test_the_time_of_a_lease_begins_when_this_process_sees_it_change() -> None:
 
 
 def test_the_first_holder_makes_the_lease() -> None:
-    assert taken(Observed(), NAME, "a", EARLY) == {
+    assert taken(KnownLease(), NAME, "a", EARLY) == {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {"namespace": "default", "name": "controller"},
@@ -124,18 +126,18 @@ def test_the_first_holder_makes_the_lease() -> None:
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (6, 7), (None, 0), ("x", 0)])
 def test_the_next_holder_counts_and_keeps_what_is_not_its_own(before: Any, after: int) -> None:
     old = _lease("b", leaseTransitions=before, strategy="OldestEmulationVersion")
-    new = taken(Observed(old, True, 100.0), NAME, "a", LATE)
+    new = taken(KnownLease(old, True, 100.0), NAME, "a", LATE)
     assert new["metadata"] == old["metadata"], "its resource version, by which the API server decides a race"
     assert new["spec"]["leaseTransitions"] == after
     assert (new["spec"]["holderIdentity"], new["spec"]["strategy"]) == ("a", "OldestEmulationVersion")
 
 
 def test_a_lease_that_was_deleted_is_made_anew() -> None:
-    deleted = Observed(_lease("b", leaseTransitions=6), True, 100.0).read(None, 101.0)
-    assert taken(deleted, NAME, "a", EARLY) == taken(Observed(), NAME, "a", EARLY)
+    deleted = KnownLease(_lease("b", leaseTransitions=6), True, 100.0).read(None, 101.0)
+    assert taken(deleted, NAME, "a", EARLY) == taken(KnownLease(), NAME, "a", EARLY)
 
 
 def test_a_renewal_changes_its_time_alone_and_giving_back_the_holder_as_well() -> None:
-    held = taken(Observed(), NAME, "a", EARLY)
+    held = taken(KnownLease(), NAME, "a", EARLY)
     assert renewed(held, LATE) == {**held, "spec": {**held["spec"], "renewTime": LATE}}
     assert given_back(held, LATE) == {**held, "spec": {**held["spec"], "renewTime": LATE, "holderIdentity": ""}}

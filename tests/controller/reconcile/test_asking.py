@@ -1,5 +1,3 @@
-"""`Asker` in the face of the controller's own bugs; answers of schedulers are tested with `execute`."""
-
 from __future__ import annotations
 
 import asyncio
@@ -9,17 +7,171 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.support.builders import NOON, a_cluster
+from aiohttp import web
+from tests.controller.reconcile.bench import KEY, a_bench, at
+from tests.support.builders import NOON, a_cluster, a_pod, raw_pod
+from tests.support.server import Answer, serving
+from tests.support.wait import until
 
 from dask_operator import metrics
 from dask_operator.actions import IDLE, TARGET, WORKERS, Ask, Retire
-from dask_operator.model import Endpoint, Key, Observed
+from dask_operator.model import Endpoint, Observed, Pod
 from dask_operator.reconcile.asking import Asker
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
 
-KEY = Key("default", "simple")
 ENDPOINT = Endpoint("http://10.0.0.1:8787", "tcp://10.0.0.1:8786")
+
+
+def ask_workers(url: str) -> Ask:
+    return Ask(WORKERS, at(url), "scale down")
+
+
+async def test_what_a_scheduler_asks_for_is_a_fact_with_what_there_was_then() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.path.endswith("adaptive_target")
+        return web.json_response({"workers": 7})
+
+    async with a_bench() as bench, serving(answer) as url:
+        ask = Ask(TARGET, at(url), "autoscaling", 30.0, {"simple-default": 3})
+        assert (await bench.execute(ask)).asking == {TARGET}
+        await until(lambda: not bench.observed().asking, "the answer")
+        demand = bench.observed().demand
+        assert demand
+        assert [(sample.target, sample.replicas) for sample in demand.samples] == [(7, {"simple-default": 3})]
+
+
+@pytest.mark.parametrize("question", [TARGET, IDLE])
+async def test_a_question_without_an_answer_is_a_fact_with_its_reason(question: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="x" * 100)
+
+    async with a_bench() as bench, serving(answer) as url:
+        await bench.execute(Ask(question, at(url), "x"))
+        await until(lambda: not bench.observed().asking, "the answer")
+        fact = bench.observed().demand if question == TARGET else bench.observed().idleness
+        assert fact
+        assert fact.problem
+        assert (fact.problem.reason, fact.at >= NOON) == ("SchedulerAnswer", True)
+
+
+def _identity(*pods: Pod) -> Answer:
+    async def answer(request: web.Request) -> web.Response:
+        workers = {f"tcp://{pod.ip}:4000": {"name": pod.name, "metrics": {}} for pod in pods}
+        listed = [{"name": pod.name, "address": f"tcp://{pod.ip}:4000"} for pod in pods]
+        if request.path.endswith("get_workers"):
+            return web.json_response({"num_workers": len(pods), "workers": listed})
+        return web.json_response({"workers": workers})
+
+    return answer
+
+
+async def test_an_answer_is_a_fact_for_a_later_plan() -> None:
+    async with a_bench(raw_pod(0)) as bench, serving(_identity(a_pod(0), a_pod(1))) as url:
+        assert (await bench.execute(ask_workers(url))).asking
+        await until(lambda: not bench.observed().asking, "the answer")
+        survey = bench.observed().survey
+        assert survey
+        assert {worker.name for worker in survey.workers} == {a_pod(0).name, a_pod(1).name}
+        assert await bench.woken() is not None
+
+
+async def test_a_question_does_not_hold_up_the_plan() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async with a_bench() as bench, serving(answer) as url:
+        async with asyncio.timeout(1.0):
+            assert (await bench.execute(ask_workers(url))).asking
+
+
+async def test_no_answer_is_a_fact_as_well() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async with a_bench() as bench, serving(answer) as url:
+        await bench.execute(ask_workers(url))
+        await until(lambda: not bench.observed().asking, "the answer")
+        survey = bench.observed().survey
+        assert survey
+        assert survey.problem
+        assert survey.problem.reason == "SchedulerUnreachable"
+        assert survey.at >= NOON
+
+
+def _retiring(*addresses: str) -> Answer:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({address: {} for address in addresses})
+
+    return answer
+
+
+async def test_only_those_the_scheduler_names_are_retired() -> None:
+    async with a_bench(raw_pod(0), raw_pod(1)) as bench, serving(_retiring("tcp://10.0.0.1:1")) as url:
+        first, second = bench.pods()
+        workers = ((first.uid, "tcp://10.0.0.1:1"), (second.uid, "tcp://10.0.0.2:1"))
+        observed = await bench.execute(Retire(at(url), workers, "scale down"))
+        assert observed.retiring == {first.uid, second.uid}
+        await until(lambda: not bench.observed().retiring, "the end of the retirement")
+        assert bench.observed().retired == {first.uid}
+        assert list(bench.observed().refused) == [second.uid]
+        assert await bench.woken() is not None
+
+
+async def test_a_pod_of_several_dask_workers_is_retired_when_all_of_them_are() -> None:
+    async with a_bench(raw_pod(0)) as bench, serving(_retiring("tcp://10.0.0.1:1")) as url:
+        (pod,) = bench.pods()
+        workers = ((pod.uid, "tcp://10.0.0.1:1"), (pod.uid, "tcp://10.0.0.1:2"))
+        await bench.execute(Retire(at(url), workers, "scale down"))
+        await until(lambda: not bench.observed().retiring, "the end of the retirement")
+        assert bench.observed().retired == frozenset(), "one of its two still holds data"
+
+
+async def test_after_a_retirement_without_an_answer_nobody_is_retired() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    async with a_bench(raw_pod(0)) as bench, serving(answer) as url:
+        (pod,) = bench.pods()
+        await bench.execute(Retire(at(url), ((pod.uid, "tcp://10.0.0.1:1"),), "scale down"))
+        await until(lambda: not bench.observed().retiring, "the end of the retirement")
+        observed = bench.observed()
+        assert (observed.retired, observed.refused) == (frozenset(), {})
+        assert observed.survey
+        assert observed.survey.problem
+
+
+async def test_closing_ends_what_runs_beside() -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError("unreachable")
+
+    async with a_bench() as bench, serving(answer) as url:
+        await bench.execute(ask_workers(url))
+        await until(asked.is_set, "the question")
+        await bench.executor.close()
+        await until(ended.is_set, "the end of the question", 5.0)
+
+
+@pytest.mark.parametrize("question", [WORKERS, TARGET, IDLE])
+async def test_what_a_scheduler_answers_is_not_quoted_in_the_log(
+    caplog: pytest.LogCaptureFixture, question: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="hunter2")
+
+    with caplog.at_level(logging.DEBUG, "dask_operator"):
+        async with a_bench() as bench, serving(answer) as url:
+            await bench.execute(Ask(question, at(url), "x"))
+            await until(lambda: not bench.observed().asking, "the answer")
+    assert "hunter2" not in caplog.text
 
 
 class _Wrong:

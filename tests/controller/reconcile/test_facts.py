@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from tests.support.builders import NOON
 
-from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sample
-from dask_operator.reconcile.facts import Deed, Facts
+from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sample, Survey
+from dask_operator.reconcile.facts import TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
 PODS = ObjectRef("Pod", "simple-default")
@@ -104,3 +104,61 @@ def test_what_is_done_in_between_ends_a_repetition() -> None:
     facts.succeeded(group, before, NOON)
     facts.succeeded(group, before, NOON)
     assert group in facts.failures
+
+
+def test_the_end_of_an_object_ends_the_failure_that_it_caused() -> None:
+    facts = Facts()
+    for reason, remaining in (("Forbidden", [PODS]), (TERMINATING, [])):
+        facts.succeeded(PODS)
+        facts.failed(PODS, Problem(reason, "no"), NOON)
+        facts.object_gone(ObjectRef("Service", "simple-scheduler"))
+        assert list(facts.failures) == [PODS]
+        facts.object_gone(PODS)
+        assert list(facts.failures) == remaining
+
+
+def test_failures_that_no_longer_matter_are_dropped() -> None:
+    facts = Facts()
+    facts.failed(PODS, PROBLEM, NOON)
+    facts.failed(THE_CLUSTER, PROBLEM, NOON)
+    facts.clear_failures([PODS, ObjectRef("Service", "simple-scheduler")])
+    assert list(facts.failures) == [THE_CLUSTER]
+
+
+def test_a_warning_is_kept_until_it_is_reported_and_not_again() -> None:
+    facts = Facts()
+    for text in ("a", "b", "a"):
+        facts.warned(text)
+    assert facts.warnings == ["a", "b"]
+    facts.reported({"a"})
+    facts.warned("a")
+    assert facts.warnings == ["b"]
+
+
+def test_questions_are_under_way_until_they_are_answered() -> None:
+    facts = Facts()
+    facts.asked("workers")
+    facts.asked("idle")
+    facts.answered("workers")
+    facts.answered("workers")
+    assert facts.asking == {"idle"}
+
+
+def test_a_retirement_ends_with_an_answer_or_without() -> None:
+    facts, survey = Facts(), Survey(NOON, problem=PROBLEM)
+    facts.retirement_began(frozenset("abcd"))
+    facts.surveyed(Survey(NOON))
+    facts.retirement_ended(frozenset("abc"), frozenset("ac"), frozenset("abd"), NOON)
+    assert (facts.retiring, facts.retired, facts.refused, facts.survey) == (frozenset("d"), {"a"}, {"b": NOON}, None)
+    facts.retirement_failed(frozenset("d"), survey)
+    assert (facts.retiring, facts.retired, facts.refused, facts.survey) == (frozenset(), {"a"}, {"b": NOON}, survey)
+    for uid in "abx":
+        facts.worker_gone(uid)
+    assert (facts.retired, facts.refused) == (set(), {})
+
+
+def test_a_write_without_effect_says_how_often_it_was_made() -> None:
+    facts, deed = Facts(), Deed("simple-scheduler", "the cluster has none")
+    for _ in range(3):
+        facts.succeeded(PODS, [deed], NOON)
+    assert "Pod simple-scheduler was written 3 times (the cluster has none)" in facts.failures[PODS].problem.message
