@@ -48,7 +48,7 @@ class Bench:
         return list(self.observed().pods)
 
     async def woken(self, seconds: float = 3600.0) -> float | None:
-        """In how many seconds the cluster is planned again, None for not within `seconds`."""
+        """Return in how many seconds the cluster is planned again, None if not within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self.queue.get()
@@ -59,7 +59,7 @@ class Bench:
 
 @asynccontextmanager
 async def a_bench(*objects: dict[str, Any]) -> AsyncIterator[Bench]:
-    """A cluster and its group, and these objects, in the API server and in the store."""
+    """Yield an API server and a store that have a cluster, its group and these objects."""
     loop = asyncio.get_running_loop()
 
     def clock() -> float:
