@@ -1,4 +1,4 @@
-"""Limits that programs import agree with what is checked."""
+"""The limits that programs import agree with what is checked."""
 
 from __future__ import annotations
 

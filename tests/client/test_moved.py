@@ -1,4 +1,4 @@
-"""Imports of earlier releases work: those of 2026.3.0 in full, and of older ones what published programs use.
+"""The imports of earlier releases that work: those of 2026.3.0 in full, and of older ones what published programs use.
 
 What cannot work is in UPGRADING.md, where its users look.
 """

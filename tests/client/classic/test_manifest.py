@@ -231,7 +231,7 @@ def test_a_scheduler_keeps_what_it_says_of_ports_and_probes() -> None:
     ids=["make_pod_spec", "make_pod_from_dict", "make_worker_spec", "make_scheduler_spec"],
 )
 def test_what_every_maker_makes_is_a_schedulers_and_a_workers_pod(template: dict[str, Any]) -> None:
-    """A Deployment refuses a Pod that is not restarted."""
+    """Leave out what a Deployment refuses."""
     cluster = made(template, template)
     assert not cluster["spec"]["scheduler"]["spec"].keys() & {"activeDeadlineSeconds", "restartPolicy"}
     assert scheduler_container(cluster)["args"] == ["dask", "scheduler"]

@@ -25,7 +25,7 @@ WORKERS = OF_CLUSTER | {"dask.org/component": "worker", "dask.org/workergroup-na
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str], str]]:
-    """What is listed, each time first in vain."""
+    """The lists that are asked for, each the first time in vain."""
     seen: list[tuple[str, dict[str, str], str]] = []
 
     def lists(kind: str) -> Any:

@@ -321,7 +321,7 @@ async def test_who_is_reached_by_a_proxy_of_the_environment_may_be_another(
 def test_authorities_of_old_clusters_are_accepted(
     run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Python 3.13 rejects those that have no key usage, by default; kubectl does not."""
+    """Accept authorities without key usage, which Python 3.13 rejects by default and kubectl does not."""
     make_certificates(tmp_path)
     known = ssl.SSLContext.__new__
 
@@ -341,7 +341,7 @@ def test_authorities_of_old_clusters_are_accepted(
 
 
 def token(**claims: Any) -> str:
-    """A JSON Web Token."""
+    """Return a JSON Web Token."""
     parts = (json.dumps({"alg": "none"}), json.dumps(claims), "signature")
     return ".".join(b64encode(part.encode()).decode().rstrip("=") for part in parts)
 
@@ -361,7 +361,7 @@ def token(**claims: Any) -> str:
 def test_a_token_is_renewed_before_it_ends_if_it_says_when(
     run: Run, kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch, text: str, times: dict[float, bool]
 ) -> None:
-    """One that has ended when it is read is not renewed at each request."""
+    """Do not renew a token at each request if it had ended when it was read."""
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: 1_000.0))
     kubeconfig.write("http://server:1", token=text)
     found = run(Credentials.read())
@@ -369,7 +369,7 @@ def test_a_token_is_renewed_before_it_ends_if_it_says_when(
 
 
 def test_a_token_in_a_file_is_the_one_that_is_there_now(run: Run, kubeconfig: Kubeconfig, tmp_path: Path) -> None:
-    """`tokenFile` may be relative to the kubeconfig."""
+    """Read `tokenFile`, also relative to the kubeconfig."""
     file = tmp_path / "tokens"
     file.write_text("first\n")
     for named in (str(file), "tokens"):
@@ -387,7 +387,7 @@ def test_a_token_in_a_file_is_the_one_that_is_there_now(run: Run, kubeconfig: Ku
 def test_renewed_credentials_are_of_the_same_kubeconfig_and_context(
     run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever other clusters the program connects to, or the user, meanwhile."""
+    """Keep to a cluster, whichever others the program or the user connects to meanwhile."""
     kubeconfig.write("http://one:1", token="one")
     found = run(Credentials.read())
     other = Kubeconfig(tmp_path / "other")

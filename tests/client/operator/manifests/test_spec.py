@@ -125,7 +125,7 @@ def test_manifests_pass_the_schemas_and_have_no_nulls_as_they_are_sent(manifest:
 
 
 def of_operator(cluster: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The Pods that the operator makes of a DaskCluster, and of a further group of it."""
+    """Return the Pods that the operator makes of a DaskCluster, and of a further group of it."""
     sent = fields.without_nulls(cluster)
     sent["metadata"] |= {"namespace": "n", "uid": "u"}
     more = spec.make_additional_group(sent, "more", env={"A": "1"})
@@ -154,7 +154,7 @@ def test_pods_comply_with_the_restricted_standard_and_have_no_token(env: Any) ->
 
 
 def test_pods_are_as_the_user_says() -> None:
-    """With another user, whom a further group has as well; and of the image alone."""
+    """Set another user, whom a further group has as well, or leave all to the image."""
     cluster = make_cluster_spec("c", env={"HOME": "/home/rapids", "A": "1"})
     assert [each["name"] for each in container(cluster["spec"]["worker"])["env"]] == ["HOME", "A"]
     for part in ("worker", "scheduler"):
