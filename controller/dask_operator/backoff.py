@@ -16,8 +16,3 @@ class Backoff(NamedTuple):
     def after(self, failures: int) -> float:
         """Return the seconds to wait after this many failures in a row, of which there is at least one."""
         return min(self.first * 2.0 ** min(failures - 1, _DOUBLINGS), self.longest)
-
-
-def doubling(first: float, failures: int, longest: float) -> float:
-    """Return `Backoff(first, longest).after(failures)`, for callers that have no `Backoff` yet."""
-    return Backoff(first, longest).after(failures)

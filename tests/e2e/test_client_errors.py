@@ -328,7 +328,7 @@ def test_a_namespace_whose_policy_refuses_the_pods(user: User) -> None:
         "spec": {"containers": [{"name": "a", "image": "a"}]},
     }
     eventually(lambda: kube.is_refused(tried, "violates PodSecurity"), "the policy is in force")
-    user.refused(SchedulerStartupError, "violates PodSecurity", "runAsNonRoot")
+    user.refused(SchedulerStartupError, "violates PodSecurity", "runAsNonRoot", restricted=False)
 
 
 def test_a_spec_that_the_schema_refuses(user: User) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dask_operator import build, names
 from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import job_status, rfc3339, timestamp
 from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
@@ -26,8 +26,7 @@ from dask_operator.resources import CLUSTER, JOB, POD
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
 SUCCESSFUL, FAILED = "Successful", "Failed"
-_FIRST_PAUSE = 10.0
-_LONGEST_PAUSE = 360.0
+_PAUSE = Backoff(first=10.0, longest=360.0)
 _ENDING = 30.0
 """Seconds that a Pod gets to end after its program has ended, with the other containers in it."""
 
@@ -187,7 +186,7 @@ def _next_try(state: _JobView) -> float:
     """Return when a runner that is gone may be replaced: at once the first time."""
     if state.failed <= 1:
         return state.now
-    return timestamp(_last_failure(state) or "") + doubling(_FIRST_PAUSE, state.failed - 1, _LONGEST_PAUSE)
+    return timestamp(_last_failure(state) or "") + _PAUSE.after(state.failed - 1)
 
 
 def _last_failure(state: _JobView) -> str | None:
@@ -196,7 +195,7 @@ def _last_failure(state: _JobView) -> str | None:
 
 
 def _retry(state: _JobView, runner: Pod) -> Iterator[Action]:
-    due = (runner.finished or runner.created) + doubling(_FIRST_PAUSE, state.failed, _LONGEST_PAUSE)
+    due = (runner.finished or runner.created) + _PAUSE.after(state.failed)
     if state.now < due:
         yield RequeueAt(due, because=f"the runner failed {state.failed} times")
     elif state.status.failed == state.failed and not state.status.runner:

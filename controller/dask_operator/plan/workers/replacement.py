@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dask_operator.backoff import doubling
+from dask_operator.backoff import Backoff
 from dask_operator.model import Pod
 
 _LIVED = 60.0
-_FIRST_DELAY = 10.0
-_LONGEST_DELAY = 300.0
+_DELAY = Backoff(first=10.0, longest=300.0)
 
 
 def due(pod: Pod) -> float:
     """Return when to replace an ended worker, in seconds since the epoch."""
     if not _short_lived(pod) or not pod.attempt:
         return 0.0
-    return _ended(pod) + doubling(_FIRST_DELAY, pod.attempt, _LONGEST_DELAY)
+    return _ended(pod) + _DELAY.after(pod.attempt)
 
 
 def next_attempt(replaced: Sequence[Pod]) -> int:
