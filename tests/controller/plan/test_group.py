@@ -25,7 +25,7 @@ from tests.support.builders import (
 
 from dask_operator import names
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
-from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Survey
+from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Registration, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.group import plan_group
 from dask_operator.plan.view import ENDED, View
@@ -191,9 +191,19 @@ def test_those_that_fail_again_and_again_are_counted_though_a_batch_has_to_wait(
 def test_ended_workers_of_which_there_are_enough_go() -> None:
     planned = _planned(a_group(workers=1), seen([a_pod(0), a_failed_pod(1, lived=1.0, attempt=3)]))
     assert (_deleted(planned), _created(planned)) == ([a_pod(1).name], [])
+    assert [action.because for action in planned if isinstance(action, Delete)] == ["ended (Error)"]
+    surplus = _planned(a_group(workers=1), seen([a_pod(0), a_pod(1), a_failed_pod(2)]))
+    assert [a.because for a in surplus if isinstance(a, Delete)] == ["ended, and the group has enough workers"]
 
 
 # Shrinking
+
+
+def test_while_the_scheduler_has_workers_of_no_pod_every_pod_that_runs_counts_as_working() -> None:
+    survey = replace(a_survey(), workers=(Registration("x", "tcp://172.30.0.9:40000", nbytes=5),))
+    old = [a_pod(number, template="older", ready=False) for number in range(2)]
+    planned = _planned(a_group(workers=2, last_ordinal=1), seen(old, survey=survey))
+    assert [action.at for action in planned if isinstance(action, RequeueAt)] == [NOON + 1.0], "nobody leaves"
 
 
 def test_an_answer_may_be_about_the_pods_that_run_as_the_clusters_workers() -> None:
