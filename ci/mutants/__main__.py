@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
 WRITING = ("reconcile.facts", "reconcile.store", "reconcile.writes", "kubernetes.leadership", "kubernetes.lease")
-ALWAYS = ("build", "parse", *WRITING)
+DECIDING = ("plan", "parse")
+ALWAYS = ("build", *WRITING)
 # Seconds; ends a mutant that never ends by itself.
 LONGEST = 300
 # Imports of the tests, made once for all mutants. No plugin of pytest, which has to import these itself.
@@ -30,7 +31,8 @@ IMPORTED = ("aiohttp.web", "distributed", "kopf", "kubernetes", "yaml")
 
 
 def modules() -> list[str]:
-    files = sorted(file.relative_to(PACKAGE).with_suffix("") for file in (PACKAGE / "plan").rglob("*.py"))
+    found = [file for folder in DECIDING for file in sorted((PACKAGE / folder).rglob("*.py"))]
+    files = (file.relative_to(PACKAGE).with_suffix("") for file in found)
     return [*(".".join(file.parts).removesuffix(".__init__") for file in files), *ALWAYS]
 
 

@@ -25,7 +25,7 @@ RESULTS = Results(
         Measured("stopped", OURS, (1.0, 2.5)),
     ),
     tuple(Point("workers", size, size / 100, size**2 / 1e4, 0.5) for size in (10, 100, 1000)),
-    (Share("workers", "ssl", "SSLObject.read", 30), Share("workers", "dask_operator.parse", "pod", 10)),
+    (Share("workers", "ssl", "SSLObject.read", 30), Share("workers", "dask_operator.parse.pods", "pod", 10)),
 )
 
 

@@ -1,0 +1,61 @@
+"""Parsers from the JSON of Kubernetes and of schedulers to the model. Nulls, missing keys and wrong types end here.
+
+Objects that today's schema refuses may still be stored from an older one. So no object makes a parser fail: a field
+that cannot be read counts as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from dask_operator.model import Json, Object
+from dask_operator.parse.children import deployment, service
+from dask_operator.parse.declared import (
+    autoscaler,
+    cluster,
+    comm_port,
+    group,
+    job,
+    job_status,
+    last_ordinals,
+    ordinal,
+    speaks_tls,
+)
+from dask_operator.parse.metadata import resource_version, version_number
+from dask_operator.parse.pods import pod
+from dask_operator.parse.schedulers import listed_workers, registrations, retired
+from dask_operator.parse.values import rfc3339, timestamp
+
+__all__ = [
+    "PARSERS",
+    "autoscaler",
+    "cluster",
+    "comm_port",
+    "deployment",
+    "group",
+    "job",
+    "job_status",
+    "last_ordinals",
+    "listed_workers",
+    "ordinal",
+    "pod",
+    "registrations",
+    "resource_version",
+    "retired",
+    "rfc3339",
+    "service",
+    "speaks_tls",
+    "timestamp",
+    "version_number",
+]
+
+PARSERS: Mapping[str, Callable[[Json], Object]] = {
+    "DaskCluster": cluster,
+    "DaskWorkerGroup": group,
+    "DaskJob": job,
+    "DaskAutoscaler": autoscaler,
+    "Pod": pod,
+    "Deployment": deployment,
+    "Service": service,
+}
+"""The parser of each kind."""

@@ -1,0 +1,40 @@
+"""Parsers of the scheduler's Deployment and Service."""
+
+from __future__ import annotations
+
+from dask_operator import names
+from dask_operator.model import Deployment, Json, Problem, Service
+from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
+from dask_operator.parse.values import integer, mapping, mappings, text
+
+
+def deployment(raw: Json) -> Deployment:
+    """Return a Deployment."""
+    meta = metadata_of(meta_of(raw))
+    conditions = mappings(mapping(raw.get("status")).get("conditions"))
+    failed = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
+    return Deployment(
+        **object_fields(raw),
+        cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
+        component=meta.labels.get(names.COMPONENT_LABEL, ""),
+        group=meta.labels.get(names.GROUP_LABEL, ""),
+        template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
+        declared_keys=meta.annotations.get(names.DECLARED_ANNOTATION, ""),
+        problem=Problem(text(failed[0].get("reason")), text(failed[0].get("message"))) if failed else None,
+    )
+
+
+def service(raw: Json) -> Service:
+    """Return a Service."""
+    spec, meta = mapping(raw.get("spec")), metadata_of(meta_of(raw))
+    balancer = mapping(mapping(raw.get("status")).get("loadBalancer"))
+    return Service(
+        **object_fields(raw),
+        cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
+        type=text(spec.get("type")) or "ClusterIP",
+        cluster_ip=text(spec.get("clusterIP")),
+        ports={text(p.get("name")): integer(p.get("port")) for p in mappings(spec.get("ports"))},
+        ingress=bool(mappings(balancer.get("ingress"))),
+        template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
+        declared_keys=meta.annotations.get(names.DECLARED_ANNOTATION, ""),
+    )
