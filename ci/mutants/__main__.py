@@ -22,8 +22,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
 WRITING = ("reconcile.facts", "reconcile.store", "reconcile.writes", "kubernetes.leadership", "kubernetes.lease")
-DECIDING = ("plan", "parse")
-ALWAYS = ("build", *WRITING)
+DECIDING = ("plan", "parse", "build")
 # Seconds; ends a mutant that never ends by itself.
 LONGEST = 300
 # Imports of the tests, made once for all mutants. No plugin of pytest, which has to import these itself.
@@ -33,7 +32,7 @@ IMPORTED = ("aiohttp.web", "distributed", "kopf", "kubernetes", "yaml")
 def modules() -> list[str]:
     found = [file for folder in DECIDING for file in sorted((PACKAGE / folder).rglob("*.py"))]
     files = (file.relative_to(PACKAGE).with_suffix("") for file in found)
-    return [*(".".join(file.parts).removesuffix(".__init__") for file in files), *ALWAYS]
+    return [*(".".join(file.parts).removesuffix(".__init__") for file in files), *WRITING]
 
 
 def source_of(module: str) -> Path:
@@ -47,7 +46,8 @@ def files_that_try(module: str) -> list[list[Path]]:
     if source_of(module).name == "__init__.py":
         folders.append(name)
     own = TESTS.joinpath(*folders, f"test_{name}.py")
-    rest = sorted((TESTS / "plan").rglob("test_*.py")) if module.startswith("plan") else []
+    top = module.partition(".")[0]
+    rest = sorted((TESTS / top).rglob("test_*.py")) if top in DECIDING else []
     return [[own]] * own.exists() + [[file for file in rest if file != own]] * bool(rest)
 
 
