@@ -179,6 +179,8 @@ def _write_status(
         yield from write_conditions(AUTOSCALER.kind, autoscaler, conditions, observed, now)
         return
     old, ref = status(autoscaler, AUTOSCALER.kind, observed), ObjectRef(AUTOSCALER.kind, autoscaler.name)
+    if problem and problem.reason == "NotAsked" and ACTIVE in by_type(old):
+        return  # A controller that has just started knows less than the status says. It asks at once.
     # The group has the last decision that the API server accepted.
     when, decision = _last_scaled(autoscaler, group)
     wanted: dict[str, Any] = {

@@ -56,6 +56,14 @@ def _active(actions: list[Action], name: str = "simple") -> tuple[str, str]:
 # One plan
 
 
+def test_a_controller_that_has_just_started_leaves_the_status_until_the_scheduler_has_answered() -> None:
+    before = statuses(_planned(_with(an_autoscaler(), demand=a_demand(3))))["DaskAutoscaler/simple"]
+    autoscaler = an_autoscaler(status=before)
+    assert "DaskAutoscaler/simple" not in statuses(_planned(_with(autoscaler)))
+    silent = Demand(NOON, problem=Problem("SchedulerUnreachable", "timeout"))
+    assert _active(_planned(_with(autoscaler, demand=silent))) == ("False", "SchedulerUnreachable")
+
+
 def test_the_scheduler_is_asked_again_and_again() -> None:
     (ask,) = [a for a in _planned(_with(an_autoscaler())) if isinstance(a, Ask)]
     assert (ask.question, ask.scheduler, ask.replicas) == (TARGET, ENDPOINT, {"simple-default": 3})
