@@ -16,7 +16,7 @@ from bench.figures import RAW, Measured
 from bench.setting import NAMESPACE, Bench, emptied, eventually, side_by_side
 from tests.support.manifests import dask_cluster
 
-from dask_operator import build, names, parse
+from dask_operator import manifests, names, parse
 from dask_operator.kubernetes.api import Api, path
 from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD, SERVICE
@@ -54,9 +54,9 @@ async def raw(bench: Bench) -> float:
     manifest = _cluster(bench.name("raw"))
     begin = time.monotonic()
     cluster = parse.cluster((await bench.api.create(CLUSTER, manifest)).body)
-    group = parse.group((await bench.api.create(GROUP, build.group_manifest(cluster))).body)
-    made = [(DEPLOYMENT, build.deployment_manifest(cluster)), (SERVICE, build.service_manifest(cluster))]
-    made += [(POD, pod) for pod in build.worker_manifests(cluster, group, range(WORKERS), attempt=0)]
+    group = parse.group((await bench.api.create(GROUP, manifests.group_manifest(cluster))).body)
+    made = [(DEPLOYMENT, manifests.deployment_manifest(cluster)), (SERVICE, manifests.service_manifest(cluster))]
+    made += [(POD, pod) for pod in manifests.worker_manifests(cluster, group, range(WORKERS), attempt=0)]
     await side_by_side([partial(bench.api.create, *each) for each in made])
     return await until_registered(bench.api, cluster.name, begin)
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
 WRITING = ("reconcile.facts", "reconcile.store", "reconcile.writes", "kubernetes.leadership", "kubernetes.lease")
-DECIDING = ("plan", "parse", "build")
+DECIDING = ("plan", "parse", "manifests")
 # Seconds; ends a mutant that never ends by itself.
 LONGEST = 300
 # Imports of the tests, made once for all mutants. No plugin of pytest, which has to import these itself.

@@ -179,13 +179,13 @@ class Group(Declared):
     replicas: int = 0
     replicas_unset: bool = False
     copied: str = ""
-    """The replicas last copied from the DaskCluster (`build.replicas_note`); empty if never."""
+    """The replicas last copied from the DaskCluster (`manifests.replicas_note`); empty if never."""
     worker: Template = Template()
     last_ordinal: int = -1
     template: str = ""
     """The hash of the template that the default group was made from; empty if this controller did not make it."""
     declared_keys: str = ""
-    """The labels and annotations that its cluster's user had set on it (`build.declared_keys`)."""
+    """The labels and annotations that its cluster's user had set on it (`manifests.declared_keys`)."""
     adopted_template: str = ""
     """The hash of the template of the workers that another operator made."""
     scaled: str = ""

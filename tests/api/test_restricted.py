@@ -14,7 +14,7 @@ from tests.support.helm import CHARTS, Helm
 from tests.support.kube import Kube, Manifest, eventually
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, dask_job
 
-from dask_operator import build, parse
+from dask_operator import manifests, parse
 
 CHART = CHARTS / "dask-cluster"
 ON_FAKE = [
@@ -50,15 +50,15 @@ def _pods_of(manifest: dict[str, Any]) -> Iterator[Manifest]:
             yield _pod(manifest["spec"]["template"])
         case "DaskCluster":
             cluster = parse.cluster(manifest)
-            yield _pod(build.deployment_manifest(cluster)["spec"]["template"])
-            yield from build.worker_manifests(cluster, parse.group(build.group_manifest(cluster)), [0], 0)
+            yield _pod(manifests.deployment_manifest(cluster)["spec"]["template"])
+            yield from manifests.worker_manifests(cluster, parse.group(manifests.group_manifest(cluster)), [0], 0)
         case "DaskWorkerGroup":
             owner = dask_cluster("release", 1)
-            yield from build.worker_manifests(parse.cluster(owner), parse.group(manifest), [0], 0)
+            yield from manifests.worker_manifests(parse.cluster(owner), parse.group(manifest), [0], 0)
         case "DaskJob":
             job = parse.job(manifest)
-            made = build.job_cluster_manifest(job)
-            yield build.runner_manifest(job, parse.cluster(made), 0)
+            made = manifests.job_cluster_manifest(job)
+            yield manifests.runner_manifest(job, parse.cluster(made), 0)
             yield from _pods_of(made)
 
 

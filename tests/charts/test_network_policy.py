@@ -12,7 +12,8 @@ import pytest
 from tests.charts.conftest import ROOT, Render
 from tests.charts.texts import Places
 
-from dask_operator import build, parse
+from dask_operator import manifests as build
+from dask_operator import parse
 
 Manifest = dict[str, Any]
 HERE, OPERATOR, MONITORING, GATEWAYS = "data", "dask-operator", "monitoring", "gateways"

@@ -21,7 +21,7 @@ from tests.charts.conftest import ROOT
 from tests.support.dask import WITHOUT_API
 
 from dask_operator import names
-from dask_operator.build import HTTP_ROUTES
+from dask_operator.manifests import HTTP_ROUTES
 
 NOBODY = "127.0.0.1:1"
 

@@ -13,7 +13,7 @@ from tests.support.builders import a_cluster, a_group
 from dask_kubernetes.operator.diagnosis import facts, problems
 from dask_kubernetes.operator.diagnosis.status import uses_tls
 from dask_kubernetes.operator.manifests import names as client_names
-from dask_operator import build, names, parse
+from dask_operator import manifests, names, parse
 from dask_operator.parse import pods
 
 CASES = ROOT / "tests/cases"
@@ -27,7 +27,7 @@ def test_both_see_the_same_schedulers_use_tls(case: dict[str, Any]) -> None:
         "metadata": {"name": "mine", "namespace": "default"},
         "spec": {"scheduler": {"spec": {"containers": case["containers"]}}},
     }
-    assert build.scheduler_address(parse.cluster(cluster)).partition("://")[0] == ("tls" if case["tls"] else "tcp")
+    assert manifests.scheduler_address(parse.cluster(cluster)).partition("://")[0] == ("tls" if case["tls"] else "tcp")
     assert uses_tls(cluster) is case["tls"]
 
 
@@ -59,10 +59,10 @@ def test_the_tables_have_every_case() -> None:
 
 def test_the_client_finds_what_the_controller_makes() -> None:
     cluster, group = a_cluster(), a_group()
-    deployment = build.deployment_manifest(cluster)
+    deployment = manifests.deployment_manifest(cluster)
     scheduler = deployment["spec"]["template"]
-    (worker,) = build.worker_manifests(cluster, group, [0], 0)
-    default = build.group_manifest(cluster)
+    (worker,) = manifests.worker_manifests(cluster, group, [0], 0)
+    default = manifests.group_manifest(cluster)
     snapshot = facts.Snapshot({"metadata": {"name": cluster.name}}, (default,), None, (scheduler, worker))
     assert facts.scheduler_pod(snapshot) == scheduler
     assert facts.workers(snapshot) == facts.of_group(snapshot, default) == [worker]

@@ -19,7 +19,7 @@ from distributed import LocalCluster
 from distributed.security import Security
 from tests.support.process import Process
 
-from dask_operator.build import HTTP_ROUTES
+from dask_operator.manifests import HTTP_ROUTES
 from dask_operator.model import Endpoint
 
 WITHOUT_API = tuple(route for route in HTTP_ROUTES if not route.endswith((".api", ".json")))

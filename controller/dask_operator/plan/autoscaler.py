@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import TARGET, Action, Ask, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Autoscaler, Group, ObjectRef, Observed, Problem
 from dask_operator.parse import rfc3339
@@ -93,7 +93,9 @@ def _ask(view: View, active: Sequence[Autoscaler], now: float) -> Iterator[Actio
         return
     keep = max(map(scaling.history, active)) + 2 * INTERVAL
     wanted = {group.name: group.replicas for group in view.groups}
-    yield Ask(TARGET, build.scheduler_endpoint(view.cluster, observed.service, scheduler), "autoscaling", keep, wanted)
+    yield Ask(
+        TARGET, manifests.scheduler_endpoint(view.cluster, observed.service, scheduler), "autoscaling", keep, wanted
+    )
 
 
 def _scale(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], now: float) -> Iterator[Action]:
@@ -104,7 +106,7 @@ def _scale(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], now
     # The number that the group has is written down first (`plan_replicas`): of two writes at once either may come last.
     if desired != group.replicas and not group.replicas_unset:
         decision = f"{group.replicas} → {desired}: {because}"
-        body = build.scaled_group_patch(autoscaler, desired, rfc3339(now), decision)
+        body = manifests.scaled_group_patch(autoscaler, desired, rfc3339(now), decision)
         yield unless_blocked(Patch(ref, body, f"{decision} ({autoscaler.name})"), view.observed, now)
     failure = view.observed.failures.get(ref)
     asked = demand.samples[-1].target if demand and demand.samples and not problem else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import Action, Create, Patch
 from dask_operator.model import Cluster, Group, ObjectRef
 from dask_operator.plan.ownership.children import Child, children
@@ -18,7 +18,7 @@ def plan_cluster(view: View, now: float) -> Iterator[Action]:
         if action := _wanted(view.cluster, child):
             yield unless_blocked(action, view.observed, now)
     group = view.default_group
-    if group and group.copied not in ("", build.replicas_note(view.cluster)):
+    if group and group.copied not in ("", manifests.replicas_note(view.cluster)):
         yield unless_blocked(_copy_replicas(view.cluster, group), view.observed, now)
 
 
@@ -30,11 +30,11 @@ def _wanted(cluster: Cluster, child: Child) -> Create | Patch | None:
         return None
     # Recreate stops the scheduler, and with it all results, before the new Pod is created. A dry run of the new Pod
     # keeps the old one if the API server refuses the new one.
-    pod = build.scheduler_pod_manifest(cluster) if child.ref.kind == DEPLOYMENT.kind else None
+    pod = manifests.scheduler_pod_manifest(cluster) if child.ref.kind == DEPLOYMENT.kind else None
     return Patch(child.ref, child.edit(cluster, child.seen), "its template was edited", pod)
 
 
 def _copy_replicas(cluster: Cluster, group: Group) -> Patch:
     # Once per change of the cluster's replicas, so that a later `kubectl scale daskworkergroup` keeps its effect.
-    because = f"the cluster's replicas went from {group.copied} to {build.replicas_note(cluster)}"
-    return Patch(ObjectRef(GROUP.kind, group.name), build.copied_replicas_patch(cluster), because)
+    because = f"the cluster's replicas went from {group.copied} to {manifests.replicas_note(cluster)}"
+    return Patch(ObjectRef(GROUP.kind, group.name), manifests.copied_replicas_patch(cluster), because)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
 from dask_operator.model import Endpoint, ObjectRef, Pod, Problem, Survey
 from dask_operator.names import WORKER
@@ -77,7 +77,7 @@ def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now:
     going = others[: max(len(others) - places, 0) + number]
     for (reason, message), pods in _by_reason(going).items():
         yield from _delete(view, workers, pods, now, f"ended ({reason})", message)
-    for manifest in build.worker_manifests(
+    for manifest in manifests.worker_manifests(
         view.cluster, workers.group, islice(_free_ordinals(workers), number), replacement.next_attempt(going)
     ):
         yield Create(manifest, _pods_of(workers), f"the group wants {workers.group.replicas} workers")
@@ -121,7 +121,7 @@ def _shrink(view: View, workers: Workers, step: rollout.Step, now: float) -> Ite
         return
     if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in workers.pods):
         return
-    survey, endpoint = observed.survey, build.scheduler_endpoint(view.cluster, observed.service, scheduler)
+    survey, endpoint = observed.survey, manifests.scheduler_endpoint(view.cluster, observed.service, scheduler)
     if not survey or not survey.at <= now < survey.at + _ANSWER_LASTS:
         leavers = step.old_leave + step.new_leave
         yield _ask(view, endpoint, f"{leavers} workers of {workers.group.name} are to leave")

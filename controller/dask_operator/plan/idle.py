@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import IDLE, Action, Ask, Delete, RecordEvent, RequeueAt
 from dask_operator.model import ObjectRef, Pod
 from dask_operator.plan.view import View, unless_blocked
@@ -45,7 +45,7 @@ def plan_idle(view: View, now: float) -> Iterator[Action]:
 
 
 def _ask(view: View, scheduler: Pod) -> Ask:
-    endpoint = build.scheduler_endpoint(view.cluster, view.observed.service, scheduler)
+    endpoint = manifests.scheduler_endpoint(view.cluster, view.observed.service, scheduler)
     return Ask(IDLE, endpoint, because="idleTimeout")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_operator import build, names
+from dask_operator import manifests, names
 from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
 from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
@@ -160,7 +160,7 @@ def _run(state: _JobView) -> Iterator[Action]:
         if state.namesake:
             return
         subject = ObjectRef(CLUSTER.kind, state.job.name)
-        create = Create(build.job_cluster_manifest(state.job), subject, because="the job has no cluster")
+        create = Create(manifests.job_cluster_manifest(state.job), subject, because="the job has no cluster")
         yield unless_blocked(create, state.observed, state.now)
     elif state.runner and state.runner.phase == "Failed":
         yield from _retry(state, state.runner)
@@ -169,7 +169,7 @@ def _run(state: _JobView) -> Iterator[Action]:
     elif not state.runners and _scheduler_is_ready(state):
         attempt = f", after {state.failed} failures" if state.failed else ""
         create = Create(
-            build.runner_manifest(state.job, state.cluster, state.failed),
+            manifests.runner_manifest(state.job, state.cluster, state.failed),
             _runner(state.job),
             f"the scheduler is ready{attempt}",
         )

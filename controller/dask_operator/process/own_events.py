@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.errors import ApiError
 from dask_operator.parse import rfc3339
@@ -35,7 +35,7 @@ async def record(
 async def _record(api: Api, pod: PodReference, sentence: str, now: float) -> None:
     regarding = {"apiVersion": POD.api_version, "kind": POD.kind, **pod._asdict()}
     try:
-        await api.create(EVENT, build.event_manifest(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
+        await api.create(EVENT, manifests.event_manifest(regarding, "Warning", "NotReady", sentence, rfc3339(now)))
     except ApiError as error:
         # It exists from before; or Events are not permitted either, and the log has the sentence.
         if error.reason != "AlreadyExists":

@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import (
     Action,
     Ask,
@@ -87,7 +87,7 @@ class Executor:
             at = rfc3339(self._clock())
             try:
                 await self._api.create(
-                    EVENT, build.event_manifest(regarding, action.type, action.reason, action.message, at)
+                    EVENT, manifests.event_manifest(regarding, action.type, action.reason, action.message, at)
                 )
             except ApiError as error:
                 if error.reason != "AlreadyExists":

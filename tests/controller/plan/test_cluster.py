@@ -17,7 +17,7 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import Create, Patch, RequeueAt
 from dask_operator.model import Metadata, ObjectRef, Observed, Problem
 from dask_operator.plan.cluster import plan_cluster
@@ -36,9 +36,9 @@ def _planned(observed: Observed, workers: int = 3) -> list[object]:
 def test_a_new_cluster_gets_its_service_scheduler_and_group() -> None:
     cluster = a_cluster()
     assert _planned(Observed()) == [
-        Create(build.service_manifest(cluster), SERVICE, MISSING),
-        Create(build.deployment_manifest(cluster), DEPLOYMENT, MISSING),
-        Create(build.group_manifest(cluster), GROUP, MISSING),
+        Create(manifests.service_manifest(cluster), SERVICE, MISSING),
+        Create(manifests.deployment_manifest(cluster), DEPLOYMENT, MISSING),
+        Create(manifests.group_manifest(cluster), GROUP, MISSING),
     ]
 
 
@@ -81,7 +81,7 @@ def test_what_was_refused_waits_for_its_time_and_holds_up_nothing_else(subject: 
 def test_a_change_of_the_clusters_replicas_is_copied_once() -> None:
     (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=5)
     assert patch == Patch(
-        GROUP, build.copied_replicas_patch(a_cluster(workers=5)), "the cluster's replicas went from 3 to 5"
+        GROUP, manifests.copied_replicas_patch(a_cluster(workers=5)), "the cluster's replicas went from 3 to 5"
     )
     assert _planned(seen(groups=[a_group(workers=5)]), workers=5) == []
 
@@ -93,7 +93,7 @@ def test_a_direct_scale_of_the_group_stays() -> None:
 def test_replicas_of_zero_are_copied() -> None:
     (patch,) = _planned(seen(groups=[a_group(workers=3)]), workers=0)
     assert patch == Patch(
-        GROUP, build.copied_replicas_patch(a_cluster(workers=0)), "the cluster's replicas went from 3 to 0"
+        GROUP, manifests.copied_replicas_patch(a_cluster(workers=0)), "the cluster's replicas went from 3 to 0"
     )
 
 
@@ -125,19 +125,19 @@ def test_a_patch_that_was_refused_waits_for_its_time(observed: Observed, subject
 @pytest.mark.parametrize(
     ("observed", "subject", "body"),
     [
-        (seen(groups=[a_group(template="older")]), GROUP, build.group_patch(a_cluster(), a_group())),
-        (seen(service=a_service(template="older")), SERVICE, build.service_patch(a_cluster(), a_service())),
+        (seen(groups=[a_group(template="older")]), GROUP, manifests.group_patch(a_cluster(), a_group())),
+        (seen(service=a_service(template="older")), SERVICE, manifests.service_patch(a_cluster(), a_service())),
         (
             seen(deployment=a_deployment(template="older")),
             DEPLOYMENT,
-            build.deployment_patch(a_cluster(), a_deployment()),
+            manifests.deployment_patch(a_cluster(), a_deployment()),
         ),
     ],
 )
 def test_what_was_made_from_an_older_template_is_edited(
     observed: Observed, subject: ObjectRef, body: list[dict[str, object]]
 ) -> None:
-    pod = build.scheduler_pod_manifest(a_cluster()) if subject == DEPLOYMENT else None
+    pod = manifests.scheduler_pod_manifest(a_cluster()) if subject == DEPLOYMENT else None
     assert _planned(observed) == [Patch(subject, body, "its template was edited", pod)]
 
 
@@ -162,7 +162,10 @@ def test_a_scheduler_is_not_stopped_for_one_that_is_refused() -> None:
 
 def test_the_pod_that_is_tried_is_what_the_deployment_makes() -> None:
     cluster = a_cluster(metadata=Metadata(labels={"team": "a"}), scheduler_metadata=Metadata(annotations={"b": "c"}))
-    tried, template = build.scheduler_pod_manifest(cluster), build.deployment_manifest(cluster)["spec"]["template"]
+    tried, template = (
+        manifests.scheduler_pod_manifest(cluster),
+        manifests.deployment_manifest(cluster)["spec"]["template"],
+    )
     assert tried["spec"] == template["spec"]
     for field in ("labels", "annotations"):
         assert tried["metadata"][field] == template["metadata"][field]

@@ -24,7 +24,7 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Cluster, Job, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import rfc3339
@@ -60,7 +60,7 @@ def _deletes(actions: Sequence[Action]) -> list[str]:
 
 def test_a_new_job_gets_its_cluster_and_no_runner() -> None:
     planned = _planned(a_job(), Observed(), cluster=None)
-    assert Create(build.job_cluster_manifest(a_job()), THE_CLUSTER, "the job has no cluster") in planned
+    assert Create(manifests.job_cluster_manifest(a_job()), THE_CLUSTER, "the job has no cluster") in planned
     assert _creates(planned, "Pod") == []
 
 
@@ -73,7 +73,7 @@ def test_no_runner_starts_before_the_scheduler_is_ready(scheduler: Pod | None) -
 
 def test_a_runner_starts_when_the_scheduler_is_ready() -> None:
     (create,) = _creates(_planned(a_job(), seen(0)), "Pod")
-    assert create == Create(build.runner_manifest(a_job(), OURS, 0), THE_RUNNER, "the scheduler is ready")
+    assert create == Create(manifests.runner_manifest(a_job(), OURS, 0), THE_RUNNER, "the scheduler is ready")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.support.builders import NOON, a_cluster, a_group, raw_cluster, raw_group
 from tests.support.fake_api import FakeApi, connected
 
-from dask_operator import build, parse
+from dask_operator import manifests, parse
 from dask_operator.actions import Action, Create
 from dask_operator.model import Endpoint, Key, ObjectRef, Observed, Pod
 from dask_operator.reconcile.execute import Executor
@@ -77,12 +77,12 @@ async def a_bench(*objects: dict[str, Any]) -> AsyncIterator[Bench]:
 
 
 def creates(number: int) -> list[Create]:
-    pods = build.worker_manifests(a_cluster(), a_group(), range(number), 0)
+    pods = manifests.worker_manifests(a_cluster(), a_group(), range(number), 0)
     return [Create(pod, PODS, "the group wants workers") for pod in pods]
 
 
 def create_service() -> Create:
-    return Create(build.service_manifest(a_cluster()), THE_SERVICE, "the cluster has none")
+    return Create(manifests.service_manifest(a_cluster()), THE_SERVICE, "the cluster has none")
 
 
 def at(url: str) -> Endpoint:

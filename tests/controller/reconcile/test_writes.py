@@ -21,7 +21,7 @@ from tests.controller.reconcile.bench import (
 from tests.support.builders import NOON, a_cluster, raw_deployment, raw_pod, raw_service
 from tests.support.server import serving
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import Delete, Patch, RecordEvent, SetStatus
 from dask_operator.kubernetes.api import Api
 from dask_operator.model import ObjectRef, Pod
@@ -132,7 +132,9 @@ async def test_a_patch_is_made_once_the_pod_that_it_brings_is_accepted(
         if code:
             bench.fake.fail("POST", POD, code, reason=reason, message=message)
         body = {"metadata": {"labels": {"a": "b"}}}
-        observed = await bench.execute(Patch(THE_SERVICE, body, "edited", build.scheduler_pod_manifest(a_cluster())))
+        observed = await bench.execute(
+            Patch(THE_SERVICE, body, "edited", manifests.scheduler_pod_manifest(a_cluster()))
+        )
         assert bool(bench.fake.asked("PATCH", "services")) == patched
         assert bench.fake.objects(POD) == []
         assert (THE_SERVICE in observed.failures) == (not patched)
@@ -218,7 +220,7 @@ async def test_a_pod_that_is_gone_already_is_success() -> None:
 
 async def test_a_patch_is_known_at_once() -> None:
     async with a_bench() as bench:
-        patch = Patch(THE_GROUP, build.copied_replicas_patch(a_cluster(workers=8)), "replicas")
+        patch = Patch(THE_GROUP, manifests.copied_replicas_patch(a_cluster(workers=8)), "replicas")
         (group,) = (await bench.execute(patch)).groups
         assert (group.replicas, group.copied) == (8, "8")
 

@@ -19,7 +19,7 @@ from tests.support.clock import Run
 from tests.support.dask import WITHOUT_API, a_dask_cluster, endpoint
 from tests.support.server import Answer, serving
 
-from dask_operator.build import HTTP_ROUTES
+from dask_operator.manifests import HTTP_ROUTES
 from dask_operator.model import Endpoint, Problem, Registration
 from dask_operator.scheduler import http
 from dask_operator.scheduler.failures import SchedulerError

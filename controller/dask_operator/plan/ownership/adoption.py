@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dask_operator import build, names
+from dask_operator import manifests, names
 from dask_operator.actions import Action, Patch
 from dask_operator.model import (
     Cluster,
@@ -81,7 +81,7 @@ def _notes(view: View) -> Iterator[Patch]:
     with_deployments = {deployment.group for deployment in view.observed.worker_deployments}
     for each in view.observed.groups:
         if each.name in with_deployments and not each.adopted_template and not (each.deleting or each.unread):
-            note = build.adopted_workers_patch(each)
+            note = manifests.adopted_workers_patch(each)
             yield Patch(ObjectRef(GROUP.kind, each.name), note, because="its workers were made by another operator")
 
 

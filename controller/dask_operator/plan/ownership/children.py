@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from dask_operator import build, names
+from dask_operator import manifests, names
 from dask_operator.model import Cluster, Deployment, Group, Json, ObjectRef, Service
 from dask_operator.plan.view import View
 from dask_operator.resources import DEPLOYMENT, GROUP, SERVICE
@@ -35,25 +35,25 @@ def children(view: View) -> tuple[Child, ...]:
             service,
             view.service,
             view.cluster.service.hash,
-            make=build.service_manifest,
-            edit=build.service_patch,
-            adopt=build.adopted_service_patch,
+            make=manifests.service_manifest,
+            edit=manifests.service_patch,
+            adopt=manifests.adopted_service_patch,
         ),
         Child(
             deployment,
             view.deployment,
             scheduler.hash,
-            make=build.deployment_manifest,
-            edit=build.deployment_patch,
-            adopt=build.adopted_deployment_patch,
+            make=manifests.deployment_manifest,
+            edit=manifests.deployment_patch,
+            adopt=manifests.adopted_deployment_patch,
         ),
         Child(
             group,
             view.default_group,
             worker.hash,
-            make=build.group_manifest,
-            edit=build.group_patch,
-            adopt=build.adopted_group_patch,
+            make=manifests.group_manifest,
+            edit=manifests.group_patch,
+            adopt=manifests.adopted_group_patch,
         ),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import Action, Patch
 from dask_operator.model import Autoscaler, Cluster, Deployment, Group, ObjectRef, Observed, Service
 from dask_operator.plan.view import View, Workers, unless_blocked
@@ -37,7 +37,7 @@ def _of_declared(cluster: Cluster | None, observed: Observed) -> Iterator[Patch]
         if child.deleting or child.unread or not (child.moved or (cluster and not child.owners)):
             continue
         because = "it names another cluster now" if child.moved else "it belongs to its cluster"
-        yield Patch(ObjectRef(kind, child.name), build.owners_patch(cluster, child.other_owners), because)
+        yield Patch(ObjectRef(kind, child.name), manifests.owners_patch(cluster, child.other_owners), because)
 
 
 def _of_made(view: View) -> Iterator[Patch]:
@@ -47,7 +47,7 @@ def _of_made(view: View) -> Iterator[Patch]:
     )
     for kind, child in made:
         if child and not child.owners and not child.deleting:
-            yield Patch(ObjectRef(kind, child.name), build.owners_patch(view.cluster), "it belongs to its cluster")
+            yield Patch(ObjectRef(kind, child.name), manifests.owners_patch(view.cluster), "it belongs to its cluster")
 
 
 def _of_workers(cluster: Cluster, workers: Workers) -> Iterator[Patch]:
@@ -60,4 +60,4 @@ def _of_workers(cluster: Cluster, workers: Workers) -> Iterator[Patch]:
         if pod.deployment and pod.owners:
             continue  # another operator's, which gives it one owner
         ref = ObjectRef(DEPLOYMENT.kind, pod.deployment) if pod.deployment else ObjectRef(POD.kind, pod.name)
-        yield Patch(ref, build.worker_owners_patch(cluster, group), "it belongs to its group")
+        yield Patch(ref, manifests.worker_owners_patch(cluster, group), "it belongs to its group")

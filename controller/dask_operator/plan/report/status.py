@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from dask_operator import build, names
+from dask_operator import manifests, names
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Cluster, Group, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import timestamp
@@ -121,7 +121,7 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
         "replicas": count.live,
         "readyReplicas": count.ready,
         "updatedReplicas": count.updated,
-        "selector": build.worker_selector(cluster.name, default),
+        "selector": manifests.worker_selector(cluster.name, default),
         "conditions": rendered(cluster, cluster_status(cluster, observed), conditions, now),
     }
 
@@ -138,7 +138,7 @@ def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
         "replicas": count.live,
         "readyReplicas": count.ready,
         "updatedReplicas": count.updated,
-        "selector": build.worker_selector(view.cluster.name, group.name),
+        "selector": manifests.worker_selector(view.cluster.name, group.name),
         "lastOrdinal": _last_ordinal(workers, count),
         "conditions": rendered(group, status(group, GROUP.kind, view.observed), conditions, now),
     }
@@ -185,7 +185,9 @@ def _scheduler_ready(cluster: Cluster, pod: Pod | None) -> Condition:
     if not pod:
         return Condition(READY, False, "SchedulerMissing", "the scheduler has no Pod yet")
     if pod.ready:
-        return Condition(READY, True, "SchedulerReady", f"the scheduler listens at {build.scheduler_address(cluster)}")
+        return Condition(
+            READY, True, "SchedulerReady", f"the scheduler listens at {manifests.scheduler_address(cluster)}"
+        )
     problem = pod.problem or Problem(
         "SchedulerStarting", f"Pod {pod.name} is {pod.phase or 'Pending'} and not ready yet"
     )

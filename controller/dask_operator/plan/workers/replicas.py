@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dask_operator import build
+from dask_operator import manifests
 from dask_operator.actions import Action, Patch
 from dask_operator.model import ObjectRef
 from dask_operator.plan.view import View, unless_blocked
@@ -20,5 +20,5 @@ def plan_replicas(view: View, now: float) -> Iterator[Action]:
     for group in view.groups:
         if group.replicas_unset and not group.unread:
             because = f"{group.name} has no replicas set, so it keeps {group.replicas}"
-            patch = Patch(ObjectRef(GROUP.kind, group.name), build.replicas_patch(group.replicas), because)
+            patch = Patch(ObjectRef(GROUP.kind, group.name), manifests.replicas_patch(group.replicas), because)
             yield unless_blocked(patch, view.observed, now)

@@ -28,7 +28,7 @@ from dask_kubernetes.operator.diagnosis.status import (
     uses_tls,
     worker_names,
 )
-from dask_operator import build, parse
+from dask_operator import manifests, parse
 
 CREATING = a_container(waiting={"reason": "ContainerCreating"})
 NO_IMAGE = a_container(waiting={"reason": "ImagePullBackOff", "message": "not found"})
@@ -190,7 +190,7 @@ def test_tls_is_seen_by_the_signs_by_which_the_operator_sees_it(container: dict[
     cluster = a_cluster()
     cluster["spec"]["scheduler"]["spec"]["containers"] = [{"name": "sidecar"}, container]
     assert uses_tls(cluster) == tls
-    assert build.scheduler_address(parse.cluster(cluster)).startswith("tls://") == tls
+    assert manifests.scheduler_address(parse.cluster(cluster)).startswith("tls://") == tls
 
 
 @pytest.mark.parametrize(

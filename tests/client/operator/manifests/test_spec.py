@@ -25,7 +25,7 @@ from dask_kubernetes.operator.manifests.spec import (
     make_worker_group,
     make_worker_spec,
 )
-from dask_operator import build, names, parse
+from dask_operator import manifests, names, parse
 
 CHARTS = Path(__file__).parents[4] / "charts"
 CRDS = crds.load()
@@ -131,11 +131,11 @@ def of_operator(cluster: dict[str, Any]) -> dict[str, dict[str, Any]]:
     more = spec.make_additional_group(sent, "more", env={"A": "1"})
     more["metadata"] |= {"namespace": "n", "uid": "w"}
     parsed = parse.cluster(sent)
-    default = parse.group(build.group_manifest(parsed) | {"metadata": {"name": "c-default", "uid": "v"}})
+    default = parse.group(manifests.group_manifest(parsed) | {"metadata": {"name": "c-default", "uid": "v"}})
     return {
-        "scheduler": build.deployment_manifest(parsed)["spec"]["template"]["spec"],
-        "worker": build.worker_manifests(parsed, default, [0], 0)[0]["spec"],
-        "more": build.worker_manifests(parsed, parse.group(more), [0], 0)[0]["spec"],
+        "scheduler": manifests.deployment_manifest(parsed)["spec"]["template"]["spec"],
+        "worker": manifests.worker_manifests(parsed, default, [0], 0)[0]["spec"],
+        "more": manifests.worker_manifests(parsed, parse.group(more), [0], 0)[0]["spec"],
     }
 
 

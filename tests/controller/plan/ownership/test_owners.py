@@ -22,7 +22,7 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator import build, parse
+from dask_operator import manifests, parse
 from dask_operator.actions import Patch, RequeueAt
 from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.ownership.adoption import folded
@@ -48,8 +48,8 @@ def test_groups_and_autoscalers_go_with_their_cluster() -> None:
     groups = [a_group(), a_group("simple-gpu", owner=None), a_group("simple-old", owner=None, deleting=True)]
     autoscalers = (an_autoscaler(**NOBODYS), an_autoscaler("going", deleting=True, **NOBODYS))
     assert _patches(seen(groups=groups, autoscalers=autoscalers)) == {
-        GPU: build.owners_patch(a_cluster()),
-        ObjectRef("DaskAutoscaler", "simple"): build.owners_patch(a_cluster()),
+        GPU: manifests.owners_patch(a_cluster()),
+        ObjectRef("DaskAutoscaler", "simple"): manifests.owners_patch(a_cluster()),
     }
     assert _patches(seen(groups=groups[1:]), None) == {}
 
@@ -113,14 +113,14 @@ def test_what_has_no_owner_gets_it_back() -> None:
         service=a_service(owners=()),
     )
     patches = _patches(observed)
-    scheduler = build.owners_patch(a_cluster())
+    scheduler = manifests.owners_patch(a_cluster())
     assert patches == {
         ObjectRef("Deployment", "simple-scheduler"): scheduler,
         ObjectRef("Service", "simple-scheduler"): scheduler,
-        ObjectRef("Pod", lost.name): build.worker_owners_patch(a_cluster(), a_group()),
-        ObjectRef("Pod", of_the_group_alone.name): build.worker_owners_patch(a_cluster(), a_group()),
+        ObjectRef("Pod", lost.name): manifests.worker_owners_patch(a_cluster(), a_group()),
+        ObjectRef("Pod", of_the_group_alone.name): manifests.worker_owners_patch(a_cluster(), a_group()),
     }
-    ((made,), owners) = build.worker_manifests(a_cluster(), a_group(), [0], 0), patches[ObjectRef("Pod", lost.name)]
+    ((made,), owners) = manifests.worker_manifests(a_cluster(), a_group(), [0], 0), patches[ObjectRef("Pod", lost.name)]
     assert owners["metadata"]["ownerReferences"] == made["metadata"]["ownerReferences"]
 
 

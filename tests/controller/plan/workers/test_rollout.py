@@ -18,7 +18,7 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator import build, parse
+from dask_operator import manifests, parse
 from dask_operator.actions import Ask, Patch
 from dask_operator.model import Metadata, Pod, Problem, Template
 from dask_operator.plan.workers.rollout import Step, split, step
@@ -456,9 +456,9 @@ def test_a_template_does_not_depend_on_the_order_of_keys_nor_on_nulls() -> None:
 
 def test_a_template_is_the_same_for_every_version_of_the_controller() -> None:
     # A newer one with other annotations would restart every worker.
-    assert build.worker_template(a_group()) == "c663314871"
-    assert build.scheduler_template(a_cluster()) == "d112148a1a"
-    assert build.service_template(a_cluster()) == "84d6298bb0"
+    assert manifests.worker_template(a_group()) == "c663314871"
+    assert manifests.scheduler_template(a_cluster()) == "d112148a1a"
+    assert manifests.service_template(a_cluster()) == "84d6298bb0"
 
 
 @pytest.mark.parametrize(
@@ -491,8 +491,8 @@ def test_the_template_of_nothing() -> None:
 
 def test_the_default_groups_template_is_the_one_its_cluster_gives() -> None:
     cluster = parse.cluster(raw_cluster())
-    made = parse.group({**raw_group(), "spec": build.group_manifest(cluster)["spec"]})
-    assert build.worker_template(made) == build.group_template(cluster)
+    made = parse.group({**raw_group(), "spec": manifests.group_manifest(cluster)["spec"]})
+    assert manifests.worker_template(made) == manifests.group_template(cluster)
 
 
 @pytest.mark.parametrize("killed_after", range(0, 30, 2))

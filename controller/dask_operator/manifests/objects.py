@@ -1,0 +1,308 @@
+"""Manifests of the objects that the controller creates.
+
+A child has its parent's labels and annotations, then those that the parent's spec sets on it, then the reserved ones;
+later ones win. Names and labels are in `names`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dask_operator import names
+from dask_operator.manifests.addresses import scheduler_address
+from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object
+from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
+
+Manifest = dict[str, Any]
+# distributed's default routes and its HTTP API, by which workers are retired. A test compares them with distributed.
+HTTP_ROUTES = (
+    "distributed.http.scheduler.prometheus",
+    "distributed.http.scheduler.info",
+    "distributed.http.scheduler.json",
+    "distributed.http.health",
+    "distributed.http.proxy",
+    "distributed.http.statics",
+    "distributed.http.scheduler.api",
+)
+# Two schedulers at once would split the workers, and clients expect exactly one.
+_STRATEGY = {"type": "Recreate"}
+# A mesh's sidecar breaks Dask's own protocol, unless the user has configured it.
+_ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
+_UNSAID = "unsaid"
+
+
+def scheduler_template(cluster: Cluster) -> str:
+    """Return the hash of the scheduler's template."""
+    return cluster.scheduler.hash
+
+
+def service_template(cluster: Cluster) -> str:
+    """Return the hash of the Service's template."""
+    return cluster.service.hash
+
+
+def group_template(cluster: Cluster) -> str:
+    """Return the hash of the default group's template, without replicas."""
+    return cluster.worker.hash
+
+
+def declared_keys(metadata: Metadata) -> str:
+    """Return the keys of the labels and annotations that a user sets on a child, as the child notes them."""
+    own = settable(metadata)
+    return f"{' '.join(sorted(own.labels))};{' '.join(sorted(own.annotations))}" if own != Metadata() else ""
+
+
+def worker_template(group: Group) -> str:
+    """Return the hash of a group's worker template."""
+    return group.worker.hash
+
+
+def deployment_manifest(cluster: Cluster) -> Manifest:
+    """Return the scheduler's Deployment."""
+    metadata = _scheduler_metadata(cluster)
+    selector = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
+    return _manifest(
+        DEPLOYMENT,
+        _object_meta(
+            names.scheduler(cluster.name),
+            cluster,
+            CLUSTER,
+            metadata,
+            _notes(scheduler_template(cluster), cluster.scheduler.metadata),
+        ),
+        {
+            "replicas": 1,
+            "strategy": _STRATEGY,
+            "selector": {"matchLabels": selector},
+            "template": _scheduler_pod(cluster),
+        },
+    )
+
+
+def service_manifest(cluster: Cluster) -> Manifest:
+    """Return the scheduler's Service."""
+    metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler.metadata)
+    return _manifest(
+        SERVICE,
+        _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, notes),
+        cluster.service.spec,
+    )
+
+
+def group_manifest(cluster: Cluster) -> Manifest:
+    """Return the cluster's default group."""
+    metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker.metadata)
+    notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
+    replicas = 1 if cluster.replicas is None else cluster.replicas
+    return _manifest(
+        GROUP,
+        _object_meta(names.default_group(cluster.name), cluster, CLUSTER, metadata, notes),
+        {"cluster": cluster.name, "worker": {"replicas": replicas, **group_worker(cluster)}},
+    )
+
+
+def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
+    """Return the worker Pods with these ordinals. They share their common parts, which nobody changes."""
+    reserved = {
+        names.CLUSTER_LABEL: cluster.name,
+        names.COMPONENT_LABEL: names.WORKER,
+        names.GROUP_LABEL: group.name,
+    }
+    metadata = _merged(_ISTIO_OFF, _inherited(group), group.worker.metadata, reserved)
+    # A retired worker ends with success and must not start again.
+    spec = _with_defaults(group.worker.spec)
+    spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
+    made_from = worker_template(group)
+    return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
+
+
+def job_cluster_manifest(job: Job) -> Manifest:
+    """Return the DaskCluster of a DaskJob."""
+    metadata = _merged(_inherited(job), job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
+    return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
+
+
+def runner_manifest(job: Job, cluster: Cluster, attempt: int) -> Manifest:
+    """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed."""
+    reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
+    metadata = _merged(_ISTIO_OFF, _inherited(job), job.runner.metadata, reserved)
+    notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
+    spec = _with_defaults(job.runner.spec)
+    spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
+    meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
+    return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
+
+
+def replicas_note(cluster: Cluster) -> str:
+    """Return the note on the default group that records the cluster's replicas."""
+    return _UNSAID if cluster.replicas is None else str(cluster.replicas)
+
+
+def scheduler_pod_manifest(cluster: Cluster) -> Manifest:
+    """Return a Pod as the scheduler's Deployment makes it, for a dry run."""
+    template = _scheduler_pod(cluster)
+    meta = _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, _scheduler_metadata(cluster))
+    return _manifest(POD, meta, template["spec"])
+
+
+def event_manifest(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
+    """Return an Event. `regarding`: an object reference; `at` as in RFC 3339."""
+    name = names.event(regarding["uid"], reason, message)
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {"name": f"{regarding['name']}.{name}", "namespace": regarding["namespace"]},
+        "involvedObject": regarding,
+        "type": type_,
+        "reason": reason,
+        "message": message[:1024],
+        "source": {"component": "dask-kubernetes-operator"},
+        "reportingComponent": "kubernetes.dask.org/operator",
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }
+
+
+def worker_selector(cluster: str, group: str) -> str:
+    """Return the label selector of a group's workers, as scale subresources have it."""
+    pairs = {names.CLUSTER_LABEL: cluster, names.COMPONENT_LABEL: names.WORKER, names.GROUP_LABEL: group}
+    return ",".join(f"{key}={value}" for key, value in pairs.items())
+
+
+def _scheduler_pod(cluster: Cluster) -> Manifest:
+    spec = _with_env(_with_defaults(cluster.scheduler.spec), {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
+    spec.pop("restartPolicy", None)
+    return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
+
+
+def group_worker(cluster: Cluster) -> Manifest:
+    metadata = cluster.worker.metadata
+    named = {"metadata": _rendered(metadata)} if metadata != Metadata() else {}
+    return {"spec": cluster.worker.spec, **named}
+
+
+def _worker(
+    cluster: Cluster, group: Group, metadata: Metadata, spec: Json, made_from: str, ordinal: int, attempt: int
+) -> Manifest:
+    name = names.worker(group.name, group.uid, ordinal)
+    notes = {names.ORDINAL_ANNOTATION: str(ordinal), names.TEMPLATE_ANNOTATION: made_from}
+    notes |= {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
+    env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}
+    meta = _object_meta(name, group, GROUP, metadata, Metadata(annotations=notes))
+    meta["ownerReferences"] = worker_owners(cluster, group)
+    return _manifest(POD, meta, _with_env(spec, env))
+
+
+def worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:
+    # The second owner keeps a worker of a removed group alive until its data has moved.
+    return [owner_reference(group, GROUP), owner_reference(cluster, CLUSTER) | {"controller": False}]
+
+
+def _scheduler_metadata(cluster: Cluster) -> Metadata:
+    reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
+    return _merged(_ISTIO_OFF, _inherited(cluster), cluster.scheduler.metadata, reserved)
+
+
+def _group_metadata(cluster: Cluster) -> Metadata:
+    reserved = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.WORKER_GROUP}
+    return _merged(_inherited(cluster), cluster.worker.metadata, reserved)
+
+
+def settable(metadata: Metadata) -> Metadata:
+    """Return the metadata without what users may not set on a child."""
+    own = _merged(metadata)
+    return Metadata({k: v for k, v in own.labels.items() if k not in names.RESERVED_LABELS}, own.annotations)
+
+
+def _inherited(parent: Declared) -> Metadata:
+    """Return the metadata that a parent passes on to its children: all but the marks of tools that own the parent."""
+    labels, annotations = parent.metadata.labels, parent.metadata.annotations
+    return Metadata(
+        {key: value for key, value in labels.items() if not key.startswith(names.OWNERSHIP_PREFIXES)},
+        {key: value for key, value in annotations.items() if not key.startswith(names.OWNERSHIP_PREFIXES)},
+    )
+
+
+def _merged(*parts: Metadata | Mapping[str, str]) -> Metadata:
+    """Return all parts as one; later parts win. A plain mapping holds labels."""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    for part in parts:
+        if isinstance(part, Metadata):
+            metadata = part
+        else:
+            # A component has its own reserved labels only.
+            metadata = Metadata(labels=part)
+            labels = {key: value for key, value in labels.items() if key not in names.RESERVED_LABELS}
+        labels |= metadata.labels
+        annotations |= metadata.annotations
+    inherited = {k: v for k, v in annotations.items() if not k.startswith(names.UNINHERITED_PREFIXES)}
+    return Metadata(labels, inherited)
+
+
+def _rendered(metadata: Metadata) -> Manifest:
+    return {"labels": dict(metadata.labels), "annotations": dict(metadata.annotations)}
+
+
+def _object_meta(name: str, owner: Object, kind: Resource, metadata: Metadata, note: Metadata = Metadata()) -> Manifest:
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": {**metadata.labels, **note.labels},
+        "annotations": {**metadata.annotations, **note.annotations},
+        "ownerReferences": [owner_reference(owner, kind)],
+    }
+
+
+def owner_reference(owner: Object, kind: Resource) -> Manifest:
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _manifest(kind: Resource, metadata: Manifest, spec: Json) -> Manifest:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+
+
+def _with_defaults(spec: Manifest) -> Manifest:
+    """Return a Pod spec without Service variables, unless its user wants them.
+
+    Kubernetes adds about seven for each Service of the namespace; thousands of clusters exceed the limit of the kernel.
+    """
+    return spec if spec.get("enableServiceLinks") is not None else {**spec, "enableServiceLinks": False}
+
+
+def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:
+    """Return a Pod spec whose every container has these variables besides its own, which win."""
+    containers = spec.get("containers")
+    if not isinstance(containers, list):
+        return dict(spec)
+    return {**spec, "containers": [_container_with_env(container, env) for container in containers]}
+
+
+def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
+    own = container.get("env") or [] if isinstance(container, dict) else None
+    if not isinstance(own, list):
+        return container  # the API server refuses it and says why
+    taken = [variable.get("name") for variable in _mappings(own)]
+    added = [{"name": name, "value": value} for name, value in env.items() if name not in taken]
+    # Ours come first: a variable may refer to earlier ones, as in a user's $(DASK_WORKER_NAME).
+    return {**container, "env": [*added, *own]}
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
+
+
+def _notes(made_from: str, named: Metadata) -> Metadata:
+    """Return the notes on a child: the hash of its template, and the keys that its user declared."""
+    keys = {names.DECLARED_ANNOTATION: declared_keys(named)} if declared_keys(named) else {}
+    return Metadata(annotations={names.TEMPLATE_ANNOTATION: made_from, **keys})
