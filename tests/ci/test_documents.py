@@ -90,3 +90,13 @@ def test_every_test_that_proves_a_promise_is_there(page: str, least: int) -> Non
     assert len(named) > least
     for path, test in named:
         assert f"def {test}" in (ROOT / path).read_text(), f"{path} has no {test}"
+
+
+def test_every_problem_that_the_controller_reports_is_documented() -> None:
+    code = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    problems = set(re.findall(r'Problem\(\s*"([A-Z]\w+)"', code))
+    # Of these none asks for anything to be done.
+    usual = {"AsExpected", "Completed", "FollowsScheduler", "NotAsked", "SchedulerStarting", "Unfinished"}
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    assert usual < problems
+    assert not [reason for reason in problems - usual if f"`{reason}`" not in text]
