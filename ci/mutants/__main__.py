@@ -21,7 +21,11 @@ from ci.mutants.mutate import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "controller/dask_operator"
 TESTS = ROOT / "tests/controller"
-WRITING = ("reconcile.facts", "reconcile.store", "reconcile.writes", "kubernetes.leadership", "kubernetes.lease")
+WRITING = (
+    *(f"reconcile.{name}" for name in ("asking", "execute", "facts", "store", "writes")),
+    "kubernetes.leadership",
+    "kubernetes.lease",
+)
 DECIDING = ("plan", "parse", "manifests")
 # Seconds; ends a mutant that never ends by itself.
 LONGEST = 300

@@ -48,6 +48,17 @@ SERVICE_SPEC: dict[str, Any] = {
     ],
 }
 RUNNER_SPEC: dict[str, Any] = {"containers": [{"name": "job", "image": "dask", "args": ["python", "job.py"]}]}
+OWNED_BY_CLUSTER = [
+    {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskCluster",
+        "name": "simple",
+        "uid": CLUSTER_UID,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+]
+"""The owner references of what belongs to the cluster `simple`."""
 WORKER_TEMPLATE = Template.of(WORKER_SPEC, Metadata()).hash
 """The template hash of workers in groups without further metadata."""
 ENDPOINT = Endpoint("http://10.96.0.7:8787", "tcp://10.96.0.7:8786")

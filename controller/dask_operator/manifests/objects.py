@@ -32,30 +32,10 @@ _ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
 _UNSAID = "unsaid"
 
 
-def scheduler_template(cluster: Cluster) -> str:
-    """Return the hash of the scheduler's template."""
-    return cluster.scheduler.hash
-
-
-def service_template(cluster: Cluster) -> str:
-    """Return the hash of the Service's template."""
-    return cluster.service.hash
-
-
-def group_template(cluster: Cluster) -> str:
-    """Return the hash of the default group's template, without replicas."""
-    return cluster.worker.hash
-
-
 def declared_keys(metadata: Metadata) -> str:
     """Return the keys of the labels and annotations that a user sets on a child, as the child notes them."""
     own = settable(metadata)
     return f"{' '.join(sorted(own.labels))};{' '.join(sorted(own.annotations))}" if own != Metadata() else ""
-
-
-def worker_template(group: Group) -> str:
-    """Return the hash of a group's worker template."""
-    return group.worker.hash
 
 
 def deployment_manifest(cluster: Cluster) -> Manifest:
@@ -69,7 +49,7 @@ def deployment_manifest(cluster: Cluster) -> Manifest:
             cluster,
             CLUSTER,
             metadata,
-            _notes(scheduler_template(cluster), cluster.scheduler.metadata),
+            _notes(cluster.scheduler.hash, cluster.scheduler.metadata),
         ),
         {
             "replicas": 1,
@@ -82,7 +62,7 @@ def deployment_manifest(cluster: Cluster) -> Manifest:
 
 def service_manifest(cluster: Cluster) -> Manifest:
     """Return the scheduler's Service."""
-    metadata, notes = _scheduler_metadata(cluster), _notes(service_template(cluster), cluster.scheduler.metadata)
+    metadata, notes = _scheduler_metadata(cluster), _notes(cluster.service.hash, cluster.scheduler.metadata)
     return _manifest(
         SERVICE,
         _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, notes),
@@ -92,7 +72,7 @@ def service_manifest(cluster: Cluster) -> Manifest:
 
 def group_manifest(cluster: Cluster) -> Manifest:
     """Return the cluster's default group."""
-    metadata, notes = _group_metadata(cluster), _notes(group_template(cluster), cluster.worker.metadata)
+    metadata, notes = _group_metadata(cluster), _notes(cluster.worker.hash, cluster.worker.metadata)
     notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
     replicas = 1 if cluster.replicas is None else cluster.replicas
     return _manifest(
@@ -113,7 +93,7 @@ def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], at
     # A retired worker ends with success and must not start again.
     spec = _with_defaults(group.worker.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
-    made_from = worker_template(group)
+    made_from = group.worker.hash
     return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
 
 

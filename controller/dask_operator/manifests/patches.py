@@ -10,16 +10,12 @@ from dask_operator.manifests.objects import (
     declared_keys,
     deployment_manifest,
     group_manifest,
-    group_template,
     group_worker,
     owner_reference,
     replicas_note,
-    scheduler_template,
     service_manifest,
-    service_template,
     settable,
     worker_owners,
-    worker_template,
 )
 from dask_operator.model import Autoscaler, Cluster, Deployment, Group, Json, Metadata, Service
 from dask_operator.resources import CLUSTER
@@ -74,23 +70,23 @@ def scaled_group_patch(autoscaler: Autoscaler, replicas: int, at: str, because: 
 
 def adopted_deployment_patch(cluster: Cluster) -> Manifest:
     """Return the patch that notes the current template on another operator's Deployment."""
-    return _noted({names.TEMPLATE_ANNOTATION: scheduler_template(cluster)})
+    return _noted({names.TEMPLATE_ANNOTATION: cluster.scheduler.hash})
 
 
 def adopted_service_patch(cluster: Cluster) -> Manifest:
     """Return the patch that notes the current template on another operator's Service."""
-    return _noted({names.TEMPLATE_ANNOTATION: service_template(cluster)})
+    return _noted({names.TEMPLATE_ANNOTATION: cluster.service.hash})
 
 
 def adopted_group_patch(cluster: Cluster) -> Manifest:
     """Return the patch that notes the current template on another operator's default group and keeps its replicas."""
     replicas = {names.REPLICAS_ANNOTATION: replicas_note(cluster)}
-    return _noted({names.TEMPLATE_ANNOTATION: group_template(cluster)} | replicas)
+    return _noted({names.TEMPLATE_ANNOTATION: cluster.worker.hash} | replicas)
 
 
 def adopted_workers_patch(group: Group) -> Manifest:
     """Return the patch that notes on a group the template of another operator's workers."""
-    return _noted({names.ADOPTED_ANNOTATION: worker_template(group)})
+    return _noted({names.ADOPTED_ANNOTATION: group.worker.hash})
 
 
 def deployment_patch(cluster: Cluster, before: Deployment) -> list[Manifest]:

@@ -15,7 +15,7 @@ from dask_operator.model import Autoscaler, Group, ObjectRef, Observed, Problem
 from dask_operator.parse import rfc3339
 from dask_operator.plan.report.conditions import Condition, by_type, rendered, write
 from dask_operator.plan.report.unread import too_large, write_conditions
-from dask_operator.plan.view import View, live, owned, status, unless_blocked
+from dask_operator.plan.view import View, owned, status, unless_blocked
 from dask_operator.plan.workers import scaling
 from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP
 
@@ -159,7 +159,7 @@ def _report(
     asked: int | None = None,
 ) -> Iterator[Action]:
     workers = view.workers.get(autoscaler.group)
-    group, current = (workers.group, len(live(workers.pods))) if workers else (None, 0)
+    group, current = (workers.group, len(workers.staying) + len(workers.leaving)) if workers else (None, 0)
     yield from _write_status(
         autoscaler, group, current, view.observed, now, problem=problem, desired=desired, asked=asked
     )

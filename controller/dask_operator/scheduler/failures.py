@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from dask_operator.model import Problem
 
+CONNECT_TIMEOUT = 3.0
+"""Seconds without a connection after which a scheduler counts as unreachable, by either protocol."""
 # A mesh or another gateway before the scheduler answers so when it could not reach it.
 _FROM_GATEWAYS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 

@@ -14,11 +14,10 @@ from typing import Any, Self
 
 import aiohttp
 
-from dask_operator.scheduler.failures import Failure, Kind, refused, too_long, unreached
+from dask_operator.scheduler.failures import CONNECT_TIMEOUT, Failure, Kind, refused, too_long, unreached
 
 LARGEST_ANSWER = 16 * 2**20
 """Bytes: ten thousand workers' answer. Schedulers that have more to say are asked for names and addresses only."""
-_CONNECT_TIMEOUT = 3.0
 _PAUSES = (0.2, 0.8)
 """Seconds between attempts."""
 
@@ -58,7 +57,7 @@ class Http:
     async def _once(
         self, method: str, url: str, largest: int, timeout: float, body: Mapping[str, Any] | None = None
     ) -> bytes | Failure:
-        patience = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_TIMEOUT)
+        patience = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT)
         try:
             async with self._session.request(
                 method, url, json=body, timeout=patience, allow_redirects=False

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-_CONNECT_TIMEOUT = 3.0
+from dask_operator.scheduler.failures import CONNECT_TIMEOUT
 
 
 async def ask(address: str, operation: str, arguments: Mapping[str, Any], largest: int, timeout: float) -> bytes:
@@ -28,9 +28,9 @@ async def _require_listener(address: str) -> None:
     if not parts.hostname:  # It would mean this machine.
         raise OSError("its Pod has no address yet")
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT):
+        async with asyncio.timeout(CONNECT_TIMEOUT):
             _, writer = await asyncio.open_connection(parts.hostname, parts.port)
     except TimeoutError as error:
-        raise OSError(f"no connection within {_CONNECT_TIMEOUT:.0f} s") from error
+        raise OSError(f"no connection within {CONNECT_TIMEOUT:.0f} s") from error
     writer.close()
     await writer.wait_closed()

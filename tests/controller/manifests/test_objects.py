@@ -8,6 +8,7 @@ import distributed  # noqa: F401  (its import loads its configuration)
 import pytest
 from tests.support.builders import (
     NOON_TEXT,
+    OWNED_BY_CLUSTER,
     RUNNER_SPEC,
     SCHEDULER_SPEC,
     SERVICE_SPEC,
@@ -22,18 +23,6 @@ from dask_operator import manifests
 from dask_operator.model import Cluster, Metadata, Template
 
 TEMPLATE, GIVEN = "kubernetes.dask.org/template", "kubernetes.dask.org/given"
-
-
-OWNED_BY_CLUSTER = [
-    {
-        "apiVersion": "kubernetes.dask.org/v1",
-        "kind": "DaskCluster",
-        "name": "simple",
-        "uid": "uid-of-simple",
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-]
 
 
 SCHEDULER_LABELS = {
@@ -251,11 +240,11 @@ def test_scheduler_metadata_is_the_clusters_then_its_own_then_reserved() -> None
     cluster = _with_metadata()
     deployment = manifests.deployment_manifest(cluster)
     for metadata, note in (
-        (deployment["metadata"], {TEMPLATE: manifests.scheduler_template(cluster), GIVEN: "team;fizz team"}),
+        (deployment["metadata"], {TEMPLATE: cluster.scheduler.hash, GIVEN: "team;fizz team"}),
         (deployment["spec"]["template"]["metadata"], {}),
         (
             manifests.service_manifest(cluster)["metadata"],
-            {TEMPLATE: manifests.service_template(cluster), GIVEN: "team;fizz team"},
+            {TEMPLATE: cluster.service.hash, GIVEN: "team;fizz team"},
         ),
     ):
         assert (metadata["labels"], metadata["annotations"]) == (labels, annotations | note)
@@ -274,7 +263,7 @@ def test_group_metadata_is_the_clusters_then_the_workers_then_reserved() -> None
         "foo": "bar",
         "team": "worker",
         "kubernetes.dask.org/replicas": "3",
-        TEMPLATE: manifests.group_template(_with_metadata()),
+        TEMPLATE: _with_metadata().worker.hash,
         GIVEN: "team;foo team",
     }
 
@@ -300,7 +289,7 @@ def test_worker_metadata_is_the_groups_then_its_own_then_reserved() -> None:
         "hello": "world",
         "foo": "baz",
         "kubernetes.dask.org/ordinal": "0",
-        TEMPLATE: manifests.worker_template(group),
+        TEMPLATE: group.worker.hash,
     }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.support.builders import (
     NOON_TEXT,
+    OWNED_BY_CLUSTER,
     WORKER_SPEC,
     a_cluster,
     a_deployment,
@@ -16,18 +17,6 @@ from dask_operator import manifests
 from dask_operator.model import Metadata
 
 TEMPLATE, GIVEN = "kubernetes.dask.org/template", "kubernetes.dask.org/given"
-
-
-OWNED_BY_CLUSTER = [
-    {
-        "apiVersion": "kubernetes.dask.org/v1",
-        "kind": "DaskCluster",
-        "name": "simple",
-        "uid": "uid-of-simple",
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-]
 
 
 def test_what_goes_with_its_cluster_is_owned_by_it() -> None:
@@ -60,7 +49,7 @@ def test_an_edit_of_the_scheduler_replaces_its_template_as_a_whole() -> None:
     assert added["/spec/template"] == wanted["spec"]["template"]
     assert added["/metadata/labels/a~1b~0c"] == "d"
     assert "/metadata/labels/others" not in added, "what was not edited is not sent, however much there is of it"
-    assert added["/metadata/annotations/kubernetes.dask.org~1template"] == manifests.scheduler_template(cluster)
+    assert added["/metadata/annotations/kubernetes.dask.org~1template"] == cluster.scheduler.hash
     assert not [path for path in added if path.startswith("/spec/selector")], "it cannot be changed"
 
 

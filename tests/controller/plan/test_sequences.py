@@ -12,7 +12,7 @@ from tests.support.outcome import Outcome, difference, outcome
 from tests.support.steps import Change, Step, Wanted, sequences
 from tests.support.world import World
 
-from dask_operator import manifests, parse
+from dask_operator import parse
 from dask_operator.actions import Delete, RequeueAt
 from dask_operator.model import Pod, Problem
 from dask_operator.plan.view import ENDED
@@ -57,7 +57,7 @@ class _Watched(World):
         if not group or group.uid not in pod.owners or pod.phase in ENDED or retired:
             return True
         live = [each for each in self.pods(pod.group) if each.phase not in ENDED and group.uid in each.owners]
-        return len(live) > group.replicas or pod.template != manifests.worker_template(group)
+        return len(live) > group.replicas or pod.template != group.worker.hash
 
 
 def _take(world: World, wanted: Wanted, step: Step) -> None:

@@ -144,7 +144,7 @@ def _token_file(api: Api, kubeconfig: str) -> Path | None:
     if not api.auth.active_context:
         file = SERVICE_ACCOUNT / "token"
         return file if file.exists() else None
-    named = api.auth._user.get("tokenFile")
+    named = _entries(api)[0].get("tokenFile")
     folder = Path(kubeconfig.partition(os.pathsep)[0]).expanduser().parent
     return folder / named if named else None
 
@@ -197,17 +197,21 @@ def _certificates(file: Path) -> frozenset[bytes]:
     return frozenset(b"".join(found.split()) for found in _CERTIFICATE.findall(file.read_bytes()))
 
 
+def _entries(api: Api) -> tuple[Json, Json]:
+    """Return the user and the cluster of the kubeconfig's context, which kr8s has in private attributes only."""
+    return api.auth._user, api.auth._cluster
+
+
 def _remove_temporary_files(api: Api) -> None:
     """Delete the files to which kr8s writes the keys and certificates embedded in a kubeconfig.
 
-    kr8s leaves them in the temporary folder, and only private attributes tell them from the user's own files. Delete
-    this function when kr8s removes the files, which 0.20.15 does not.
+    kr8s leaves them in the temporary folder. Delete this function when it removes them, which 0.20.15 does not.
     """
-    auth = api.auth
+    auth, (user, cluster) = api.auth, _entries(api)
     for file, embedded in (
-        (auth.client_key_file, "client-key-data" in auth._user),
-        (auth.client_cert_file, "client-certificate-data" in auth._user),
-        (auth.server_ca_file, "certificate-authority-data" in auth._cluster),
+        (auth.client_key_file, "client-key-data" in user),
+        (auth.client_cert_file, "client-certificate-data" in user),
+        (auth.server_ca_file, "certificate-authority-data" in cluster),
     ):
         if file and embedded:
             Path(file).unlink(missing_ok=True)
