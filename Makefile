@@ -57,7 +57,7 @@ test-kind: ## what users of Docker have: both charts by chart-testing on kind, t
 test-matrix: ## the same for every Helm, and every Kubernetes or KUBERNETES=…, and as upgrades from the version before; takes an hour
 	@$(TEST) matrix
 
-test-versions: ## both charts, and what is accepted and refused, on the oldest supported Kubernetes
+test-versions: ## both charts, older releases of Dask, and what is accepted and refused, on the oldest supported Kubernetes
 	@$(TEST) versions
 
 times: ## where the time of the last run of tests went, by tier and by test, and what the slowest tests waited for

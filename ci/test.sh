@@ -32,7 +32,8 @@ BESIDE_LOGS=()
 # One process for each core of the machine, for the tests of one tier
 LANES=(--numprocesses "$(nproc)" --dist worksteal)
 # Tests of tests/e2e that are tiers of their own
-OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_upgrade.py)
+OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_older_dask.py
+  tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name process
@@ -326,10 +327,15 @@ tier_matrix() {
   done
 }
 
+# On the oldest Kubernetes: both charts, and older releases of Dask.
 tier_versions() {
   use_cluster $OLDEST "$KUBERNETES_OLDEST"
   with_crds admission
   use_images $OLDEST
+  RELEASES_IMAGE=$(ci/images/build.sh releases)
+  ci/cluster/cluster load $OLDEST "$RELEASES_IMAGE"
+  export RELEASES_IMAGE
+  pytest_at "older releases of Dask, Kubernetes $KUBERNETES_OLDEST" "${LANES[@]}" tests/e2e/test_older_dask.py
   pytest_at "e2e tier, Kubernetes $KUBERNETES_OLDEST" tests/e2e/test_users.py -k "release or helm_test or example"
   end_cluster $OLDEST
 }

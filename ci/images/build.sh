@@ -5,6 +5,7 @@
 #   incumbent    the operator that users migrate from, and its Python client (incumbent/)
 #   notebook     the dask image with Jupyter and the Python client (notebook/)
 #   plugin       the controller's with the plugins of the tests, built the same way as users build theirs (tests/plugins/)
+#   releases     older releases of Dask, one of which a variable chooses (releases/)
 #   prometheus   Prometheus, prometheus-operator and its config reloader, for the monitoring tests
 #   kwok         fake nodes on a kind cluster
 #   pause, coredns    for a native cluster itself
@@ -16,7 +17,7 @@ set -euo pipefail
 . "$CI/processes.sh"
 # shellcheck source=debian.sh
 . "$CI/images/debian.sh"
-IMAGES=(controller dask incumbent notebook plugin prometheus kwok pause coredns)
+IMAGES=(controller dask incumbent notebook plugin releases prometheus kwok pause coredns)
 KEPT=3      # tags of an image to keep: other checkouts and branches use it as well
 
 if docker_answers; then
@@ -37,7 +38,7 @@ repository_of() {
 }
 
 # built_on_python IMAGE: Test whether its base is the Python image
-built_on_python() { [[ $1 =~ ^(controller|dask|incumbent)$ ]]; }
+built_on_python() { [[ $1 =~ ^(controller|dask|incumbent|releases)$ ]]; }
 
 # Their base image if it differs from the Dockerfiles'; known once one of them, or an image built on one, is requested
 BASE_IMAGE=
@@ -49,7 +50,7 @@ inputs_of() {
       echo "$BASE_IMAGE"
       cat "$ROOT/Dockerfile" "$ROOT/.dockerignore"
       hash_files "$ROOT/controller" ;;
-    dask | incumbent)
+    dask | incumbent | releases)
       echo "$BASE_IMAGE"
       hash_files "$CI/images/$1" ;;
     plugin)
@@ -109,6 +110,8 @@ build_notebook() {
 }
 
 build_incumbent() { engine_build "$1" "$CI/images/incumbent" "${BASE_ARGUMENT[@]}"; }
+
+build_releases() { engine_build "$1" "$CI/images/releases" "${BASE_ARGUMENT[@]}"; }
 
 # compile PROGRAM SOURCE: Build a static program from one file of Go
 compile() {
