@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dask_operator import names
+from dask_operator import agent, names
 from dask_operator.manifests.addresses import scheduler_address
 from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource

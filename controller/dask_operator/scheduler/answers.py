@@ -45,6 +45,10 @@ class _Spilled(msgspec.Struct):
     memory: msgspec.Raw = _NONE
 
 
+class _Drained(msgspec.Struct):
+    retired: list[str]
+
+
 class _Counts(msgspec.Struct):
     executing: msgspec.Raw = _NONE
     ready: msgspec.Raw = _NONE
@@ -171,6 +175,13 @@ def listed(text: bytes, pods: int) -> tuple[Registration, ...]:
 def retired(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
     """Return the addresses in the reply to a retirement of this many workers. Raises as `workers` does."""
     return parse.retired(_entries_of(text, wire, _most(asked)))
+
+
+def drained(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
+    """Return the addresses of the retired workers in the agent's reply about this many. Raises as `workers` does."""
+    if text.count(b",") > _most(asked):
+        raise TooManyError(f"it has more than the {_most(asked)} entries that are read")
+    return frozenset(wire.decoded(text, _Drained).retired)
 
 
 def _most(pods: int) -> int:

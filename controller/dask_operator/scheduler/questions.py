@@ -26,8 +26,10 @@ _LARGEST_VALUE = 64 * 2**10
 _ANSWER_OF_NONE = 256 * 2**10
 _ANSWER_PER_POD = 16 * 2**10
 _ANSWER_TIMEOUT = 10.0
+# A worker that drains ends its tasks within this time, or loses them.
+_DRAIN = 3600.0
 # The answer comes after all data have moved.
-_RETIRE_TIMEOUT = 3600.0
+_RETIRE_TIMEOUT = _DRAIN + 300.0
 _T = TypeVar("_T")
 
 
@@ -63,7 +65,20 @@ _TARGET = Question(
 _IDLE = Question(
     "/api/v1/check_idle", "check_idle", lambda text, wire: answers.idle_since(wire.value(text, "idle_since"))
 )
+_HAS_AGENT = Question("/kubernetes/v1", "", lambda text, _: text)
 _HAS_API = Question("/api/v1", "", lambda text, _: text)
+
+
+def _drain(addresses: Sequence[str]) -> Question[frozenset[str]]:
+    number = len(addresses)
+    return Question(
+        "/kubernetes/v1/drain",
+        "",
+        lambda text, wire: answers.drained(text, wire, number),
+        _largest(number),
+        _RETIRE_TIMEOUT,
+        {"workers": list(addresses), "seconds": _DRAIN},
+    )
 
 
 def _retire(addresses: Sequence[str]) -> Question[frozenset[str]]:
@@ -112,16 +127,20 @@ class Schedulers:
     async def retire(self, endpoint: Endpoint, addresses: Sequence[str]) -> frozenset[str]:
         """Move the data of workers to others and end them; return the addresses of those that were retired.
 
-        A worker whose data no other can take stays. After an error some may have been retired, or may be later.
+        The controller's agent in the scheduler lets their tasks and shuffles end first. A worker whose data no other
+        can take stays. After an error some may have been retired, or may be later.
         """
         question = _retire(addresses)
-        answer = await self._by_http(endpoint, _HAS_API)
-        if not isinstance(answer, Failure):
-            answer = await self._by_http(endpoint, question)
+        for asked_first, means in ((_HAS_AGENT, _drain(addresses)), (_HAS_API, question)):
+            answer = await self._by_http(endpoint, asked_first)
+            if isinstance(answer, Failure):
+                continue
+            answer = await self._by_http(endpoint, means)
             # The scheduler may be at work, and must not be told the same by another protocol at the same time: of two
             # retirements of a worker that both fail, the later leaves it unable to work for ever.
             if isinstance(answer, Failure) and answer.kind is Kind.UNREACHED:
                 raise SchedulerError(answer.problem)
+            return await self._read(endpoint, means, answer) & frozenset(addresses)
         return await self._read(endpoint, question, answer) & frozenset(addresses)
 
     async def _workers_of_busy(self, endpoint: Endpoint, failure: Failure, pods: int) -> tuple[Registration, ...]:

@@ -1,0 +1,340 @@
+"""Lets workers leave a Dask scheduler without losing what they compute: a preload of the scheduler.
+
+A worker that drains gets no new task. Its results move to other workers, tasks that wait there go elsewhere, and tasks
+that run there end there. Then it is retired. While it takes part in a P2P shuffle it stays, because every participant
+that leaves makes the whole shuffle start again.
+
+A drain begins by `POST /kubernetes/v1/drain`, by the operation `kubernetes_drain` of Dask's own protocol, or when the
+process of a worker gets SIGTERM: the scheduler sends every nanny and worker a plugin for that.
+
+Runs in the user's image, with Python since 3.8 and Dask since 2022.1, and needs nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import pickle
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import dask
+from distributed.diagnostics.plugin import NannyPlugin, WorkerPlugin
+from distributed.http.utils import RequestHandler
+from distributed.preloading import process_preloads
+
+ROUTE = "/kubernetes/v1"
+# `--dashboard-prefix` is a part of every route.
+_PREFIX = "(?:/.*)?"
+OPERATION = "kubernetes_drain"
+LARGEST_REQUEST = 4 * 2**20
+PAUSE = 0.1
+# A heartbeat that was under way when the worker was paused may tell of tasks before; the one after it does not.
+HEARTBEATS = 2
+# Kubernetes' default grace period without the time that a worker needs to close.
+RETIRED, UNKNOWN, DATA, ACTORS = "retired", "unknown", "data", "actors"
+DRAIN_SECONDS = float(os.environ.get("KUBERNETES_DASK_DRAIN_SECONDS", "20"))
+logger = logging.getLogger("distributed.kubernetes")
+
+
+class Drain:
+    """The departure of a worker: when it must end, on the monotonic clock, and the task that carries it out."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.task: asyncio.Future[str]
+
+
+class Agent:
+    """The drains of a scheduler's workers by address. A worker drains once, whoever asks for it, and how often."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+        self.drains: dict[str, Drain] = {}
+
+    async def drain_all(self, workers: list[str], seconds: float) -> dict[str, Any]:
+        """Drain workers, and return `{"retired": [address, ...], "kept": {address: reason}}` once all have ended."""
+        reasons = await asyncio.gather(*[self.drain(worker, seconds) for worker in workers])
+        answers = {worker: reason for worker, reason in zip(workers, reasons)}  # noqa: B905, C416 (Python 3.8)
+        return {
+            "retired": [worker for worker, reason in answers.items() if reason == RETIRED],
+            "kept": {worker: reason for worker, reason in answers.items() if reason in (DATA, ACTORS)},
+        }
+
+    async def drain(self, worker: str, seconds: float) -> str:
+        """Drain a worker, and return RETIRED, "unknown", or the reason why it stays: "actors" or "data".
+
+        After so many `seconds` the worker is retired with what runs on it.
+        """
+        self._keep_shuffles_off()
+        if worker not in self.scheduler.workers:
+            return UNKNOWN
+        deadline = time.monotonic() + seconds
+        drain = self.drains.get(worker)
+        if drain is None:
+            drain = self.drains[worker] = Drain(deadline)
+            drain.task = asyncio.ensure_future(self._drain(worker, drain))
+            drain.task.add_done_callback(lambda _: self.drains.pop(worker, None))
+        drain.deadline = min(drain.deadline, deadline)
+        return await asyncio.shield(drain.task)
+
+    async def _drain(self, address: str, drain: Drain) -> str:
+        ws = self.scheduler.workers[address]
+        if getattr(ws, "actors", None):
+            return ACTORS
+        while self._shuffles(address) and time.monotonic() < drain.deadline:  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE)
+        # The worker stays known to the scheduler, and its tasks go on.
+        if not await self.scheduler.retire_workers(workers=[address], close_workers=False, remove=False):
+            return self._remains(ws)
+        await self._until_done(ws, drain)
+        # Results of the tasks that have ended since then move as well.
+        if not await self.scheduler.retire_workers(workers=[address], close_workers=False, remove=True):
+            self._resume(ws)
+            return self._remains(ws)
+        return RETIRED
+
+    async def _until_done(self, ws: Any, drain: Drain) -> None:
+        """Wait until nothing runs on a worker any more, and give away what waits there."""
+        heartbeats, seen = 0, ws.last_seen
+        while self._is_known(ws) and time.monotonic() < drain.deadline:
+            busy = self._is_busy(ws, heartbeats)
+            if not busy and not self._shuffles(ws.address):
+                return
+            await asyncio.sleep(PAUSE)
+            heartbeats, seen = heartbeats + (ws.last_seen != seen), ws.last_seen
+            self._give_away(ws)
+
+    def _is_known(self, ws: Any) -> bool:
+        return self.scheduler.workers.get(ws.address) is ws
+
+    def _is_busy(self, ws: Any, heartbeats: int) -> bool:
+        if not ws.processing:
+            return False
+        return heartbeats < HEARTBEATS or any(ts in ws.executing or ts in ws.long_running for ts in ws.processing)
+
+    def _give_away(self, ws: Any) -> None:
+        """Ask a worker for its waiting tasks, as in work stealing. It refuses those that run."""
+        stealing = self.scheduler.extensions.get("stealing")
+        decide = getattr(self.scheduler, "decide_worker_non_rootish", None)
+        if stealing is None or decide is None:
+            return
+        for ts in list(ws.processing):
+            if ts in ws.executing or ts in ws.long_running or ts in stealing.in_flight:
+                continue
+            thief = decide(ts)
+            if thief is not None and thief is not ws:
+                stealing.move_task_request(ts, ws, thief)
+
+    def _resume(self, ws: Any) -> None:
+        """Let a worker go on whose results no other worker can take."""
+        if self._is_known(ws):
+            change = {"op": "worker-status-change", "status": "running", "stimulus_id": f"kubernetes-{time.time()}"}
+            self.scheduler.stream_comms[ws.address].send(change)
+
+    def _remains(self, ws: Any) -> str:
+        return DATA if self._is_known(ws) else "unknown"
+
+    def _shuffles(self, address: str) -> bool:
+        """Return whether a worker takes part in a P2P shuffle that goes on."""
+        runs = getattr(self.scheduler.plugins.get("shuffle"), "active_shuffles", {})
+        return any(address in run.participating_workers for run in runs.values())
+
+    def _keep_shuffles_off(self) -> None:
+        """Let new shuffles put no output on workers that drain."""
+        plugin = self.scheduler.plugins.get("shuffle")
+        if hasattr(plugin, "scheduler") and not isinstance(plugin.scheduler, Staying):
+            plugin.scheduler = Staying(self.scheduler, self.drains)
+
+
+class Staying:
+    """A scheduler as its plugin for shuffles sees it: an iteration over its workers passes over those that drain."""
+
+    def __init__(self, scheduler: Any, drains: dict[str, Drain]) -> None:
+        self._scheduler = scheduler
+        self._drains = drains
+
+    @property
+    def workers(self) -> StayingWorkers:
+        return StayingWorkers(self._scheduler.workers, self._drains)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scheduler, name)
+
+
+class StayingWorkers:
+    def __init__(self, workers: Any, drains: dict[str, Drain]) -> None:
+        self._workers = workers
+        self._drains = drains
+
+    def __iter__(self) -> Iterator[str]:
+        staying = [address for address in self._workers if address not in self._drains]
+        return iter(staying or list(self._workers))
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._workers
+
+    def __getitem__(self, address: str) -> Any:
+        return self._workers[address]
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._workers, name)
+
+
+class VersionHandler(RequestHandler):
+    """Tells the version of the agent's routes."""
+
+    def get(self) -> None:
+        self.write({"version": 1})
+
+
+class DrainHandler(RequestHandler):
+    """Drains the workers of a request, `{"workers": [address, ...], "seconds": number}`."""
+
+    async def post(self) -> None:
+        if len(self.request.body) > LARGEST_REQUEST:
+            self.set_status(413)
+            return
+        asked = json.loads(self.request.body)
+        self.write(await self.server.kubernetes_agent.drain_all(asked["workers"], float(asked["seconds"])))
+
+
+class NannyDeparture(NannyPlugin):
+    """Drains the worker of a nanny on SIGTERM, before it closes."""
+
+    name = "kubernetes-departure"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def setup(self, nanny: Any) -> None:
+        """Add the nanny to those that its process drains."""
+        _drain_on_sigterm(nanny, self.seconds)
+
+
+class WorkerDeparture(WorkerPlugin):
+    """Drains a worker without a nanny on SIGTERM, before it closes."""
+
+    name = "kubernetes-departure"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def setup(self, worker: Any) -> None:
+        """Add the worker to those that its process drains, unless a nanny closes it."""
+        if not worker.nanny:
+            _drain_on_sigterm(worker, self.seconds)
+            return
+        # `tini -g` sends the signal to this process too.
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _drain_on_sigterm(server: Any, seconds: float) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    if isinstance(handler, Leave):
+        handler.servers.append(server)
+    elif callable(handler):
+        # Not in the main thread: a program that ends its workers itself, as LocalCluster does.
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, Leave(handler, seconds, server))
+
+
+class Leave:
+    """A handler of SIGTERM: drain, then do what the handler before did. A second signal does that at once."""
+
+    def __init__(self, close: Any, seconds: float, server: Any) -> None:
+        self.close = close
+        self.seconds = float(os.environ.get("KUBERNETES_DASK_DRAIN_SECONDS", seconds))
+        self.servers = [server]
+        self.loop = asyncio.get_running_loop()
+        self.leaving = False
+
+    def __call__(self, signum: int, frame: Any) -> None:
+        if self.leaving:
+            self.close(signum, frame)
+            return
+        self.leaving = True
+        self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self._leave(signum, frame)))
+
+    async def _leave(self, signum: int, frame: Any) -> None:
+        drains = asyncio.gather(*map(self._drain, self.servers), return_exceptions=True)
+        try:
+            for answer in await asyncio.wait_for(drains, self.seconds + PAUSE):
+                logger.info("Before the end: %s", answer)
+        except asyncio.TimeoutError:  # noqa: UP041 (another exception before Python 3.11)
+            logger.warning("Not drained within %.0f s", self.seconds)
+        finally:
+            self.close(signum, frame)
+
+    async def _drain(self, server: Any) -> str:
+        """Drain a worker. If no other can take its data, try again, as one that replaces it may be on its way."""
+        address = getattr(server, "worker_address", None) or server.address
+        deadline = time.monotonic() + self.seconds
+        while True:
+            left = max(deadline - time.monotonic(), 0.0)
+            answer = await server.scheduler.kubernetes_drain(workers=[address], seconds=left)
+            if answer["kept"].get(address) != DATA or not left:
+                return f"{address}: {answer['kept'].get(address, RETIRED)}"
+            await asyncio.sleep(1.0)
+
+
+class Text:
+    """An object that is pickled as the text of this module, which any version of Python can load, not as bytecode."""
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        text = os.environ["KUBERNETES_DASK_AGENT"]
+        make = "(lambda space: (exec(%r, space), eval(%r, space))[1])({'__name__': 'dask_kubernetes_agent'})"
+        return eval, (make % (text, self.expression),)
+
+
+def dask_setup(scheduler: Any) -> None:
+    """Add the agent to a scheduler. A scheduler that cannot have it goes on without."""
+    try:
+        _add(scheduler)
+        _preload_of_files(scheduler)
+    except Exception:
+        logger.exception("This scheduler works without all or part of the agent of dask-kubernetes-operator")
+
+
+def _add(scheduler: Any) -> None:
+    agent = scheduler.kubernetes_agent = Agent(scheduler)
+    scheduler.handlers[OPERATION] = agent.drain_all
+    own = [(ROUTE, VersionHandler), (ROUTE + "/drain", DrainHandler)]
+    routes = [(_PREFIX + route, handler, {"dask_server": scheduler}) for route, handler in own]
+    scheduler.http_application.add_handlers(".*", routes + _api(scheduler))
+    for plugins, plugin in ((scheduler.nanny_plugins, NannyDeparture), (scheduler.worker_plugins, WorkerDeparture)):
+        plugins[plugin.name] = pickle.dumps(Text(f"{plugin.__name__}({DRAIN_SECONDS})"))
+
+
+def _api(scheduler: Any) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return the routes of Dask's HTTP API, which is off unless it is configured, and which old releases lack."""
+    try:
+        api = import_module("distributed.http.scheduler.api")
+    except ImportError:
+        return []
+    return [(_PREFIX + route, handler, {**options, "dask_server": scheduler}) for route, handler, options in api.routes]
+
+
+def _preload_of_files(scheduler: Any) -> None:
+    """Add the preloads of configuration files, which the environment variable that names this one has overridden."""
+    if len(dask.config.get("distributed.scheduler.preload")) > 1:
+        return  # The user's own variable, which overrides files
+    files = dask.config.merge(*dask.config.collect_yaml(dask.config.paths))
+    preload = dask.config.get("distributed.scheduler.preload", [], config=files)
+    argv = dask.config.get("distributed.scheduler.preload-argv", [], config=files)
+    # Dask starts them after this one, as it goes on with the list, and ends them.
+    preloads = getattr(scheduler.preloads, "_preloads", scheduler.preloads)
+    preloads.extend(process_preloads(scheduler, preload, argv))

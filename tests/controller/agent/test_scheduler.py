@@ -1,0 +1,238 @@
+"""The agent in real schedulers, with workers in processes."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dask.array
+import httpx
+import pytest
+from distributed import secede
+from tests.support.kube import eventually
+from tests.support.processes import AGENT, ROOT, Dask, a_dask
+
+from dask_operator import agent, names
+from dask_operator.agent import scheduler
+
+P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
+
+
+@pytest.fixture
+def dask_of_two() -> Iterator[Dask]:
+    """A cluster with the workers `kept` and `leaving`."""
+    with a_dask() as made:
+        made.worker("kept")
+        made.worker("leaving")
+        yield made
+
+
+def _slowly(log: Path, seconds: float) -> str:
+    with log.open("a") as file:
+        file.write("began\n")
+    time.sleep(seconds)
+    return "done"
+
+
+def _slowly_and_seceded(log: Path, seconds: float) -> str:
+    secede()
+    return _slowly(log, seconds)
+
+
+class Counter:
+    def value(self) -> int:
+        return 1
+
+
+def _drain(made: Dask, *workers: str, seconds: float = 60.0) -> dict[str, Any]:
+    asked = {"workers": list(workers), "seconds": seconds}
+    answer: dict[str, Any] = httpx.post(f"http://{made.http}/kubernetes/v1/drain", json=asked, timeout=90).json()
+    return answer
+
+
+def _leave(process: subprocess.Popen[bytes]) -> int:
+    process.send_signal(signal.SIGTERM)
+    return process.wait(90)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--no-nanny"]], ids=["nanny", "no nanny"])
+@pytest.mark.parametrize("task", [_slowly, _slowly_and_seceded])
+def test_a_worker_that_gets_sigterm_ends_its_task_and_hands_over_its_results(
+    tmp_path: Path, task: Any, arguments: list[str]
+) -> None:
+    with a_dask() as made:
+        made.worker("kept")
+        leaving = made.worker("leaving", *arguments)
+        log = tmp_path / "log"
+        held = made.client.map(lambda _: uuid4(), range(5), pure=False, workers=made.addresses("leaving"))
+        results = made.client.gather(held)
+        running = made.client.submit(task, log, 3.0, workers=made.addresses("leaving"), pure=False)
+        eventually(log.exists, "the task runs", 30)
+        assert _leave(leaving) == 0
+        assert made.addresses() == made.addresses("kept")
+        assert running.result(30) == "done"
+        assert log.read_text() == "began\n", "it ran once"
+        assert made.client.gather(held) == results
+
+
+def test_all_workers_of_a_process_drain(tmp_path: Path) -> None:
+    with a_dask() as made:
+        made.worker("kept")
+        leaving = made.worker("leaving", processes=2)
+        held = made.client.map(lambda _: uuid4(), range(20), pure=False, workers=made.addresses("leaving"))
+        results = made.client.gather(held)
+        assert _leave(leaving) == 0
+        assert made.client.gather(held) == results
+
+
+def test_tasks_that_wait_on_a_worker_that_drains_go_elsewhere(dask_of_two: Dask, tmp_path: Path) -> None:
+    address = dask_of_two.addresses("leaving")
+    tasks = dask_of_two.client.map(
+        lambda n: _slowly(tmp_path / str(n), 4.0 if n == 0 else 0.01),
+        range(8),
+        workers=address,
+        allow_other_workers=True,
+        pure=False,
+    )
+    eventually((tmp_path / "0").exists, "the first task runs", 30)
+    with ThreadPoolExecutor() as pool:
+        drain = pool.submit(_drain, dask_of_two, *address)
+        dask_of_two.client.gather(tasks[1:])
+        assert not tasks[0].done()
+        assert drain.result(60) == {"retired": address, "kept": {}}
+    assert tasks[0].result(30) == "done"
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["began\n"] * 8
+
+
+def test_a_participant_of_a_shuffle_stays_until_its_end() -> None:
+    with a_dask(AGENT | P2P) as made, dask.config.set({"array.rechunk.method": "p2p"}):
+        made.worker("kept")
+        made.worker("kept too")
+        leaving = made.worker("leaving")
+        numbers = dask.array.random.random((800, 800), chunks=(40, 800)).map_blocks(_paused)
+        total = made.client.compute(numbers.rechunk((800, 40)).sum())
+        eventually(lambda: " initialized by task" in made.log, "the shuffle runs", 30)
+        assert _leave(leaving) == 0
+        assert 0.0 < total.result(60) < 800.0 * 800.0
+        assert " restarted due to" not in made.log
+
+
+def _paused(block: Any) -> Any:
+    time.sleep(0.1)
+    return block
+
+
+def test_the_last_worker_stays_and_goes_on(tmp_path: Path) -> None:
+    with a_dask() as made:
+        made.worker("last")
+        held = made.client.submit(uuid4, pure=False)
+        result = held.result(30)
+        address = made.addresses("last")
+        assert _drain(made, *address) == {"retired": [], "kept": {address[0]: "data"}}
+        assert made.client.submit(sum, [1, 2]).result(30) == 3
+        assert held.result(30) == result
+
+
+def test_the_last_worker_that_gets_sigterm_waits_for_its_replacement() -> None:
+    with a_dask() as made:
+        leaving = made.worker("leaving")
+        held = made.client.submit(uuid4, pure=False)
+        result = held.result(30)
+        leaving.send_signal(signal.SIGTERM)
+        made.coming_worker("later")
+        assert leaving.wait(60) == 0
+        assert made.addresses() == made.addresses("later")
+        assert held.result(30) == result
+
+
+def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
+    with a_dask() as made:
+        made.worker("kept")
+        leaving = made.worker("leaving")
+        made.client.submit(_slowly, tmp_path / "log", 60.0, workers=made.addresses("leaving"), pure=False)
+        eventually((tmp_path / "log").exists, "the task runs", 30)
+        leaving.send_signal(signal.SIGTERM)
+        eventually(lambda: "Retire worker" in made.log, "the drain has begun", 30)
+        assert _leave(leaving) is not None
+
+
+def test_an_actor_keeps_its_worker(dask_of_two: Dask) -> None:
+    address = dask_of_two.addresses("leaving")
+    counter = dask_of_two.client.submit(Counter, actor=True, workers=address).result(30)
+    assert _drain(dask_of_two, *address) == {"retired": [], "kept": {address[0]: "actors"}}
+    assert counter.value().result(30) == 1
+
+
+def test_after_its_time_a_worker_is_retired_with_what_runs_on_it(dask_of_two: Dask, tmp_path: Path) -> None:
+    address, log = dask_of_two.addresses("leaving"), tmp_path / "log"
+    running = dask_of_two.client.submit(_slowly, log, 5.0, workers=address, allow_other_workers=True, pure=False)
+    eventually(log.exists, "the task runs", 30)
+    assert _drain(dask_of_two, *address, seconds=0.5) == {"retired": address, "kept": {}}
+    assert running.result(60) == "done"
+    assert log.read_text() == "began\n" * 2
+
+
+def test_a_worker_drains_once_for_all_who_ask(dask_of_two: Dask, tmp_path: Path) -> None:
+    address, log = dask_of_two.addresses("leaving"), tmp_path / "log"
+    dask_of_two.client.submit(_slowly, log, 2.0, workers=address, pure=False)
+    eventually(log.exists, "the task runs", 30)
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(_drain, dask_of_two, *address) for _ in range(3)]
+        assert [answer.result(60)["retired"] for answer in answers] == [address] * 3
+    assert dask_of_two.log.count("Retire worker addresses") == 2, "once to pause it, and once to remove it"
+
+
+def test_unknown_workers_are_neither_retired_nor_kept(dask_of_two: Dask) -> None:
+    assert _drain(dask_of_two, "tcp://10.0.0.1:1") == {"retired": [], "kept": {}}
+
+
+def test_preloads_of_configuration_files_stay_in_force(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("distributed: {scheduler: {preload: mine_preload}}\n")
+    (tmp_path / "mine_preload.py").write_text("def dask_setup(scheduler):\n    print('MINE IS SET UP')\n")
+    env = {"DASK_CONFIG": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT / 'tests'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
+    with a_dask(AGENT | env) as made:
+        eventually(lambda: "MINE IS SET UP" in made.log, "the user's preload is set up", 30)
+        made.worker("last")
+        assert _drain(made, *made.addresses())["kept"] == {}
+
+
+def test_the_http_api_is_there_also_below_a_prefix() -> None:
+    with a_dask(arguments=["--dashboard-prefix", "/team"]) as made:
+        for route in ("/api/v1/get_workers", "/team/api/v1/get_workers"):
+            assert httpx.get(f"http://{made.http}{route}").json() == {"num_workers": 0, "workers": []}
+
+
+def test_a_scheduler_to_which_it_cannot_be_added_works_without_it() -> None:
+    with a_dask(AGENT | {names.AGENT_ENV: agent.TEXT.replace("def _add(", "def _gone(")}) as made:
+        made.worker("only")
+        assert made.client.submit(sum, [1, 2]).result(30) == 3
+        assert "works without" in made.log
+
+
+def test_its_text_is_python_for_old_releases_and_its_plugins_are_text() -> None:
+    ast.parse(agent.TEXT, feature_version=(3, 8))
+    program = f"import os, pickle, sys; os.environ[{names.AGENT_ENV!r}] = sys.stdin.read()"
+    program += "; space = {'__name__': 'x'}; exec(os.environ['KUBERNETES_DASK_AGENT'], space)"
+    program += "; sys.stdout.buffer.write(pickle.dumps(space['Text']('NannyDeparture(7.0)')))"
+    done = subprocess.run([sys.executable, "-c", program], input=agent.TEXT.encode(), capture_output=True, check=True)
+    assert pickle.loads(done.stdout).seconds == 7.0
+    assert b"NannyDeparture(7.0)" in done.stdout
+
+
+def test_the_names_of_its_variables_are_those_of_the_manifests() -> None:
+    assert f"os.environ['{names.AGENT_ENV}']" in agent.PRELOAD
+    assert f'os.environ["{names.AGENT_ENV}"]' in agent.TEXT
+    assert f'os.environ.get("{names.DRAIN_SECONDS_ENV}", ' in agent.TEXT
+
+
+def test_its_version_is_told(dask_of_two: Dask) -> None:
+    assert httpx.get(f"http://{dask_of_two.http}{scheduler.ROUTE}").json() == {"version": 1}

@@ -1,0 +1,66 @@
+"""Dask in processes of this machine, on loopback, with the agent of the controller's clusters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from distributed import Client
+
+from dask_operator import agent, names
+
+ROOT = Path(__file__).parents[2]
+AGENT = {names.AGENT_ENV: agent.TEXT, names.PRELOAD_ENV: repr([agent.PRELOAD])}
+
+
+class Dask:
+    """A scheduler, and the workers that a test adds. `http`: the host and port of its HTTP routes."""
+
+    def __init__(self, stack: ExitStack, folder: Path, env: Mapping[str, str], arguments: Sequence[str]) -> None:
+        self._stack, self.folder, self._file = stack, folder, folder / "scheduler.json"
+        # They import the functions of the tests.
+        self._env = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}", **env}
+        self._process("scheduler", "--dashboard-address", "127.0.0.1:0", "--port", "0", *arguments)
+        self.client = stack.enter_context(Client(scheduler_file=str(self._file), set_as_default=False, timeout=60))
+        self.http = f"127.0.0.1:{json.loads(self._file.read_text())['services']['dashboard']}"
+
+    @property
+    def log(self) -> str:
+        """What the scheduler has written."""
+        return (self.folder / "scheduler.log").read_text()
+
+    def worker(self, name: str, *arguments: str, processes: int = 1) -> subprocess.Popen[bytes]:
+        """Start a worker and wait until it has registered."""
+        count = len(self.addresses()) + processes
+        worker = self.coming_worker(name, *arguments, processes=processes)
+        self.client.wait_for_workers(count, timeout=60)
+        return worker
+
+    def coming_worker(self, name: str, *arguments: str, processes: int = 1) -> subprocess.Popen[bytes]:
+        several = ("--nworkers", str(processes)) if processes > 1 else ()
+        return self._process("worker", "--name", name, "--nthreads", "1", *several, *arguments)
+
+    def addresses(self, *prefixes: str) -> list[str]:
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        return [address for address, worker in workers.items() if worker["name"].startswith(prefixes or "")]
+
+    def _process(self, role: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dask", role, "--host", "127.0.0.1", "--scheduler-file", str(self._file)]
+        log = self._stack.enter_context((self.folder / f"{role}.log").open("ab"))
+        process = subprocess.Popen([*command, *arguments], cwd=self.folder, env=self._env, stdout=log, stderr=log)
+        self._stack.callback(process.wait, 30)
+        self._stack.callback(process.terminate)
+        return process
+
+
+@contextmanager
+def a_dask(env: Mapping[str, str] = AGENT, arguments: Sequence[str] = ()) -> Iterator[Dask]:
+    """Run a scheduler with these environment variables and arguments."""
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        yield Dask(stack, Path(folder), env, arguments)
