@@ -19,9 +19,13 @@ from dask_kubernetes.operator.manifests.fields import (
     Manifest,
     command_words,
     env_list,
+    flag,
+    idle_seconds,
+    image_name,
+    optional_count,
     resource_requirements,
+    service_type,
     validate_cluster_name,
-    validate_count,
     without_nulls,
 )
 from dask_kubernetes.operator.manifests.names import (
@@ -104,7 +108,7 @@ def make_cluster_spec(
     Raises
     ------
     ValidationError
-        If the name, the number, the resources, the environment or the command is invalid.
+        If an argument is invalid; the message names it and says what is valid.
 
     Examples
     --------
@@ -117,7 +121,7 @@ def make_cluster_spec(
         "kind": "DaskCluster",
         "metadata": {"name": name},
         "spec": {
-            "idleTimeout": idle_timeout,
+            "idleTimeout": idle_seconds(idle_timeout),
             "worker": make_worker_spec(image, n_workers, resources, env, worker_command, restricted=restricted),
             "scheduler": make_scheduler_spec(
                 name, env, resources, image, scheduler_service_type, jupyter, restricted=restricted
@@ -153,24 +157,24 @@ def make_worker_spec(
     Raises
     ------
     ValidationError
-        If the number, the resources, the environment or the command is invalid.
+        If an argument is invalid, as in `make_cluster_spec`.
 
     Examples
     --------
     >>> workers = make_worker_spec(n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
     >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
     """
-    validate_count("n_workers", n_workers, MOST_WORKERS)
+    restricted = flag("restricted", restricted)
     container = {
         "name": WORKER,
-        "image": image,
+        "image": image_name(image),
         "args": worker_args(worker_command),
         **_env_and_resources(env, resources, restricted),
         "ports": [_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
         # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
         "readinessProbe": _health(period=1, timeout=10, failures=30),
     }
-    return {"replicas": n_workers, "spec": _pod(container, restricted)}
+    return {"replicas": optional_count("n_workers", n_workers, MOST_WORKERS), "spec": _pod(container, restricted)}
 
 
 def make_scheduler_spec(
@@ -200,7 +204,7 @@ def make_scheduler_spec(
     Raises
     ------
     ValidationError
-        If the resources or the environment is invalid.
+        If an argument is invalid, as in `make_cluster_spec`.
 
     Examples
     --------
@@ -208,17 +212,19 @@ def make_scheduler_spec(
     >>> scheduler["service"]["type"]
     'ClusterIP'
     """
+    validate_cluster_name(cluster_name)
+    restricted = flag("restricted", restricted)
     container = {
         "name": SCHEDULER,
-        "image": image,
-        "args": ["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
+        "image": image_name(image),
+        "args": ["dask", "scheduler", *(["--jupyter"] if flag("jupyter", jupyter) else [])],
         **_env_and_resources(env, resources, restricted),
         **scheduler_ports_and_probes(),
     }
     return {
         "spec": _pod(container, restricted),
         "service": {
-            "type": scheduler_service_type,
+            "type": service_type(scheduler_service_type),
             "selector": {CLUSTER_LABEL: cluster_name, COMPONENT_LABEL: SCHEDULER},
             "ports": [_service_port(COMM_PORT, 8786), _service_port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
         },
@@ -275,15 +281,17 @@ def make_additional_group(
     """
     cluster_name = cluster["metadata"]["name"]
     if custom_spec is not None:
+        if not isinstance(custom_spec, Mapping):
+            raise ValidationError(f"custom_spec is {custom_spec!r}: it must be the result of make_worker_spec.")
         return make_worker_group(cluster_name, name, custom_spec)
     worker = cluster["spec"]["worker"]
     default: Mapping[str, Any] = worker["spec"]["containers"][0]
     made = make_worker_spec(
-        image or default.get("image") or DEFAULT_IMAGE,
+        default.get("image") or DEFAULT_IMAGE if image is None else image,
         worker.get("replicas") if n_workers is None else n_workers,
         default.get("resources") if resources is None else resources,
         default.get("env") if env is None else env,
-        worker_command or "dask-worker",
+        "dask-worker" if worker_command is None else worker_command,
         restricted=bool(default.get("securityContext")),
     )
     (container,) = made["spec"]["containers"]
@@ -296,8 +304,7 @@ def make_additional_group(
 
 def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> Manifest:
     """Return the DaskAutoscaler of a cluster's default group. The operator has defaults for bounds that are None."""
-    validate_count("minimum", minimum)
-    validate_count("maximum", maximum)
+    minimum, maximum = optional_count("minimum", minimum), optional_count("maximum", maximum)
     if minimum is not None and maximum is not None and minimum > maximum:
         raise ValidationError(
             f"minimum is {minimum} and maximum is {maximum}: minimum must not be greater than maximum."

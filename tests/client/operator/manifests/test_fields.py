@@ -9,7 +9,7 @@ from tests.client.operator.manifests.objects import WORKER_ARGS, container
 
 from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.manifests import fields
-from dask_kubernetes.operator.manifests.fields import validate_cluster_name, validate_count
+from dask_kubernetes.operator.manifests.fields import validate_cluster_name
 from dask_kubernetes.operator.manifests.spec import (
     make_cluster_spec,
     make_worker_spec,
@@ -120,10 +120,22 @@ def test_worker_command_that_is_none(command: Any, problem: str) -> None:
         make_worker_spec(worker_command=command)
 
 
+class Four:
+    """A whole number of another type, as NumPy has them."""
+
+    def __index__(self) -> int:
+        return 4
+
+
 def test_a_number_that_has_to_be_given() -> None:
-    validate_count("n", None)
+    assert fields.optional_count("n", None) is None
     with pytest.raises(ValidationError, match="n is None"):
-        validate_count("n", None, optional=False)
+        fields.worker_count("n", None)
+
+
+def test_whole_numbers_of_every_type_are_sent_as_numbers() -> None:
+    assert type(fields.worker_count("n", Four())) is int
+    assert make_worker_spec(n_workers=Four())["replicas"] == 4  # type: ignore[arg-type]
 
 
 def test_nulls_are_left_out_of_a_copy() -> None:
