@@ -19,6 +19,7 @@ from distributed.objects import SchedulerInfo
 from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
 from tornado.ioloop import IOLoop
 
+from dask_kubernetes._moved import moved
 from dask_kubernetes.exceptions import ClusterNotFoundError, NotPermittedError, ValidationError, WorkersNotReadyError
 from dask_kubernetes.operator.diagnosis import status
 from dask_kubernetes.operator.diagnosis.facts import Snapshot
@@ -37,6 +38,14 @@ __all__ = ["CreateMode", "KubeCluster", "make_cluster_spec", "make_scheduler_spe
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
 _ANSWERS_WITHIN = 5.0
+
+# Names that were here because the client of dask-kubernetes 2026.3.0 imported them.
+__getattr__ = moved(
+    __name__,
+    dict.fromkeys(("CrashLoopBackOffError", "SchedulerStartupError"), "dask_kubernetes.exceptions")
+    | dict.fromkeys(("DaskAutoscaler", "DaskCluster", "DaskWorkerGroup"), "dask_kubernetes.operator._objects")
+    | {"validate_cluster_name": "dask_kubernetes.operator.validation"},
+)
 
 
 class KubeCluster(Cluster):
@@ -445,6 +454,11 @@ class KubeCluster(Cluster):
     def dashboard_link(self) -> str:
         """The URL of the dashboard, from the template ``distributed.dashboard.link``."""
         return str(format_dashboard_link(*self._session.dashboard)) if self._session else ""
+
+    @property
+    def forwarded_dashboard_port(self) -> str:
+        """The port of the dashboard's URL, as programs for the client of dask-kubernetes 2026.3.0 read it."""
+        return str(self._session.dashboard[1]) if self._session else ""
 
     @property
     def jupyter_link(self) -> str:

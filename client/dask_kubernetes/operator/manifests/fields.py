@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import difflib
 import operator
-import os
 import re
 import shlex
 import sys
@@ -192,7 +191,7 @@ def _is_list(value: object) -> bool:
 
 
 def _listed_words(command: Any) -> list[str]:
-    if not _is_list(command) or not all(isinstance(word, str | int | float | os.PathLike) for word in command):
+    if not _is_list(command) or any(_is_list(word) or isinstance(word, Mapping | bytes) for word in command):
         raise ValidationError(
             f'worker_command is {command!r}: write it as text or a list of words, as in "dask worker --nthreads 2".'
         )

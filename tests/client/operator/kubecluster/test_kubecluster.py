@@ -79,7 +79,7 @@ def test_from_the_first_to_the_last_line(operator: Operator) -> None:
         assert len(cluster.observed) == 1
         fake.put(a_pod("mine-default-worker-0", WORKER))
         assert cluster.requested == cluster.plan == {"mine-default-worker-0"}
-        assert cluster.dashboard_link.startswith("http://127.0.0.1:")
+        assert cluster.dashboard_link == f"http://127.0.0.1:{cluster.forwarded_dashboard_port}/status"
         cluster.scale(5)
         assert replicas(fake) == 5
         cluster.adapt(minimum=1, maximum=3)
