@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests import security
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, flag, image_name, resource_requirements
 
 NAME = ("--name", "$(DASK_WORKER_NAME)")
 DEATH_TIMEOUT = ("--death-timeout", "60")
@@ -29,6 +30,8 @@ def make_pod_spec(
     cpu_request: float | str | None = None,
     gpu_limit: int | None = None,
     annotations: Mapping[str, str] = _NOTHING,
+    *,
+    restricted: bool = True,
 ) -> Manifest:
     """Return the manifest of a worker's Pod, for `dask_kubernetes.classic.KubeCluster`.
 
@@ -54,6 +57,11 @@ def make_pod_spec(
     gpu_limit : int, optional
         Number of GPUs of the container (`nvidia.com/gpu`).
 
+    restricted : bool, optional
+        Whether the Pod complies with Kubernetes' Pod Security Standard `restricted`: it runs as the user 1000, without
+        privileges, and without a token of the ServiceAccount, and HOME is /tmp. Fields of `extra_container_config` and
+        `extra_pod_config` override this. If False, it runs as the user of the image, and with the token.
+
     Returns
     -------
     dict
@@ -62,7 +70,7 @@ def make_pod_spec(
     Raises
     ------
     ValidationError
-        If a resource is not a Kubernetes quantity.
+        If an argument is invalid; the message names it and says what is valid.
 
     Examples
     --------
@@ -73,7 +81,7 @@ def make_pod_spec(
     limits = {"cpu": cpu_limit, "memory": None if memory_limit == "auto" else memory_limit, "nvidia.com/gpu": gpu_limit}
     container = without_empty(
         name="dask-worker",
-        image=image,
+        image=image_name(image),
         args=[
             *("dask", "worker", *NAME, "--nthreads", str(threads_per_worker), *DEATH_TIMEOUT),
             *_option("--memory-limit", memory_limit),
@@ -84,12 +92,15 @@ def make_pod_spec(
             {"limits": without_empty(**limits), "requests": without_empty(cpu=cpu_request, memory=memory_request)}
         ),
     )
-    spec = {"restartPolicy": "Never", "containers": [merged(container, extra_container_config)]}
+    container = merged(container, extra_container_config)
+    if flag("restricted", restricted):
+        container["env"] = security.with_home(container.get("env", ()))
+    spec = merged({"restartPolicy": "Never", "containers": [container]}, extra_pod_config)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"labels": dict(labels), "annotations": dict(annotations)},
-        "spec": merged(spec, extra_pod_config),
+        "spec": security.restricted(spec) if restricted else spec,
     }
 
 

@@ -6,11 +6,11 @@ contain no nulls: Kubernetes uses the default for an absent field, and rejects n
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests import security
 from dask_kubernetes.operator.manifests.fields import (
     GROUP_NAME,
     LONGEST_GROUP_NAME,
@@ -42,19 +42,6 @@ from dask_kubernetes.operator.manifests.names import (
 )
 
 DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
-# By which Kubernetes' Pod Security Standard `restricted` admits a Pod. The chart of clusters has the same.
-_POD_SECURITY: Mapping[str, Any] = {
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "runAsGroup": 1000,
-    "fsGroup": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-_CONTAINER_SECURITY: Mapping[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-# Where this user can write in every image, for packages that are installed when a container starts.
-_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108
-_SECURITY_OF_POD = ("automountServiceAccountToken", "securityContext")
-_SECURITY_OF_CONTAINER = ("securityContext",)
 _DASHBOARD = {SCHEDULER: 8787, WORKER: 8788}
 
 
@@ -295,8 +282,9 @@ def make_additional_group(
         restricted=bool(default.get("securityContext")),
     )
     (container,) = made["spec"]["containers"]
-    made["spec"] |= _security_of(worker["spec"], _SECURITY_OF_POD)
-    container |= _security_of(default, _SECURITY_OF_CONTAINER)
+    of_pod, of_container = security.inherited(worker["spec"], default)
+    made["spec"] |= of_pod
+    container |= of_container
     if worker_command is None:
         container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
     return make_worker_group(cluster_name, name, made)
@@ -331,22 +319,13 @@ def _health(*, period: int, timeout: int, failures: int) -> Manifest:
 
 
 def _pod(container: Manifest, restricted: bool) -> Manifest:
-    if not restricted:
-        return {"containers": [container]}
-    return {
-        "automountServiceAccountToken": False,
-        "securityContext": copy.deepcopy(dict(_POD_SECURITY)),
-        "containers": [container | {"securityContext": copy.deepcopy(dict(_CONTAINER_SECURITY))}],
-    }
-
-
-def _security_of(part: Mapping[str, Any], names: Sequence[str]) -> Manifest:
-    return {name: part.get(name) for name in names}
+    spec = {"containers": [container]}
+    return security.restricted(spec) if restricted else spec
 
 
 def _env_and_resources(env: Env | None, resources: Mapping[str, Any] | None, restricted: bool) -> Manifest:
     """Return these fields of a container, empty if the arguments are: programs append to them."""
     variables = env_list(env) or (None if env is None else [])
-    if variables and restricted and _HOME["name"] not in (each["name"] for each in variables):
-        variables.append(dict(_HOME))
+    if variables and restricted:
+        variables = security.with_home(variables)
     return {"env": variables, "resources": resource_requirements(resources) or (None if resources is None else {})}
