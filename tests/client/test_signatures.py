@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dask_kubernetes import operator
+from dask_kubernetes import classic, operator
 from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.settings import Settings
 
@@ -146,6 +146,21 @@ RIGHT: dict[str, list[Any]] = {
 RIGHT_IN_A_MANIFEST = RIGHT | {"idle_timeout": [0]}
 
 
+ANY_DICT = [each for each in WRITTEN if isinstance(each, Mapping)]
+# Zero is a number of GPUs, and no limit of memory; "auto" and numbers are quantities.
+RIGHT_IN_A_POD: dict[str, list[Any]] = {
+    "image": TEXT,
+    "labels": ANY_DICT,
+    "annotations": ANY_DICT,
+    "extra_container_config": ANY_DICT,
+    "extra_pod_config": ANY_DICT,
+    "threads_per_worker": ["10"],
+    "env": [[]],
+    **{name: ["10", 0, 1.5] for name in ("memory_limit", "memory_request", "cpu_limit", "cpu_request", "gpu_limit")},
+    "restricted": FLAGS,
+}
+
+
 def is_right(name: str, value: object, right: Mapping[str, list[Any]]) -> bool:
     return any(value is each or (type(value) is type(each) and value == each) for each in right.get(name, []))
 
@@ -160,6 +175,8 @@ def expect(call: Any, name: str, right: Mapping[str, list[Any]], also: Mapping[s
             call(**{**also, name: value})
         parts = value if isinstance(value, Mapping) else {}
         words = "cannot be called" if name in ("name", "cluster_name") else name
+        # Of quantities, the message names the resource.
+        words = name.partition("_")[0] if name.endswith(("_limit", "_request")) else words
         assert any(str(part) in str(caught.value) for part in (words, *parts)), (name, value)
 
 
@@ -188,6 +205,11 @@ def test_other_arguments_are_refused_by_their_name(name: str) -> None:
 def test_each_argument_of_a_manifest_is_right_or_refused_by_its_name(function: str, name: str) -> None:
     required = {"make_cluster_spec": {"name": "mine"}, "make_scheduler_spec": {"cluster_name": "mine"}}
     expect(getattr(operator, function), name, RIGHT_IN_A_MANIFEST, required.get(function, {}))
+
+
+@pytest.mark.parametrize("name", inspect.signature(classic.make_pod_spec).parameters)
+def test_each_argument_of_a_pod_is_right_or_refused_by_its_name(name: str) -> None:
+    expect(classic.make_pod_spec, name, RIGHT_IN_A_POD, {"image": "dask:1"})
 
 
 def test_a_misspelt_argument_is_refused_with_the_right_one() -> None:

@@ -78,19 +78,25 @@ def make_pod_spec(
     >>> pod["spec"]["containers"][0]["args"][:2]
     ['dask', 'worker']
     """
+    given = {
+        "labels": labels,
+        "annotations": annotations,
+        "extra_container_config": extra_container_config,
+        "extra_pod_config": extra_pod_config,
+    }
+    for name, value in given.items():
+        _validate_mapping(name, value)
     limits = {"cpu": cpu_limit, "memory": None if memory_limit == "auto" else memory_limit, "nvidia.com/gpu": gpu_limit}
     container = without_empty(
         name="dask-worker",
         image=image_name(image),
         args=[
-            *("dask", "worker", *NAME, "--nthreads", str(threads_per_worker), *DEATH_TIMEOUT),
+            *("dask", "worker", *NAME, "--nthreads", _threads(threads_per_worker), *DEATH_TIMEOUT),
             *_option("--memory-limit", memory_limit),
-            *_option("--resources", resources),
+            *_option("--resources", _abstract(resources)),
         ],
         env=env_list(env),
-        resources=resource_requirements(
-            {"limits": without_empty(**limits), "requests": without_empty(cpu=cpu_request, memory=memory_request)}
-        ),
+        resources=resource_requirements({"limits": limits, "requests": {"cpu": cpu_request, "memory": memory_request}}),
     )
     container = merged(container, extra_container_config)
     if flag("restricted", restricted):
@@ -167,6 +173,23 @@ def plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return plain(value.to_dict())
     return value
+
+
+def _validate_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ValidationError(f"{name} is {value!r}: it must be a dict.")
+
+
+def _threads(number: object) -> str:
+    if not isinstance(number, bool) and isinstance(number, int | str) and str(number).isdecimal() and int(number) > 0:
+        return str(number)
+    raise ValidationError(f"threads_per_worker is {number!r}: it must be a whole number of threads, 1 or more.")
+
+
+def _abstract(resources: object) -> str | None:
+    if resources is None or (isinstance(resources, str) and "=" in resources):
+        return resources
+    raise ValidationError(f'resources is {resources!r}: it must be text as in "GPU=2 MEM=10e9".')
 
 
 def _option(name: str, value: object) -> list[str]:

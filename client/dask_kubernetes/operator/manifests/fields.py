@@ -31,6 +31,8 @@ _RESOURCE_FIELDS = frozenset({"requests", "limits", "claims"})
 # Kubernetes' own resources. All others have a domain, as in nvidia.com/gpu.
 _RESOURCES = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.+|.+/.+")
 
+_QUANTITY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?")
+
 
 def validate_cluster_name(name: object) -> None:
     """Raise a ValidationError if a DaskCluster cannot have this name."""
@@ -137,7 +139,7 @@ def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | Non
         )
     claims = {"claims": copy.deepcopy(resources["claims"])} if resources.get("claims") else {}
     parts = {part: _quantities(part, resources[part]) for part in ("requests", "limits") if resources.get(part)}
-    return parts | claims or None
+    return {part: quantities for part, quantities in parts.items() if quantities} | claims or None
 
 
 def without_nulls(value: Any) -> Any:
@@ -161,9 +163,10 @@ def _quantities(part: str, quantities: object) -> Manifest:
 
 
 def _quantity(name: str, value: object) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValidationError(f'{name} is {value!r}: it must be a Kubernetes quantity, as in 2, "500m" or "4Gi".')
-    return str(value) if isinstance(value, float) else value
+    text = "" if isinstance(value, bool) else str(value)
+    if isinstance(value, int | float | str) and _QUANTITY.fullmatch(text):
+        return value if isinstance(value, int) else text
+    raise ValidationError(f'{name} is {value!r}: it must be a Kubernetes quantity, as in 2, "500m" or "4Gi".')
 
 
 def _variable(name: object, value: object) -> Manifest:

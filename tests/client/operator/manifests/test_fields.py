@@ -77,6 +77,14 @@ def test_resources(resources: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "quantity", ["0", "1.", ".5", "500m", "100n", "2Ki", "3Ei", "1e3", "1E-2", "4k", "12E", 7, 1e21]
+)
+def test_quantities_of_kubernetes(quantity: Any) -> None:
+    made = fields.resource_requirements({"limits": {"memory": quantity}})
+    assert made == {"limits": {"memory": quantity if isinstance(quantity, int) else str(quantity)}}
+
+
+@pytest.mark.parametrize(
     ("resources", "problem"),
     [
         ("2Gi", "must be a dict"),
@@ -88,6 +96,12 @@ def test_resources(resources: Any, expected: Any) -> None:
         ({"limits": {"gpu": 1}}, "'gpu' is no resource of a container: .* as in nvidia.com/gpu"),
         ({"limits": "2Gi"}, "limits is '2Gi'"),
         ({"limits": {"cpu": True}}, "cpu is True"),
+        ({"limits": {"cpu": -1}}, "cpu is -1"),
+        ({"limits": {"cpu": ""}}, "cpu is ''"),
+        ({"limits": {"cpu": float("nan")}}, "cpu is nan"),
+        ({"memory": "2GB"}, "memory is '2GB': it must be a Kubernetes quantity"),
+        ({"memory": "2 Gi"}, "memory is '2 Gi'"),
+        ({"memory": "lots"}, "memory is 'lots'"),
     ],
 )
 def test_resources_that_cannot_be(resources: Any, problem: str) -> None:
