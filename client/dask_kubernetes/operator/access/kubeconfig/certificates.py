@@ -15,6 +15,9 @@ import httpx
 Json = Mapping[str, Any]
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+# Also one of another kind, as "X509 CERTIFICATE".
+_BLOCK = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----.+?-----END [A-Z0-9 ]*CERTIFICATE-----", re.DOTALL)
+_OF_USER = ("client-certificate", "client-key")
 
 
 def verification(cluster: Json, user: Json) -> tls.SSLContext:
@@ -25,13 +28,7 @@ def verification(cluster: Json, user: Json) -> tls.SSLContext:
     context = _server_verification(cluster)
     # From Python 3.13, the default. Authorities of old Kubernetes clusters lack the extensions that it asks for.
     context.verify_flags &= ~tls.VERIFY_X509_STRICT
-    certificate, key = _content(user, "client-certificate"), _content(user, "client-key")
-    if certificate and key:
-        with TemporaryDirectory() as folder:
-            # Python reads certificates of clients from files alone.
-            context.load_cert_chain(
-                _written(Path(folder) / "certificate", certificate), _written(Path(folder) / "key", key)
-            )
+    _load_certificate(context, user)
     return context
 
 
@@ -56,10 +53,20 @@ def _server_verification(cluster: Json) -> tls.SSLContext:
         context.load_default_certs()
         return context
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    with TemporaryDirectory() as folder:
-        # Given as text, certificates with comments in other languages are refused.
-        context.load_verify_locations(_written(Path(folder) / "authority", content))
+    # Python takes certificates as ASCII, and their comments may be in any language.
+    context.load_verify_locations(cadata=b"\n".join(_BLOCK.findall(content)).decode())
     return context
+
+
+def _load_certificate(context: tls.SSLContext, user: Json) -> None:
+    """Load the user's certificate, which Python reads from files alone. A Pod may have no folder to write to."""
+    if all(user.get(field) and not user.get(f"{field}-data") for field in _OF_USER):
+        context.load_cert_chain(*(user[field] for field in _OF_USER))
+        return
+    certificate, key = (_content(user, field) for field in _OF_USER)
+    if certificate and key:
+        with TemporaryDirectory() as folder:
+            context.load_cert_chain(_written(Path(folder) / "crt", certificate), _written(Path(folder) / "key", key))
 
 
 def _content(entry: Json, field: str) -> bytes | None:

@@ -42,6 +42,17 @@ def test_certificates_stand_in_files_or_in_the_kubeconfig(
     assert list(copies.iterdir()) == []
 
 
+def test_files_are_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a Pod's own authority, and a user's files, without a folder for temporary files."""
+    make_certificates(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    cluster = entry(tmp_path, "files", certificate_authority="ca.pem")
+    user = entry(tmp_path, "files", client_certificate="cert.pem", client_key="key.pem")
+    assert len(certificates.verification(cluster, user).get_ca_certs()) == 1
+    embedded = entry(tmp_path, "base64", certificate_authority="ca.pem")
+    assert len(certificates.verification(embedded, {}).get_ca_certs()) == 1
+
+
 def test_a_key_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     make_certificates(tmp_path)
     with pytest.raises(ssl.SSLError):
