@@ -17,7 +17,7 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
-from dask_kubernetes.operator.access.connect import Address, Connection
+from dask_kubernetes.operator.access.connect import Address, Connection, in_url
 from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.access.workers import Listener, WorkerFeed
 from dask_kubernetes.operator.daskcluster import DaskCluster
@@ -109,10 +109,11 @@ class Session:
         service = self.snapshot.service or {}
         self._set_connection_args()
         host, port = await self._connection.address(service, COMM_PORT)
-        self.address = f"{self._protocol}://{host}:{port}"
+        self.address = f"{self._protocol}://{in_url(host)}:{port}"
         await self._listen(listener)
         local_port = self._settings.scheduler_forward_port or 0
-        self.dashboard = await self._connection.address(service, DASHBOARD_PORT, local_port)
+        host, port = await self._connection.address(service, DASHBOARD_PORT, local_port)
+        self.dashboard = in_url(host), port
 
     async def _find_or_create(self) -> None:
         mode = self._settings.create_mode
@@ -153,7 +154,12 @@ class Session:
 
     @property
     def _protocol(self) -> str:
-        return "tls" if status.uses_tls(self.snapshot.cluster or {}) else "tcp"
+        # A client that requires encryption uses no other protocol. Its scheduler may have it from a file.
+        return "tls" if self._security.require_encryption or self._has_tls_options else "tcp"
+
+    @property
+    def _has_tls_options(self) -> bool:
+        return status.uses_tls(self.snapshot.cluster or {})
 
     async def _listen(self, listener: Listener) -> None:
         """Start the feed of workers, with retries until the Service routes to the scheduler's Pod."""
@@ -175,9 +181,11 @@ class Session:
                 return
 
     def _unreachable(self, why: Exception) -> SchedulerUnreachableError:
+        clear = self._protocol == "tls" and not self._has_tls_options
+        hint = ", and whether it uses TLS, which its command does not say but `security` requires" if clear else ""
         return SchedulerUnreachableError(
             f"the scheduler of {self.cluster.name} runs but does not answer at {self.address} ({why}): check its log "
-            "and your network policies"
+            f"and your network policies{hint}"
         )
 
 
