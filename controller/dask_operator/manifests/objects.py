@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dask_operator import names
-from dask_operator.manifests.addresses import scheduler_address
-from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object
+from dask_operator.manifests.addresses import scheduler_address_from
+from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object, Service
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
 
 Manifest = dict[str, Any]
@@ -82,8 +82,13 @@ def group_manifest(cluster: Cluster) -> Manifest:
     )
 
 
-def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
-    """Return the worker Pods with these ordinals. They share their common parts, which nobody changes."""
+def worker_manifests(
+    cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int, service: Service | None = None
+) -> list[Manifest]:
+    """Return the worker Pods with these ordinals. They share their common parts, which nobody changes.
+
+    `service`: the scheduler's, if it has been seen.
+    """
     reserved = {
         names.CLUSTER_LABEL: cluster.name,
         names.COMPONENT_LABEL: names.WORKER,
@@ -93,8 +98,11 @@ def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], at
     # A retired worker ends with success and must not start again.
     spec = _with_defaults(group.worker.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
-    made_from = group.worker.hash
-    return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
+    notes = {names.TEMPLATE_ANNOTATION: group.worker.hash} | (
+        {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
+    )
+    address, owners = scheduler_address_from(cluster, service, spec), worker_owners(cluster, group)
+    return [_worker(group, metadata, spec, address, notes, owners, ordinal) for ordinal in ordinals]
 
 
 def job_cluster_manifest(job: Job) -> Manifest:
@@ -103,15 +111,19 @@ def job_cluster_manifest(job: Job) -> Manifest:
     return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
 
 
-def runner_manifest(job: Job, cluster: Cluster, attempt: int) -> Manifest:
-    """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed."""
+def runner_manifest(job: Job, cluster: Cluster, attempt: int, service: Service | None = None) -> Manifest:
+    """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed.
+
+    `service`: the scheduler's, if it has been seen.
+    """
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
     metadata = _merged(_ISTIO_OFF, _inherited(job), job.runner.metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
     spec = _with_defaults(job.runner.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
-    return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
+    address = scheduler_address_from(cluster, service, spec)
+    return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: address}))
 
 
 def replicas_note(cluster: Cluster) -> str:
@@ -165,15 +177,18 @@ def group_worker(cluster: Cluster) -> Manifest:
 
 
 def _worker(
-    cluster: Cluster, group: Group, metadata: Metadata, spec: Json, made_from: str, ordinal: int, attempt: int
+    group: Group,
+    metadata: Metadata,
+    spec: Json,
+    address: str,
+    notes: Mapping[str, str],
+    owners: list[Manifest],
+    ordinal: int,
 ) -> Manifest:
     name = names.worker(group.name, group.uid, ordinal)
-    notes = {names.ORDINAL_ANNOTATION: str(ordinal), names.TEMPLATE_ANNOTATION: made_from}
-    notes |= {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
-    env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}
-    meta = _object_meta(name, group, GROUP, metadata, Metadata(annotations=notes))
-    meta["ownerReferences"] = worker_owners(cluster, group)
-    return _manifest(POD, meta, _with_env(spec, env))
+    own = Metadata(annotations={names.ORDINAL_ANNOTATION: str(ordinal), **notes})
+    meta = _object_meta(name, group, GROUP, metadata, own) | {"ownerReferences": owners}
+    return _manifest(POD, meta, _with_env(spec, {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: address}))
 
 
 def worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:

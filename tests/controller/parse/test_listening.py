@@ -1,0 +1,63 @@
+"""What the client decides likewise is in tests/cases (tests/ci/test_one_truth.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.controller.parse.twisted import twisted
+
+from dask_operator import parse
+from dask_operator.model import Listening, ServicePort
+
+
+def _listening(*args: str, **container: Any) -> Listening:
+    return parse.listening({"containers": [{"name": "scheduler", "args": ["dask", "scheduler", *args], **container}]})
+
+
+def test_a_scheduler_without_options_listens_where_dask_does() -> None:
+    assert _listening() == Listening("", 8786, 8787, "", {})
+    assert parse.listening({}) == Listening()
+
+
+def test_options_and_names_of_ports_are_read() -> None:
+    ports = [{"name": "a", "containerPort": 9000}, {"containerPort": 1}, {"name": "b", "containerPort": None}]
+    found = _listening("--protocol", "wss", "--port=9000", "--dashboard-address", ":9001", ports=ports)
+    assert found == Listening("wss", 9000, 9001, "", {"a": 9000})
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("/x", "/x"),
+        ("x/y/", "/x/y"),
+        ("", ""),
+        ("/", ""),
+        ("/x?a=b", ""),
+        ("//elsewhere.example.com", "/elsewhere.example.com"),
+    ],
+)
+def test_a_prefix_is_a_path(prefix: str, expected: str) -> None:
+    assert _listening("--dashboard-prefix", prefix, "--no-dashboard").prefix == expected
+
+
+def test_ports_of_a_service() -> None:
+    ports = [{"name": "a", "port": 1, "appProtocol": "tls"}, {"port": 2, "targetPort": "x", "appProtocol": "https"}]
+    assert parse.service_ports({"ports": ports}) == (ServicePort("a", 1, 1, "tls"), ServicePort("", 2, "x", ""))
+
+
+def test_of_very_many_containers_and_ports_the_first_are_read() -> None:
+    assert len(parse.service_ports({"ports": [{"port": 1}] * 1000})) == 100
+    ports = [{"name": f"p{n}", "containerPort": 1} for n in range(1000)]
+    assert len(_listening(ports=ports).named) == 100
+
+
+def test_odd_templates_and_services_make_no_parser_fail() -> None:
+    env = [{"name": "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "value": "tls"}]
+    container = {"command": ["dask"], "args": ["scheduler", "--port", "1"], "env": env, "ports": [{"containerPort": 1}]}
+    for spec in twisted({"containers": [container]}):
+        parse.listening(spec)
+    for spec in twisted(
+        {"ports": [{"name": "a", "port": 1, "targetPort": "b", "appProtocol": "c", "protocol": "TCP"}]}
+    ):
+        parse.service_ports(spec)
