@@ -161,7 +161,7 @@ class ServicePort(NamedTuple):
 
 
 class Listening(NamedTuple):
-    """How a scheduler listens, as far as its Pod's template says it.
+    """The protocol and the ports of a scheduler, as far as its Pod's template says them.
 
     `protocol`: empty if unsaid. `comm`, `dashboard`: the ports of Dask's own protocol and of HTTP. `prefix`: that of
     the paths over HTTP. `named`: the numbers of the ports that its containers name.

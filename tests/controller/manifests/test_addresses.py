@@ -51,7 +51,7 @@ def test_a_scheduler_with_a_prefix_is_asked_below_it() -> None:
 
 
 def test_a_scheduler_with_an_address_of_ipv6_is_told_to_pods_by_it() -> None:
-    """From a name, Dask would find its own address in networks of IPv4 only, and announce 127.0.0.1."""
+    # From a name, Dask would find its own address in networks of IPv4 only, and announce 127.0.0.1.
     dual = a_service(cluster_ip="fd00::7", ports=(COMM,))
     assert manifests.scheduler_address_from(a_cluster(), dual, {}) == "tcp://[fd00::7]:8786"
 

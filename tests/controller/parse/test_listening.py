@@ -1,4 +1,4 @@
-"""What the client decides likewise is in tests/cases (tests/ci/test_one_truth.py)."""
+"""Cases that the client decides likewise are in tests/cases (tests/ci/test_one_truth.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a scheduler listens, from its cluster's template and its Service. The operator decides it likewise for workers.
+"""The protocol and the ports of a scheduler, from its cluster. The operator decides them likewise for workers.
 
 Functions never raise: unreadable values count as absent.
 """
