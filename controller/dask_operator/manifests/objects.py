@@ -6,6 +6,7 @@ later ones win. Names and labels are in `names`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ HTTP_ROUTES = (
     "distributed.http.statics",
     "distributed.http.scheduler.api",
 )
+_DASK_VERSION = re.compile(r"dask[^/:]*:v?(\d{4})\.(\d{1,2})\.(\d{1,2})(?!\d)")
+_FIRST_WITH_API = (2022, 5, 1)
 # Two schedulers at once would split the workers, and clients expect exactly one.
 _STRATEGY = {"type": "Recreate"}
 # A mesh's sidecar breaks Dask's own protocol, unless the user has configured it.
@@ -164,7 +167,8 @@ def worker_selector(cluster: str, group: str) -> str:
 
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
-    spec = _with_env(_with_defaults(cluster.scheduler.spec), {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    spec = _with_defaults(cluster.scheduler.spec)
+    spec = _with_env(spec, {} if _lacks_api(spec) else {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
     # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
     spec.pop("restartPolicy", None)
     return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
@@ -273,6 +277,13 @@ def _with_defaults(spec: Manifest) -> Manifest:
     Kubernetes adds about seven for each Service of the namespace; thousands of clusters exceed the limit of the kernel.
     """
     return spec if spec.get("enableServiceLinks") is not None else {**spec, "enableServiceLinks": False}
+
+
+def _lacks_api(spec: Json) -> bool:
+    """Return whether an image's tag is that of a Dask without the HTTP API, which would end at its import."""
+    images = (str(container.get("image")) for container in _mappings(spec.get("containers")))
+    versions = (_DASK_VERSION.search(image) for image in images)
+    return any(tuple(map(int, found.groups())) < _FIRST_WITH_API for found in versions if found)
 
 
 def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:

@@ -63,6 +63,27 @@ def test_the_scheduler_deployment() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("image", "gets_routes"),
+    [
+        ("daskdev/dask:2022.1.0", False),
+        ("ghcr.io/dask/dask:2021.12.0-py3.8", False),
+        ("registry.example.com:5000/team/dask-gpu:v2022.5.0@sha256:0123", False),
+        ("daskdev/dask:2022.5.1", True),
+        ("ghcr.io/dask/dask:2026.8.0-py3.13", True),
+        ("ghcr.io/dask/dask:latest", True),
+        ("ghcr.io/dask/dask@sha256:2022", True),
+        ("registry.example.com/team/analysis:2022.1.0", True),
+        (None, True),
+    ],
+)
+def test_a_scheduler_without_the_http_api_gets_no_routes(image: str | None, gets_routes: bool) -> None:
+    # Dask imports each route's module, and ends if there is none. A tag may also be a version of the team's own image.
+    cluster = a_cluster(scheduler_spec={"containers": [{"name": "scheduler", "image": image}]})
+    (container,) = manifests.deployment_manifest(cluster)["spec"]["template"]["spec"]["containers"]
+    assert (container["env"] == [ROUTES]) is gets_routes
+
+
 def test_the_scheduler_service() -> None:
     assert manifests.service_manifest(a_cluster()) == {
         "apiVersion": "v1",
