@@ -179,7 +179,7 @@ class Cluster(Declared):
     """A DaskCluster. `replicas` is None if the spec sets no number of workers for the default group.
 
     `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `ports`: those of its
-    Service. `headless`: its Service has no address of its own.
+    Service. `headless`: its Service has no address of its own. `ipv6`: its Pods may have addresses of IPv6 only.
     """
 
     replicas: int | None = 0
@@ -191,6 +191,7 @@ class Cluster(Declared):
     listening: Listening = Listening()
     ports: tuple[ServicePort, ...] = ()
     headless: bool = False
+    ipv6: bool = False
 
     @property
     def key(self) -> Key:

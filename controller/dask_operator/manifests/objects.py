@@ -12,6 +12,7 @@ from typing import Any
 
 from dask_operator import names
 from dask_operator.manifests.addresses import scheduler_address_from
+from dask_operator.manifests.ipv6 import listening_on_ipv6
 from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object, Service
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
 
@@ -99,7 +100,7 @@ def worker_manifests(
     }
     metadata = _merged(_ISTIO_OFF, _inherited(group), group.worker.metadata, reserved)
     # A retired worker ends with success and must not start again.
-    spec = _with_defaults(group.worker.spec)
+    spec = _with_defaults(listening_on_ipv6(group.worker.spec) if cluster.ipv6 else group.worker.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     notes = {names.TEMPLATE_ANNOTATION: group.worker.hash} | (
         {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
@@ -167,7 +168,8 @@ def worker_selector(cluster: str, group: str) -> str:
 
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
-    spec = _with_defaults(cluster.scheduler.spec)
+    spec = cluster.scheduler.spec
+    spec = _with_defaults(listening_on_ipv6(spec) if cluster.ipv6 else spec)
     spec = _with_env(spec, {} if _lacks_api(spec) else {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
     # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
     spec.pop("restartPolicy", None)

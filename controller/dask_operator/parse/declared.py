@@ -69,6 +69,7 @@ def cluster(raw: Json) -> Cluster:
         listening=listening(mapping(scheduler.get("spec"))),
         ports=service_ports(service),
         headless=service.get("clusterIP") == "None",
+        ipv6="IPv6" in families if isinstance(families := service.get("ipFamilies"), list) else False,
     )
 
 

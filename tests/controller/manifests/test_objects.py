@@ -63,6 +63,15 @@ def test_the_scheduler_deployment() -> None:
     }
 
 
+def test_where_pods_may_have_addresses_of_ipv6_only_their_http_servers_listen_there() -> None:
+    cluster = a_cluster(ipv6=True)
+    (worker,) = manifests.worker_manifests(cluster, a_group(), [0], 0)
+    scheduler = manifests.deployment_manifest(cluster)["spec"]["template"]
+    for pod in (worker, scheduler, manifests.scheduler_pod_manifest(cluster)):
+        assert pod["spec"]["hostAliases"] == [{"ip": "::", "hostnames": ["any-ipv6"]}]
+    assert scheduler["spec"]["containers"][0]["args"][2:] == ["--dashboard-address", ":8787,any-ipv6:8787"]
+
+
 @pytest.mark.parametrize(
     ("image", "gets_routes"),
     [
