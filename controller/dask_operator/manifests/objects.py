@@ -289,7 +289,7 @@ def _lacks_api(spec: Json) -> bool:
 
 
 def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:
-    """Return a Pod spec whose every container has these variables besides its own, which win."""
+    """Return a Pod spec whose every container has these variables after its own, which win."""
     containers = spec.get("containers")
     if not isinstance(containers, list):
         return dict(spec)
@@ -302,8 +302,15 @@ def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
         return container  # the API server refuses it and says why
     taken = [variable.get("name") for variable in _mappings(own)]
     added = [{"name": name, "value": value} for name, value in env.items() if name not in taken]
-    # Ours come first: a variable may refer to earlier ones, as in a user's $(DASK_WORKER_NAME).
-    return {**container, "env": [*added, *own]}
+    # A variable may refer to earlier ones alone, as a user's may to $(DASK_WORKER_NAME).
+    referring = (place for place, variable in enumerate(own) if _refers(variable, env))
+    place = next(referring, len(own))
+    return {**container, "env": [*own[:place], *added, *own[place:]]}
+
+
+def _refers(variable: Any, env: Iterable[str]) -> bool:
+    value = variable.get("value") if isinstance(variable, Mapping) else None
+    return isinstance(value, str) and any(f"$({name})" in value for name in env)
 
 
 def _mappings(value: object) -> Iterator[Mapping[str, Any]]:

@@ -189,10 +189,13 @@ def test_a_worker_after_failures_says_how_many() -> None:
     }
 
 
-def test_the_users_restart_policy_wins() -> None:
-    group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": "Never"})
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_the_users_restart_policy_wins(policy: str) -> None:
+    group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": policy})
     (pod,) = manifests.worker_manifests(a_cluster(), group, [0], attempt=0)
-    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["restartPolicy"] == policy
+    runner = manifests.runner_manifest(a_job(runner_spec={**RUNNER_SPEC, "restartPolicy": policy}), a_cluster(), 0)
+    assert runner["spec"]["restartPolicy"] == policy
 
 
 def test_a_restart_policy_of_null_is_one_that_was_not_given() -> None:
@@ -208,17 +211,20 @@ def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec={"containers": containers}), [0], attempt=0)
     name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
     assert [container["env"] for container in pod["spec"]["containers"]] == [
-        [name, own],
+        [own, name],
         [name, ADDRESS],
         [name, ADDRESS],
     ]
 
 
 def test_the_users_variables_may_refer_to_ours() -> None:
-    own = {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)"}
-    spec = {"containers": [{"name": "worker", "env": [own]}]}
+    """Kubernetes knows only the variables before one that refers to them. All others of the user's come first."""
+    first, secret = {"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "b", "key": "b"}}}
+    own = [first, secret, {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)-$(A)"}, {"name": "C"}, None]
+    spec = {"containers": [{"name": "worker", "env": own}]}
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
-    assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]][-1] == "LOG_PREFIX"
+    name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
+    assert pod["spec"]["containers"][0]["env"] == [*own[:2], name, ADDRESS, *own[2:]]
 
 
 def test_the_users_routes_win() -> None:
