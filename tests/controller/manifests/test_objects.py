@@ -218,7 +218,7 @@ def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
 
 
 def test_the_users_variables_may_refer_to_ours() -> None:
-    """Kubernetes knows only the variables before one that refers to them. All others of the user's come first."""
+    # Kubernetes knows only the variables before one that refers to them. All others of the user's come first.
     first, secret = {"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "b", "key": "b"}}}
     own = [first, secret, {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)-$(A)"}, {"name": "C"}, None]
     spec = {"containers": [{"name": "worker", "env": own}]}
