@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from docs.included import ROOT
 from tests.controller.parse.twisted import twisted
+from tests.support.dask import make_certificates
 
 from dask_operator import parse
 from dask_operator.model import Listening, ServicePort
@@ -61,3 +68,33 @@ def test_odd_templates_and_services_make_no_parser_fail() -> None:
         {"ports": [{"name": "a", "port": 1, "targetPort": "b", "appProtocol": "c", "protocol": "TCP"}]}
     ):
         parse.service_ports(spec)
+
+
+def _started() -> list[tuple[list[str], dict[str, Any]]]:
+    """Return the arguments and the container of each case that starts a scheduler without a script."""
+    tables = (yaml.safe_load((ROOT / f"tests/cases/{name}.yaml").read_text()) for name in ("protocols", "ports"))
+    cases = [case for table in tables for case in table if "appProtocol" not in case]
+    containers = [each for case in cases if isinstance(case.get("containers"), list) for each in case["containers"]]
+    known = [each for each in containers if isinstance(each, dict) and "envFrom" not in each]
+    words = [[*(each.get("command") or []), *(each.get("args") or [])] for each in known]
+    return [
+        (said[2:], each)
+        for said, each in zip(words, known, strict=True)
+        if said[:2] == ["dask", "scheduler"] and not {"--name", "70000"} & set(said)
+    ]
+
+
+def test_dask_itself_decides_the_same(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    cases, expected = [], []
+    for args, container in _started():
+        variables = {each["name"]: each["value"] for each in container.get("env", [])}
+        words = [word.replace("/tls/", f"{tmp_path}/").replace("$(PROTOCOL)", "tls") for word in args]
+        cases.append((words, variables))
+        found = parse.listening({"containers": [container]})
+        expected.append((found.protocol or "tcp", found.comm))
+    assert len(cases) > 25
+    command = [sys.executable, "-m", "tests.support.scheduler_address"]
+    answer = subprocess.run(command, input=json.dumps(cases), cwd=ROOT, check=True, capture_output=True, text=True)
+    addresses = [address.rpartition(":") for address in json.loads(answer.stdout)]
+    assert [(scheme.partition("://")[0], int(port)) for scheme, _, port in addresses] == expected
