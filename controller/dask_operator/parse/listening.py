@@ -13,6 +13,7 @@ from dask_operator.parse.values import integer, mappings, number, text
 
 _MOST_CONTAINERS = 100
 _MOST_PORTS = 100
+_LONGEST_VALUE = 64
 _PROGRAMS = ("scheduler", "dask-scheduler", "distributed.cli.dask_scheduler")
 _PROTOCOL = re.compile(r"[a-z]+")
 _PREFIX = re.compile(r"[\w./~-]+", re.ASCII)
@@ -69,7 +70,8 @@ def _words(container: Json) -> list[str]:
     """Return the words of a command and its arguments. Those of a script count, and an option and its value are two."""
     parts = (container.get("command"), container.get("args"))
     words = (word or "''" for part in parts if isinstance(part, list) for word in part if isinstance(word, str))
-    known = _variables(container)
+    # Few letters of a template must not become many.
+    known = {name: value for name, value in _variables(container).items() if len(value) <= _LONGEST_VALUE}
     line = _REFERENCE.sub(lambda match: known.get(match[1], match[0]), " ".join(words))
     return [word.strip("'\"") for word in line.replace("=", " ").split()]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,13 @@ def test_the_comm_port_is_that_of_the_service() -> None:
 )
 def test_where_the_controller_finds_a_scheduler(service: Service | None, url: str, address: str) -> None:
     assert manifests.scheduler_endpoint(a_cluster(), service, a_scheduler_pod()) == Endpoint(url, address)
+
+
+def test_a_pods_address_of_ipv6_has_brackets() -> None:
+    pod = replace(a_scheduler_pod(), ip="fd00::2")
+    assert manifests.scheduler_endpoint(a_cluster(), a_service(cluster_ip="None"), pod) == Endpoint(
+        "http://[fd00::2]:8787", "tcp://[fd00::2]:8786"
+    )
 
 
 def test_a_scheduler_with_a_prefix_is_asked_below_it() -> None:

@@ -59,6 +59,11 @@ def test_of_very_many_containers_and_ports_the_first_are_read() -> None:
     assert len(_listening(ports=ports).named) == 100
 
 
+def test_few_letters_do_not_become_many() -> None:
+    env = [{"name": "X", "value": "x" * 150_000}, {"name": "P", "value": "t" * 64}]
+    assert _listening(*["$(X)"] * 30_000, "--protocol", "$(P)", env=env).protocol == "t" * 64
+
+
 def test_odd_templates_and_services_make_no_parser_fail() -> None:
     env = [{"name": "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "value": "tls"}]
     container = {"command": ["dask"], "args": ["scheduler", "--port", "1"], "env": env, "ports": [{"containerPort": 1}]}

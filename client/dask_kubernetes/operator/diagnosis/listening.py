@@ -14,6 +14,7 @@ from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
 
 ENCRYPTED = ("tls", "wss")
 _COMM, _DASHBOARD = 8786, 8787
+_LONGEST_VALUE = 64
 _PROGRAMS = ("scheduler", "dask-scheduler", "distributed.cli.dask_scheduler")
 _REFERENCE = re.compile(r"\$\(([\w.-]+)\)")
 _TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
@@ -115,7 +116,7 @@ def _named(cluster: Json) -> dict[str, int]:
 
 def _words(container: Json) -> list[str]:
     """Return the words of a command and its arguments. Those of a script count, and an option and its value are two."""
-    known = _variables(container)
+    known = {name: value for name, value in _variables(container).items() if len(value) <= _LONGEST_VALUE}
     line = _REFERENCE.sub(
         lambda match: known.get(match[1], match[0]), " ".join(word or "''" for word in facts.words(container))
     )
