@@ -110,11 +110,10 @@ class Session:
         service = listening.with_known_names(self.snapshot.service or {}, self.snapshot.cluster or {})
         self._set_connection_args()
         host, port = await self._connection.address(service, COMM_PORT)
-        self.address = f"{self._protocol}://{_in_url(host)}:{port}"
+        self.address = f"{self._protocol}://{host}:{port}"
         await self._listen(listener)
         local_port = self._settings.scheduler_forward_port or 0
-        host, port = await self._connection.address(service, DASHBOARD_PORT, local_port)
-        self.dashboard = _in_url(host), port
+        self.dashboard = await self._connection.address(service, DASHBOARD_PORT, local_port)
 
     async def _find_or_create(self) -> None:
         mode = self._settings.create_mode
@@ -187,10 +186,6 @@ class Session:
             f"the scheduler of {self.cluster.name} runs but does not answer at {self.address} ({why}): check its log "
             "and your network policies"
         )
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _log_failure(step: Awaitable[object], description: str) -> None:

@@ -30,7 +30,7 @@ from dask_kubernetes.exceptions import (
     ValidationError,
 )
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
-from dask_kubernetes.operator.session import Session, _in_url
+from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
 from dask_operator import resources
 
@@ -220,14 +220,6 @@ async def test_a_protocol_that_dask_does_not_speak_here_is_an_error_at_once(kube
     async with world(kubeconfig) as there:
         with pytest.raises(ValidationError, match="speaks carrier, and Dask cannot speak it here: unknown address"):
             await there.open(custom_cluster_spec=manifest)
-
-
-def test_an_address_of_ipv6_has_brackets_in_a_url() -> None:
-    assert [_in_url(host) for host in ("2001:db8::1", "10.0.0.1", "mine-scheduler.default.svc")] == [
-        "[2001:db8::1]",
-        "10.0.0.1",
-        "mine-scheduler.default.svc",
-    ]
 
 
 async def test_ports_of_other_names_are_found_by_where_they_lead(kubeconfig: Kubeconfig) -> None:
