@@ -275,6 +275,24 @@ def _join(host: str, port: int) -> Any:
     return join
 
 
+async def test_a_protocol_that_dask_does_not_speak_here_is_an_error_at_once(kubeconfig: Kubeconfig) -> None:
+    manifest = make_cluster_spec("mine")
+    manifest["spec"]["scheduler"]["spec"]["containers"][0]["args"] += ["--protocol", "carrier"]
+    async with world(kubeconfig) as there:
+        with pytest.raises(ValidationError, match="speaks carrier, and Dask cannot speak it here: unknown address"):
+            await there.open(custom_cluster_spec=manifest)
+
+
+async def test_ports_of_other_names_are_found_by_where_they_lead(kubeconfig: Kubeconfig) -> None:
+    manifest = make_cluster_spec("mine")
+    for port, name in zip(manifest["spec"]["scheduler"]["service"]["ports"], ("dask", "web"), strict=True):
+        port["name"] = name
+    async with world(kubeconfig) as there:
+        session = await there.open(custom_cluster_spec=manifest)
+        assert session.address.startswith("tcp://")
+        await session.close()
+
+
 async def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None:
     async with world(kubeconfig) as there:
         session = await there.open()

@@ -63,6 +63,36 @@ def test_the_scheduler_deployment() -> None:
     }
 
 
+def test_where_pods_may_have_addresses_of_ipv6_only_their_http_servers_listen_there() -> None:
+    cluster = a_cluster(ipv6=True)
+    (worker,) = manifests.worker_manifests(cluster, a_group(), [0], 0)
+    scheduler = manifests.deployment_manifest(cluster)["spec"]["template"]
+    for pod in (worker, scheduler, manifests.scheduler_pod_manifest(cluster)):
+        assert pod["spec"]["hostAliases"] == [{"ip": "::", "hostnames": ["any-ipv6"]}]
+    assert scheduler["spec"]["containers"][0]["args"][2:] == ["--dashboard-address", ":8787,any-ipv6:8787"]
+
+
+@pytest.mark.parametrize(
+    ("image", "gets_routes"),
+    [
+        ("daskdev/dask:2022.1.0", False),
+        ("ghcr.io/dask/dask:2021.12.0-py3.8", False),
+        ("registry.example.com:5000/team/dask-gpu:v2022.5.0@sha256:0123", False),
+        ("daskdev/dask:2022.5.1", True),
+        ("ghcr.io/dask/dask:2026.8.0-py3.13", True),
+        ("ghcr.io/dask/dask:latest", True),
+        ("ghcr.io/dask/dask@sha256:2022", True),
+        ("registry.example.com/team/analysis:2022.1.0", True),
+        (None, True),
+    ],
+)
+def test_a_scheduler_without_the_http_api_gets_no_routes(image: str | None, gets_routes: bool) -> None:
+    # Dask imports each route's module, and ends if there is none. A tag may also be a version of the team's own image.
+    cluster = a_cluster(scheduler_spec={"containers": [{"name": "scheduler", "image": image}]})
+    (container,) = manifests.deployment_manifest(cluster)["spec"]["template"]["spec"]["containers"]
+    assert (container["env"] == [ROUTES]) is gets_routes
+
+
 def test_the_scheduler_service() -> None:
     assert manifests.service_manifest(a_cluster()) == {
         "apiVersion": "v1",
@@ -159,10 +189,13 @@ def test_a_worker_after_failures_says_how_many() -> None:
     }
 
 
-def test_the_users_restart_policy_wins() -> None:
-    group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": "Never"})
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_the_users_restart_policy_wins(policy: str) -> None:
+    group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": policy})
     (pod,) = manifests.worker_manifests(a_cluster(), group, [0], attempt=0)
-    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["restartPolicy"] == policy
+    runner = manifests.runner_manifest(a_job(runner_spec={**RUNNER_SPEC, "restartPolicy": policy}), a_cluster(), 0)
+    assert runner["spec"]["restartPolicy"] == policy
 
 
 def test_a_restart_policy_of_null_is_one_that_was_not_given() -> None:
@@ -178,17 +211,20 @@ def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec={"containers": containers}), [0], attempt=0)
     name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
     assert [container["env"] for container in pod["spec"]["containers"]] == [
-        [name, own],
+        [own, name],
         [name, ADDRESS],
         [name, ADDRESS],
     ]
 
 
 def test_the_users_variables_may_refer_to_ours() -> None:
-    own = {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)"}
-    spec = {"containers": [{"name": "worker", "env": [own]}]}
+    # Kubernetes knows only the variables before one that refers to them. All others of the user's come first.
+    first, secret = {"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "b", "key": "b"}}}
+    own = [first, secret, {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)-$(A)"}, {"name": "C"}, None]
+    spec = {"containers": [{"name": "worker", "env": own}]}
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
-    assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]][-1] == "LOG_PREFIX"
+    name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
+    assert pod["spec"]["containers"][0]["env"] == [*own[:2], name, ADDRESS, *own[2:]]
 
 
 def test_the_users_routes_win() -> None:
