@@ -27,12 +27,11 @@ from typing import Any
 import dask
 from distributed import Client, Worker
 from tests.support.builders import NOON, raw_cluster, raw_group, raw_pod
-from tests.support.dask import WITHOUT_API, a_scheduler
+from tests.support.dask import HTTP_ROUTES, WITHOUT_API, a_scheduler
 from tests.support.fake_api import FakeApi, connected
 from tests.support.wait import meanwhile, until
 
 from dask_operator.kubernetes.api import Api
-from dask_operator.manifests import HTTP_ROUTES
 from dask_operator.names import CLUSTER_LABEL, COMPONENT_LABEL, GROUP_LABEL
 from dask_operator.parse import rfc3339
 from dask_operator.process.operator import Operator

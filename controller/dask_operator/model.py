@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -147,12 +148,38 @@ class Declared(Object):
     status: Json = field(default_factory=dict)
 
 
+class ServicePort(NamedTuple):
+    """A TCP port of a Service. `target`: the number or the name of the Pod's port.
+
+    `protocol`: Dask's protocol that its `appProtocol` names, empty if it names none.
+    """
+
+    name: str
+    number: int
+    target: int | str
+    protocol: str = ""
+
+
+class Listening(NamedTuple):
+    """The protocol and the ports of a scheduler, as far as its Pod's template says them.
+
+    `protocol`: empty if unsaid. `comm`, `dashboard`: the ports of Dask's own protocol and of HTTP. `prefix`: that of
+    the paths over HTTP. `named`: the numbers of the ports that its containers name.
+    """
+
+    protocol: str = ""
+    comm: int = 8786
+    dashboard: int = 8787
+    prefix: str = ""
+    named: Mapping[str, int] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster(Declared):
     """A DaskCluster. `replicas` is None if the spec sets no number of workers for the default group.
 
-    `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `tls`: its scheduler
-    is started with TLS. `comm_port`: the port of its Service for Dask's own protocol.
+    `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `ports`: those of its
+    Service. `headless`: its Service has no address of its own. `ipv6`: its Pods may have addresses of IPv6 only.
     """
 
     replicas: int | None = 0
@@ -161,8 +188,10 @@ class Cluster(Declared):
     worker: Template = Template()
     scheduler: Template = Template()
     service: Template = Template()
-    tls: bool = False
-    comm_port: int = 8786
+    listening: Listening = Listening()
+    ports: tuple[ServicePort, ...] = ()
+    headless: bool = False
+    ipv6: bool = False
 
     @property
     def key(self) -> Key:
@@ -307,7 +336,7 @@ class Deployment(Object):
 
 @dataclass(frozen=True, slots=True)
 class Service(Object):
-    """A scheduler's Service. `ports` by name; `ingress`: a load balancer has given it an address.
+    """A scheduler's Service. `ingress`: a load balancer has given it an address.
 
     `declared_keys`: as of a Group.
     """
@@ -315,7 +344,7 @@ class Service(Object):
     cluster: str = ""
     type: str = "ClusterIP"
     cluster_ip: str = ""
-    ports: Mapping[str, int] = field(default_factory=dict)
+    ports: tuple[ServicePort, ...] = ()
     ingress: bool = False
     template: str = ""
     declared_keys: str = ""

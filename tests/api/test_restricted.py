@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.support.helm import CHARTS, Helm
-from tests.support.kube import Kube, Manifest, eventually
-from tests.support.manifests import ON_FAKE_NODES, dask_cluster, dask_job
+from tests.support.kube import Kube, eventually
+from tests.support.manifests import ON_FAKE_NODES, dask_job
+from tests.support.pod_security import pods_of
 
-from dask_operator import manifests, parse
+from dask_kubernetes.classic import make_pod_spec
+from dask_kubernetes.operator.manifests.fields import without_nulls
+from dask_kubernetes.operator.manifests.spec import make_additional_group, make_cluster_spec
 
 CHART = CHARTS / "dask-cluster"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 ON_FAKE = [
     word
     for part in ("scheduler", "worker")
@@ -40,32 +43,6 @@ def _rendered(kube: Kube, chart: Path, *arguments: str) -> list[dict[str, Any]]:
     return [manifest for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest]
 
 
-def _pods_of(manifest: dict[str, Any]) -> Iterator[Manifest]:
-    """Yield the Pods of a manifest as the API server gets them: from a chart's own template, or from the controller."""
-    manifest["metadata"] |= {"namespace": "", "uid": "x"}
-    match manifest["kind"]:
-        case "Pod":
-            yield manifest
-        case "Deployment":
-            yield _pod(manifest["spec"]["template"])
-        case "DaskCluster":
-            cluster = parse.cluster(manifest)
-            yield _pod(manifests.deployment_manifest(cluster)["spec"]["template"])
-            yield from manifests.worker_manifests(cluster, parse.group(manifests.group_manifest(cluster)), [0], 0)
-        case "DaskWorkerGroup":
-            owner = dask_cluster("release", 1)
-            yield from manifests.worker_manifests(parse.cluster(owner), parse.group(manifest), [0], 0)
-        case "DaskJob":
-            job = parse.job(manifest)
-            made = manifests.job_cluster_manifest(job)
-            yield manifests.runner_manifest(job, parse.cluster(made), 0)
-            yield from _pods_of(made)
-
-
-def _pod(template: Manifest) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Pod", **template}
-
-
 @pytest.mark.parametrize(("chart", "least"), [("dask-cluster", 20), ("dask-kubernetes-operator", 9)])
 def test_every_pod_that_comes_of_a_chart_is_admitted(restricted: Kube, chart: str, least: int) -> None:
     """Try each of its files of values."""
@@ -73,15 +50,29 @@ def test_every_pod_that_comes_of_a_chart_is_admitted(restricted: Kube, chart: st
     pods = []
     for values in (None, *sorted(folder.glob("ci/*-values.yaml"))):
         made = _rendered(restricted, folder, *(("--values", str(values)) if values else ()))
-        for number, pod in enumerate(pod for manifest in made for pod in _pods_of(manifest)):
+        for number, pod in enumerate(pod for manifest in made for pod in pods_of(manifest)):
             name = f"{values.stem if values else 'defaults'}-{number}"
             pods.append({**pod, "metadata": {"name": name, "labels": pod["metadata"].get("labels", {})}})
+    assert len(pods) >= least
+    _assert_admitted(restricted, pods)
+
+
+def test_every_pod_of_python_and_of_the_examples_is_admitted(restricted: Kube) -> None:
+    cluster = make_cluster_spec("python", env={"EXTRA_PIP_PACKAGES": "s3fs"}, jupyter=True)
+    made = [cluster, make_additional_group(cluster, "more"), make_pod_spec("dask:1")]
+    for path in sorted(EXAMPLES.glob("*.yaml")):
+        made += yaml.load_all(path.read_text(), yaml.CSafeLoader)
+    pods = [pod for manifest in made for pod in pods_of({**without_nulls(manifest), "metadata": {"name": "a"}})]
+    _assert_admitted(restricted, [{**pod, "metadata": {"name": f"pod-{number}"}} for number, pod in enumerate(pods)])
+    assert len(pods) >= 15
+
+
+def _assert_admitted(kube: Kube, pods: list[dict[str, Any]]) -> None:
     # The server refuses a Pod whose ServiceAccount does not exist.
     for account in {str(pod["spec"].get("serviceAccountName", "default")) for pod in pods}:
-        restricted.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
-    question = "\n".join(map(json.dumps, pods))
-    answer = restricted.run("create", "--dry-run=server", "--filename", "-", stdin=question)
-    assert answer.count(" created (server dry run)") == len(pods) >= least
+        kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
+    answer = kube.run("create", "--dry-run=server", "--filename", "-", stdin="\n".join(map(json.dumps, pods)))
+    assert answer.count(" created (server dry run)") == len(pods)
 
 
 @pytest.mark.usefixtures("controller")

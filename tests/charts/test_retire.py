@@ -18,10 +18,9 @@ from uuid import uuid4
 import pytest
 from distributed import Client
 from tests.charts.conftest import ROOT
-from tests.support.dask import WITHOUT_API
+from tests.support.dask import HTTP_ROUTES, WITHOUT_API
 
 from dask_operator import names
-from dask_operator.manifests import HTTP_ROUTES
 
 NOBODY = "127.0.0.1:1"
 

@@ -8,27 +8,53 @@ from typing import Any
 import pytest
 import yaml
 from docs.included import ROOT
-from tests.support.builders import a_cluster, a_group
+from tests.support.builders import a_cluster, a_group, a_scheduler_pod
 
-from dask_kubernetes.operator.diagnosis import facts, problems
+from dask_kubernetes.operator.diagnosis import facts, listening, problems
 from dask_kubernetes.operator.diagnosis.status import uses_tls
 from dask_kubernetes.operator.manifests import names as client_names
 from dask_operator import manifests, names, parse
 from dask_operator.parse import pods
 
 CASES = ROOT / "tests/cases"
-TLS: list[dict[str, Any]] = yaml.safe_load((CASES / "tls.yaml").read_text())
+PROTOCOLS: list[dict[str, Any]] = yaml.safe_load((CASES / "protocols.yaml").read_text())
+PORTS: list[dict[str, Any]] = yaml.safe_load((CASES / "ports.yaml").read_text())
 PODS: dict[str, dict[str, Any]] = yaml.safe_load((CASES / "pods.yaml").read_text())
-
-
-@pytest.mark.parametrize("case", TLS, ids=lambda case: case["name"])
-def test_both_see_the_same_schedulers_use_tls(case: dict[str, Any]) -> None:
-    cluster = {
-        "metadata": {"name": "mine", "namespace": "default"},
-        "spec": {"scheduler": {"spec": {"containers": case["containers"]}}},
+SCHEDULER = [
+    {
+        "args": ["dask", "scheduler"],
+        "ports": [{"name": "tcp-comm", "containerPort": 8786}, {"name": "http-dashboard", "containerPort": 8787}],
     }
-    assert manifests.scheduler_address(parse.cluster(cluster)).partition("://")[0] == ("tls" if case["tls"] else "tcp")
-    assert uses_tls(cluster) is case["tls"]
+]
+
+
+@pytest.mark.parametrize("case", PROTOCOLS, ids=lambda case: case["name"])
+def test_both_see_the_same_protocol(case: dict[str, Any]) -> None:
+    port = {"name": "tcp-comm", "port": 8786, "appProtocol": case.get("appProtocol")}
+    cluster = _cluster(case["containers"], {"ports": [port]})
+    assert manifests.scheduler_address(parse.cluster(cluster)).partition("://")[0] == case["protocol"]
+    assert listening.protocol(cluster) == case["protocol"]
+    assert uses_tls(cluster) is (case["protocol"] in ("tls", "wss"))
+
+
+@pytest.mark.parametrize("case", PORTS, ids=lambda case: case["name"])
+def test_both_find_the_same_ports(case: dict[str, Any]) -> None:
+    raw = _cluster(case.get("containers", SCHEDULER), case["service"])
+    cluster, ip = parse.cluster(raw), case["service"].get("clusterIP", "10.96.0.7")
+    pod = a_scheduler_pod()
+    service = parse.service({"metadata": {}, "spec": {**case["service"], "clusterIP": ip}})
+    url, address = manifests.scheduler_endpoint(cluster, service, pod)
+    at_pod = [f"{pod.ip}:{port}" for port in case.get("pod", (8786, 8787))]
+    at_service = [ip != "None" and port and f"{ip}:{port}" for port in (case["comm"], case["dashboard"])]
+    assert [address.partition("://")[2], url.partition("://")[2]] == [
+        service or pod for service, pod in zip(at_service, at_pod, strict=True)
+    ]
+    assert manifests.leads_nowhere(cluster) is (case["comm"] is None)
+    if case["comm"]:
+        assert manifests.scheduler_address(cluster) == f"tcp://mine-scheduler.default.svc:{case['comm']}"
+    named = listening.with_known_names({"metadata": {}, "spec": case["service"]}, raw)
+    assert _clients_port(named, "tcp-comm") == (case["comm"] if case["service"].get("ports") else None)
+    assert _clients_port(named, "http-dashboard") == (case["dashboard"] if case["service"].get("ports") else None)
 
 
 @pytest.mark.parametrize("name", PODS["recorded"])
@@ -54,7 +80,8 @@ def test_the_tables_have_every_case() -> None:
     assert set(pods._STUCK) == {*problems._STUCK, problems.CRASHED}
     assert {reason for reason, problem in PODS["waiting"].items() if problem} == set(pods._STUCK)
     assert {path.stem for path in (CASES / "pods").iterdir()} == set(PODS["recorded"])
-    assert len({case["name"] for case in TLS}) == len(TLS)
+    for cases in (PROTOCOLS, PORTS):
+        assert len({case["name"] for case in cases}) == len(cases)
 
 
 def test_the_client_finds_what_the_controller_makes() -> None:
@@ -72,6 +99,19 @@ def test_the_client_finds_what_the_controller_makes() -> None:
 @pytest.mark.parametrize("name", [name for name in vars(client_names) if name.isupper() and hasattr(names, name)])
 def test_both_have_the_same_names(name: str) -> None:
     assert getattr(client_names, name) == getattr(names, name)
+
+
+def _cluster(containers: Any, service: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "mine", "namespace": "default"},
+        "spec": {"scheduler": {"spec": {"containers": containers}, "service": service}},
+    }
+
+
+def _clients_port(service: Any, name: str) -> int | None:
+    """Return the port that the client takes, which is the first of this name."""
+    ports = [port for port in service["spec"]["ports"] if port.get("name") == name]
+    return ports[0]["port"] if ports else None
 
 
 def _reasons(pod: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dask_kubernetes
 from dask_kubernetes._moved import moved
@@ -33,17 +35,25 @@ SAME = {
     "dask_kubernetes.operator.kubecluster": ("KubeCluster", "discover", *MAKERS),
     "dask_kubernetes.operator.kubecluster.discovery": ("KubeCluster", "discover"),
     "dask_kubernetes.operator.kubecluster.kubecluster": ("CreateMode", "KubeCluster", *MAKERS),
-    "dask_kubernetes.operator.validation": ("validate_cluster_name",),
+    "dask_kubernetes.operator.validation": (
+        *("MAX_CLUSTER_NAME_LEN", "VALID_CLUSTER_NAME", "ValidationError", "validate_cluster_name"),
+    ),
     "dask_kubernetes.classic": ("KubeCluster", *PODS),
     "dask_kubernetes.classic.kubecluster": ("KubeCluster", *PODS),
     "dask_kubernetes.common.auth": AUTH,
 }
 DEPRECATED = {
     "dask_kubernetes.auth": AUTH,
-    "dask_kubernetes.common.objects": (*PODS, "validate_cluster_name"),
+    "dask_kubernetes.classic.kubecluster": ("ClusterAuth",),
+    "dask_kubernetes.common.objects": (*PODS, "KUBECLUSTER_CONTAINER_NAME", "validate_cluster_name"),
     "dask_kubernetes.core": ("KubeCluster",),
     "dask_kubernetes.experimental": ("KubeCluster", "discover", *MAKERS),
     "dask_kubernetes.objects": PODS,
+    "dask_kubernetes.operator.kubecluster.discovery": ("DaskCluster",),
+    "dask_kubernetes.operator.kubecluster.kubecluster": (
+        *("CrashLoopBackOffError", "DaskAutoscaler", "DaskCluster", "DaskWorkerGroup", "SchedulerStartupError"),
+        "validate_cluster_name",
+    ),
 }
 GONE = (
     *("dask_kubernetes.operator.controller", "dask_kubernetes.operator.networking", "dask_kubernetes.helm"),
@@ -78,6 +88,35 @@ def test_what_is_gone_is_documented(module: str) -> None:
     with pytest.raises(ImportError):
         importlib.import_module(module)
     assert f"`{module}`" in UPGRADING
+
+
+PUBLISHED = [
+    (module, name)
+    for names in yaml.safe_load((Path(__file__).with_name("names.yaml")).read_text()).values()
+    for module, public in names.items()
+    for name in public or ("",)
+]
+
+
+def is_documented(module: str, name: str) -> bool:
+    """Return whether the table of what is gone has the module, a package that it is in, or the name."""
+    rows = "\n".join(re.findall(r"^\| (.*?) \| ", UPGRADING.partition("### Known limits")[2], re.MULTILINE))
+    gone = re.sub(r" of `[^`]*`( or `[^`]*`)?", "", rows)
+    parts = module.split(".")
+    packages = (".".join(parts[:length]) for length in range(2, len(parts) + 1))
+    return any(f"`{each}`" in gone for each in (*packages, name) if each)
+
+
+@pytest.mark.filterwarnings("ignore:dask_kubernetes.* is deprecated:DeprecationWarning")
+def test_every_public_name_of_earlier_releases_is_there_or_documented() -> None:
+    gone = []
+    for module, name in PUBLISHED:
+        try:
+            pkgutil.resolve_name(f"{module}:{name}" if name else module)
+        except (ImportError, AttributeError):
+            gone.append((module, name))
+    assert [each for each in gone if not is_documented(*each)] == []
+    assert len(gone) < len(PUBLISHED) - 40, "what programs use is there"
 
 
 def test_the_classes_are_the_same_however_they_are_imported() -> None:

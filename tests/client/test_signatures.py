@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dask_kubernetes import operator
+from dask_kubernetes import classic, operator
+from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.settings import Settings
 
 TABLE = yaml.safe_load(Path(__file__).with_name("signatures.yaml").read_text())
@@ -115,3 +116,104 @@ def test_differences_are_found(written: Any, ours: Any, problem: str | None) -> 
     found = differences(promised(written), list(inspect.signature(ours).parameters.values()))
     assert bool(found) == bool(problem)
     assert (problem or "") in "".join(found)
+
+
+# What people and programs write in place of a value, and for each argument those of them that are right.
+WRITTEN: list[Any] = [
+    *("10", "", "No", -1, 0, 1.5, True, b"x", float("nan"), object()),
+    *([], ["A"], [("A", "1")], [{"A": "1"}], [{"name": "A", "value": {"x": 1}}], [{"name": "A", "valuefrom": {}}]),
+    *({"a": {"b": 1}}, {"limit": {"memory": 1}}, {"memory": [1]}, {"A": ["x"]}),
+]
+TEXT, FLAGS = ["10", "No"], [0, True]
+RIGHT: dict[str, list[Any]] = {
+    "name": ["10"],
+    "cluster_name": ["10"],
+    # As without one, and 0 is a name: variables of the environment with digits alone are numbers.
+    "namespace": ["10", "", 0],
+    "image": TEXT,
+    "n_workers": [0],
+    "env": [[]],
+    "worker_command": [*TEXT, ["A"]],
+    "port_forward_cluster_ip": FLAGS,
+    "shutdown_on_close": FLAGS,
+    "idle_timeout": ["10", 0, 1.5],
+    "resource_timeout": ["10", 0, 1.5],
+    "scheduler_forward_port": ["10"],
+    "jupyter": FLAGS,
+    "restricted": FLAGS,
+}
+# A manifest takes neither text nor parts of seconds.
+RIGHT_IN_A_MANIFEST = RIGHT | {"idle_timeout": [0]}
+
+
+ANY_DICT = [each for each in WRITTEN if isinstance(each, Mapping)]
+# Zero is a number of GPUs, and no limit of memory; "auto" and numbers are quantities.
+RIGHT_IN_A_POD: dict[str, list[Any]] = {
+    "image": TEXT,
+    "labels": ANY_DICT,
+    "annotations": ANY_DICT,
+    "extra_container_config": ANY_DICT,
+    "extra_pod_config": ANY_DICT,
+    "threads_per_worker": ["10"],
+    "env": [[]],
+    **{name: ["10", 0, 1.5] for name in ("memory_limit", "memory_request", "cpu_limit", "cpu_request", "gpu_limit")},
+    "restricted": FLAGS,
+}
+
+
+def is_right(name: str, value: object, right: Mapping[str, list[Any]]) -> bool:
+    return any(value is each or (type(value) is type(each) and value == each) for each in right.get(name, []))
+
+
+def expect(call: Any, name: str, right: Mapping[str, list[Any]], also: Mapping[str, Any]) -> None:
+    """Call with each value of an argument: a wrong one has an error that names the argument, or the part of it."""
+    for value in WRITTEN:
+        if is_right(name, value, right):
+            call(**{**also, name: value})
+            continue
+        with pytest.raises(ValidationError) as caught:
+            call(**{**also, name: value})
+        parts = value if isinstance(value, Mapping) else {}
+        words = "cannot be called" if name in ("name", "cluster_name") else name
+        # Of quantities, the message names the resource.
+        words = name.partition("_")[0] if name.endswith(("_limit", "_request")) else words
+        assert any(str(part) in str(caught.value) for part in (words, *parts)), (name, value)
+
+
+@pytest.mark.parametrize("name", Settings.__dataclass_fields__)
+def test_each_setting_is_right_or_refused_by_its_name(name: str) -> None:
+    expect(lambda **given: Settings.of(**given).manifest(), name, RIGHT, {"name": "mine"})
+
+
+@pytest.mark.parametrize("name", ["asynchronous", "quiet", "security"])
+def test_other_arguments_are_refused_by_their_name(name: str) -> None:
+    for value in WRITTEN:
+        if value not in (0, True):
+            with pytest.raises(ValidationError, match=f"^{name} is "):
+                operator.KubeCluster(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (function, name)
+        for function in ("make_cluster_spec", "make_scheduler_spec", "make_worker_spec")
+        for name in inspect.signature(getattr(operator, function)).parameters
+        if (function, name) != ("make_worker_spec", "cluster_name")  # it has no effect
+    ],
+)
+def test_each_argument_of_a_manifest_is_right_or_refused_by_its_name(function: str, name: str) -> None:
+    required = {"make_cluster_spec": {"name": "mine"}, "make_scheduler_spec": {"cluster_name": "mine"}}
+    expect(getattr(operator, function), name, RIGHT_IN_A_MANIFEST, required.get(function, {}))
+
+
+@pytest.mark.parametrize("name", inspect.signature(classic.make_pod_spec).parameters)
+def test_each_argument_of_a_pod_is_right_or_refused_by_its_name(name: str) -> None:
+    expect(classic.make_pod_spec, name, RIGHT_IN_A_POD, {"image": "dask:1"})
+
+
+def test_a_misspelt_argument_is_refused_with_the_right_one() -> None:
+    with pytest.raises(TypeError, match=r"no argument 'n_worker': did you mean n_workers\?"):
+        operator.KubeCluster(name="mine", n_worker=2)
+    with pytest.raises(TypeError, match=r"no argument 'zzz'$"):
+        operator.KubeCluster.from_name("mine", zzz=2)

@@ -78,7 +78,11 @@ def a_cluster(name: str = "simple", *, workers: int | None = 3, **others: Any) -
     given = defaults | others
     scheduler, service = given["scheduler_spec"], given["service_spec"]
     templates = _templates(given, {"worker": "worker", "scheduler": "scheduler", "service": "scheduler"})
-    told = {"tls": parse.speaks_tls(scheduler), "comm_port": parse.comm_port(service)}
+    told = {
+        "listening": parse.listening(scheduler),
+        "ports": parse.service_ports(service),
+        "headless": service.get("clusterIP") == "None",
+    }
     return Cluster(name=name, replicas=workers, **told | templates | given)
 
 
@@ -213,7 +217,7 @@ def a_service(**others: Any) -> Service:
         "owners": (CLUSTER_UID,),
         "cluster": "simple",
         "cluster_ip": "10.96.0.7",
-        "ports": {"tcp-comm": 8786, "http-dashboard": 8787},
+        "ports": parse.service_ports(SERVICE_SPEC),
         "template": Template.of(SERVICE_SPEC, Metadata()).hash,
     }
     return Service(**defaults | others)

@@ -19,9 +19,10 @@ from distributed import LocalCluster
 from distributed.security import Security
 from tests.support.process import Process
 
-from dask_operator.manifests import HTTP_ROUTES
 from dask_operator.model import Endpoint
 
+HTTP_ROUTES = (*dask.config.get("distributed.scheduler.http.routes"), "distributed.http.scheduler.api")
+"""The routes of a scheduler with the HTTP API."""
 WITHOUT_API = tuple(route for route in HTTP_ROUTES if not route.endswith((".api", ".json")))
 """The routes of a scheduler without the HTTP API, or from before it existed."""
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import dask.config
 from distributed import Security
 
+from dask_kubernetes._moved import moved
 from dask_kubernetes.classic import arguments
 from dask_kubernetes.classic.pods import make_pod_from_dict, make_pod_spec
 from dask_kubernetes.operator.kubecluster import kubecluster
@@ -21,6 +22,7 @@ from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
 __all__ = ["KubeCluster", "make_pod_from_dict", "make_pod_spec"]
 
 logger = logging.getLogger(__name__)
+__getattr__ = moved(__name__, {"ClusterAuth": "dask_kubernetes.common.auth"})
 
 
 class KubeCluster(kubecluster.KubeCluster):

@@ -22,7 +22,10 @@ _WORKER = (("dask", "worker"), ("dask", "cuda", "worker"), ("dask-cuda-worker",)
 _SCHEDULER = (("dask", "scheduler"), ("-m", "distributed.cli.dask_scheduler"))
 _OLD_OPTIONS = {"--bokeh": "--dashboard", "--no-bokeh": "--no-dashboard", "--bokeh-port": "--dashboard-address"}
 # Fields of the workers' Pod without which the scheduler's Pod might not run at all.
-_SHARED_WITH_SCHEDULER = ("imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName", "tolerations")
+_SHARED_WITH_SCHEDULER = (
+    *("automountServiceAccountToken", "imagePullSecrets", "nodeSelector", "securityContext", "serviceAccountName"),
+    "tolerations",
+)
 # Fields of a worker's Pod that no Deployment may have, and the scheduler's Pod is one's.
 _NOT_OF_SCHEDULER = ("activeDeadlineSeconds", "restartPolicy")
 _AFFINITIES = ("none", "preferred", "required")

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
-from dask_kubernetes.operator.manifests.fields import Manifest, env_list, resource_requirements
+from dask_kubernetes.operator.manifests import security
+from dask_kubernetes.operator.manifests.fields import Manifest, env_list, flag, image_name, resource_requirements
 
 NAME = ("--name", "$(DASK_WORKER_NAME)")
 DEATH_TIMEOUT = ("--death-timeout", "60")
@@ -29,6 +30,8 @@ def make_pod_spec(
     cpu_request: float | str | None = None,
     gpu_limit: int | None = None,
     annotations: Mapping[str, str] = _NOTHING,
+    *,
+    restricted: bool = True,
 ) -> Manifest:
     """Return the manifest of a worker's Pod, for `dask_kubernetes.classic.KubeCluster`.
 
@@ -54,6 +57,11 @@ def make_pod_spec(
     gpu_limit : int, optional
         Number of GPUs of the container (`nvidia.com/gpu`).
 
+    restricted : bool, optional
+        Whether the Pod complies with Kubernetes' Pod Security Standard `restricted`: it runs as the user 1000, without
+        privileges, and without a token of the ServiceAccount, and HOME is /tmp. Fields of `extra_container_config` and
+        `extra_pod_config` override this. If False, it runs as the user of the image, and with the token.
+
     Returns
     -------
     dict
@@ -62,7 +70,7 @@ def make_pod_spec(
     Raises
     ------
     ValidationError
-        If a resource is not a Kubernetes quantity.
+        If an argument is invalid; the message names it and says what is valid.
 
     Examples
     --------
@@ -70,26 +78,35 @@ def make_pod_spec(
     >>> pod["spec"]["containers"][0]["args"][:2]
     ['dask', 'worker']
     """
+    given = {
+        "labels": labels,
+        "annotations": annotations,
+        "extra_container_config": extra_container_config,
+        "extra_pod_config": extra_pod_config,
+    }
+    for name, value in given.items():
+        _validate_mapping(name, value)
     limits = {"cpu": cpu_limit, "memory": None if memory_limit == "auto" else memory_limit, "nvidia.com/gpu": gpu_limit}
     container = without_empty(
         name="dask-worker",
-        image=image,
+        image=image_name(image),
         args=[
-            *("dask", "worker", *NAME, "--nthreads", str(threads_per_worker), *DEATH_TIMEOUT),
+            *("dask", "worker", *NAME, "--nthreads", _threads(threads_per_worker), *DEATH_TIMEOUT),
             *_option("--memory-limit", memory_limit),
-            *_option("--resources", resources),
+            *_option("--resources", _abstract(resources)),
         ],
         env=env_list(env),
-        resources=resource_requirements(
-            {"limits": without_empty(**limits), "requests": without_empty(cpu=cpu_request, memory=memory_request)}
-        ),
+        resources=resource_requirements({"limits": limits, "requests": {"cpu": cpu_request, "memory": memory_request}}),
     )
-    spec = {"restartPolicy": "Never", "containers": [merged(container, extra_container_config)]}
+    container = merged(container, extra_container_config)
+    if flag("restricted", restricted):
+        container["env"] = security.with_home(container.get("env", ()))
+    spec = merged({"restartPolicy": "Never", "containers": [container]}, extra_pod_config)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"labels": dict(labels), "annotations": dict(annotations)},
-        "spec": merged(spec, extra_pod_config),
+        "spec": security.restricted(spec) if restricted else spec,
     }
 
 
@@ -156,6 +173,23 @@ def plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return plain(value.to_dict())
     return value
+
+
+def _validate_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ValidationError(f"{name} is {value!r}: it must be a dict.")
+
+
+def _threads(number: object) -> str:
+    if not isinstance(number, bool) and isinstance(number, int | str) and str(number).isdecimal() and int(number) > 0:
+        return str(number)
+    raise ValidationError(f"threads_per_worker is {number!r}: it must be a whole number of threads, 1 or more.")
+
+
+def _abstract(resources: object) -> str | None:
+    if resources is None or (isinstance(resources, str) and "=" in resources):
+        return resources
+    raise ValidationError(f'resources is {resources!r}: it must be text as in "GPU=2 MEM=10e9".')
 
 
 def _option(name: str, value: object) -> list[str]:

@@ -31,6 +31,8 @@ from dask_kubernetes.operator.manifests.names import CLUSTER_LABEL, COMPONENT_LA
 Json = Mapping[str, Any]
 _POLL = 0.2
 _AUTOSCALER_ENDS_WITHIN = 10.0
+# The operator creates the default group, at about the time of the scheduler.
+_DEFAULT_GROUP_EXISTS_WITHIN = 10.0
 
 
 class DaskCluster:
@@ -203,16 +205,28 @@ class DaskCluster:
         return next(iter(self._of_group(autoscalers, worker_group)), None)
 
     async def _existing_group(self, worker_group: str) -> str:
-        """Return the DaskWorkerGroup's name. Raises WorkerGroupNotFoundError.
+        """Return the DaskWorkerGroup's name, as soon as the default group exists. Raises WorkerGroupNotFoundError.
 
         Names are ambiguous: the group b-c of the cluster a and the group c of the cluster a-b are both a-b-c.
         """
+        name, loop = self.group_name(worker_group), asyncio.get_running_loop()
+        deadline = loop.time() + (_DEFAULT_GROUP_EXISTS_WITHIN if worker_group == DEFAULT_GROUP else 0.0)
+        while name not in (there := await self._group_names()):
+            if loop.time() >= deadline:
+                raise self._no_group(worker_group, there)
+            await asyncio.sleep(_POLL)
+        return name
+
+    async def _group_names(self) -> list[str]:
         await self.read()
-        name, there = self.group_name(worker_group), [group["metadata"]["name"] for group in await self.groups()]
-        if name in there:
-            return name
+        return [group["metadata"]["name"] for group in await self.groups()]
+
+    def _no_group(self, worker_group: str, there: list[str]) -> WorkerGroupNotFoundError:
         known = ", ".join(sorted(each.removeprefix(f"{self.name}-") for each in there)) or "none"
-        raise WorkerGroupNotFoundError(f"the cluster {self.name} has no worker group {worker_group!r}: it has {known}")
+        cause = ". The operator creates this group: check that it runs" if worker_group == DEFAULT_GROUP else ""
+        return WorkerGroupNotFoundError(
+            f"the cluster {self.name} has no worker group {worker_group!r}: it has {known}{cause}"
+        )
 
     def not_found(self) -> ClusterNotFoundError:
         """Return the error to raise if the DaskCluster does not exist."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from distributed import Security
+from distributed.comm.registry import get_backend
 
 from dask_kubernetes.exceptions import (
     ClusterExistsError,
@@ -17,11 +18,11 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
-from dask_kubernetes.operator.access.connect import Address, Connection
+from dask_kubernetes.operator.access.connect import Address, Connection, in_url
 from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.access.workers import Listener, WorkerFeed
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.diagnosis import status
+from dask_kubernetes.operator.diagnosis import listening, status
 from dask_kubernetes.operator.diagnosis.facts import Snapshot
 from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
 from dask_kubernetes.operator.settings import CreateMode, Settings
@@ -106,13 +107,14 @@ class Session:
             self.cluster, self._settings.resource_timeout, lambda now: report(now, "Waiting for the scheduler")
         )
         report(status.startup(self.snapshot, 0), "Connecting to the scheduler")
-        service = self.snapshot.service or {}
+        service = listening.with_known_names(self.snapshot.service or {}, self.snapshot.cluster or {})
         self._set_connection_args()
         host, port = await self._connection.address(service, COMM_PORT)
-        self.address = f"{self._protocol}://{host}:{port}"
+        self.address = f"{self._protocol}://{in_url(host)}:{port}"
         await self._listen(listener)
         local_port = self._settings.scheduler_forward_port or 0
-        self.dashboard = await self._connection.address(service, DASHBOARD_PORT, local_port)
+        host, port = await self._connection.address(service, DASHBOARD_PORT, local_port)
+        self.dashboard = in_url(host), port
 
     async def _find_or_create(self) -> None:
         mode = self._settings.create_mode
@@ -143,9 +145,15 @@ class Session:
                 self.created = not creation.cancelled() and creation.exception() is None
 
     def _set_connection_args(self) -> None:
-        """Set `connection_args`. Raises ValidationError if the scheduler uses TLS and no certificate is given."""
+        """Set `connection_args`. Raises ValidationError without the scheduler's protocol, or a certificate for it."""
+        try:
+            get_backend(self._protocol).get_connector()
+        except (ImportError, RuntimeError, TypeError, ValueError) as error:
+            raise ValidationError(
+                f"the scheduler of {self.cluster.name} speaks {self._protocol}, and Dask cannot speak it here: {error}"
+            ) from error
         self.connection_args = self._security.get_connection_args("client")
-        if self._protocol == "tls" and not self.connection_args.get("ssl_context"):
+        if self._protocol in listening.ENCRYPTED and not self.connection_args.get("ssl_context"):
             raise ValidationError(
                 f"the scheduler of {self.cluster.name} uses TLS: pass security=distributed.Security(tls_ca_file=…, "
                 "tls_client_cert=…, tls_client_key=…), or set distributed.comm.tls in Dask's configuration"
@@ -153,7 +161,9 @@ class Session:
 
     @property
     def _protocol(self) -> str:
-        return "tls" if status.uses_tls(self.snapshot.cluster or {}) else "tcp"
+        said = listening.protocol(self.snapshot.cluster or {})
+        # A client that requires encryption uses no other protocol. Its scheduler may have it from a file.
+        return "tls" if self._security.require_encryption and said not in listening.ENCRYPTED else said
 
     async def _listen(self, listener: Listener) -> None:
         """Start the feed of workers, with retries until the Service routes to the scheduler's Pod."""
@@ -175,9 +185,11 @@ class Session:
                 return
 
     def _unreachable(self, why: Exception) -> SchedulerUnreachableError:
+        clear = self._protocol != listening.protocol(self.snapshot.cluster or {})
+        hint = ", and whether it uses TLS, which its command does not say but `security` requires" if clear else ""
         return SchedulerUnreachableError(
             f"the scheduler of {self.cluster.name} runs but does not answer at {self.address} ({why}): check its log "
-            "and your network policies"
+            f"and your network policies{hint}"
         )
 
 

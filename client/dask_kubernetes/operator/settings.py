@@ -27,14 +27,17 @@ from dask_kubernetes.operator.manifests.fields import (
     Manifest,
     command_words,
     env_list,
+    flag,
+    image_name,
+    optional_count,
     resource_requirements,
+    service_type,
     validate_cluster_name,
-    validate_count,
     without_nulls,
 )
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 
-_SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # Placeholder for the unique part of a name while the rest is shortened. No environment variable can contain it.
 _UNIQUE = "\0"
 
@@ -88,7 +91,7 @@ class Settings:
             # An argument overrides the configuration, even a whole cluster in the configuration.
             custom["metadata"]["name"] = cluster_name(name, name)
         # False is KubeCluster's default, and leaves the choice to the configuration.
-        given = arguments | {"jupyter": arguments.get("jupyter") or None}
+        given = arguments | ({"jupyter": None} if arguments.get("jupyter") is False else {})
         return cls(
             name=custom["metadata"]["name"] if custom else cluster_name(name, _setting("kubernetes.name")),
             namespace=_namespace(arguments.get("namespace"), custom),
@@ -118,9 +121,10 @@ def cluster_name(given: str | None, template: str) -> str:
 
     A given name with `{…}` is itself a template.
     """
-    name = given if given is not None and "{" not in str(given) else fitting_name(given or template)
+    is_template = given is None or (isinstance(given, str) and "{" in given)
+    name = fitting_name(given or template) if is_template else given
     validate_cluster_name(name)
-    return name
+    return str(name)
 
 
 def fitting_name(template: str) -> str:
@@ -170,20 +174,14 @@ def _setting(key: str, given: object = None) -> Any:
     return dask.config.get(key, override_with=given)
 
 
-def _namespace(given: str | None, custom: Manifest | None) -> str | None:
-    namespace = given or (custom or {}).get("metadata", {}).get("namespace") or _setting("kubernetes.namespace")
-    return None if namespace is None else str(namespace)
-
-
-def _image(image: object) -> str:
-    if isinstance(image, str) and image.strip():
-        return image
-    raise ValidationError(f"image is {image!r}: it must be the name of a container image, with a tag.")
-
-
-def _workers(number: Any) -> int | None:
-    validate_count("n_workers", number, MOST_WORKERS)
-    return None if number is None else int(number)
+def _namespace(given: object, custom: Manifest | None) -> str | None:
+    found = (given, (custom or {}).get("metadata", {}).get("namespace"), _setting("kubernetes.namespace"))
+    namespace = next((each for each in found if each not in (None, "")), None)
+    # An environment variable with digits alone becomes a number.
+    text = str(namespace) if isinstance(namespace, int) and not isinstance(namespace, bool) else namespace
+    if text is None or (isinstance(text, str) and _NAMESPACE.fullmatch(text)):
+        return text
+    raise ValidationError(f"namespace is {namespace!r}: it must be the name of a namespace of Kubernetes.")
 
 
 def _create_mode(mode: object) -> CreateMode:
@@ -194,16 +192,10 @@ def _create_mode(mode: object) -> CreateMode:
         raise ValidationError(f"create_mode is {mode!r}: it must be one of {known}.") from None
 
 
-def _service_type(kind: object) -> str:
-    if isinstance(kind, str) and kind in _SERVICE_TYPES:
-        return kind
-    raise ValidationError(f"scheduler_service_type is {kind!r}: it must be one of {', '.join(_SERVICE_TYPES)}.")
-
-
 def _seconds(what: str, value: Any) -> float:
     try:
         seconds = float("nan") if isinstance(value, bool) else float(parse_timedelta(value))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError):
         seconds = float("nan")
     if 0 <= seconds < math.inf:
         return seconds
@@ -211,17 +203,11 @@ def _seconds(what: str, value: Any) -> float:
 
 
 def _idle_timeout(value: Any) -> int:
-    return math.ceil(_seconds("idle_timeout", value or 0))
+    return 0 if value is None else math.ceil(_seconds("idle_timeout", value))
 
 
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValidationError(f"restricted is {value!r}: it must be True or False.")
-
-
-def _as_given(value: Any) -> Any:
-    return value
+def _optional_flag(what: str, value: object) -> bool | None:
+    return None if value is None else flag(what, value)
 
 
 def _port(value: Any) -> int | None:
@@ -232,10 +218,12 @@ def _port(value: Any) -> int | None:
     raise ValidationError(f"scheduler_forward_port is {value!r}: it must be a local port, from 1 to 65535.")
 
 
-def _custom_spec(given: str | os.PathLike[str] | Mapping[str, Any] | None) -> Manifest | None:
+def _custom_spec(given: Any) -> Manifest | None:
     """Return a copy of a DaskCluster manifest, given as a mapping or as the path of a YAML file."""
     if given is None:
         return None
+    if not isinstance(given, Mapping | str | os.PathLike):
+        raise ValidationError(f"custom_cluster_spec is {given!r}: it must be a manifest, or the path of a YAML file.")
     where, manifest = ("custom_cluster_spec", given) if isinstance(given, Mapping) else (str(given), _read(Path(given)))
     if not isinstance(manifest, Mapping) or manifest.get("kind") != "DaskCluster":
         raise ValidationError(f"{where} is not a DaskCluster: it must be a manifest with `kind: DaskCluster`.")
@@ -259,18 +247,21 @@ def _read(path: Path) -> Any:
 
 # For each setting its key in Dask's configuration, and the function that validates its value.
 _SOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "image": ("kubernetes.image", _image),
-    "n_workers": ("kubernetes.count.start", _workers),
+    "image": ("kubernetes.image", image_name),
+    "n_workers": ("kubernetes.count.start", partial(optional_count, "n_workers", most=MOST_WORKERS)),
     "resources": ("kubernetes.resources", resource_requirements),
     "env": ("kubernetes.env", env_list),
     "worker_command": ("kubernetes.worker-command", command_words),
-    "port_forward_cluster_ip": ("kubernetes.port-forward-cluster-ip", _as_given),
+    "port_forward_cluster_ip": (
+        "kubernetes.port-forward-cluster-ip",
+        partial(_optional_flag, "port_forward_cluster_ip"),
+    ),
     "create_mode": ("kubernetes.create-mode", _create_mode),
-    "shutdown_on_close": ("kubernetes.shutdown-on-close", _as_given),
+    "shutdown_on_close": ("kubernetes.shutdown-on-close", partial(_optional_flag, "shutdown_on_close")),
     "idle_timeout": ("kubernetes.idle-timeout", _idle_timeout),
     "resource_timeout": ("kubernetes.resource-timeout", partial(_seconds, "resource_timeout")),
-    "scheduler_service_type": ("kubernetes.scheduler-service-type", _service_type),
+    "scheduler_service_type": ("kubernetes.scheduler-service-type", service_type),
     "scheduler_forward_port": ("kubernetes.scheduler-forward-port", _port),
-    "jupyter": ("kubernetes.scheduler-jupyter", bool),
-    "restricted": ("kubernetes.restricted", _flag),
+    "jupyter": ("kubernetes.scheduler-jupyter", partial(flag, "jupyter")),
+    "restricted": ("kubernetes.restricted", partial(flag, "restricted")),
 }

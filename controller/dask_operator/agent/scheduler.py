@@ -312,15 +312,17 @@ def dask_setup(scheduler: Any) -> None:
 def _add(scheduler: Any) -> None:
     agent = scheduler.kubernetes_agent = Agent(scheduler)
     scheduler.handlers[OPERATION] = agent.drain_all
-    own = [(ROUTE, VersionHandler), (ROUTE + "/drain", DrainHandler)]
-    routes = [(_PREFIX + route, handler, {"dask_server": scheduler}) for route, handler in own]
-    scheduler.http_application.add_handlers(".*", routes + _api(scheduler))
+    # Whoever has chosen the routes may have closed those by which workers are retired.
+    if dask.config.get("distributed.scheduler.http.routes", None, config=dask.config.collect()) is None:
+        own = [(ROUTE, VersionHandler), (ROUTE + "/drain", DrainHandler)]
+        routes = [(_PREFIX + route, handler, {"dask_server": scheduler}) for route, handler in own]
+        scheduler.http_application.add_handlers(".*", routes + _api(scheduler))
     for plugins, plugin in ((scheduler.nanny_plugins, NannyDeparture), (scheduler.worker_plugins, WorkerDeparture)):
         plugins[plugin.name] = pickle.dumps(Text(f"{plugin.__name__}({DRAIN_SECONDS})"))
 
 
 def _api(scheduler: Any) -> list[tuple[str, Any, dict[str, Any]]]:
-    """Return the routes of Dask's HTTP API, which is off unless it is configured, and which old releases lack."""
+    """Return the routes of Dask's HTTP API, which are off by default, and which old releases lack."""
     try:
         api = import_module("distributed.http.scheduler.api")
     except ImportError:

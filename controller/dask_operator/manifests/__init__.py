@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dask_operator.manifests.addresses import scheduler_address, scheduler_endpoint, scheduler_host
+from dask_operator.manifests.addresses import (
+    leads_nowhere,
+    scheduler_address,
+    scheduler_address_from,
+    scheduler_endpoint,
+    scheduler_host,
+)
 from dask_operator.manifests.objects import (
-    HTTP_ROUTES,
     Manifest,
     declared_keys,
     deployment_manifest,
@@ -34,7 +39,6 @@ from dask_operator.manifests.patches import (
 )
 
 __all__ = [
-    "HTTP_ROUTES",
     "Manifest",
     "adopted_deployment_patch",
     "adopted_group_patch",
@@ -48,12 +52,14 @@ __all__ = [
     "group_manifest",
     "group_patch",
     "job_cluster_manifest",
+    "leads_nowhere",
     "owners_patch",
     "replicas_note",
     "replicas_patch",
     "runner_manifest",
     "scaled_group_patch",
     "scheduler_address",
+    "scheduler_address_from",
     "scheduler_endpoint",
     "scheduler_host",
     "scheduler_pod_manifest",

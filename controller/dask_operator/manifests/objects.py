@@ -6,25 +6,17 @@ later ones win. Names and labels are in `names`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dask_operator import agent, names
-from dask_operator.manifests.addresses import scheduler_address
-from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object
+from dask_operator.manifests.addresses import scheduler_address_from
+from dask_operator.manifests.environment import drain_seconds, with_env, with_preload
+from dask_operator.manifests.ipv6 import listening_on_ipv6
+from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object, Service
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
 
 Manifest = dict[str, Any]
-# distributed's default routes and its HTTP API, by which workers are retired. A test compares them with distributed.
-HTTP_ROUTES = (
-    "distributed.http.scheduler.prometheus",
-    "distributed.http.scheduler.info",
-    "distributed.http.scheduler.json",
-    "distributed.http.health",
-    "distributed.http.proxy",
-    "distributed.http.statics",
-    "distributed.http.scheduler.api",
-)
 # Two schedulers at once would split the workers, and clients expect exactly one.
 _STRATEGY = {"type": "Recreate"}
 # A mesh's sidecar breaks Dask's own protocol, unless the user has configured it.
@@ -82,8 +74,13 @@ def group_manifest(cluster: Cluster) -> Manifest:
     )
 
 
-def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int) -> list[Manifest]:
-    """Return the worker Pods with these ordinals. They share their common parts, which nobody changes."""
+def worker_manifests(
+    cluster: Cluster, group: Group, ordinals: Iterable[int], attempt: int, service: Service | None = None
+) -> list[Manifest]:
+    """Return the worker Pods with these ordinals. They share their common parts, which nobody changes.
+
+    `service`: the scheduler's, if it has been seen.
+    """
     reserved = {
         names.CLUSTER_LABEL: cluster.name,
         names.COMPONENT_LABEL: names.WORKER,
@@ -91,10 +88,13 @@ def worker_manifests(cluster: Cluster, group: Group, ordinals: Iterable[int], at
     }
     metadata = _merged(_ISTIO_OFF, _inherited(group), group.worker.metadata, reserved)
     # A retired worker ends with success and must not start again.
-    spec = _with_defaults(group.worker.spec)
+    spec = _with_defaults(listening_on_ipv6(group.worker.spec) if cluster.ipv6 else group.worker.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
-    made_from = group.worker.hash
-    return [_worker(cluster, group, metadata, spec, made_from, ordinal, attempt) for ordinal in ordinals]
+    notes = {names.TEMPLATE_ANNOTATION: group.worker.hash} | (
+        {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
+    )
+    address, owners = scheduler_address_from(cluster, service, spec), worker_owners(cluster, group)
+    return [_worker(group, metadata, spec, address, notes, owners, ordinal) for ordinal in ordinals]
 
 
 def job_cluster_manifest(job: Job) -> Manifest:
@@ -103,15 +103,19 @@ def job_cluster_manifest(job: Job) -> Manifest:
     return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
 
 
-def runner_manifest(job: Job, cluster: Cluster, attempt: int) -> Manifest:
-    """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed."""
+def runner_manifest(job: Job, cluster: Cluster, attempt: int, service: Service | None = None) -> Manifest:
+    """Return the Pod that runs a DaskJob's program. `attempt`: how many Pods before it have failed.
+
+    `service`: the scheduler's, if it has been seen.
+    """
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
     metadata = _merged(_ISTIO_OFF, _inherited(job), job.runner.metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
     spec = _with_defaults(job.runner.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
-    return _manifest(POD, meta, _with_env(spec, {names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}))
+    address = scheduler_address_from(cluster, service, spec)
+    return _manifest(POD, meta, with_env(spec, {names.SCHEDULER_ADDRESS_ENV: address}))
 
 
 def replicas_note(cluster: Cluster) -> str:
@@ -152,7 +156,9 @@ def worker_selector(cluster: str, group: str) -> str:
 
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
-    spec = _with_env(_with_defaults(cluster.scheduler.spec), {names.HTTP_ROUTES_ENV: repr(list(HTTP_ROUTES))})
+    spec = cluster.scheduler.spec
+    spec = _with_defaults(listening_on_ipv6(spec) if cluster.ipv6 else spec)
+    spec = with_preload(with_env(spec, {names.AGENT_ENV: agent.TEXT, names.PRELOAD_ENV: repr([agent.PRELOAD])}))
     # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
     spec.pop("restartPolicy", None)
     return {"metadata": _rendered(_scheduler_metadata(cluster)), "spec": spec}
@@ -165,15 +171,19 @@ def group_worker(cluster: Cluster) -> Manifest:
 
 
 def _worker(
-    cluster: Cluster, group: Group, metadata: Metadata, spec: Json, made_from: str, ordinal: int, attempt: int
+    group: Group,
+    metadata: Metadata,
+    spec: Json,
+    address: str,
+    notes: Mapping[str, str],
+    owners: list[Manifest],
+    ordinal: int,
 ) -> Manifest:
     name = names.worker(group.name, group.uid, ordinal)
-    notes = {names.ORDINAL_ANNOTATION: str(ordinal), names.TEMPLATE_ANNOTATION: made_from}
-    notes |= {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
-    env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: scheduler_address(cluster)}
-    meta = _object_meta(name, group, GROUP, metadata, Metadata(annotations=notes))
-    meta["ownerReferences"] = worker_owners(cluster, group)
-    return _manifest(POD, meta, _with_env(spec, env))
+    own = Metadata(annotations={names.ORDINAL_ANNOTATION: str(ordinal), **notes})
+    meta = _object_meta(name, group, GROUP, metadata, own) | {"ownerReferences": owners}
+    env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: address}
+    return _manifest(POD, meta, with_env(spec, env | {names.DRAIN_SECONDS_ENV: drain_seconds(spec)}))
 
 
 def worker_owners(cluster: Cluster, group: Group) -> list[Manifest]:
@@ -258,28 +268,6 @@ def _with_defaults(spec: Manifest) -> Manifest:
     Kubernetes adds about seven for each Service of the namespace; thousands of clusters exceed the limit of the kernel.
     """
     return spec if spec.get("enableServiceLinks") is not None else {**spec, "enableServiceLinks": False}
-
-
-def _with_env(spec: Json, env: Mapping[str, str]) -> Manifest:
-    """Return a Pod spec whose every container has these variables besides its own, which win."""
-    containers = spec.get("containers")
-    if not isinstance(containers, list):
-        return dict(spec)
-    return {**spec, "containers": [_container_with_env(container, env) for container in containers]}
-
-
-def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
-    own = container.get("env") or [] if isinstance(container, dict) else None
-    if not isinstance(own, list):
-        return container  # the API server refuses it and says why
-    taken = [variable.get("name") for variable in _mappings(own)]
-    added = [{"name": name, "value": value} for name, value in env.items() if name not in taken]
-    # Ours come first: a variable may refer to earlier ones, as in a user's $(DASK_WORKER_NAME).
-    return {**container, "env": [*added, *own]}
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
 
 
 def _notes(made_from: str, named: Metadata) -> Metadata:

@@ -13,14 +13,13 @@ from dask_operator.parse.children import deployment, service
 from dask_operator.parse.declared import (
     autoscaler,
     cluster,
-    comm_port,
     group,
     job,
     job_status,
     last_ordinals,
     ordinal,
-    speaks_tls,
 )
+from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import resource_version, version_number
 from dask_operator.parse.pods import pod
 from dask_operator.parse.schedulers import listed_workers, registrations, retired
@@ -30,13 +29,13 @@ __all__ = [
     "PARSERS",
     "autoscaler",
     "cluster",
-    "comm_port",
     "deployment",
     "group",
     "job",
     "job_status",
     "last_ordinals",
     "listed_workers",
+    "listening",
     "ordinal",
     "pod",
     "registrations",
@@ -44,7 +43,7 @@ __all__ = [
     "retired",
     "rfc3339",
     "service",
-    "speaks_tls",
+    "service_ports",
     "timestamp",
     "version_number",
 ]

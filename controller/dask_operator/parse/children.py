@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dask_operator import names
 from dask_operator.model import Deployment, Json, Problem, Service
+from dask_operator.parse.listening import service_ports
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
-from dask_operator.parse.values import integer, mapping, mappings, text
+from dask_operator.parse.values import mapping, mappings, text
 
 
 def deployment(raw: Json) -> Deployment:
@@ -33,7 +34,7 @@ def service(raw: Json) -> Service:
         cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
         type=text(spec.get("type")) or "ClusterIP",
         cluster_ip=text(spec.get("clusterIP")),
-        ports={text(p.get("name")): integer(p.get("port")) for p in mappings(spec.get("ports"))},
+        ports=service_ports(spec),
         ingress=bool(mappings(balancer.get("ingress"))),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
         declared_keys=meta.annotations.get(names.DECLARED_ANNOTATION, ""),

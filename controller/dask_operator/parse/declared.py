@@ -23,6 +23,7 @@ from dask_operator.model import (
     Template,
     TooLargeError,
 )
+from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
 from dask_operator.parse.values import integer, is_number, mapping, mappings, number, positive, text
 
@@ -31,10 +32,7 @@ _LARGEST_ORDINAL = 10**12  # the ordinals after it must be readable too
 _FEW = 100
 _MOST_ENTRIES = 1000
 _MOST_POLICIES = 100
-_MOST_CONTAINERS = 100
 _MOST_OWNERS = 100
-_COMM_PORT = 8786
-_TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 # The metadata that is read of an object that is too large.
 _OUTLINE = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
@@ -58,6 +56,7 @@ def cluster(raw: Json) -> Cluster:
     """Return a DaskCluster."""
     spec = mapping(raw.get("spec"))
     worker, scheduler = mapping(spec.get("worker")), mapping(spec.get("scheduler"))
+    service = mapping(scheduler.get("service"))
     jobs = (owner for owner in mappings(meta_of(raw).get("ownerReferences")) if owner.get("kind") == "DaskJob")
     return Cluster(
         **_declared(raw),
@@ -67,8 +66,10 @@ def cluster(raw: Json) -> Cluster:
         worker=_template(worker),
         scheduler=_template(scheduler),
         service=_template(scheduler, "service"),
-        tls=speaks_tls(mapping(scheduler.get("spec"))),
-        comm_port=comm_port(mapping(scheduler.get("service"))),
+        listening=listening(mapping(scheduler.get("spec"))),
+        ports=service_ports(service),
+        headless=service.get("clusterIP") == "None",
+        ipv6="IPv6" in families if isinstance(families := service.get("ipFamilies"), list) else False,
     )
 
 
@@ -126,23 +127,6 @@ def autoscaler(raw: Json) -> Autoscaler:
         up=_scaling(mapping(behavior.get("scaleUp")), 0.0),
         down=_scaling(mapping(behavior.get("scaleDown")), _SCALE_DOWN_WINDOW),
     )
-
-
-def speaks_tls(spec: Json) -> bool:
-    """Return whether a scheduler is started with TLS: by `--protocol tls` or by its certificates."""
-    for container in mappings(spec.get("containers"))[:_MOST_CONTAINERS]:
-        parts = (container.get("command"), container.get("args"))
-        words = (word for part in parts if isinstance(part, list) for word in part if isinstance(word, str))
-        text = " ".join(words).replace("=", " ")
-        if "--protocol tls" in text or any(option in text for option in _TLS_OPTIONS):
-            return True
-    return False
-
-
-def comm_port(service: Json) -> int:
-    """Return the port for Dask's own protocol of a Service as its user writes it."""
-    ports = [port for port in mappings(service.get("ports")) if port.get("name") == names.COMM_PORT]
-    return next(filter(None, (integer(port.get("port")) for port in ports)), _COMM_PORT)
 
 
 def job_status(status: Json) -> JobStatus:

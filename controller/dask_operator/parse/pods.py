@@ -9,7 +9,8 @@ from dask_operator.model import Json, Pod, Problem
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
 from dask_operator.parse.values import at, integer, mappings, number, seconds, text
 
-_OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.HTTP_ROUTES_ENV)
+# Schedulers that an earlier version of the controller has made have the last one.
+_OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.AGENT_ENV, names.HTTP_ROUTES_ENV)
 _OVER = ("Succeeded", "Failed")
 # Waiting reasons that do not pass by themselves, and the reason that a condition has. The image reasons alternate.
 _STUCK = {

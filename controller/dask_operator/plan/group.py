@@ -78,7 +78,11 @@ def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now:
     for (reason, message), pods in _by_reason(going).items():
         yield from _delete(view, workers, pods, now, f"ended ({reason})", message)
     for manifest in manifests.worker_manifests(
-        view.cluster, workers.group, islice(_free_ordinals(workers), number), replacement.next_attempt(going)
+        view.cluster,
+        workers.group,
+        islice(_free_ordinals(workers), number),
+        replacement.next_attempt(going),
+        view.service,
     ):
         yield Create(manifest, _pods_of(workers), f"the group wants {workers.group.replicas} workers")
 

@@ -169,7 +169,9 @@ def _run(state: _JobView) -> Iterator[Action]:
     elif not state.runners and _scheduler_is_ready(state):
         attempt = f", after {state.failed} failures" if state.failed else ""
         create = Create(
-            manifests.runner_manifest(state.job, state.cluster, state.failed),
+            manifests.runner_manifest(
+                state.job, state.cluster, state.failed, state.view.service if state.view else None
+            ),
             _runner(state.job),
             f"the scheduler is ready{attempt}",
         )

@@ -136,6 +136,7 @@ class View:
     @classmethod
     def of(cls, cluster: Cluster, observed: Observed, policy: Policy = Policy()) -> View:
         """Sort what is observed of a cluster."""
+        cluster = replace(cluster, ipv6=True) if policy.ipv6 else cluster
         ordinals = last_ordinals(cluster.status)
         groups = {g.name: g for g in observed.groups if not g.deleting and owned(g, cluster)}
         pods: dict[str, list[Pod]] = {name: [] for name in groups}

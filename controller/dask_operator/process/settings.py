@@ -17,6 +17,8 @@ LEASE_NAME = "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
 LEASE_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
 POD_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE"
 POD_NAME = "DASK_KUBERNETES__CONTROLLER__POD__NAME"
+API_SERVER = "KUBERNETES_SERVICE_HOST"
+"""The address of the API server's Service, which Kubernetes sets: its family is that of all Services by default."""
 POD_UID = "DASK_KUBERNETES__CONTROLLER__POD__UID"
 
 
@@ -46,6 +48,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         Policy(
             batch_size=_value(environment, BATCH_SIZE, _positive, default.batch_size),
             batch_delay=_value(environment, BATCH_DELAY, _seconds, default.batch_delay),
+            ipv6=":" in environment.get(API_SERVER, ""),
         ),
         _lease(environment),
         _pod(environment),

@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 
 from dask_operator.scheduler.failures import CONNECT_TIMEOUT
 
+_SPOKEN = ("tcp", "tls")
+
 
 async def ask(address: str, operation: str, arguments: Mapping[str, Any], largest: int, timeout: float) -> bytes:
     """Return the answer of the scheduler at a Dask address, as it was sent. Raises OSError or ImportError."""
+    if (scheme := urlsplit(address).scheme) not in _SPOKEN:
+        raise OSError(f"the operator asks schedulers that speak {scheme} over HTTP alone")
     await _require_listener(address)
     rpc = await asyncio.to_thread(importlib.import_module, "dask_operator.scheduler.rpc")
     answer: bytes = await rpc.call(address, operation, timeout, largest, **arguments)

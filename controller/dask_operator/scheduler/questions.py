@@ -131,17 +131,24 @@ class Schedulers:
         can take stays. After an error some may have been retired, or may be later.
         """
         question = _retire(addresses)
-        for asked_first, means in ((_HAS_AGENT, _drain(addresses)), (_HAS_API, question)):
-            answer = await self._by_http(endpoint, asked_first)
-            if isinstance(answer, Failure):
-                continue
-            answer = await self._by_http(endpoint, means)
-            # The scheduler may be at work, and must not be told the same by another protocol at the same time: of two
-            # retirements of a worker that both fail, the later leaves it unable to work for ever.
-            if isinstance(answer, Failure) and answer.kind is Kind.UNREACHED:
-                raise SchedulerError(answer.problem)
-            return await self._read(endpoint, means, answer) & frozenset(addresses)
+        for route, means in ((_HAS_AGENT, _drain(addresses)), (_HAS_API, question)):
+            answer = await self._by_http(endpoint, route)
+            if not isinstance(answer, Failure):
+                return await self._act(endpoint, means) & frozenset(addresses)
+            if answer.kind is not Kind.NO_ROUTE:
+                break
         return await self._read(endpoint, question, answer) & frozenset(addresses)
+
+    async def _act(self, endpoint: Endpoint, question: Question[_T]) -> _T:
+        """Make a scheduler act that answers HTTP.
+
+        After a broken connection it may be at work, and must not be told the same by another protocol at the same time:
+        of two retirements of a worker that both fail, the later leaves it unable to work for ever.
+        """
+        answer = await self._by_http(endpoint, question)
+        if isinstance(answer, Failure) and answer.kind is Kind.UNREACHED:
+            raise SchedulerError(answer.problem)
+        return await self._read(endpoint, question, answer)
 
     async def _workers_of_busy(self, endpoint: Endpoint, failure: Failure, pods: int) -> tuple[Registration, ...]:
         """Return the workers of a scheduler that cannot write their metrics as JSON.

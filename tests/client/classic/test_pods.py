@@ -34,6 +34,7 @@ def test_make_pod_spec() -> None:
         cpu_request="250m",
         gpu_limit=2,
         annotations={"c": "d"},
+        restricted=False,
     ) == {
         "apiVersion": "v1",
         "kind": "Pod",

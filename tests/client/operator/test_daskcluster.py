@@ -110,6 +110,39 @@ async def test_a_group_that_is_not_there(kubeconfig: Kubeconfig) -> None:
             await cluster.scale(1, "none")
 
 
+async def test_the_default_group_is_waited_for(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        for act in (cluster.scale(5), cluster.delete_group("default")):
+            fake.drop(resources.GROUP, "mine-default")
+            waiting = asyncio.create_task(act)
+            await asyncio.sleep(3.0)
+            assert not waiting.done()
+            fake.put(a_group())
+            await waiting
+        with pytest.raises(WorkerGroupNotFoundError, match=r"it has none\. The operator creates this group"):
+            await cluster.scale(1)
+
+
+async def test_the_default_group_of_a_cluster_that_is_deleted_meanwhile_is_not(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.drop(resources.GROUP, "mine-default")
+        waiting = asyncio.create_task(cluster.scale(5))
+        await asyncio.sleep(1.0)
+        fake.drop(resources.CLUSTER, "mine")
+        with pytest.raises(ClusterNotFoundError):
+            await waiting
+
+
+async def test_before_the_operator_acts_all_but_scale_is_done_at_once(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        fake.drop(resources.GROUP, "mine-default")
+        await cluster.adapt(1, 2)
+        await cluster.add_group(make_additional_group(await cluster.read(), "more"))
+        await cluster.scale(4, "more")
+        assert replicas(fake, "mine-more") == 4
+        assert await cluster.delete(1.0)
+
+
 async def test_a_group_of_another_cluster_whose_name_fits_is_not_touched(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
         fake.put(a_group("mine-b-default", replicas=3, cluster="mine-b"))

@@ -7,13 +7,14 @@ import gc
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dask.config
 import pytest
 from distributed import Scheduler, Security
+from distributed.utils import format_dashboard_link
 from tests.client.operator.conftest import Kubeconfig
 from tests.client.operator.served import Operator, a_pod
 from tests.support.dask import client_tls, make_certificates
@@ -29,6 +30,7 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
+from dask_kubernetes.operator.access.connect import Connection
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec
 from dask_kubernetes.operator.session import Session
 from dask_kubernetes.operator.settings import Settings
@@ -71,7 +73,10 @@ class World:
 @asynccontextmanager
 async def world(kubeconfig: Kubeconfig) -> AsyncIterator[World]:
     with dask.config.set({"distributed.scheduler.http.routes": []}):
-        async with serve() as fake, Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+        async with (
+            serve() as fake,
+            Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", dashboard=False) as scheduler,
+        ):
             kubeconfig.write(fake.url)
             yield World(fake, Operator(fake, int(scheduler.port), int(scheduler.http_server.port)), Listener())
 
@@ -212,6 +217,80 @@ async def test_without_a_certificate_nothing_is_sent_to_a_scheduler_that_speaks_
         make_certificates(tmp_path)
         with dask.config.set(client_tls(tmp_path)), pytest.raises(SchedulerUnreachableError, match="tls://"):
             await there.open(custom_cluster_spec=manifest, resource_timeout=0.5)
+
+
+async def test_a_client_that_requires_encryption_uses_tls_whatever_the_schedulers_command_says(
+    kubeconfig: Kubeconfig, tmp_path: Path
+) -> None:
+    make_certificates(tmp_path)
+    files = {"tls_ca_file": "ca.pem", "tls_client_cert": "cert.pem", "tls_client_key": "key.pem"}
+    security = Security(**{name: str(tmp_path / file) for name, file in files.items()})
+    server = Security(
+        tls_ca_file=str(tmp_path / "ca.pem"),
+        tls_scheduler_cert=str(tmp_path / "cert.pem"),
+        tls_scheduler_key=str(tmp_path / "key.pem"),
+    )
+    async with world(kubeconfig) as there:
+        settings = Settings.of(name="mine", resource_timeout=5.0)
+        async with Scheduler(
+            host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", protocol="tls", security=server
+        ) as scheduler:
+            there.operator.lead_to(int(scheduler.port), there.operator.dashboard)
+            session = await Session.open(settings, there.listener, security, lambda *_: None)
+            assert session.address.startswith("tls://127.0.0.1:")
+            await session.close()
+        there.operator.lead_to(there.operator.comm, there.operator.dashboard)
+        with pytest.raises(SchedulerUnreachableError, match="whether it uses TLS, which its command does not say"):
+            await Session.open(replace(settings, resource_timeout=0.5), there.listener, security, lambda *_: None)
+
+
+async def test_addresses_of_ipv6_are_in_brackets(kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(kubeconfig) as there:
+        comm = await asyncio.start_server(_join("127.0.0.1", there.operator.comm), "::1")
+        port = comm.sockets[0].getsockname()[1]
+
+        async def address(*_: Any) -> tuple[str, int]:
+            return "::1", port
+
+        monkeypatch.setattr(Connection, "address", address)
+        session = await there.open()
+        assert (session.address, session.dashboard) == (f"tcp://[::1]:{port}", ("[::1]", port))
+        assert format_dashboard_link(*session.dashboard) == f"http://[::1]:{port}/status"
+        await session.close()
+        comm.close()
+
+
+def _join(host: str, port: int) -> Any:
+    """Return a server's callback that leads each connection to another address."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+        writer.close()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(host, port)
+        await asyncio.gather(copy(reader, back), copy(there, writer), return_exceptions=True)
+
+    return join
+
+
+async def test_a_protocol_that_dask_does_not_speak_here_is_an_error_at_once(kubeconfig: Kubeconfig) -> None:
+    manifest = make_cluster_spec("mine")
+    manifest["spec"]["scheduler"]["spec"]["containers"][0]["args"] += ["--protocol", "carrier"]
+    async with world(kubeconfig) as there:
+        with pytest.raises(ValidationError, match="speaks carrier, and Dask cannot speak it here: unknown address"):
+            await there.open(custom_cluster_spec=manifest)
+
+
+async def test_ports_of_other_names_are_found_by_where_they_lead(kubeconfig: Kubeconfig) -> None:
+    manifest = make_cluster_spec("mine")
+    for port, name in zip(manifest["spec"]["scheduler"]["service"]["ports"], ("dask", "web"), strict=True):
+        port["name"] = name
+    async with world(kubeconfig) as there:
+        session = await there.open(custom_cluster_spec=manifest)
+        assert session.address.startswith("tcp://")
+        await session.close()
 
 
 async def test_a_session_does_not_keep_its_owner(kubeconfig: Kubeconfig) -> None:

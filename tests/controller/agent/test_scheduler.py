@@ -22,7 +22,7 @@ from tests.support.kube import eventually
 from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
 from dask_operator import agent, names
-from dask_operator.agent import scheduler
+from dask_operator.agent.scheduler import ROUTE
 
 P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
 
@@ -167,7 +167,8 @@ def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
 
 def test_an_actor_keeps_its_worker(dask_of_two: Dask) -> None:
     address = dask_of_two.addresses("leaving")
-    counter = dask_of_two.client.submit(Counter, actor=True, workers=address).result(30)
+    future = dask_of_two.client.submit(Counter, actor=True, workers=address)
+    counter = future.result(30)
     assert _drain(dask_of_two, *address) == {"retired": [], "kept": {address[0]: "actors"}}
     assert counter.value().result(30) == 1
 
@@ -211,6 +212,14 @@ def test_the_http_api_is_there_also_below_a_prefix() -> None:
             assert httpx.get(f"http://{made.http}{route}").json() == {"num_workers": 0, "workers": []}
 
 
+def test_routes_that_a_user_has_chosen_stay_as_they_are() -> None:
+    with a_dask(AGENT | {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "['distributed.http.health']"}) as made:
+        answers = {
+            route: httpx.get(f"http://{made.http}{route}").status_code for route in ("/health", "/api/v1", ROUTE)
+        }
+        assert answers == {"/health": 200, "/api/v1": 404, ROUTE: 404}
+
+
 def test_a_scheduler_to_which_it_cannot_be_added_works_without_it() -> None:
     with a_dask(AGENT | {names.AGENT_ENV: agent.TEXT.replace("def _add(", "def _gone(")}) as made:
         made.worker("only")
@@ -235,4 +244,4 @@ def test_the_names_of_its_variables_are_those_of_the_manifests() -> None:
 
 
 def test_its_version_is_told(dask_of_two: Dask) -> None:
-    assert httpx.get(f"http://{dask_of_two.http}{scheduler.ROUTE}").json() == {"version": 1}
+    assert httpx.get(f"http://{dask_of_two.http}{ROUTE}").json() == {"version": 1}

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import ast
 from typing import Any
 
-import dask
 import distributed  # noqa: F401  (its import loads its configuration)
 import pytest
 from tests.support.builders import (
@@ -19,7 +17,7 @@ from tests.support.builders import (
     a_job,
 )
 
-from dask_operator import manifests
+from dask_operator import agent, manifests
 from dask_operator.model import Cluster, Metadata, Template
 
 TEMPLATE, GIVEN = "kubernetes.dask.org/template", "kubernetes.dask.org/given"
@@ -32,7 +30,10 @@ SCHEDULER_LABELS = {
 }
 
 
-ROUTES = {"name": "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES", "value": repr(list(manifests.HTTP_ROUTES))}
+AGENT = [
+    {"name": "KUBERNETES_DASK_AGENT", "value": agent.TEXT},
+    {"name": "DASK_DISTRIBUTED__SCHEDULER__PRELOAD", "value": repr([agent.PRELOAD])},
+]
 
 
 def test_the_scheduler_deployment() -> None:
@@ -53,14 +54,21 @@ def test_the_scheduler_deployment() -> None:
             "template": {
                 "metadata": {"labels": SCHEDULER_LABELS, "annotations": {}},
                 "spec": {
-                    "containers": [
-                        {"name": "scheduler", "image": "dask", "args": ["dask", "scheduler"], "env": [ROUTES]}
-                    ],
+                    "containers": [{"name": "scheduler", "image": "dask", "args": ["dask", "scheduler"], "env": AGENT}],
                     "enableServiceLinks": False,
                 },
             },
         },
     }
+
+
+def test_where_pods_may_have_addresses_of_ipv6_only_their_http_servers_listen_there() -> None:
+    cluster = a_cluster(ipv6=True)
+    (worker,) = manifests.worker_manifests(cluster, a_group(), [0], 0)
+    scheduler = manifests.deployment_manifest(cluster)["spec"]["template"]
+    for pod in (worker, scheduler, manifests.scheduler_pod_manifest(cluster)):
+        assert pod["spec"]["hostAliases"] == [{"ip": "::", "hostnames": ["any-ipv6"]}]
+    assert scheduler["spec"]["containers"][0]["args"][2:] == ["--dashboard-address", ":8787,any-ipv6:8787"]
 
 
 def test_the_scheduler_service() -> None:
@@ -94,6 +102,7 @@ def test_the_default_group() -> None:
 
 
 ADDRESS = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://simple-scheduler.default.svc:8786"}
+DRAIN = {"name": "KUBERNETES_DASK_DRAIN_SECONDS", "value": "20"}
 
 
 def test_a_worker() -> None:
@@ -134,6 +143,7 @@ def test_a_worker() -> None:
                         "env": [
                             {"name": "DASK_WORKER_NAME", "value": "simple-default-worker-cd1e974d05"},
                             ADDRESS,
+                            DRAIN,
                         ],
                     }
                 ],
@@ -159,10 +169,13 @@ def test_a_worker_after_failures_says_how_many() -> None:
     }
 
 
-def test_the_users_restart_policy_wins() -> None:
-    group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": "Never"})
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_the_users_restart_policy_wins(policy: str) -> None:
+    group = a_group(worker_spec={**WORKER_SPEC, "restartPolicy": policy})
     (pod,) = manifests.worker_manifests(a_cluster(), group, [0], attempt=0)
-    assert pod["spec"]["restartPolicy"] == "Never"
+    assert pod["spec"]["restartPolicy"] == policy
+    runner = manifests.runner_manifest(a_job(runner_spec={**RUNNER_SPEC, "restartPolicy": policy}), a_cluster(), 0)
+    assert runner["spec"]["restartPolicy"] == policy
 
 
 def test_a_restart_policy_of_null_is_one_that_was_not_given() -> None:
@@ -178,37 +191,20 @@ def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec={"containers": containers}), [0], attempt=0)
     name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
     assert [container["env"] for container in pod["spec"]["containers"]] == [
-        [name, own],
-        [name, ADDRESS],
-        [name, ADDRESS],
+        [own, name, DRAIN],
+        [name, ADDRESS, DRAIN],
+        [name, ADDRESS, DRAIN],
     ]
 
 
 def test_the_users_variables_may_refer_to_ours() -> None:
-    own = {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)"}
-    spec = {"containers": [{"name": "worker", "env": [own]}]}
+    # Kubernetes knows only the variables before one that refers to them. All others of the user's come first.
+    first, secret = {"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "b", "key": "b"}}}
+    own = [first, secret, {"name": "LOG_PREFIX", "value": "$(DASK_WORKER_NAME)-$(A)"}, {"name": "C"}, None]
+    spec = {"containers": [{"name": "worker", "env": own}]}
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
-    assert [variable["name"] for variable in pod["spec"]["containers"][0]["env"]][-1] == "LOG_PREFIX"
-
-
-def test_the_users_routes_win() -> None:
-    own = {**ROUTES, "value": "['distributed.http.health']"}
-    spec = {"containers": [{"name": "scheduler", "env": [own]}]}
-    deployment = manifests.deployment_manifest(a_cluster(scheduler_spec=spec))
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["env"] == [own]
-
-
-def test_the_routes_are_distributeds_own_and_the_api() -> None:
-    defaults: list[str] = dask.config.get("distributed.scheduler.http.routes")
-    assert list(manifests.HTTP_ROUTES) == [*defaults, "distributed.http.scheduler.api"]
-
-
-def test_dask_reads_the_routes_from_the_environment() -> None:
-    (container,) = manifests.deployment_manifest(a_cluster())["spec"]["template"]["spec"]["containers"]
-    environment = {variable["name"]: variable["value"] for variable in container["env"]}
-    configured = dask.config.collect_env(environment)
-    assert configured["distributed"]["scheduler"]["http"]["routes"] == list(manifests.HTTP_ROUTES)
-    assert ast.literal_eval(environment[ROUTES["name"]]) == list(manifests.HTTP_ROUTES)
+    name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
+    assert pod["spec"]["containers"][0]["env"] == [*own[:2], name, ADDRESS, DRAIN, *own[2:]]
 
 
 def _with_metadata() -> Cluster:

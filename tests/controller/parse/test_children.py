@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from tests.support.builders import (
+    SERVICE_SPEC,
     raw_deployment,
     raw_service,
 )
@@ -23,7 +24,7 @@ def test_a_deployment_whose_pod_is_refused() -> None:
 def test_a_service() -> None:
     service = parse.service(raw_service())
     assert (service.cluster, service.type, service.cluster_ip) == ("simple", "ClusterIP", "10.96.0.7")
-    assert (service.ports, service.ingress) == ({"tcp-comm": 8786, "http-dashboard": 8787}, False)
+    assert (service.ports, service.ingress) == (parse.service_ports(SERVICE_SPEC), False)
 
 
 def test_a_service_whose_type_was_not_given_is_as_kubernetes_makes_it() -> None:

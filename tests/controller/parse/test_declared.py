@@ -35,6 +35,21 @@ def test_a_cluster() -> None:
     assert cluster.status == {"phase": "Running"}
 
 
+@pytest.mark.parametrize(
+    ("service", "headless", "ipv6"),
+    [
+        ({}, False, False),
+        ({"clusterIP": "None", "ipFamilies": None}, True, False),
+        ({"clusterIP": "10.96.0.7", "ipFamilies": ["IPv4"]}, False, False),
+        ({"ipFamilies": ["IPv6", "IPv4"]}, False, True),
+        ({"clusterIP": None, "ipFamilies": "IPv6"}, False, False),
+    ],
+)
+def test_the_addresses_that_a_clusters_service_asks_for(service: dict[str, Any], headless: bool, ipv6: bool) -> None:
+    cluster = parse.cluster({"metadata": {}, "spec": {"scheduler": {"service": service}}})
+    assert (cluster.headless, cluster.ipv6) == (headless, ipv6)
+
+
 def test_what_users_write_is_read_anew_each_time() -> None:
     cluster = parse.cluster(raw_cluster())
     cluster.worker.spec["containers"].clear()

@@ -25,7 +25,7 @@ from tests.support.builders import (
 
 from dask_operator import names
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
-from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Registration, Survey
+from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Registration, ServicePort, Survey
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.group import plan_group
 from dask_operator.plan.view import ENDED, View
@@ -349,7 +349,7 @@ def test_one_event_names_ten_of_many() -> None:
         (a_service(cluster_ip="fd00::7"), "http://[fd00::7]:8787"),
         (a_service(cluster_ip="None"), "http://10.0.1.1:8787"),
         (a_service(cluster_ip=""), "http://10.0.1.1:8787"),
-        (a_service(ports={"http-dashboard": 80}), "http://10.96.0.7:80"),
+        (a_service(ports=(ServicePort("http-dashboard", 80, 8787),)), "http://10.96.0.7:80"),
         (None, "http://10.0.1.1:8787"),
     ],
 )

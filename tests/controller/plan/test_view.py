@@ -19,7 +19,7 @@ from tests.support.builders import (
 )
 
 from dask_operator.model import Failure, Group, ObjectRef, Observed, Pod
-from dask_operator.plan import plan
+from dask_operator.plan import Policy, plan
 from dask_operator.plan.view import View, Workers, blocked, live, owned
 
 
@@ -47,6 +47,12 @@ def test_workers_are_the_groups_own_in_any_state() -> None:
         a_scheduler_pod(),
     ]
     assert _workers(own + others).pods == own
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_addresses_of_ipv6_are_the_clusters_own_or_those_of_all(own: bool) -> None:
+    assert View.of(a_cluster(ipv6=own), seen(0)).cluster.ipv6 is own
+    assert View.of(a_cluster(ipv6=own), seen(0), Policy(ipv6=True)).cluster.ipv6
 
 
 def test_pods_live_until_they_end_or_are_deleted() -> None:

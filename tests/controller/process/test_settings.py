@@ -28,6 +28,11 @@ def test_the_variables_of_dask_configuration_are_read() -> None:
     assert from_environment({BATCH_DELAY: "0"}).policy == Policy()
 
 
+@pytest.mark.parametrize(("address", "ipv6"), [("fd00::1", True), ("10.96.0.1", False), ("", False)])
+def test_the_address_of_the_api_servers_service_tells_the_family_of_addresses(address: str, ipv6: bool) -> None:
+    assert from_environment({"KUBERNETES_SERVICE_HOST": address}).policy == Policy(ipv6=ipv6)
+
+
 @pytest.mark.parametrize("unset", ["", " ", "null", "None"])
 def test_what_dask_takes_for_unset_is_unset(unset: str) -> None:
     assert from_environment({BATCH_SIZE: unset, BATCH_DELAY: unset}).policy == Policy()

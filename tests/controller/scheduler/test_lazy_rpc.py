@@ -24,6 +24,12 @@ async def test_nothing_is_imported_where_nobody_listens(monkeypatch: pytest.Monk
         await lazy_rpc.ask("tcp://127.0.0.1:1", "identity", {}, 1, 1.0)
 
 
+@pytest.mark.parametrize("scheme", ["ucx", "ws", "wss"])
+async def test_protocols_that_the_operator_does_not_speak_are_not_tried(scheme: str) -> None:
+    with pytest.raises(OSError, match=f"the operator asks schedulers that speak {scheme} over HTTP alone"):
+        await lazy_rpc.ask(f"{scheme}://127.0.0.1:1", "identity", {}, 1, 1.0)
+
+
 def test_distributed_is_not_imported_before_it_is_needed() -> None:
     code = (
         "import sys, dask_operator.__main__; print([name for name in sys.modules if name in ('dask', 'distributed')])"

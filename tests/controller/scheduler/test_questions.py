@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +17,11 @@ import pytest
 from aiohttp import web
 from distributed import Client, LocalCluster
 from tests.support.clock import Run
-from tests.support.dask import WITHOUT_API, a_dask_cluster, endpoint
+from tests.support.dask import HTTP_ROUTES, WITHOUT_API, a_dask_cluster, endpoint
+from tests.support.kube import eventually
+from tests.support.processes import a_dask
 from tests.support.server import Answer, serving
 
-from dask_operator.manifests import HTTP_ROUTES
 from dask_operator.model import Endpoint, Problem, Registration
 from dask_operator.scheduler import http
 from dask_operator.scheduler.failures import SchedulerError
@@ -50,11 +52,12 @@ def _addresses(cluster: LocalCluster) -> list[str]:
 
 
 def _ask(cluster: LocalCluster, question: Callable[[Schedulers, Endpoint], Awaitable[_T]]) -> _T:
-    async def asked() -> _T:
-        async with Schedulers() as schedulers:
-            return await question(schedulers, endpoint(cluster))
+    return asyncio.run(_put(endpoint(cluster), question))
 
-    return asyncio.run(asked())
+
+async def _put(at: Endpoint, question: Callable[[Schedulers, Endpoint], Awaitable[_T]]) -> _T:
+    async with Schedulers() as schedulers:
+        return await question(schedulers, at)
 
 
 def _retire(cluster: LocalCluster, addresses: Sequence[str]) -> frozenset[str]:
@@ -150,6 +153,25 @@ def test_a_worker_that_is_unknown_is_not_retired(routes: tuple[str, ...]) -> Non
     with a_dask_cluster(workers=1, routes=routes) as cluster:
         assert _retire(cluster, ["tcp://127.0.0.1:1"]) == frozenset()
         assert len(_workers(cluster)) == 1
+
+
+def test_a_scheduler_with_the_agent_lets_a_workers_task_end(tmp_path: Path) -> None:
+    with a_dask() as made:
+        made.worker("kept")
+        made.worker("leaving")
+        address = made.addresses("leaving")
+        at = Endpoint(f"http://{made.http}", made.client.scheduler.address)
+        running = made.client.submit(_write_slowly, tmp_path / "log", workers=address, pure=False)
+        eventually((tmp_path / "log").exists, "the task runs", 30)
+        assert asyncio.run(_put(at, lambda schedulers, at: schedulers.retire(at, address))) == set(address)
+        assert running.result(30) == "began\n", "once"
+
+
+def _write_slowly(log: Path) -> str:
+    with log.open("a") as file:
+        file.write("began\n")
+    time.sleep(2.0)
+    return log.read_text()
 
 
 def _answering(text: str, status: int = 200) -> Answer:
@@ -332,14 +354,21 @@ async def _dripping(request: web.Request) -> web.StreamResponse:
 
 
 async def _silent_when_retiring(request: web.Request) -> web.StreamResponse:
-    return web.Response(text="API V1") if request.method == "GET" else await _silence(request)
+    return await _api_without_agent(request) or await _silence(request)
+
+
+async def _api_without_agent(request: web.Request) -> web.Response | None:
+    """Answer as a scheduler whose controller's agent is missing; None for a request to act."""
+    if request.path.startswith("/kubernetes"):
+        return web.Response(status=404)
+    return web.Response(text="API V1") if request.method == "GET" else None
 
 
 @pytest.mark.parametrize(
     ("question", "answer", "seconds"),
     [
         *((QUESTIONS[name], answer, 10.0) for name in QUESTIONS for answer in (_silence, _dripping)),
-        (QUESTIONS["retire"], _silent_when_retiring, 3600.0),
+        (QUESTIONS["retire"], _silent_when_retiring, 3900.0),
     ],
 )
 async def test_silence_does_not_last(question: Question, answer: Answer, seconds: float) -> None:
@@ -347,7 +376,7 @@ async def test_silence_does_not_last(question: Question, answer: Answer, seconds
     problem, took = await _problem(answer, question), asyncio.get_running_loop().time() - start
     assert problem.reason == "SchedulerUnreachable"
     assert "Timeout" in problem.message
-    assert took == pytest.approx(seconds, abs=1.0), "data may take an hour to move"
+    assert took == pytest.approx(seconds, abs=1.0), "tasks may take an hour to end"
 
 
 def _break(request: web.Request) -> web.Response:
@@ -410,8 +439,8 @@ def test_what_is_sent_to_retire(run: Run) -> None:
     got: list[object] = []
 
     async def answer(request: web.Request) -> web.Response:
-        if request.method == "GET":
-            return web.Response(text="API V1")
+        if said := await _api_without_agent(request):
+            return said
         got.append((request.path, await request.json()))
         return web.json_response({"tcp://10.0.0.1:1": {"name": "a"}, "tcp://10.0.0.3:1": {}, "Error": "none"})
 
@@ -420,6 +449,31 @@ def test_what_is_sent_to_retire(run: Run) -> None:
 
     assert run(_asked(answer, both)) == {"tcp://10.0.0.1:1"}, "nobody is retired who was not to go"
     assert got == [("/api/v1/retire_workers", {"workers": ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"]})]
+
+
+def test_what_is_sent_to_the_agent(run: Run) -> None:
+    got: list[object] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.json_response({"version": 1}) if request.path == "/kubernetes/v1" else web.Response(status=404)
+        got.append((request.path, await request.json()))
+        return web.json_response({"retired": ["tcp://10.0.0.1:1", "tcp://10.0.0.3:1"], "kept": {"a": "data"}})
+
+    def both(schedulers: Schedulers, at: Endpoint) -> Awaitable[object]:
+        return schedulers.retire(at, ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"])
+
+    assert run(_asked(answer, both)) == {"tcp://10.0.0.1:1"}, "nobody is retired who was not to go"
+    asked = {"workers": ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"], "seconds": 3600.0}
+    assert got == [("/kubernetes/v1/drain", asked)]
+
+
+@pytest.mark.parametrize("said", ['{"retired": [1]}', "{}", "[]", '{"retired": [' + '"",' * 5000 + '""]}'])
+def test_an_agent_that_answers_wrongly_retires_nobody(run: Run, said: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=said)
+
+    assert run(_problem(answer, QUESTIONS["retire"])).reason == "SchedulerAnswer"
 
 
 def test_a_connection_whose_other_end_vanished_is_noticed(run: Run) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError, SchedulerUnreachableError
-from dask_kubernetes.operator.access.forward import HOST, Forward
+from dask_kubernetes.operator.access.forward import Forward
 from dask_kubernetes.operator.access.kubernetes import NODE, Kubernetes
 
 Json = Mapping[str, Any]
@@ -55,6 +55,11 @@ def addresses(service: Json, port_name: str, nodes: Sequence[str], *, inside: bo
         yield f"{metadata['name']}.{metadata['namespace']}.svc", port["port"]
 
 
+def in_url(host: str) -> str:
+    """Return a host as URLs and Dask's addresses have it: IPv6 addresses are in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def node_addresses(nodes: Sequence[Json], *, internal: bool) -> list[str]:
     """Return the nodes' external addresses, followed by the internal ones if `internal`."""
     known = [each for node in nodes for each in node.get("status", {}).get("addresses") or []]
@@ -91,7 +96,7 @@ class Connection:
         forward = Forward(self._kubernetes, self._namespace, self._labels, target)
         local_port = await forward.start(local_port)
         self._forwards.append(forward)
-        return HOST, local_port
+        return forward.host, local_port
 
     @property
     def failure(self) -> DaskKubernetesError | None:
@@ -126,7 +131,7 @@ class Connection:
 
 
 def _unreachable(tried: Sequence[Address]) -> SchedulerUnreachableError:
-    where = ", ".join(f"{host}:{port}" for host, port in tried)
+    where = ", ".join(f"{in_url(host)}:{port}" for host, port in tried)
     why = f"does not answer at {where}" if tried else "has no address that can be reached from here"
     return SchedulerUnreachableError(
         f"the scheduler {why}: remove port_forward_cluster_ip=False to connect through the Kubernetes API server"

@@ -1,29 +1,32 @@
 """Credentials for the Kubernetes API, from a kubeconfig or a service account.
 
-kr8s reads them and runs credential plugins. Renewed credentials are always those of the same kubeconfig and context: a
-program may use several clusters, and somebody may switch contexts meanwhile.
+Renewed credentials are always those of the same kubeconfig and context: a program may use several clusters, and
+somebody may switch contexts meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import importlib.util
+import ipaddress
 import json
 import os
-import re
 import ssl as tls
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
-from kr8s.asyncio import Api
 
 from dask_kubernetes.exceptions import CredentialsError
 from dask_kubernetes.operator.access.errors import unreachable
+from dask_kubernetes.operator.access.kubeconfig import certificates, files, plugin
+from dask_kubernetes.operator.access.kubeconfig.files import Context
 from dask_kubernetes.operator.access.proxies import proxy_for
 
 Json = Mapping[str, Any]
@@ -31,21 +34,21 @@ Json = Mapping[str, Any]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # Names by which Pods reach the API server of their own Kubernetes cluster. A domain may follow the last.
 _OWN_SERVER = ("kubernetes.default", "kubernetes.default.svc")
-# A token is renewed this many seconds before it ends.
+# Credentials are renewed this many seconds before they end.
 _EARLY = 60.0
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The address of an API server and the credentials for it, as kr8s found them in a kubeconfig or in a Pod.
+    """The address of an API server and the credentials for it, from a kubeconfig or in a Pod.
 
     `inside` says whether this process runs in a Pod of the API server's own Kubernetes cluster. `token_file` is where a
-    token is renewed, and `renew_at` when to ask for another.
+    token is renewed, and `renew_at` when to ask for others. `context` is None in a Pod without a kubeconfig.
     """
 
     server: str
     token: str | None
+    impersonation: tuple[tuple[str, str], ...]
     ssl: tls.SSLContext
     proxy: str | None
     server_name: str | None
@@ -63,40 +66,57 @@ class Credentials:
         By default it is kubectl's kubeconfig, and its current context.
         """
         kubeconfig = kubeconfig or _kubeconfig()
-        # kr8s supplies the credentials but not the requests: when one request is refused, it closes the session that
-        # all requests share, and with it all forwarded ports.
-        api = Api(kubeconfig=kubeconfig, context=context, bypass_factory=True)
-        auth = api.auth
-        try:
-            await auth.reauthenticate()
-            verification = _verification(await auth.ssl_context(), has_authority=bool(auth.server_ca_file))
-            token_file = _token_file(api, kubeconfig)
-            token = token_file.read_text() if token_file else auth.token
-            proxy = auth.proxy or proxy_for(auth.server)
-            return cls(
-                server=auth.server,
-                token=token.strip() if token else None,
-                ssl=verification,
-                proxy=proxy,
-                server_name=auth.tls_server_name,
-                namespace=_namespace(api),
-                inside=not proxy and _is_inside(api, verification),
-                kubeconfig=kubeconfig,
-                context=auth.active_context,
-                token_file=token_file,
-                renew_at=_renewal(token, time.time()),
-            )
-        except Exception as error:  # kubeconfigs and credential plugins fail in any way
-            raise _no_credentials(kubeconfig, error) from error
-        finally:
-            _remove_temporary_files(api)
+        found = _found(kubeconfig, context)
+        if found.user.get("exec"):
+            # A plugin may wait for its user.
+            return await asyncio.to_thread(cls._of, kubeconfig, found)
+        return cls._of(kubeconfig, found)
 
     async def renewed(self) -> Credentials:
         """Read the same credentials again. Raises CredentialsError."""
-        return await Credentials.read(self.kubeconfig, self.context)
+        return self.renewed_now() if self.context is None else await Credentials.read(self.kubeconfig, self.context)
+
+    def renewed_now(self) -> Credentials:
+        """Read the same credentials again, without an event loop or a thread. Raises CredentialsError."""
+        found = _of_pod() if self.context is None else _found(self.kubeconfig, self.context)
+        return Credentials._of(self.kubeconfig, found)
+
+    @classmethod
+    def _of(cls, kubeconfig: str, found: Context) -> Credentials:
+        try:
+            return cls._authenticated(kubeconfig, found)
+        except Exception as error:  # kubeconfigs and credential plugins fail in any way
+            raise _no_credentials(kubeconfig, error) from error
+
+    @classmethod
+    def _authenticated(cls, kubeconfig: str, found: Context) -> Credentials:
+        cluster, user, ends = found.cluster, found.user, None
+        if user.get("exec"):
+            given, ends = plugin.run(user["exec"], cluster)
+            user = {**user, **{field: value for field, value in given.items() if value}}
+        verification = certificates.verification(cluster, user)
+        token_file = Path(user["tokenFile"]) if user.get("tokenFile") else None
+        token = token_file.read_text() if token_file else _token(user)
+        proxy = cluster.get("proxy-url") or proxy_for(cluster["server"])
+        if proxy and proxy.startswith("socks") and not importlib.util.find_spec("socksio"):
+            raise ValueError(f"the proxy {proxy} needs another package: pip install 'httpx[socks]'")
+        return cls(
+            server=cluster["server"],
+            token=token.strip() if token else None,
+            impersonation=tuple(_impersonation(user)),
+            ssl=verification,
+            proxy=proxy,
+            server_name=cluster.get("tls-server-name"),
+            namespace=found.namespace,
+            inside=not proxy and _is_inside(cluster, verification),
+            kubeconfig=kubeconfig,
+            context=found.name or None,
+            token_file=token_file,
+            renew_at=_renewal(ends or _end_of(token), time.time()),
+        )
 
     def is_outdated(self, now: float) -> bool:
-        """Return whether another token is to be had: its file has another one, or it ends within a minute."""
+        """Return whether others are to be had: the token's file has another one, or they end within a minute."""
         try:
             if self.token_file:
                 return self.token_file.read_text().strip() != self.token
@@ -123,61 +143,85 @@ class Credentials:
 
     @property
     def _options(self) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        bearer = [("Authorization", f"Bearer {self.token}")] if self.token else []
+        headers = [*bearer, *self.impersonation]
         options = {"base_url": self.server, "headers": headers, "verify": self.ssl, "proxy": self.proxy}
         # httpx would choose a proxy by its own rules.
         return {**options, "trust_env": False}
 
 
-def _verification(given: tls.SSLContext | bool, *, has_authority: bool) -> tls.SSLContext:
-    """Return how to verify the API server: as kubectl does, also by the authorities of this machine."""
-    context = given if isinstance(given, tls.SSLContext) else httpx.create_ssl_context()
-    if context.verify_mode == tls.CERT_REQUIRED and not has_authority:
-        context.load_default_certs()
-    # From Python 3.13, the default. Authorities of old Kubernetes clusters lack the extensions that it asks for.
-    context.verify_flags &= ~tls.VERIFY_X509_STRICT
-    return context
+def _found(kubeconfig: str, context: str | None) -> Context:
+    try:
+        return files.read(kubeconfig, context) or _of_pod()
+    except Exception as error:  # a kubeconfig may have any content
+        raise _no_credentials(kubeconfig, error) from error
 
 
-def _token_file(api: Api, kubeconfig: str) -> Path | None:
-    """Return the file in which the token is renewed: the service account's, or `tokenFile` of a kubeconfig's user."""
-    if not api.auth.active_context:
-        file = SERVICE_ACCOUNT / "token"
-        return file if file.exists() else None
-    named = _entries(api)[0].get("tokenFile")
-    folder = Path(kubeconfig.partition(os.pathsep)[0]).expanduser().parent
-    return folder / named if named else None
+def _of_pod() -> Context:
+    """Return this Pod's service account as a context without a name."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+    token, namespace = SERVICE_ACCOUNT / "token", SERVICE_ACCOUNT / "namespace"
+    if not host or not port or not token.exists():
+        raise ValueError("it does not exist, or is empty")
+    cluster = {"server": f"https://{_in_url(host)}:{port}", "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")}
+    own = namespace.read_text().strip() if namespace.exists() else "default"
+    return Context("", own, cluster, {"tokenFile": str(token)})
 
 
-def _renewal(token: str | None, now: float) -> float | None:
-    """Return when to renew a token that says when it ends, as JSON Web Tokens do. None if it is too late already."""
+def _in_url(host: str) -> str:
+    try:
+        return f"[{ipaddress.IPv6Address(host)}]"
+    except ValueError:
+        return host
+
+
+def _token(user: Json) -> str | None:
+    if user.get("username") or user.get("password"):
+        raise ValueError("Kubernetes no longer accepts passwords")
+    provider = user.get("auth-provider")
+    if provider and provider["name"] != "oidc":
+        raise ValueError(f"kubectl no longer has the auth-provider {provider['name']}: use a credential plugin")
+    token = user.get("token") or (provider["config"]["id-token"] if provider else None)
+    return None if token is None else str(token)
+
+
+def _impersonation(user: Json) -> Iterator[tuple[str, str]]:
+    """Yield the headers by which a user acts as another one."""
+    for field, header in (("as", "Impersonate-User"), ("as-uid", "Impersonate-Uid")):
+        if user.get(field):
+            yield header, str(user[field])
+    for group in user.get("as-groups") or ():
+        yield "Impersonate-Group", str(group)
+    for key, values in (user.get("as-user-extra") or {}).items():
+        for value in values:
+            yield f"Impersonate-Extra-{quote(key, safe='')}", str(value)
+
+
+def _renewal(ends: float | None, now: float) -> float | None:
+    """Return when to renew credentials that end at a time. None if it is too late already."""
+    renew_at = None if ends is None else ends - _EARLY
+    return renew_at if renew_at is not None and renew_at > now else None
+
+
+def _end_of(token: str | None) -> float | None:
+    """Return when a token ends, if it says so, as JSON Web Tokens do."""
     try:
         payload = (token or "").split(".")[1]
-        ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
-        renew_at = float(ends) - _EARLY
+        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return None
-    return renew_at if renew_at > now else None
 
 
-def _namespace(api: Api) -> str:
-    """Return the namespace of the kubeconfig's context, or else of this Pod."""
-    namespace = SERVICE_ACCOUNT / "namespace"
-    if not api.auth.active_context and namespace.exists():
-        return namespace.read_text().strip()
-    return str(api.auth.namespace)
-
-
-def _is_inside(api: Api, context: tls.SSLContext) -> bool:
+def _is_inside(cluster: Json, context: tls.SSLContext) -> bool:
     """Return whether this process runs in a Pod of the API server's Kubernetes cluster; False in case of doubt."""
-    auth = api.auth
-    if not auth.server_ca_file or context.verify_mode != tls.CERT_REQUIRED or not _is_own_address(auth.server):
+    authority = certificates.authority(cluster)
+    if not authority or context.verify_mode != tls.CERT_REQUIRED or not _is_own_address(cluster["server"]):
         return False
     # The address alone is no proof: many Kubernetes clusters have their API server at 10.96.0.1, and a proxy or tunnel
     # may lead to another one. Nor is the certificate authority alone: several clusters may share it.
     try:
-        trusted = _certificates(Path(auth.server_ca_file))
-        return bool(trusted) and trusted <= _certificates(SERVICE_ACCOUNT / "ca.crt")
+        own = certificates.known_authorities((SERVICE_ACCOUNT / "ca.crt").read_bytes())
+        return bool(trusted := certificates.known_authorities(authority)) and trusted <= own
     except OSError:
         return False
 
@@ -190,31 +234,6 @@ def _is_own_address(server: str) -> bool:
         return False
     known = (host.lower(), *_OWN_SERVER)
     return url.hostname in known or url.hostname.startswith(f"{_OWN_SERVER[-1]}.")
-
-
-def _certificates(file: Path) -> frozenset[bytes]:
-    """Return the certificates of a PEM file, regardless of comments and line breaks."""
-    return frozenset(b"".join(found.split()) for found in _CERTIFICATE.findall(file.read_bytes()))
-
-
-def _entries(api: Api) -> tuple[Json, Json]:
-    """Return the user and the cluster of the kubeconfig's context, which kr8s has in private attributes only."""
-    return api.auth._user, api.auth._cluster
-
-
-def _remove_temporary_files(api: Api) -> None:
-    """Delete the files to which kr8s writes the keys and certificates embedded in a kubeconfig.
-
-    kr8s leaves them in the temporary folder. Delete this function when it removes them, which 0.20.15 does not.
-    """
-    auth, (user, cluster) = api.auth, _entries(api)
-    for file, embedded in (
-        (auth.client_key_file, "client-key-data" in user),
-        (auth.client_cert_file, "client-certificate-data" in user),
-        (auth.server_ca_file, "certificate-authority-data" in cluster),
-    ):
-        if file and embedded:
-            Path(file).unlink(missing_ok=True)
 
 
 def _kubeconfig() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from dask_kubernetes.operator.access.kubernetes import POD, Kubernetes
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+_HOST_WITHOUT_IPV4 = "::1"
 _CHUNK = 1 << 18
 _DATA, _ERRORS = 0, 1
 
@@ -35,6 +37,7 @@ class Forward:
         self._labels = labels
         self._port = port
         self._server: asyncio.Server | None = None
+        self.host = HOST
         self._connections: set[asyncio.Task[Any]] = set()
         self._target: tuple[str, int] | None = None
         self.failure: DaskKubernetesError | None = None
@@ -43,14 +46,15 @@ class Forward:
     async def start(self, local_port: int = 0) -> int:
         """Listen at `local_port`, or at any free port if 0, and return the port. Raises ValidationError if in use."""
         try:
-            self._server = await asyncio.start_server(self._accept, HOST, local_port)
+            self._server = await self._listen(local_port)
         except OSError as error:
             message = (
                 f"port {local_port} of this machine cannot be used ({os.strerror(error.errno or 0)}): choose another "
                 "scheduler_forward_port, or omit it"
             )
             raise ValidationError(message) from error
-        return int(self._server.sockets[0].getsockname()[1])
+        self.host, port = self._server.sockets[0].getsockname()[:2]
+        return int(port)
 
     async def close(self) -> None:
         if self._server:
@@ -58,6 +62,16 @@ class Forward:
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _listen(self, port: int) -> asyncio.Server:
+        try:
+            return await asyncio.start_server(self._accept, HOST, port)
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            with suppress(OSError):
+                return await asyncio.start_server(self._accept, _HOST_WITHOUT_IPV4, port)
+            raise
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))

@@ -185,7 +185,7 @@ class Kubernetes:
         path, options = kind.path(namespace, name), _delete_options(uid)
         response = self._credentials.blocking_request("DELETE", path, options, timeout)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            response = asyncio.run(self._credentials.renewed()).blocking_request("DELETE", path, options, timeout)
+            response = self._credentials.renewed_now().blocking_request("DELETE", path, options, timeout)
         if response.is_success or response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
             return
         raise error_of(response, self.server)

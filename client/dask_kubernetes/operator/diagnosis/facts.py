@@ -100,7 +100,13 @@ def memory_limit(pod: Json, container: Json) -> str:
 def scheduler_commands(cluster: Json | None) -> list[list[str]]:
     """Return the words of the command and arguments of each container of a cluster's scheduler."""
     scheduler = mapping(mapping(mapping(cluster).get("spec")).get("scheduler"))
-    return [_words(container) for container in mappings(mapping(scheduler.get("spec")).get("containers"))]
+    return [words(container) for container in mappings(mapping(scheduler.get("spec")).get("containers"))]
+
+
+def words(container: Json) -> list[str]:
+    """Return the words of a container's command and arguments."""
+    parts = (container.get(field) for field in ("command", "args"))
+    return [word for part in parts if isinstance(part, list) for word in part if isinstance(word, str)]
 
 
 def phase(cluster: Json) -> str:
@@ -152,11 +158,6 @@ def _spec_of(pod: Json, container: Json) -> Json:
     spec = mapping(pod.get("spec"))
     every = [*mappings(spec.get("initContainers")), *mappings(spec.get("containers"))]
     return next((each for each in every if each.get("name") == container.get("name")), {})
-
-
-def _words(container: Json) -> list[str]:
-    parts = (container.get(field) for field in ("command", "args"))
-    return [word for part in parts if isinstance(part, list) for word in part if isinstance(word, str)]
 
 
 def _labels(obj: Json) -> Json:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from dask_kubernetes.operator.diagnosis import facts
+from dask_kubernetes.operator.diagnosis import facts, listening
 from dask_kubernetes.operator.diagnosis.facts import Json, Snapshot, scheduler_ready
 from dask_kubernetes.operator.diagnosis.problems import (
     UNSCHEDULABLE,
@@ -24,7 +24,6 @@ Mood = Literal["good", "waiting", "bad", "none"]
 
 NOT_THERE = "-"
 """The status of a part that does not exist yet."""
-_TLS_OPTIONS = ("--tls-ca-file", "--tls-cert", "--tls-key")
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,8 @@ def requested(snapshot: Snapshot) -> int:
 
 
 def uses_tls(cluster: Json) -> bool:
-    """Return whether the scheduler's command or arguments enable TLS, as the operator decides it for the workers."""
-    commands = (" ".join(command).replace("=", " ") for command in facts.scheduler_commands(cluster))
-    return any(sign in command for command in commands for sign in ("--protocol tls", *_TLS_OPTIONS))
+    """Return whether the scheduler's protocol is encrypted."""
+    return listening.protocol(cluster) in listening.ENCRYPTED
 
 
 def uses_jupyter(cluster: Json) -> bool:

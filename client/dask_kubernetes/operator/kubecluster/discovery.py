@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from dask_kubernetes._moved import moved
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError
 from dask_kubernetes.operator.access.kubernetes import CLUSTER, Kubernetes
 from dask_kubernetes.operator.kubecluster.kubecluster import KubeCluster
+
+__getattr__ = moved(__name__, {"DaskCluster": "dask_kubernetes.operator._objects"})
 
 
 async def discover() -> AsyncIterator[tuple[str, type[KubeCluster]]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+import inspect
 import math
 import threading
 import weakref
@@ -17,6 +19,7 @@ from distributed.objects import SchedulerInfo
 from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
 from tornado.ioloop import IOLoop
 
+from dask_kubernetes._moved import moved
 from dask_kubernetes.exceptions import ClusterNotFoundError, NotPermittedError, ValidationError, WorkersNotReadyError
 from dask_kubernetes.operator.diagnosis import status
 from dask_kubernetes.operator.diagnosis.facts import Snapshot
@@ -35,6 +38,14 @@ __all__ = ["CreateMode", "KubeCluster", "make_cluster_spec", "make_scheduler_spe
 Json = Mapping[str, Any]
 _CLEANUP = 30.0
 _ANSWERS_WITHIN = 5.0
+
+# Names that were here because the client of dask-kubernetes 2026.3.0 imported them.
+__getattr__ = moved(
+    __name__,
+    dict.fromkeys(("CrashLoopBackOffError", "SchedulerStartupError"), "dask_kubernetes.exceptions")
+    | dict.fromkeys(("DaskAutoscaler", "DaskCluster", "DaskWorkerGroup"), "dask_kubernetes.operator._objects")
+    | {"validate_cluster_name": "dask_kubernetes.operator.validation"},
+)
 
 
 class KubeCluster(Cluster):
@@ -142,6 +153,7 @@ class KubeCluster(Cluster):
         restricted: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        _validate(security, asynchronous=asynchronous, quiet=quiet, others=kwargs)
         self._settings = settings = Settings.of(
             name=name,
             namespace=namespace,
@@ -231,8 +243,7 @@ class KubeCluster(Cluster):
         >>> cluster.scale(10)  # doctest: +SKIP
         >>> cluster.scale(7, worker_group="highmem")  # doctest: +SKIP
         """
-        fields.validate_count("n", n, fields.MOST_WORKERS, optional=False)
-        return self.sync(self._scale, n, worker_group)
+        return self.sync(self._scale, fields.worker_count("n", n, fields.MOST_WORKERS), worker_group)
 
     async def _scale(self, n: int, worker_group: str) -> None:
         session = self._opened()
@@ -258,9 +269,8 @@ class KubeCluster(Cluster):
         --------
         >>> cluster.adapt(minimum=1, maximum=10)  # doctest: +SKIP
         """
-        fields.validate_count("minimum", minimum)
-        fields.validate_count("maximum", maximum)
-        return self.sync(self._adapt, minimum, maximum)
+        least, most = fields.optional_count("minimum", minimum), fields.optional_count("maximum", maximum)
+        return self.sync(self._adapt, least, most)
 
     async def _adapt(self, minimum: int | None, maximum: int | None) -> None:
         session = self._opened()
@@ -306,11 +316,10 @@ class KubeCluster(Cluster):
         --------
         >>> cluster.add_worker_group("highmem", n_workers=2, resources={"memory": "64Gi"})  # doctest: +SKIP
         """
-        fields.validate_count("n_workers", n_workers, fields.MOST_WORKERS)
         return self.sync(
             self._add_worker_group,
             name,
-            n_workers=n_workers,
+            n_workers=fields.optional_count("n_workers", n_workers, fields.MOST_WORKERS),
             image=image,
             resources=resources,
             worker_command=worker_command,
@@ -322,7 +331,7 @@ class KubeCluster(Cluster):
         session = self._opened()
         cluster = await session.cluster.read()
         name = name or await self._group_name(custom_spec)
-        if custom_spec and custom_spec.get("kind") == "DaskWorkerGroup":
+        if isinstance(custom_spec, Mapping) and custom_spec.get("kind") == "DaskWorkerGroup":
             custom_spec = custom_spec["spec"]["worker"]
         await session.cluster.add_group(spec.make_additional_group(cluster, name, **group, custom_spec=custom_spec))
         await session.refresh()
@@ -330,7 +339,8 @@ class KubeCluster(Cluster):
     async def _group_name(self, custom_spec: Json | None) -> str:
         """Return the name of a DaskWorkerGroup manifest, or else the first free name."""
         cluster = self._opened().cluster
-        if own := (custom_spec or {}).get("metadata", {}).get("name"):
+        metadata = custom_spec.get("metadata") if isinstance(custom_spec, Mapping) else None
+        if own := (metadata or {}).get("name"):
             return str(own).removeprefix(cluster.group_name(""))
         taken = {group["metadata"]["name"] for group in await cluster.groups()}
         candidates = (f"group-{number}" for number in range(1, len(taken) + 2))
@@ -444,6 +454,11 @@ class KubeCluster(Cluster):
     def dashboard_link(self) -> str:
         """The URL of the dashboard, from the template ``distributed.dashboard.link``."""
         return str(format_dashboard_link(*self._session.dashboard)) if self._session else ""
+
+    @property
+    def forwarded_dashboard_port(self) -> str:
+        """The port of the dashboard's URL, as programs for the client of dask-kubernetes 2026.3.0 read it."""
+        return str(self._session.dashboard[1]) if self._session else ""
 
     @property
     def jupyter_link(self) -> str:
@@ -568,6 +583,10 @@ class KubeCluster(Cluster):
         return self.scheduler_comm
 
     def _not_open(self) -> ClusterNotFoundError:
+        if self.status in (Status.created, Status.starting):
+            return ClusterNotFoundError(
+                f"the KubeCluster {self.name} has not started: `await` it first, or use it with `async with`"
+            )
         return ClusterNotFoundError(
             f"the KubeCluster {self.name} is {self.status.name}: create another, or connect to it with from_name"
         )
@@ -587,3 +606,18 @@ class KubeCluster(Cluster):
             return 0
         workers = self.scheduler_info["workers"].values()
         return sum(worker.get("status") == Status.running.name for worker in workers)
+
+
+def _validate(security: object, *, asynchronous: object, quiet: object, others: Mapping[str, object]) -> None:
+    """Raise an error if an argument that is no setting is wrong."""
+    fields.flag("asynchronous", asynchronous)
+    fields.flag("quiet", quiet)
+    if security is not None and not isinstance(security, Security):
+        raise ValidationError(
+            f"security is {security!r}: it must be a distributed.Security(tls_ca_file=…, tls_client_cert=…, "
+            "tls_client_key=…), or None for the files in Dask's configuration."
+        )
+    if unknown := min(others.keys() - inspect.signature(Cluster).parameters.keys(), default=None):
+        likely = difflib.get_close_matches(unknown, inspect.signature(KubeCluster).parameters, n=1)
+        hint = f": did you mean {likely[0]}?" if likely else ""
+        raise TypeError(f"KubeCluster has no argument {unknown!r}{hint}")

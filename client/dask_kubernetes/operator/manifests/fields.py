@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import operator
 import re
 import shlex
 import sys
@@ -23,13 +24,17 @@ MOST_WORKERS = 10_000
 CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
 
+_SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 _OLD_COMMANDS = {"dask-worker": ["dask", "worker"], "dask-scheduler": ["dask", "scheduler"]}
+_VARIABLE_FIELDS = frozenset({"name", "value", "valueFrom"})
 _RESOURCE_FIELDS = frozenset({"requests", "limits", "claims"})
 # Kubernetes' own resources. All others have a domain, as in nvidia.com/gpu.
 _RESOURCES = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.+|.+/.+")
 
+_QUANTITY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?")
 
-def validate_cluster_name(name: str) -> None:
+
+def validate_cluster_name(name: object) -> None:
     """Raise a ValidationError if a DaskCluster cannot have this name."""
     if isinstance(name, str) and len(name) <= LONGEST_CLUSTER_NAME and CLUSTER_NAME.fullmatch(name):
         return
@@ -39,24 +44,57 @@ def validate_cluster_name(name: str) -> None:
     )
 
 
-def validate_count(what: str, number: object, most: int = sys.maxsize, *, optional: bool = True) -> None:
-    """Raise a ValidationError if `number` is not a number of workers; None is valid if `optional`.
-
-    `what` is the argument's name for the message.
-    """
-    if number is None and optional:
-        return
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+def worker_count(what: str, number: object, most: int = sys.maxsize) -> int:
+    """Return a number of workers as an int, also one of NumPy. Raises ValidationError, which names `what`."""
+    try:
+        whole = -1 if isinstance(number, bool) else operator.index(number)  # type: ignore[arg-type]
+    except TypeError:
+        whole = -1
+    if whole < 0:
         raise ValidationError(f"{what} is {number!r}: it must be a whole number of workers, 0 or more.")
-    if number > most:
+    if whole > most:
         raise ValidationError(
             f"{what} is {number}: a Dask cluster has at most {most} workers. Use fewer workers with more threads."
         )
+    return whole
 
 
-def command_words(command: str | Sequence[str]) -> list[str]:
+def optional_count(what: str, number: object, most: int = sys.maxsize) -> int | None:
+    """Return a number of workers as an int, or None for None. Raises ValidationError."""
+    return None if number is None else worker_count(what, number, most)
+
+
+def flag(what: str, value: object) -> bool:
+    """Return True or False; environment variables also say 1 and 0. Raises ValidationError."""
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    raise ValidationError(f"{what} is {value!r}: it must be True or False.")
+
+
+def image_name(image: object) -> str:
+    """Return the name of a container image. Raises ValidationError if it is not a single word."""
+    if isinstance(image, str) and re.fullmatch(r"\S+", image):
+        return image
+    raise ValidationError(f"image is {image!r}: it must be the name of a container image, with a tag.")
+
+
+def service_type(kind: object) -> str:
+    """Return the type of the scheduler's Service. Raises ValidationError if a scheduler cannot have it."""
+    if isinstance(kind, str) and kind in _SERVICE_TYPES:
+        return kind
+    raise ValidationError(f"scheduler_service_type is {kind!r}: it must be one of {', '.join(_SERVICE_TYPES)}.")
+
+
+def idle_seconds(value: object) -> int | None:
+    """Return an idle timeout as an int, or None for None. Raises ValidationError."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValidationError(f"idle_timeout is {value!r}: it must be a whole number of seconds, 0 for never.")
+
+
+def command_words(command: object) -> list[str]:
     """Split a command into words; `dask-worker` and `dask-scheduler`, removed from Dask, become `dask worker` etc."""
-    words = _split(command) if isinstance(command, str) else [str(word) for word in command]
+    words = _split(command) if isinstance(command, str) else _listed_words(command)
     if not words:
         raise ValidationError('worker_command is empty: write the command that starts a worker, as in "dask worker".')
     return [*_OLD_COMMANDS.get(words[0], words[:1]), *words[1:]]
@@ -67,25 +105,26 @@ def env_list(env: Env | None) -> list[Manifest] | None:
 
     In a dict of variables, a value may be a dict such as `{"valueFrom": …}`; a variable whose value is None is omitted.
     """
-    if not env:
+    if env is None:
         return None
     if isinstance(env, Mapping):
-        variables = [_variable(name, value) for name, value in env.items() if value is not None]
-        return variables or None
-    if isinstance(env, str) or not all(isinstance(item, Mapping) and item.get("name") for item in env):
+        return [_variable(name, value) for name, value in env.items() if value is not None] or None
+    if not _is_list(env) or not all(isinstance(item, Mapping) and item.get("name") for item in env):
         raise ValidationError(
             'env must be a dict, as in {"NAME": "value"}, or a list of dicts with a name each, as in '
             '[{"name": "NAME", "value": "value"}].'
         )
-    return [_listed_variable(item) for item in env]
+    return [_listed_variable(item) for item in env] or None
 
 
 def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | None:
     """Return the resources of a container, None if empty. `{"cpu": …, "memory": …}` sets both requests and limits."""
-    if not resources:
+    if resources is None:
         return None
     if not isinstance(resources, Mapping):
         raise ValidationError(f'resources is {resources!r}: it must be a dict, as in {{"cpu": 1, "memory": "2Gi"}}.')
+    if not resources:
+        return None
     sections = [str(name) for name, value in resources.items() if isinstance(value, Mapping)]
     if wrong := next((name for name in sections if name not in _RESOURCE_FIELDS), None):
         likely = difflib.get_close_matches(wrong.lower(), ("limits", "requests"), n=1)
@@ -100,7 +139,7 @@ def resource_requirements(resources: Mapping[str, Any] | None) -> Manifest | Non
         )
     claims = {"claims": copy.deepcopy(resources["claims"])} if resources.get("claims") else {}
     parts = {part: _quantities(part, resources[part]) for part in ("requests", "limits") if resources.get(part)}
-    return parts | claims or None
+    return {part: quantities for part, quantities in parts.items() if quantities} | claims or None
 
 
 def without_nulls(value: Any) -> Any:
@@ -124,22 +163,42 @@ def _quantities(part: str, quantities: object) -> Manifest:
 
 
 def _quantity(name: str, value: object) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValidationError(f'{name} is {value!r}: it must be a Kubernetes quantity, as in 2, "500m" or "4Gi".')
-    return str(value) if isinstance(value, float) else value
+    text = "" if isinstance(value, bool) else str(value)
+    if isinstance(value, int | float | str) and _QUANTITY.fullmatch(text):
+        return value if isinstance(value, int) else text
+    raise ValidationError(f'{name} is {value!r}: it must be a Kubernetes quantity, as in 2, "500m" or "4Gi".')
 
 
-def _variable(name: str, value: object) -> Manifest:
-    if isinstance(value, Mapping):
-        return {"name": str(name), **copy.deepcopy(dict(value))}
-    return {"name": str(name), "value": str(value)}
+def _variable(name: object, value: object) -> Manifest:
+    return _listed_variable({"name": name, **value} if isinstance(value, Mapping) else {"name": name, "value": value})
 
 
 def _listed_variable(item: Mapping[str, Any]) -> Manifest:
-    variable = {key: copy.deepcopy(value) for key, value in item.items() if value is not None}
-    if "value" in variable:
-        variable["value"] = str(variable["value"])
-    return variable
+    name = str(item["name"])
+    if unknown := sorted(map(str, item.keys() - _VARIABLE_FIELDS)):
+        raise ValidationError(
+            f"the variable {name} of env has the unknown field {unknown[0]!r}: it has value or valueFrom."
+        )
+    given = {key: copy.deepcopy(value) for key, value in item.items() if value is not None} | {"name": name}
+    return given | {"value": _text(name, given["value"])} if "value" in given else given
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, Mapping | bytes) or _is_list(value):
+        raise ValidationError(f"the variable {name} of env is {value!r}: its value must be text.")
+    return str(value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes)
+
+
+def _listed_words(command: Any) -> list[str]:
+    if not _is_list(command) or any(_is_list(word) or isinstance(word, Mapping | bytes) for word in command):
+        raise ValidationError(
+            f'worker_command is {command!r}: write it as text or a list of words, as in "dask worker --nthreads 2".'
+        )
+    return [str(word) for word in command]
 
 
 def _split(command: str) -> list[str]:

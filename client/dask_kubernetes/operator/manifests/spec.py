@@ -6,11 +6,11 @@ contain no nulls: Kubernetes uses the default for an absent field, and rejects n
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dask_kubernetes.exceptions import ValidationError
+from dask_kubernetes.operator.manifests import security
 from dask_kubernetes.operator.manifests.fields import (
     GROUP_NAME,
     LONGEST_GROUP_NAME,
@@ -19,9 +19,13 @@ from dask_kubernetes.operator.manifests.fields import (
     Manifest,
     command_words,
     env_list,
+    flag,
+    idle_seconds,
+    image_name,
+    optional_count,
     resource_requirements,
+    service_type,
     validate_cluster_name,
-    validate_count,
     without_nulls,
 )
 from dask_kubernetes.operator.manifests.names import (
@@ -38,19 +42,6 @@ from dask_kubernetes.operator.manifests.names import (
 )
 
 DEFAULT_IMAGE = "ghcr.io/dask/dask:latest"
-# By which Kubernetes' Pod Security Standard `restricted` admits a Pod. The chart of clusters has the same.
-_POD_SECURITY: Mapping[str, Any] = {
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "runAsGroup": 1000,
-    "fsGroup": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-_CONTAINER_SECURITY: Mapping[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-# Where this user can write in every image, for packages that are installed when a container starts.
-_HOME = {"name": "HOME", "value": "/tmp"}  # noqa: S108
-_SECURITY_OF_POD = ("automountServiceAccountToken", "securityContext")
-_SECURITY_OF_CONTAINER = ("securityContext",)
 _DASHBOARD = {SCHEDULER: 8787, WORKER: 8788}
 
 
@@ -104,7 +95,7 @@ def make_cluster_spec(
     Raises
     ------
     ValidationError
-        If the name, the number, the resources, the environment or the command is invalid.
+        If an argument is invalid; the message names it and says what is valid.
 
     Examples
     --------
@@ -117,7 +108,7 @@ def make_cluster_spec(
         "kind": "DaskCluster",
         "metadata": {"name": name},
         "spec": {
-            "idleTimeout": idle_timeout,
+            "idleTimeout": idle_seconds(idle_timeout),
             "worker": make_worker_spec(image, n_workers, resources, env, worker_command, restricted=restricted),
             "scheduler": make_scheduler_spec(
                 name, env, resources, image, scheduler_service_type, jupyter, restricted=restricted
@@ -153,24 +144,24 @@ def make_worker_spec(
     Raises
     ------
     ValidationError
-        If the number, the resources, the environment or the command is invalid.
+        If an argument is invalid, as in `make_cluster_spec`.
 
     Examples
     --------
     >>> workers = make_worker_spec(n_workers=2, resources={"limits": {"nvidia.com/gpu": 1}})
     >>> workers["spec"]["nodeSelector"] = {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
     """
-    validate_count("n_workers", n_workers, MOST_WORKERS)
+    restricted = flag("restricted", restricted)
     container = {
         "name": WORKER,
-        "image": image,
+        "image": image_name(image),
         "args": worker_args(worker_command),
         **_env_and_resources(env, resources, restricted),
         "ports": [_port(DASHBOARD_PORT, _DASHBOARD[WORKER])],
         # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
         "readinessProbe": _health(period=1, timeout=10, failures=30),
     }
-    return {"replicas": n_workers, "spec": _pod(container, restricted)}
+    return {"replicas": optional_count("n_workers", n_workers, MOST_WORKERS), "spec": _pod(container, restricted)}
 
 
 def make_scheduler_spec(
@@ -200,7 +191,7 @@ def make_scheduler_spec(
     Raises
     ------
     ValidationError
-        If the resources or the environment is invalid.
+        If an argument is invalid, as in `make_cluster_spec`.
 
     Examples
     --------
@@ -208,17 +199,19 @@ def make_scheduler_spec(
     >>> scheduler["service"]["type"]
     'ClusterIP'
     """
+    validate_cluster_name(cluster_name)
+    restricted = flag("restricted", restricted)
     container = {
         "name": SCHEDULER,
-        "image": image,
-        "args": ["dask", "scheduler", *(["--jupyter"] if jupyter else [])],
+        "image": image_name(image),
+        "args": ["dask", "scheduler", *(["--jupyter"] if flag("jupyter", jupyter) else [])],
         **_env_and_resources(env, resources, restricted),
         **scheduler_ports_and_probes(),
     }
     return {
         "spec": _pod(container, restricted),
         "service": {
-            "type": scheduler_service_type,
+            "type": service_type(scheduler_service_type),
             "selector": {CLUSTER_LABEL: cluster_name, COMPONENT_LABEL: SCHEDULER},
             "ports": [_service_port(COMM_PORT, 8786), _service_port(DASHBOARD_PORT, _DASHBOARD[SCHEDULER])],
         },
@@ -275,20 +268,23 @@ def make_additional_group(
     """
     cluster_name = cluster["metadata"]["name"]
     if custom_spec is not None:
+        if not isinstance(custom_spec, Mapping):
+            raise ValidationError(f"custom_spec is {custom_spec!r}: it must be the result of make_worker_spec.")
         return make_worker_group(cluster_name, name, custom_spec)
     worker = cluster["spec"]["worker"]
     default: Mapping[str, Any] = worker["spec"]["containers"][0]
     made = make_worker_spec(
-        image or default.get("image") or DEFAULT_IMAGE,
+        default.get("image") or DEFAULT_IMAGE if image is None else image,
         worker.get("replicas") if n_workers is None else n_workers,
         default.get("resources") if resources is None else resources,
         default.get("env") if env is None else env,
-        worker_command or "dask-worker",
+        "dask-worker" if worker_command is None else worker_command,
         restricted=bool(default.get("securityContext")),
     )
     (container,) = made["spec"]["containers"]
-    made["spec"] |= _security_of(worker["spec"], _SECURITY_OF_POD)
-    container |= _security_of(default, _SECURITY_OF_CONTAINER)
+    of_pod, of_container = security.inherited(worker["spec"], default)
+    made["spec"] |= of_pod
+    container |= of_container
     if worker_command is None:
         container |= {field: list(default[field]) for field in ("command", "args") if default.get(field)}
     return make_worker_group(cluster_name, name, made)
@@ -296,8 +292,7 @@ def make_additional_group(
 
 def make_autoscaler(cluster: str, minimum: int | None, maximum: int | None) -> Manifest:
     """Return the DaskAutoscaler of a cluster's default group. The operator has defaults for bounds that are None."""
-    validate_count("minimum", minimum)
-    validate_count("maximum", maximum)
+    minimum, maximum = optional_count("minimum", minimum), optional_count("maximum", maximum)
     if minimum is not None and maximum is not None and minimum > maximum:
         raise ValidationError(
             f"minimum is {minimum} and maximum is {maximum}: minimum must not be greater than maximum."
@@ -324,22 +319,13 @@ def _health(*, period: int, timeout: int, failures: int) -> Manifest:
 
 
 def _pod(container: Manifest, restricted: bool) -> Manifest:
-    if not restricted:
-        return {"containers": [container]}
-    return {
-        "automountServiceAccountToken": False,
-        "securityContext": copy.deepcopy(dict(_POD_SECURITY)),
-        "containers": [container | {"securityContext": copy.deepcopy(dict(_CONTAINER_SECURITY))}],
-    }
-
-
-def _security_of(part: Mapping[str, Any], names: Sequence[str]) -> Manifest:
-    return {name: part.get(name) for name in names}
+    spec = {"containers": [container]}
+    return security.restricted(spec) if restricted else spec
 
 
 def _env_and_resources(env: Env | None, resources: Mapping[str, Any] | None, restricted: bool) -> Manifest:
     """Return these fields of a container, empty if the arguments are: programs append to them."""
     variables = env_list(env) or (None if env is None else [])
-    if variables and restricted and _HOME["name"] not in (each["name"] for each in variables):
-        variables.append(dict(_HOME))
+    if variables and restricted:
+        variables = security.with_home(variables)
     return {"env": variables, "resources": resource_requirements(resources) or (None if resources is None else {})}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dask_operator.model import ObjectRef, Pod, Problem, Survey
+from dask_operator import manifests, names
+from dask_operator.model import Cluster, ObjectRef, Pod, Problem, Survey
 from dask_operator.plan.ownership import children
 from dask_operator.plan.report.unread import too_large
 from dask_operator.plan.view import View, Workers, live, problem
@@ -28,11 +29,20 @@ def cluster_problem(view: View, now: float) -> Problem | None:
         problems.append(observed.deployment.problem)
     if scheduler and (broken := problem(scheduler, now)):
         problems.append(broken)
+    if manifests.leads_nowhere(cluster):
+        problems.append(_port_not_found(cluster))
     of_groups = ((name, group_problem(view, workers, now)) for name, workers in view.workers.items())
     problems += [Problem(p.reason, f"group {name}: {p.message}") for name, p in of_groups if p]
     of_removed = ((name, _cannot_shrink(view, live(workers.pods), now)) for name, workers in view.removed.items())
     problems += [Problem(p.reason, f"group {name}, which was removed: {p.message}") for name, p in of_removed if p]
     return next(iter(problems), None)
+
+
+def _port_not_found(cluster: Cluster) -> Problem:
+    number = cluster.listening.comm
+    where = f"no port of Service {names.scheduler(cluster.name)} leads to port {number} of the scheduler"
+    fix = f"name the port {names.COMM_PORT}, or set its targetPort to {number}"
+    return Problem("PortNotFound", f"{where}, so workers and clients cannot reach it: {fix}")
 
 
 def group_problem(view: View, workers: Workers, now: float) -> Problem | None:
@@ -54,8 +64,8 @@ def _refused(view: View, workers: Workers) -> Problem | None:
     failures = view.observed.failures
     if failure := failures.get(ObjectRef(POD.kind, workers.group.name)):
         return failure.problem
-    names = view.refused_pods and view.refused_pods & workers.names
-    return next((failures[ObjectRef(POD.kind, name)].problem for name in sorted(names)), None)
+    refused = view.refused_pods and view.refused_pods & workers.names
+    return next((failures[ObjectRef(POD.kind, name)].problem for name in sorted(refused)), None)
 
 
 def _waits(pod: Pod, now: float) -> Problem | None:

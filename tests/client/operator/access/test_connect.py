@@ -15,7 +15,7 @@ from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
 from dask_kubernetes.exceptions import SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.access.connect import Connection, addresses, node_addresses
+from dask_kubernetes.operator.access.connect import Connection, addresses, in_url, node_addresses
 from dask_kubernetes.operator.access.forward import HOST
 from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT
@@ -58,6 +58,8 @@ def external_name() -> dict[str, Any]:
         (a_service("LoadBalancer"), [], []),
         (a_service("LoadBalancer", loadBalancer={"ingress": None}), [], []),
         (with_load_balancer(ip="1.2.3.4"), [], [("1.2.3.4", 8786)]),
+        (with_load_balancer(ip="2001:db8::7"), [], [("2001:db8::7", 8786)]),
+        (with_node_port(30001), ["2001:db8::1"], [("2001:db8::1", 30001)]),
         (with_load_balancer(hostname="lb.example.com", ip="1.2.3.4"), [], [("lb.example.com", 8786)]),
         (with_node_port(30001), ["10.0.0.1", "10.0.0.2"], [("10.0.0.1", 30001), ("10.0.0.2", 30001)]),
         (with_node_port(30001), [], []),
@@ -86,6 +88,11 @@ def test_a_service_without_the_port(ports: Any) -> None:
     service["spec"]["ports"] = ports
     with pytest.raises(SchedulerUnreachableError, match="Service mine-scheduler has no port named tcp-comm: add it"):
         list(addresses(service, COMM_PORT, [], inside=True))
+
+
+def test_only_addresses_of_ipv6_have_brackets_in_urls() -> None:
+    hosts = ("10.0.0.1", "lb.example.com", "2001:db8::7", "::1")
+    assert list(map(in_url, hosts)) == ["10.0.0.1", "lb.example.com", "[2001:db8::7]", "[::1]"]
 
 
 def test_addresses_of_nodes() -> None:
@@ -307,6 +314,14 @@ async def test_without_forwarding_what_was_tried_is_said(kubeconfig: Kubeconfig)
         assert f"answer at {HOST}:{closed}:" in str(raised.value)
         with pytest.raises(SchedulerUnreachableError, match="no address that can be reached from here: remove"):
             await connection(kubernetes, forward=False).address(a_service(), COMM_PORT)
+
+
+async def test_what_was_tried_is_said_with_brackets(kubeconfig: Kubeconfig, network: Network) -> None:
+    async with connected(kubeconfig) as (_, kubernetes):
+        service = with_load_balancer(8786, ip="2001:db8::7")
+        with pytest.raises(SchedulerUnreachableError, match=r"answer at \[2001:db8::7\]:8786:"):
+            await connection(kubernetes, forward=False).address(service, COMM_PORT)
+    assert network.tried[-1] == ("2001:db8::7", 8786)
 
 
 async def test_in_a_pod_a_service_has_a_moment_to_answer(kubeconfig: Kubeconfig) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from kr8s._auth import KubeAuth
 from tests.client.operator.conftest import Kubeconfig
 from tests.support.clock import Run
 from tests.support.dask import make_certificates
@@ -32,10 +31,11 @@ from dask_kubernetes.operator.access.kubernetes import CLUSTER, POD, Kubernetes
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "Unable to find valid credentials"),
-        ("- not\n- a kubeconfig", ""),
+        (None, "it does not exist, or is empty"),
+        ("", "it does not exist, or is empty"),
+        ("- not\n- a kubeconfig", "is no kubeconfig"),
         ("}{", ""),
-        (json.dumps({"current-context": "elsewhere", "contexts": []}), "elsewhere"),
+        (json.dumps({"current-context": "elsewhere", "contexts": []}), "it has no context elsewhere"),
     ],
 )
 def test_a_kubeconfig_that_cannot_be_used_is_named(
@@ -78,20 +78,6 @@ def test_the_namespace_is_that_of_the_context_or_else_default(run: Run, kubeconf
     assert run(namespace_and_server())[0] == "mine"
     kubeconfig.write("http://server:1")
     assert run(namespace_and_server())[0] == "default"
-
-
-def test_in_a_pod_the_namespace_is_the_pods_own(
-    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def no_file(auth: Any) -> None:
-        auth.server = "https://10.0.0.1:443"
-
-    (tmp_path / "namespace").write_text("pods\n")
-    monkeypatch.setattr(module, "SERVICE_ACCOUNT", tmp_path)
-    monkeypatch.setattr("kr8s._auth.KubeAuth._load_service_account", no_file)
-    assert run(namespace_and_server()) == ("pods", "https://10.0.0.1:443")
-    kubeconfig.write("http://server:1", namespace="mine")
-    assert run(namespace_and_server())[0] == "mine", "a kubeconfig comes first, as for kubectl"
 
 
 OWN_SERVER = "https://10.96.0.1:443"
@@ -167,19 +153,22 @@ def test_the_pods_own_api_server_may_have_any_address(
         assert run(is_inside()), server
 
 
+@pytest.mark.parametrize(("host", "server"), [("10.96.0.1", OWN_SERVER), ("fd00::1", "https://[fd00::1]:443")])
 def test_a_service_account_is_that_of_this_pods_kubernetes(
-    run: Run, kubeconfig: Kubeconfig, own: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, kubeconfig: Kubeconfig, own: Path, monkeypatch: pytest.MonkeyPatch, host: str, server: str
 ) -> None:
     """Use no kubeconfig, as in most Pods."""
-    known = KubeAuth._load_service_account
-
-    async def of_folder(auth: Any) -> None:
-        auth._serviceaccount = str(own)
-        await known(auth)
-
-    monkeypatch.setattr(KubeAuth, "_load_service_account", of_folder)
-    assert run(namespace_and_server()) == ("pods", OWN_SERVER)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    assert run(namespace_and_server()) == ("pods", server)
     assert run(is_inside())
+    found = run(Credentials.read())
+    assert (found.token, found.token_file) == ("valid", own / "token")
+    kubeconfig.write("http://server:1", namespace="mine")
+    assert run(namespace_and_server())[0] == "mine", "a kubeconfig comes first, as for kubectl"
+    assert run(found.renewed()).server == server, "but not for those who began without one"
+    (own / "namespace").unlink()
+    kubeconfig.path.unlink()
+    assert run(namespace_and_server())[0] == "default"
 
 
 @pytest.mark.parametrize(
@@ -401,3 +390,90 @@ def test_renewed_credentials_are_of_the_same_kubeconfig_and_context(
     assert replace(run(found.renewed()), ssl=found.ssl) == found
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig.path))
     assert run(Credentials.read()).server == "http://three:1"
+
+
+def test_credentials_of_a_plugin_are_renewed_before_they_end(
+    run: Run, kubeconfig: Kubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: 1_000.0))
+    answer = {"status": {"token": "of-a-plugin", "expirationTimestamp": "1970-01-01T01:00:00Z"}}
+    (tmp_path / "answer").write_text(json.dumps(answer))
+    kubeconfig.write("http://server:1", exec={"command": "cat", "args": [str(tmp_path / "answer")]})
+    found = run(Credentials.read())
+    assert found.token == found.renewed_now().token == "of-a-plugin"
+    assert {at: found.is_outdated(at) for at in (3_539.0, 3_540.0)} == {3_539.0: False, 3_540.0: True}
+
+
+def test_a_plugin_may_give_a_certificate_and_a_token(run: Run, kubeconfig: Kubeconfig, tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    texts = {name: (tmp_path / f"{name}.pem").read_text() for name in ("cert", "key")}
+    status = {"token": "t", "clientCertificateData": texts["cert"], "clientKeyData": texts["key"]}
+    (tmp_path / "answer").write_text(json.dumps({"status": status}))
+    kubeconfig.write("https://server:1", exec={"command": "cat", "args": [str(tmp_path / "answer")]})
+    with pytest.MonkeyPatch.context() as patch:
+        loaded: list[str] = []
+        patch.setattr(ssl.SSLContext, "load_cert_chain", lambda _, *files: loaded.extend(map(Path.read_text, files)))
+        assert run(Credentials.read()).token == "t"
+    assert loaded == [texts["cert"], texts["key"]]
+
+
+def test_a_user_may_act_as_another(run: Run, kubeconfig: Kubeconfig, fake: FakeApi) -> None:
+    """Use the fields by which kubectl sends other names than the user's own."""
+    other: dict[str, Any] = {
+        "as": "jane",
+        "as-uid": "7",
+        "as-groups": ["a", "b"],
+        "as-user-extra": {"scopes/x": ["view"]},
+    }
+    kubeconfig.write(fake.url, token="valid", **other)
+    found = run(Credentials.read())
+    assert found.impersonation == (
+        *(("Impersonate-User", "jane"), ("Impersonate-Uid", "7"), ("Impersonate-Group", "a")),
+        *(("Impersonate-Group", "b"), ("Impersonate-Extra-scopes%2Fx", "view")),
+    )
+
+    async def headers() -> Any:
+        async with found.session(1.0) as session:
+            return session.headers
+
+    sent = run(headers())
+    assert sent.get_list("Impersonate-Group") == ["a", "b"]
+    assert (sent["Authorization"], sent["Impersonate-User"]) == ("Bearer valid", "jane")
+
+
+def test_who_has_no_user_is_anonymous_and_tokens_may_be_numbers(run: Run, kubeconfig: Kubeconfig) -> None:
+    kubeconfig.write("http://server:1", token=12345)
+    assert run(Credentials.read()).token == "12345"
+    config = json.loads(kubeconfig.path.read_text())
+    config["contexts"][0]["context"]["user"] = ""
+    kubeconfig.path.write_text(json.dumps(config))
+    assert run(Credentials.read()).token is None
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "why"),
+    [
+        ({"username": "a", "password": "b"}, {}, "no longer accepts passwords"),
+        ({"auth-provider": {"name": "gcp"}}, {}, "auth-provider gcp: use a credential plugin"),
+        ({"token": "t"}, {"proxy-url": "socks5://127.0.0.1:1"}, r"pip install 'httpx\[socks\]'"),
+    ],
+)
+def test_what_cannot_be_used_says_what_to_do(
+    run: Run, kubeconfig: Kubeconfig, user: dict[str, Any], cluster: dict[str, Any], why: str
+) -> None:
+    kubeconfig.write("https://server:1", cluster=cluster, **user)
+    with pytest.raises(CredentialsError, match=why):
+        run(Credentials.read())
+
+
+def test_a_token_of_the_oidc_provider_is_used(run: Run, kubeconfig: Kubeconfig) -> None:
+    user: dict[str, Any] = {"auth-provider": {"name": "oidc", "config": {"id-token": "t"}}}
+    kubeconfig.write("http://server:1", **user)
+    assert run(Credentials.read()).token == "t"
+
+
+async def test_the_path_of_a_server_is_kept(kubeconfig: Kubeconfig) -> None:
+    """Use an address as gateways to several Kubernetes clusters have it."""
+    kubeconfig.write("https://gateway.example.com/k8s/clusters/c-1", token="valid")
+    async with (await Credentials.read()).session(1.0) as session:
+        assert session.build_request("GET", "/api/v1/pods").url.path == "/k8s/clusters/c-1/api/v1/pods"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -197,6 +198,28 @@ async def test_the_pod_learns_that_a_connection_has_ended(kubeconfig: Kubeconfig
         writer.write(b"hello")
         writer.close()
         await asyncio.wait_for(ended.wait(), 10.0)
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, None])
+async def test_a_machine_without_ipv4_listens_at_its_other_loopback_address(
+    kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    listen = asyncio.start_server
+
+    async def start_server(accept: Any, host: str, port: int) -> asyncio.Server:
+        if host == HOST:
+            raise OSError(number, "no such address")
+        return await listen(accept, host, port)
+
+    async with forwarded(kubeconfig) as to, await to.pod("a", saying(b"hello")):
+        monkeypatch.setattr(asyncio, "start_server", start_server)
+        forward = Forward(to.forward._kubernetes, "default", SCHEDULER, "tcp-comm")
+        port = await forward.start()
+        assert forward.host == "::1"
+        reader, writer = await asyncio.open_connection(forward.host, port)
+        assert await reader.read() == b"hello"
+        writer.close()
+        await forward.close()
 
 
 async def test_a_port_that_is_in_use_is_named(kubeconfig: Kubeconfig) -> None:

@@ -38,7 +38,9 @@ class Listener:
 async def a_scheduler(port: int) -> AsyncIterator[Scheduler]:
     quiet: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
     with dask.config.set(quiet):
-        async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
+        async with Scheduler(
+            host="127.0.0.1", port=port, dashboard_address="127.0.0.1:0", dashboard=False
+        ) as scheduler:
             yield scheduler
 
 

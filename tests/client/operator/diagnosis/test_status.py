@@ -181,7 +181,10 @@ def test_what_is_requested_of_all_groups() -> None:
         ({"command": ["dask", "scheduler"], "args": ["--tls-cert", "/tls/cert.pem"]}, True),
         ({"command": ["dask", "scheduler"], "args": ["--tls-key=/tls/key.pem"]}, True),
         ({"command": ["sh", "-c", "exec dask scheduler --tls-ca-file=/tls/ca.pem"]}, True),
-        ({"args": ["dask"], "env": [{"name": "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "value": "tls"}]}, False),
+        (
+            {"args": ["dask"], "env": [{"name": "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "value": "tls"}]},
+            False,
+        ),  # not the scheduler's container
         ({"args": None}, False),
         ({"args": "dask scheduler"}, False),
     ],

@@ -79,7 +79,7 @@ def test_from_the_first_to_the_last_line(operator: Operator) -> None:
         assert len(cluster.observed) == 1
         fake.put(a_pod("mine-default-worker-0", WORKER))
         assert cluster.requested == cluster.plan == {"mine-default-worker-0"}
-        assert cluster.dashboard_link.startswith("http://127.0.0.1:")
+        assert cluster.dashboard_link == f"http://127.0.0.1:{cluster.forwarded_dashboard_port}/status"
         cluster.scale(5)
         assert replicas(fake) == 5
         cluster.adapt(minimum=1, maximum=3)
@@ -183,7 +183,7 @@ def test_it_can_be_shown_at_each_stage(operator: Operator) -> None:
         assert "KubeCluster(mine, '<Not Connected>', workers=0" in repr(cluster)
         assert "mine" in cluster._repr_html_()
         assert (cluster.dashboard_link, cluster.requested) == ("", set())
-        with pytest.raises(ClusterNotFoundError, match="is created"):
+        with pytest.raises(ClusterNotFoundError, match="mine has not started: `await` it first"):
             await cluster.scale(1)
         await cluster
         assert "workers=1" in repr(cluster)
@@ -211,6 +211,12 @@ def test_it_can_be_shown_at_each_stage(operator: Operator) -> None:
         (lambda c: c.adapt(-1), ValidationError, "minimum is -1"),
         (lambda c: c.add_worker_group("A b"), ValidationError, "cannot be called 'A b'"),
         (lambda c: c.add_worker_group("g", n_workers=-1), ValidationError, "n_workers is -1"),
+        (lambda c: c.add_worker_group("g", image=""), ValidationError, "image is ''"),
+        (lambda c: c.add_worker_group("g", worker_command=""), ValidationError, "worker_command is empty"),
+        (lambda c: c.add_worker_group("g", resources="2Gi"), ValidationError, "resources is '2Gi'"),
+        (lambda c: c.add_worker_group("g", env="A=1"), ValidationError, "env must be a dict"),
+        (lambda c: c.add_worker_group("g", custom_spec=["x"]), ValidationError, "custom_spec is"),
+        (lambda c: c.add_worker_group(custom_spec="worker.yml"), ValidationError, "custom_spec is 'worker.yml'"),
         (lambda c: c.delete_worker_group("x"), WorkerGroupNotFoundError, "no worker group 'x'"),
         (lambda c: c.jupyter_link, ValidationError, "serves no Jupyter"),
         (lambda c: c.wait_for_workers(0), ValueError, "n_workers"),

@@ -9,7 +9,7 @@ from tests.client.operator.manifests.objects import WORKER_ARGS, container
 
 from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.manifests import fields
-from dask_kubernetes.operator.manifests.fields import validate_cluster_name, validate_count
+from dask_kubernetes.operator.manifests.fields import validate_cluster_name
 from dask_kubernetes.operator.manifests.spec import (
     make_cluster_spec,
     make_worker_spec,
@@ -77,6 +77,14 @@ def test_resources(resources: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "quantity", ["0", "1.", ".5", "500m", "100n", "2Ki", "3Ei", "1e3", "1E-2", "4k", "12E", 7, 1e21]
+)
+def test_quantities_of_kubernetes(quantity: Any) -> None:
+    made = fields.resource_requirements({"limits": {"memory": quantity}})
+    assert made == {"limits": {"memory": quantity if isinstance(quantity, int) else str(quantity)}}
+
+
+@pytest.mark.parametrize(
     ("resources", "problem"),
     [
         ("2Gi", "must be a dict"),
@@ -88,6 +96,12 @@ def test_resources(resources: Any, expected: Any) -> None:
         ({"limits": {"gpu": 1}}, "'gpu' is no resource of a container: .* as in nvidia.com/gpu"),
         ({"limits": "2Gi"}, "limits is '2Gi'"),
         ({"limits": {"cpu": True}}, "cpu is True"),
+        ({"limits": {"cpu": -1}}, "cpu is -1"),
+        ({"limits": {"cpu": ""}}, "cpu is ''"),
+        ({"limits": {"cpu": float("nan")}}, "cpu is nan"),
+        ({"memory": "2GB"}, "memory is '2GB': it must be a Kubernetes quantity"),
+        ({"memory": "2 Gi"}, "memory is '2 Gi'"),
+        ({"memory": "lots"}, "memory is 'lots'"),
     ],
 )
 def test_resources_that_cannot_be(resources: Any, problem: str) -> None:
@@ -120,10 +134,22 @@ def test_worker_command_that_is_none(command: Any, problem: str) -> None:
         make_worker_spec(worker_command=command)
 
 
+class Four:
+    """A whole number of another type, as NumPy has them."""
+
+    def __index__(self) -> int:
+        return 4
+
+
 def test_a_number_that_has_to_be_given() -> None:
-    validate_count("n", None)
+    assert fields.optional_count("n", None) is None
     with pytest.raises(ValidationError, match="n is None"):
-        validate_count("n", None, optional=False)
+        fields.worker_count("n", None)
+
+
+def test_whole_numbers_of_every_type_are_sent_as_numbers() -> None:
+    assert type(fields.worker_count("n", Four())) is int
+    assert make_worker_spec(n_workers=Four())["replicas"] == 4  # type: ignore[arg-type]
 
 
 def test_nulls_are_left_out_of_a_copy() -> None:

@@ -42,6 +42,15 @@ def test_no_scheduler_comes_before_no_workers() -> None:
     assert found == a_failure(until=NOON).problem
 
 
+def test_a_service_that_does_not_lead_to_the_scheduler_says_which_name_it_lacks() -> None:
+    cluster = a_cluster(service_spec={"ports": [{"name": "web", "port": 80}]})
+    found = cluster_problem(View.of(cluster, seen(2)), NOON)
+    assert found
+    assert found.reason == "PortNotFound"
+    assert "no port of Service simple-scheduler leads to port 8786" in found.message
+    assert "name the port tcp-comm, or set its targetPort to 8786" in found.message
+
+
 def test_a_groups_problem_names_the_group_and_the_pod() -> None:
     observed = seen([a_pending_pod(0, problem=Problem("Unschedulable", "0/3 nodes"))])
     found = cluster_problem(View.of(a_cluster(), observed), NOON)

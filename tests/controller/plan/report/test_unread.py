@@ -28,7 +28,7 @@ from tests.support.builders import (
 )
 
 from dask_operator.actions import Action, Ask, Create, Delete, Patch, RecordEvent, Retire, SetStatus
-from dask_operator.model import Cluster, Group, ObjectRef, Observed, Template, Written
+from dask_operator.model import Cluster, Group, Listening, ObjectRef, Observed, Template, Written
 from dask_operator.plan import plan
 
 WHY = "has 1,350,668 bytes, and at most 393,216 are read"
@@ -45,7 +45,7 @@ OTHER = {
 
 
 def _large_cluster(**others: Any) -> Cluster:
-    unknown = {"scheduler": Template(), "service": Template(), "tls": False}
+    unknown = {"scheduler": Template(), "service": Template(), "listening": Listening(), "ports": ()}
     return replace(a_cluster(workers=None), **EMPTY | unknown | others)
 
 

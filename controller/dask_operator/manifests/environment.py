@@ -1,0 +1,85 @@
+"""The environment that the controller gives to the containers of schedulers, workers and runners."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from dask_operator import agent, names
+from dask_operator.model import Json
+
+_PRELOAD_ARGV_ENV = f"{names.PRELOAD_ENV}_ARGV"
+# A worker closes within this time, or is killed.
+_CLOSING = 10
+_GRACE_PERIOD = 30
+
+
+def with_env(spec: Json, env: Mapping[str, str]) -> dict[str, Any]:
+    """Return a Pod spec whose every container has these variables after its own, which win."""
+    containers = spec.get("containers")
+    if not isinstance(containers, list):
+        return dict(spec)
+    return {**spec, "containers": [_container_with_env(container, env) for container in containers]}
+
+
+def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
+    own = container.get("env") or [] if isinstance(container, dict) else None
+    if not isinstance(own, list):
+        return container  # the API server refuses it and says why
+    taken = [variable.get("name") for variable in _mappings(own)]
+    added = [{"name": name, "value": value} for name, value in env.items() if name not in taken]
+    # A variable may refer to earlier ones alone, as a user's may to $(DASK_WORKER_NAME).
+    referring = (place for place, variable in enumerate(own) if _refers(variable, env))
+    place = next(referring, len(own))
+    return {**container, "env": [*own[:place], *added, *own[place:]]}
+
+
+def with_preload(spec: Json) -> dict[str, Any]:
+    """Return the scheduler's Pod spec with the agent also where its user has preloads of his own."""
+    containers = spec.get("containers")
+    if not isinstance(containers, list):
+        return dict(spec)
+    return {**spec, "containers": [_container_with_preload(container) for container in containers]}
+
+
+def _container_with_preload(container: Any) -> Any:
+    variables = list(_mappings(container.get("env"))) if isinstance(container, dict) else []
+    # Arguments may be a list for each preload.
+    if any(variable.get("name") == _PRELOAD_ARGV_ENV for variable in variables):
+        return container
+    return {**container, "env": [_preloading(variable) for variable in variables]} if variables else container
+
+
+def _preloading(variable: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = variable.get("value")
+    if variable.get("name") != names.PRELOAD_ENV or not isinstance(value, str) or agent.PRELOAD in value:
+        return variable
+    return {**variable, "value": repr([agent.PRELOAD, *_listed(value)])}
+
+
+def _listed(value: str) -> list[str]:
+    """Return preloads as Dask reads them: Python's form of a text or a list, or the text itself."""
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        read = ast.literal_eval(value)
+        if isinstance(read, (list, tuple)):
+            return [str(preload) for preload in read]
+        if isinstance(read, str):
+            return [read]
+    return [value] if value else []
+
+
+def drain_seconds(spec: Json) -> str:
+    """Return how long a worker may drain of the time that Kubernetes gives its Pod to end."""
+    grace = spec.get("terminationGracePeriodSeconds")
+    return str(max((grace if isinstance(grace, int) else _GRACE_PERIOD) - _CLOSING, 0))
+
+
+def _refers(variable: Any, env: Iterable[str]) -> bool:
+    value = variable.get("value") if isinstance(variable, Mapping) else None
+    return isinstance(value, str) and any(f"$({name})" in value for name in env)
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
