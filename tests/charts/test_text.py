@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.charts.conftest import ROOT, Render
+from tests.charts.renderings import CLUSTER, OPERATOR, RENDERINGS, Rendering, schema
 from tests.charts.texts import Places, Values, leaves, marks, replaced
 
 # Valid names that YAML reads as other types unless quoted.
@@ -37,7 +37,6 @@ TEXTS = (
 )
 # The names of the release and of its namespace, as marks.
 RELEASE, NAMESPACE = "zz9998zz", "zz9999zz"
-CLUSTER, OPERATOR = "dask-cluster", "dask-kubernetes-operator"
 # Limits of templates that are narrower than the schema.
 SHAPES = {
     CLUSTER: {"fullnameOverride": r"[-a-z0-9]+"},
@@ -62,83 +61,7 @@ UNTRIED: dict[str, set[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Rendering:
-    """Values of a chart that fit together: the places left out, and the switches turned on."""
-
-    name: str
-    chart: str
-    without: frozenset[str]
-    off: tuple[str, ...]
-
-    def places(self) -> Places:
-        return Places(schema(self.chart), self.without)
-
-    def values(self, places: Places) -> Values:
-        values = places.values()
-        for path in self.off:
-            *above, name = path.split(".")
-            at = values
-            for step in above:
-                at = at.setdefault(step, {})
-            at[name] = False
-        return values
-
-
-def _but(where: str) -> set[str]:
-    """Return the values that describe the operator's place, but for one of them."""
-    return {
-        f"networkPolicy.controller.{name}" for name in ("namespace", "namespaceSelector", "ipBlock") if name != where
-    }
-
-
-RENDERINGS = (
-    Rendering(
-        "a cluster",
-        CLUSTER,
-        frozenset({"global", "fullnameOverride", "job", *_but("namespace")}),
-        ("job.enabled", "jupyter.enabled"),
-    ),
-    Rendering(
-        "a job",
-        CLUSTER,
-        frozenset({"nameOverride", "job.configMap", *_but("namespaceSelector")}),
-        ("jupyter.enabled",),
-    ),
-    Rendering(
-        "a job of a ConfigMap",
-        CLUSTER,
-        frozenset({"nameOverride", "job.script", *_but("ipBlock")}),
-        ("jupyter.enabled",),
-    ),
-    Rendering(
-        "all namespaces",
-        OPERATOR,
-        frozenset({"scope", "nameOverride", "fullnameOverride", "metrics.worker.serviceMonitor", "extraObjects"}),
-        ("crds.install", "metrics.prometheusRule.enabled", "metrics.dashboards.enabled"),
-    ),
-    Rendering(
-        "one namespace",
-        OPERATOR,
-        frozenset(
-            {
-                "metrics.worker.podMonitor",
-                # The alerts need the default labels.
-                "metrics.scheduler.serviceMonitor.targetLabels",
-                "metrics.worker.serviceMonitor.podTargetLabels",
-                "extraObjects",
-            }
-        ),
-        ("crds.install",),
-    ),
-)
 Template = Callable[[str, Values, str, str], list[Any]]
-
-
-@cache
-def schema(chart: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "charts" / chart / "values.schema.json").read_text())
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -338,8 +338,14 @@ def sections(chart: str) -> set[str]:
 
 # Values required for any rendering.
 NEEDED = {
-    "dask-kubernetes-operator": {"image.name", "test.image.name", "serviceAccount.create"},
-    "dask-cluster": {"image.repository", "serviceAccount.create", "tls.enabled"},
+    "dask-kubernetes-operator": {
+        *("image.name", "test.image.name", "test.timeoutSeconds", "replicas", "rbac.clientRole.name"),
+        *("serviceAccount.create", "serviceAccount.automount"),
+    },
+    "dask-cluster": {
+        *("image.repository", "tls.enabled", "job.configMap.key", "test.timeoutSeconds"),
+        *("serviceAccount.create", "serviceAccount.automount"),
+    },
 }
 
 

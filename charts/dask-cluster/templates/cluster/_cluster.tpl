@@ -7,7 +7,9 @@ scheduler:
   {{- $scheduler := (include "dask-cluster.merge" (dict "under" .Values.scheduler "over" $annotations) | fromJson).value }}
   {{- include "dask-cluster.podTemplate" (dict "root" . "name" "scheduler" "values" $scheduler) | nindent 2 }}
   service:
-    type: {{ .Values.scheduler.service.type }}
+    {{- with .Values.scheduler.service.type }}
+    type: {{ . }}
+    {{- end }}
     selector:
       dask.org/cluster-name: {{ include "dask-cluster.fullname" . | quote }}
       dask.org/component: scheduler

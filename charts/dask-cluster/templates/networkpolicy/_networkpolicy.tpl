@@ -29,7 +29,7 @@ required as well.
 {{/* Refuses a policy that blocks what the release itself enables. */}}
 {{- define "dask-cluster.checkNetworkPolicy" -}}
 {{- $policy := .Values.networkPolicy -}}
-{{- range $name, $value := dict "scheduler.ingress" .Values.scheduler.ingress "scheduler.httpRoute" .Values.scheduler.httpRoute -}}
+{{- range $name, $value := dict "scheduler.ingress" (default dict .Values.scheduler.ingress) "scheduler.httpRoute" (default dict .Values.scheduler.httpRoute) -}}
   {{- if and $value.enabled (not $policy.dashboard) (not $policy.clients) -}}
     {{- fail (printf "%s.enabled exposes the dashboard, but networkPolicy.dashboard is empty and blocks it: list there the Pods that serve the dashboard, for example those of the Ingress controller" $name) -}}
   {{- end -}}

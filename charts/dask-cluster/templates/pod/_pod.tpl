@@ -18,7 +18,8 @@ The metadata and the spec of a Pod, for the scheduler, every group of workers an
 {{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" .values.podTemplate) | fromJson).value -}}
 {{- $labels := dig "metadata" "labels" dict $pod -}}
 {{- include "dask-cluster.refuseOperatorLabels" (dict "labels" $labels "where" (printf "labels of the %s" (default .name .group))) -}}
-{{- toYaml $pod -}}
+{{- /* A DaskCluster may have no nulls, unlike a Pod. */ -}}
+{{- (include "dask-cluster.pruned" $pod | fromJson).value | toYaml -}}
 {{- end }}
 
 {{- define "dask-cluster.podSpec" -}}
@@ -27,6 +28,7 @@ The metadata and the spec of a Pod, for the scheduler, every group of workers an
 {{- $image := include "dask-cluster.imageOver" (dict "under" $root.Values.image "over" $values.image) | fromJson -}}
 {{- $volumes := include "dask-cluster.volumes" . | fromJson -}}
 automountServiceAccountToken: {{ $root.Values.serviceAccount.automount }}
+enableServiceLinks: false
 {{- with include "dask-cluster.serviceAccountName" $root }}
 serviceAccountName: {{ . | quote }}
 {{- end }}
@@ -41,7 +43,9 @@ securityContext:
 containers:
   - name: {{ .name }}
     image: {{ include "dask-cluster.image" (dict "root" $root "image" $image) | quote }}
-    imagePullPolicy: {{ $image.pullPolicy }}
+    {{- with $image.pullPolicy }}
+    imagePullPolicy: {{ . }}
+    {{- end }}
     args:
       {{- include (printf "dask-cluster.%sArgs" .name) . | nindent 6 }}
       {{- with $values.extraArgs }}

@@ -15,7 +15,9 @@ labels:
 {{/* The endpoint to scrape. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
 {{- define "dask-kubernetes-operator.endpoints" -}}
 - port: {{ .port }}
-  interval: {{ .monitor.interval | quote }}
+  {{- with .monitor.interval }}
+  interval: {{ . | quote }}
+  {{- end }}
   {{- with .monitor.metricRelabelings }}
   metricRelabelings:
     {{- toYaml . | nindent 4 }}

@@ -58,13 +58,16 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 automountServiceAccountToken: false
+enableServiceLinks: false
 {{- with include "dask-kubernetes-operator.testPlacement" .root }}
 {{ . }}
 {{- end }}
 containers:
   - name: {{ .name }}
     image: {{ include "dask-kubernetes-operator.image" (dict "root" .root "image" .root.Values.test.image) | quote }}
-    imagePullPolicy: {{ .root.Values.test.image.pullPolicy }}
+    {{- with .root.Values.test.image.pullPolicy }}
+    imagePullPolicy: {{ . }}
+    {{- end }}
     args:
       {{- toYaml .args | nindent 6 }}
     env:
