@@ -7,7 +7,6 @@ and another a difficult text. The second must equal the first with the text in p
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import pytest
 import yaml
 from tests.charts.conftest import ROOT, Render
 from tests.charts.renderings import CLUSTER, OPERATOR, RENDERINGS, Rendering, schema
-from tests.charts.texts import Places, Values, leaves, marks, replaced
+from tests.charts.texts import Places, Values, leaves, marks, replaced, written
 
 # Valid names that YAML reads as other types unless quoted.
 NAMES = ("123", "on", "null", "true", "1e3", "0x10", "2024-01-01")
@@ -32,6 +31,13 @@ TEXTS = (
     "first\n\tsecond\n\n",
     "\n\n  first\n",
     "\tled",
+    "last\n\n\n",
+    "\r\n\r",
+    "---",
+    "- |+\n  a\n\n",
+    "@`%!*|>?,[]{}=: ",
+    "a " * 99,
+    *("08", ".5", "12:30:45", "1_000", "y", "NULL", "{}", "[]"),
     "  blanks at both ends  ",
     "\u00e9 \u2603 \U0001f600 \u2028 \u00a0 \x07",
 )
@@ -39,9 +45,9 @@ TEXTS = (
 RELEASE, NAMESPACE = "zz9998zz", "zz9999zz"
 # Limits of templates that are narrower than the schema.
 SHAPES = {
-    CLUSTER: {"fullnameOverride": r"[-a-z0-9]+"},
+    CLUSTER: {"fullnameOverride": r"[a-z0-9]+"},
     OPERATOR: {
-        "scope.namespaces.0": r"[-a-z0-9]+",
+        "scope.namespaces.0": r"[a-z0-9]+",
         # A tag may follow here.
         "image.name": r"[^:]+",
         "test.image.name": r"[^:]+",
@@ -67,10 +73,10 @@ Template = Callable[[str, Values, str, str], list[Any]]
 @pytest.fixture(scope="module")
 def template(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Template:
     """A function that renders a chart with a file of values for a release and its namespace."""
-    path = tmp_path_factory.mktemp("values") / "values.json"
+    path = tmp_path_factory.mktemp("values") / "values.yaml"
 
     def _template(chart: str, values: Values, release: str, namespace: str) -> list[Any]:
-        path.write_text(json.dumps(values))
+        path.write_text(written(values))
         command = [str(helm), "template", release, str(ROOT / "charts" / chart), "--namespace", namespace]
         command += ["--kube-version", "1.33.0", "--values", str(path)]
         made = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -101,6 +107,7 @@ def test_text_arrives_as_it_was_written(
         for path, mark in places.marks.items()
         if places.takes(path, text) and re.fullmatch(shapes.get(path, r"(?s).*"), text)
     }
+    assert len(texts) > 50
     values = replaced(rendering.values(places), texts)
     if text in NAMES:
         texts |= {RELEASE: text, NAMESPACE: text}

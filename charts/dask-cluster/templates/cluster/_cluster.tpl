@@ -1,6 +1,5 @@
 {{/* The spec of the release's DaskCluster, or of its DaskJob's cluster. */}}
 {{- define "dask-cluster.clusterSpec" -}}
-idleTimeout: {{ .Values.idleTimeout | int }}
 scheduler:
   {{- /* The Service gets exactly the scheduler's annotations from the operator. */}}
   {{- $annotations := dict "annotations" .Values.scheduler.service.annotations }}
@@ -27,4 +26,6 @@ worker:
   {{- . | nindent 2 }}
   {{- end }}
   {{- include "dask-cluster.podTemplate" (dict "root" . "name" "worker" "group" (include "dask-cluster.defaultGroupName" .) "values" .Values.worker) | nindent 2 }}
+{{- /* Last, because Helm cuts the line breaks of a text that ends a manifest. */}}
+idleTimeout: {{ .Values.idleTimeout | int }}
 {{- end }}

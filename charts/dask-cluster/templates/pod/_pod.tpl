@@ -4,7 +4,8 @@ The metadata and the spec of a Pod, for the scheduler, every group of workers an
 `group`, the name of their DaskWorkerGroup.
 */}}
 {{- define "dask-cluster.podTemplate" -}}
-{{- $pod := dict "spec" (include "dask-cluster.podSpec" . | fromYaml) -}}
+{{- /* The line break that ends it may be part of a text. */ -}}
+{{- $pod := dict "spec" (include "dask-cluster.podSpec" . | printf "%s\n" | fromYaml) -}}
 {{- with .values.labels -}}
   {{- $_ := set $pod "metadata" (dict "labels" .) -}}
 {{- end -}}
@@ -53,7 +54,9 @@ containers:
       {{- end }}
     env:
       {{- include "dask-cluster.env" (list (include "dask-cluster.tlsEnv" $root | fromJson) $root.Values.env $values.env) | nindent 6 }}
-    {{- include (printf "dask-cluster.%sPorts" .name) . | nindent 4 }}
+    {{- with include (printf "dask-cluster.%sPorts" .name) . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- with $values.resources }}
     resources:
       {{- toYaml . | nindent 6 }}
