@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -444,38 +443,7 @@ def test_memory_means_the_same_to_dask_and_kubernetes(render: Render, quantity: 
     assert parse_bytes(args[args.index("--memory-limit") + 1]) == size
 
 
-def pods(manifest: Any) -> list[dict[str, Any]]:
-    """Return every Pod spec within a manifest, at any depth, also as JSON in a ConfigMap."""
-    if isinstance(manifest, list):
-        return [pod for item in manifest for pod in pods(item)]
-    if isinstance(manifest, str) and manifest.startswith("{"):
-        return pods(json.loads(manifest))
-    if not isinstance(manifest, dict):
-        return []
-    below = [pod for value in manifest.values() for pod in pods(value)]
-    return [manifest, *below] if "containers" in manifest else below
-
-
 JOB: dict[str, Any] = {"job.enabled": True, "job.script": "pass"}
-
-
-@pytest.mark.parametrize(
-    ("chart", "values", "count"),
-    [
-        ("dask-kubernetes-operator", {}, 4),
-        ("dask-cluster", {"workerGroups.a": {}}, 4),
-        ("dask-cluster", {"workerGroups.a": {}, **JOB}, 4),
-    ],
-)
-def test_every_pod_is_restricted(render: Render, chart: str, values: dict[str, Any], count: int) -> None:
-    found = [pod for m in render(chart, values) if m["kind"] != "CustomResourceDefinition" for pod in pods(m)]
-    assert len(found) == count
-    for pod in found:
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in pod["containers"]:
-            assert container["securityContext"]["allowPrivilegeEscalation"] is False
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_cluster_of_a_job_is_that_of_a_release_without_one(render: Render) -> None:

@@ -28,6 +28,7 @@
 {{- $pod := dict "spec" (dict "restartPolicy" "Never" "containers" (list $container) "volumes" (list $volume)) -}}
 {{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" $job.podTemplate) | fromJson).value -}}
 {{- $values := dict "env" $job.env "extraArgs" $job.args "resources" $job.resources "script" $script.key "podTemplate" $pod -}}
+{{- $values = merge $values (include "dask-cluster.placement" . | fromJson) -}}
 {{- include "dask-cluster.podTemplate" (dict "root" . "name" "job" "values" $values) -}}
 {{- end }}
 

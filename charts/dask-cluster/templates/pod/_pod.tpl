@@ -110,6 +110,13 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{/* Where Pods beside the scheduler and the workers may run: on the nodes that the scheduler may have. As JSON, in values. */}}
+{{- define "dask-cluster.placement" -}}
+{{- $values := pick .Values.scheduler "nodeSelector" "tolerations" "priorityClassName" -}}
+{{- $_ := set $values "affinity" (pick (default dict .Values.scheduler.affinity) "nodeAffinity") -}}
+{{- toJson $values -}}
+{{- end }}
+
 {{/* The labels that the operator sets on these Pods. Takes what `dask-cluster.podTemplate` takes. */}}
 {{- define "dask-cluster.podLabels" -}}
 dask.org/cluster-name: {{ include "dask-cluster.fullname" .root | quote }}
