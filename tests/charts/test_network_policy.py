@@ -194,6 +194,40 @@ def test_no_labels_make_a_pod_the_operator_s(render: Render, pods: dict[str, Pod
         render("dask-cluster", {**GROUP, **job, path: dict(pods["controller"].labels)}, HERE)
 
 
+ANYWHERE: list[Manifest] = [
+    {},
+    {"matchLabels": {}},
+    {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]},
+    {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]},
+    {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]},
+]
+
+
+@pytest.mark.parametrize("selector", ANYWHERE, ids=str)
+@pytest.mark.parametrize("peers", ["clients", "monitoring", "dashboard"])
+def test_no_labels_alone_make_a_pod_a_peer(render: Render, peers: str, selector: Manifest) -> None:
+    peer = {"namespaceSelector": selector, "podSelector": {"matchLabels": {"app": "a"}}}
+    with pytest.raises(AssertionError, match=f"networkPolicy.{peers} selects Pods of any namespace by their labels"):
+        render("dask-cluster", {**CLOSED, f"networkPolicy.{peers}": [peer]})
+    # That all are admitted is what this says.
+    render("dask-cluster", {**CLOSED, f"networkPolicy.{peers}": [{"namespaceSelector": selector}]})
+
+
+@pytest.mark.parametrize("selector", ANYWHERE, ids=str)
+def test_the_operator_is_not_anywhere(render: Render, selector: Manifest) -> None:
+    values = {"networkPolicy.enabled": True, "networkPolicy.controller.namespaceSelector": selector}
+    with pytest.raises(AssertionError, match="blocks the operator unless it is named"):
+        render("dask-cluster", values)
+
+
+def test_no_labels_alone_make_a_pod_a_peer_of_the_operator(render: Render) -> None:
+    peer = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "a"}}}
+    with pytest.raises(AssertionError, match="metricsFrom selects Pods of any namespace by their labels"):
+        render(
+            "dask-kubernetes-operator", {"networkPolicy.enabled": True, "networkPolicy.metricsFrom": [peer]}, OPERATOR
+        )
+
+
 def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:
     manifests = render("dask-cluster", PEERS | JOB, HERE)
     (manifest,) = _of_kind("DaskJob", manifests)
