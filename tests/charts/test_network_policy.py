@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from tests.charts.conftest import ROOT, Render
 from tests.charts.texts import Places
 
@@ -226,6 +228,14 @@ def test_no_labels_alone_make_a_pod_a_peer_of_the_operator(render: Render) -> No
         render(
             "dask-kubernetes-operator", {"networkPolicy.enabled": True, "networkPolicy.metricsFrom": [peer]}, OPERATOR
         )
+
+
+def test_documented_routes_are_all_but_the_api() -> None:
+    page = (ROOT / "docs/dask-cluster.md").read_text().partition("### The dashboard without its API")[2]
+    values = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
+    routes = ast.literal_eval(values["scheduler"]["env"]["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"])
+    assert {*build.HTTP_ROUTES} - {*routes} == {"distributed.http.scheduler.api"}
+    assert {*routes} < {*build.HTTP_ROUTES}
 
 
 def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:

@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.charts.conftest import Render
+import yaml
+from tests.charts.conftest import ROOT, Render
 from tests.charts.renderings import CLUSTER, OPERATOR
+
+from dask_operator import manifests, parse
 
 Pod = dict[str, Any]
 NODES = {
@@ -107,3 +110,20 @@ def test_a_pod_that_is_asked_to_has_its_account(render: Render) -> None:
     for values in ({}, JOB):
         found = rendered(render, CLUSTER, {"serviceAccount.name": "mine", **values})
         assert {pod["serviceAccountName"] for pod in found} == {"mine"}
+
+
+def test_node_autoscalers_are_told_which_pods_they_may_move(render: Render) -> None:
+    """Try the values that the documentation shows, as far as the Pods that the controller makes of them."""
+    page = (ROOT / "docs/dask-cluster.md").read_text().partition("## Nodes that come and go")[2]
+    values = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
+    (manifest,) = (m for m in render(CLUSTER, values) if m["kind"] == "DaskCluster")
+    stored = {"uid": "1", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    cluster = parse.cluster(manifest | {"metadata": manifest["metadata"] | stored})
+    group = manifests.group_manifest(cluster)
+    group["metadata"] |= stored
+    scheduler = manifests.deployment_manifest(cluster)["spec"]["template"]
+    (worker,) = manifests.worker_manifests(cluster, parse.group(group), (0,), attempt=0)
+    (job,) = (m["spec"]["job"] for m in render(CLUSTER, values | JOB) if m["kind"] == "DaskJob")
+    evict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+    found = [pod["metadata"]["annotations"][evict] for pod in (worker, scheduler, job)]
+    assert found == ["true", "false", "false"]

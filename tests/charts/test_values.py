@@ -167,6 +167,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "tls.certManager.renewBefore": "7h",
         **{f"scheduler.{name}": value for name, value in PART.items()},
         "scheduler.service.type": "NodePort",
+        "scheduler.service.ipFamilyPolicy": "PreferDualStack",
         "scheduler.service.annotations": ENV,
         "scheduler.ingress.enabled": True,
         "scheduler.ingress.className": "other",

@@ -9,6 +9,9 @@ scheduler:
     {{- with .Values.scheduler.service.type }}
     type: {{ . }}
     {{- end }}
+    {{- with .Values.scheduler.service.ipFamilyPolicy }}
+    ipFamilyPolicy: {{ . }}
+    {{- end }}
     selector:
       dask.org/cluster-name: {{ include "dask-cluster.fullname" . | quote }}
       dask.org/component: scheduler
