@@ -125,7 +125,7 @@ def test_a_profile_of_another_type_has_no_file(render: Render, profile: str) -> 
 
 
 def test_a_variable_of_two_sources_is_refused(render: Render) -> None:
-    """Two files of values are merged by Helm, by key, before the chart sees them."""
+    """Try what Helm makes of two files of values, which it merges by key before the chart sees them."""
     values = {"env.A.valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}, "fieldRef": {"fieldPath": "c"}}}
     with pytest.raises(AssertionError, match=r"env\.A has the sources fieldRef, secretKeyRef, but can have only one"):
         render("dask-cluster", values)

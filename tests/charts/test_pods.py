@@ -106,7 +106,7 @@ def test_every_pod_is_restricted(render: Render, chart: str, values: dict[str, A
 
 
 def test_a_pod_that_is_asked_to_has_its_account(render: Render) -> None:
-    """Accounts decide on what policies admit, as on OpenShift."""
+    """Try what decides on the policies that admit a Pod, as on OpenShift."""
     for values in ({}, JOB):
         found = rendered(render, CLUSTER, {"serviceAccount.name": "mine", **values})
         assert {pod["serviceAccountName"] for pod in found} == {"mine"}

@@ -149,7 +149,7 @@ def test_a_log_that_cannot_be_written_is_no_error(
 
 
 def test_hook_finds_the_python_of_the_worker_where_path_has_none(tmp_path: Path) -> None:
-    """The hooks of a container do not run its image's entrypoint, which may be what sets PATH."""
+    """Try a PATH as hooks have it, which do not run the entrypoint of their image."""
     (tmp_path / "retire.sh").write_bytes((ROOT / "charts/dask-cluster/files/retire.sh").read_bytes())
     (tmp_path / "retire.py").write_text("import sys; print(*sys.argv[1:])")
     tools = tmp_path / "tools"

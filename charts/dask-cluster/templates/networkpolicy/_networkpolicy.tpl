@@ -44,7 +44,7 @@ some
 {{- define "dask-cluster.checkNetworkPolicy" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- range $name := list "clients" "monitoring" "dashboard" -}}
-  {{- range get $policy $name -}}
+  {{- range default list (get $policy $name) -}}
     {{- $pods := default dict .podSelector -}}
     {{- $anywhere := false -}}
     {{- if kindIs "map" .namespaceSelector -}}
