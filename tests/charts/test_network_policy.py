@@ -230,6 +230,16 @@ def test_no_labels_alone_make_a_pod_a_peer_of_the_operator(render: Render) -> No
         )
 
 
+def test_policies_of_two_releases_never_meet(render: Render) -> None:
+    """Try releases that are named as policies of another are."""
+    every = [
+        policy["metadata"]["name"]
+        for name in ("a", "a-cluster", "a-scheduler", "a-worker")
+        for policy in _of_kind("NetworkPolicy", render("dask-cluster", {**PEERS, "fullnameOverride": name}, HERE))
+    ]
+    assert len(every) == len(set(every)) == 12
+
+
 def test_documented_routes_are_all_but_the_api() -> None:
     page = (ROOT / "docs/dask-cluster.md").read_text().partition("### The dashboard without its API")[2]
     values = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
