@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dask_operator import manifests, names
-from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
+from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import job_status, rfc3339, timestamp
@@ -72,7 +72,7 @@ def plan_job(job: Job, view: View | None, observed: Observed, now: float) -> Ite
         yield from _acknowledge(state)
         yield from _clean_up(state)
         return
-    end = _end(state)
+    end = _end_before_restore(state) or _end(state)
     yield from _write_status(state, end)
     if not end:
         yield from _run(state)
@@ -123,6 +123,21 @@ def _end(state: _JobView) -> _End | None:
     return None
 
 
+def _note(job: Job, end: _End) -> str:
+    """Return the note of a job's end, which tells a job that is restored from one that its user has edited."""
+    return f"{end.phase} {rfc3339(end.at)} {job.name}-{job.runner.hash}-{job.cluster.hash}"
+
+
+def _end_before_restore(state: _JobView) -> _End | None:
+    """Return the end of a job that ended before it was restored from a backup."""
+    phase, _, rest = state.job.ended.partition(" ")
+    if state.status.phase or phase not in (SUCCESSFUL, FAILED):
+        return None
+    message = f"the job had ended when it was backed up; to run it again, create it without {names.ENDED_ANNOTATION}"
+    end = _End(phase, Problem("EndedBeforeRestore", message), timestamp(rest.partition(" ")[0]))
+    return end if _note(state.job, end) == state.job.ended else None
+
+
 def _failures_borne(job: Job) -> float:
     if job.backoff_limit is not None:
         return job.backoff_limit
@@ -133,7 +148,7 @@ def _last(state: _JobView) -> str:
     """Return how the last runner failed."""
     if not state.runner:
         return "its Pod was deleted, or its node is gone"
-    last = state.runner.problem
+    last = state.runner.problem if not state.runner.problem_from else None
     return f"{last.reason}: {last.message}" if last else state.runner.ending or "its program failed"
 
 
@@ -154,6 +169,8 @@ def _deadline(job: Job) -> float | None:
 def _run(state: _JobView) -> Iterator[Action]:
     if (deadline := _deadline(state.job)) is not None:
         yield RequeueAt(deadline, because="activeDeadlineSeconds")
+    if state.runner and state.now < state.runner.problem_from:
+        yield RequeueAt(state.runner.problem_from, because="the runner has not started yet")
     if state.cluster and state.cluster.unread:
         return
     if not state.cluster:
@@ -257,6 +274,10 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
     yield from written
     if set_status not in written:
         return
+    if end and state.job.ended != (note := _note(state.job, end)):
+        # Once, with the status: whoever removes the annotation wants it so.
+        body = {"metadata": {"annotations": {names.ENDED_ANNOTATION: note}}}
+        yield Patch(subject, body, because="a backup has no status")
     # The status says that a job succeeded; an Event as well would be one more write for every job.
     if end and end.phase == FAILED:
         yield RecordEvent(subject, state.job.uid, "Warning", *end.problem)

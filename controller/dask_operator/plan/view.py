@@ -56,6 +56,8 @@ class Workers:
     retired: Sequence[Pod] = ()
     ended: Sequence[Pod] = ()
     ready: int = 0
+    gated: int = 0
+    """The number of those that stay and have a scheduling gate."""
     highest: int = -1
     highest_going: int = -1
     suspects: Sequence[Pod] = ()
@@ -74,7 +76,7 @@ class Workers:
         suspects: list[Pod] = []
         disowned: list[Pod] = []
         current = current_templates(group)
-        ready, highest, highest_going = 0, -1, -1
+        ready, gated, highest, highest_going = 0, 0, -1, -1
         for pod in pods:
             is_retired = pod.uid in observed.retired
             stays = False
@@ -89,6 +91,7 @@ class Workers:
             else:
                 stays = True
                 ready += pod.ready
+                gated += pod.gated
                 (new if pod.template in current else old).append(pod)
             if pod.problem or pod.phase == "Succeeded":
                 suspects.append(pod)
@@ -97,7 +100,9 @@ class Workers:
             highest = max(highest, pod.ordinal)
             if not stays:
                 highest_going = max(highest_going, pod.ordinal)
-        return cls(group, pods, new, old, leaving, retired, ended, ready, highest, highest_going, suspects, disowned)
+        return cls(
+            group, pods, new, old, leaving, retired, ended, ready, gated, highest, highest_going, suspects, disowned
+        )
 
     @cached_property
     def staying(self) -> Sequence[Pod]:
@@ -138,6 +143,7 @@ class View:
         """Sort what is observed of a cluster."""
         ordinals = last_ordinals(cluster.status)
         groups = {g.name: g for g in observed.groups if not g.deleting and owned(g, cluster)}
+        by_uid = {group.uid: group for group in groups.values()}
         pods: dict[str, list[Pod]] = {name: [] for name in groups}
         removed: dict[str, list[Pod]] = defaultdict(list)
         schedulers, restarted = [], []
@@ -148,6 +154,9 @@ class View:
             # As `owned`, without its calls.
             if group and (group.uid in pod.owners or not pod.owners):
                 pods[pod.group].append(pod)
+            elif pod.component == names.WORKER and (owner := next(filter(None, map(by_uid.get, pod.owners)), None)):
+                # Its label was changed. It is still the owner's worker, and its name is taken.
+                pods[owner.name].append(pod)
             elif pod.component == names.WORKER and cluster.uid in pod.owners:
                 removed[pod.group].append(pod)
             elif pod.component == names.SCHEDULER:
@@ -191,6 +200,13 @@ class View:
         return live(self.observed.pods)
 
     @cached_property
+    def running_workers(self) -> int:
+        """The number of worker Pods that an answer may be about. The cluster's labels alone do not count."""
+        owners = {self.cluster.uid, *(group.uid for group in self.observed.groups)}
+        pods = (pod for pod in self.observed.pods if pod.component == names.WORKER and pod.phase == "Running")
+        return sum(not owners.isdisjoint(pod.owners) for pod in pods)
+
+    @cached_property
     def refused_pods(self) -> frozenset[str]:
         """The names of Pods about which the API server has refused something."""
         return frozenset(ref.name for ref in self.observed.failures if ref.kind == POD.kind)
@@ -229,7 +245,7 @@ def live(pods: Iterable[Pod]) -> list[Pod]:
 
 def problem(pod: Pod, now: float) -> Problem | None:
     """Return what is wrong with a Pod, also between two crashes."""
-    if pod.deleting or pod.phase == "Succeeded":
+    if pod.deleting or pod.phase == "Succeeded" or now < pod.problem_from:
         return None
     sound = now >= pod.restarted + RECOVERED_AFTER if pod.restarted else pod.ready
     return None if sound else pod.problem

@@ -49,6 +49,15 @@ def test_workers_are_the_groups_own_in_any_state() -> None:
     assert _workers(own + others).pods == own
 
 
+@pytest.mark.parametrize("label", ["", "simple-gpu", "another"])
+def test_a_worker_whose_label_was_changed_is_still_its_owners(label: str) -> None:
+    relabelled = replace(a_pod(0), group=label)
+    observed = seen([relabelled, a_pod(1)], groups=[a_group(), a_group("simple-gpu")])
+    view = View.of(a_cluster(), observed)
+    assert view.workers["simple-default"].pods == [relabelled, a_pod(1)]
+    assert (view.workers["simple-gpu"].pods, view.removed) == ([], {})
+
+
 def test_pods_live_until_they_end_or_are_deleted() -> None:
     alive = [a_pod(0), a_pending_pod(1), a_pod(2, phase="Unknown")]
     assert live([*alive, a_failed_pod(3), a_pod(4, phase="Succeeded"), a_pod(5, deleting=True)]) == alive
