@@ -17,9 +17,10 @@ from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, Re
 from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import job_status, rfc3339, timestamp
+from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
 from dask_operator.plan.report.problems import cluster_problem
-from dask_operator.plan.report.status import JOB_INTERVAL
+from dask_operator.plan.report.status import INVALID, JOB_INTERVAL
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import ENDED, View, problem, status, unless_blocked
 from dask_operator.resources import CLUSTER, JOB, POD
@@ -27,6 +28,8 @@ from dask_operator.resources import CLUSTER, JOB, POD
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
 SUCCESSFUL, FAILED = "Successful", "Failed"
 _PAUSE = Backoff(first=10.0, longest=360.0)
+_TRIES = 6
+"""Refusals after which a job ends: about a minute."""
 _ENDING = 30.0
 """Seconds that a Pod gets to end after its program has ended, with the other containers in it."""
 
@@ -116,6 +119,8 @@ def _end(state: _JobView) -> _End | None:
             )
     if state.failed > _failures_borne(state.job):
         return _End(FAILED, _exhausted(state), state.now)
+    if refused := _refused_for_good(state):
+        return _End(FAILED, Problem("InvalidSpec", refused.message), state.now)
     deadline = _deadline(state.job)
     if deadline is not None and state.now >= deadline:
         message = f"the job did not finish within {state.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
@@ -136,6 +141,18 @@ def _end_before_restore(state: _JobView) -> _End | None:
     message = f"the job had ended when it was backed up; to run it again, create it without {names.ENDED_ANNOTATION}"
     end = _End(phase, Problem("EndedBeforeRestore", message), timestamp(rest.partition(" ")[0]))
     return end if _note(state.job, end) == state.job.ended else None
+
+
+def _refused_for_good(state: _JobView) -> Problem | None:
+    """Return why the API server keeps refusing the job's cluster or its runner as invalid, before the job has run."""
+    if state.runners or state.status.start_time:
+        return None
+    refs = [ObjectRef(CLUSTER.kind, state.job.name), _runner(state.job)]
+    refs += children.refs(state.cluster) if state.cluster else []
+    failures = filter(None, map(state.observed.failures.get, refs))
+    # Some refusals pass, such as that of a port that another Service is about to give back.
+    lasting = (failure.problem for failure in failures if failure.attempts >= _TRIES)
+    return next((problem for problem in lasting if problem.reason in INVALID), None)
 
 
 def _failures_borne(job: Job) -> float:

@@ -27,7 +27,7 @@ from tests.support.world import World
 
 from dask_operator import manifests, names
 from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Cluster, Job, ObjectRef, Observed, Pod, Problem
+from dask_operator.model import Cluster, Failure, Job, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import rfc3339
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.report.status import JOB_INTERVAL as INTERVAL
@@ -235,6 +235,38 @@ def test_a_runner_that_does_not_start_is_looked_at_again_when_that_is_a_problem(
     for later, reason in ((44.0, "AsExpected"), (45.0, "ContainerCreating")):
         status = _status(a_job(), seen([runner]), now=NOON + later)
         assert condition(status, "Degraded")["reason"] == reason
+
+
+REFUSED = [
+    ObjectRef("DaskCluster", "simple"),
+    ObjectRef("Deployment", "simple-scheduler"),
+    ObjectRef("Service", "simple-scheduler"),
+    THE_RUNNER,
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+def test_a_job_whose_parts_stay_refused_as_invalid_ends_and_says_why(refused: ObjectRef) -> None:
+    observed = seen(0, failures={refused: a_failure("Invalid", attempts=6)})
+    status = _status(a_job(), observed)
+    told = condition(status, "Failed")
+    assert (status["jobStatus"], told["reason"]) == ("Failed", "InvalidSpec")
+    assert told["message"] == "the API server says Invalid"
+
+
+@pytest.mark.parametrize(
+    ("failure", "others", "job"),
+    [
+        (a_failure("Invalid", attempts=5), {}, {}),
+        (a_failure("Forbidden", attempts=60), {}, {}),
+        (a_failure("QuotaExceeded", attempts=60), {}, {}),
+        (a_failure("Invalid", attempts=6), {"pods": [a_runner_pod()]}, {}),
+        (a_failure("Invalid", attempts=6), {}, {"status": {"startTime": NOON_TEXT}}),
+    ],
+)
+def test_a_job_that_may_still_run_does_not_end(failure: Failure, others: dict[str, Any], job: dict[str, Any]) -> None:
+    observed = seen(others.get("pods", 0), failures={ObjectRef("Deployment", "simple-scheduler"): failure})
+    assert _status(a_job(**job), observed)["jobStatus"] != "Failed"
 
 
 def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:

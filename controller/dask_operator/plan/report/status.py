@@ -26,6 +26,8 @@ _GROUP_INTERVAL = 30.0
 _JOB_GROUP_INTERVAL = 300.0
 """Seconds between two writes for a DaskWorkerGroup of a DaskJob's cluster; most jobs end earlier."""
 
+INVALID = ("Invalid", "BadRequest")
+"""Reasons of refusals that only an edit ends."""
 READY = "SchedulerReady"
 WORKERS_READY = "WorkersReady"
 PROGRESSING = "Progressing"
@@ -180,7 +182,7 @@ def _count(workers: Workers) -> _Count:
 def _phase(view: View) -> str:
     scheduler = (ref for ref in children.refs(view.cluster) if ref.kind != GROUP.kind)
     refused = (view.observed.failures.get(ref) for ref in scheduler)
-    if any(failure and failure.problem.reason in ("Invalid", "BadRequest") for failure in refused):
+    if any(failure and failure.problem.reason in INVALID for failure in refused):
         return "Error"
     service = view.service
     if not service:
