@@ -35,7 +35,7 @@ ORDINAL_ANNOTATION = RESERVED_PREFIX + "ordinal"
 ATTEMPT_ANNOTATION = RESERVED_PREFIX + "attempt"
 """The number of a worker's predecessors in a row that failed soon after their start, or of a runner's that failed."""
 ENDED_ANNOTATION = RESERVED_PREFIX + "ended"
-"""How and when a DaskJob ended, and a hash of its spec. A restored backup has it, and no status."""
+"""The end of a DaskJob: how, when, and a hash of its spec. A restored backup has it, and no status."""
 KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 """A finalizer of older operators on Dask resources; only those operators would remove it."""
 # Notes of other tools about the parent. Helm's would make a child look like a part of the release.

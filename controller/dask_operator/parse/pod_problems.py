@@ -32,7 +32,7 @@ _TOKEN = "kube-api-access-"  # noqa: S105 - the name of a volume that every Pod 
 
 
 class PodProblem(NamedTuple):
-    """What is wrong with a Pod, and the time in seconds since the epoch from which it counts: 0.0 for at once."""
+    """The problem of a Pod, and the time in seconds since the epoch from which it counts: 0.0 for at once."""
 
     problem: Problem | None = None
     counts_from: float = 0.0

@@ -229,7 +229,7 @@ def test_a_bound_that_limits_is_said(target: int, reason: str, status: str) -> N
         (99, {"up": Scaling(0.0, (ScalingPolicy(False, 2, 60.0),))}, "ScaleUpLimit", "asks for more workers"),
     ],
 )
-def test_a_behavior_that_limits_is_said(target: int, behavior: dict[str, Scaling], reason: str, words: str) -> None:
+def test_a_behavior_that_limits_is_said(target: int, behavior: dict[str, Any], reason: str, words: str) -> None:
     planned = _planned(_with(an_autoscaler(**behavior), demand=a_demand(target, target)))
     told = condition(statuses(planned)["DaskAutoscaler/simple"], "ScalingLimited")
     assert (told["reason"], told["status"]) == (reason, "True")

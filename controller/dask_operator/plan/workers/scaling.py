@@ -13,7 +13,7 @@ from dask_operator.model import Autoscaler, Sample, Scaling, ScalingPolicy
 
 
 class Decision(NamedTuple):
-    """How many workers a group should have now. `limit`: what keeps this number from the demand, empty if nothing."""
+    """The number of workers that a group should have now. `limit`: what keeps it from the demand, empty if nothing."""
 
     replicas: int
     limit: str = ""
@@ -21,7 +21,7 @@ class Decision(NamedTuple):
 
 UP_STABILIZED, DOWN_STABILIZED = "ScaleUpStabilized", "ScaleDownStabilized"
 UP_LIMIT, DOWN_LIMIT = "ScaleUpLimit", "ScaleDownLimit"
-"""What keeps a number from the demand: a stabilization window, or a policy. Names as of a HorizontalPodAutoscaler."""
+"""Names of limits, as a HorizontalPodAutoscaler has them: a stabilization window, or a policy."""
 
 
 def history(autoscaler: Autoscaler) -> float:

@@ -106,7 +106,7 @@ def test_a_scheduler_in_a_queue_is_no_fault_and_is_said() -> None:
 @pytest.mark.parametrize("later", [0.0, 44.0, 45.0])
 def test_a_pod_that_does_not_start_is_looked_at_again_when_that_is_a_problem(later: float) -> None:
     creating = Problem("ContainerCreating", "node n has not set up its volumes")
-    waits = {"phase": "Pending", "ready": False, "problem": creating, "problem_from": NOON + 45.0}
+    waits: dict[str, Any] = {"phase": "Pending", "ready": False, "problem": creating, "problem_from": NOON + 45.0}
     wake = RequeueAt(NOON + 45.0, "Pods that have not started yet")
     for observed in (seen([a_pod(0, **waits)]), seen(3, scheduler=a_scheduler_pod(**waits))):
         planned = _planned(observed, now=NOON + later)
