@@ -28,6 +28,7 @@ _STUCK = {
 _PREPARING = 45.0  # volumes are attached and mounted, and the network is set up
 _NOT_READY = 120.0
 _STARTING = 300.0  # an image is pulled, or an init container runs
+_NOTHING: frozenset[str] = frozenset()
 _TOKEN = "kube-api-access-"  # noqa: S105 - the name of a volume that every Pod gets
 
 
@@ -38,35 +39,38 @@ class PodProblem(NamedTuple):
     counts_from: float = 0.0
 
 
-def pod_problem(spec: Json, status: Json, own: Json, *, failed: bool) -> PodProblem:
+_NONE = PodProblem()
+
+
+def pod_problem(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json, *, failed: bool) -> PodProblem:
     """Return what is wrong with a Pod: with its program first, else with an init container or another one.
 
-    `own`: the status of the program's container; `failed`: the program has ended for good, with an error.
+    `conditions`: those of its status, by type; `own`: the status of the program's container; `failed`: the program has
+    ended for good, with an error.
     """
-    conditions = {text(c.get("type")): c for c in mappings(status.get("conditions"))}
     if status.get("phase") == "Failed" and status.get("reason"):
         return PodProblem(Problem(text(status.get("reason")), text(status.get("message"))))
     scheduled = at(conditions, "PodScheduled")
-    if is_gated(status):
-        return PodProblem()  # it waits for its turn, as in a queue
+    if is_gated(conditions):
+        return _NONE  # it waits for its turn, as in a queue
     if scheduled.get("status") == "False":
         return PodProblem(Problem(text(scheduled.get("reason")), text(scheduled.get("message"))))
     others = (status.get("initContainerStatuses"), status.get("containerStatuses"))
     every = (own, *(container for listed in others for container in mappings(listed)))
     if found := next(filter(None, (_container_problem(container, failed) for container in every)), None):
         return PodProblem(found)
-    return next(_delays(spec, status, conditions, own), PodProblem())
+    return _NONE if at(conditions, "Ready").get("status") == "True" else _delayed(spec, status, conditions, own)
 
 
-def is_gated(status: Json) -> bool:
+def is_gated(conditions: Mapping[str, Json]) -> bool:
     """Return whether a Pod has a scheduling gate, as the Pods in a queue of Kueue have."""
-    conditions = (c for c in mappings(status.get("conditions")) if c.get("type") == "PodScheduled")
-    return any(c.get("reason") == "SchedulingGated" for c in conditions)
+    return at(conditions, "PodScheduled").get("reason") == "SchedulingGated"
 
 
 def mounted(spec: Json) -> frozenset[str]:
     """Return the Secrets, ConfigMaps, claims and other sources of volumes that a Pod cannot start without."""
-    return _shared(tuple(sorted(_sources(spec))))
+    found = tuple(sorted(_sources(spec)))
+    return _shared(found) if found else _NOTHING
 
 
 def crashed_again(container: Json) -> bool:
@@ -134,15 +138,15 @@ def _has_failed_again(container: Json) -> bool:
     return bool(ended.get("exitCode")) and integer(container.get("restartCount")) > 1
 
 
-def _delays(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json) -> Iterator[PodProblem]:
-    """Yield the states of a Pod that are a problem if they last."""
+def _delayed(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json) -> PodProblem:
+    """Return the state of a Pod that is a problem if it lasts."""
     prepared, ready = at(conditions, "PodReadyToStartContainers"), at(conditions, "Ready")
     if status.get("phase") == "Pending":
         since = seconds(prepared.get("lastTransitionTime"))
         if prepared.get("status") == "False":
-            yield PodProblem(Problem("ContainerCreating", _not_prepared(spec)), since + _PREPARING)
-        elif prepared:
-            yield from _starting(spec, status, since)
+            return PodProblem(Problem("ContainerCreating", _not_prepared(spec)), since + _PREPARING)
+        if prepared:
+            return next(_starting(spec, status, since), _NONE)
     elif status.get("phase") == "Running" and ready.get("status") == "False":
         started = seconds(at(own, "state", "running").get("startedAt"))
         if started:
@@ -150,7 +154,8 @@ def _delays(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json)
             message = f"{said}; read its log, and check its readiness and startup probes"
             since = max(seconds(ready.get("lastTransitionTime")), started)
             reason = text(status.get("reason")) or text(ready.get("reason")) or "NotReady"
-            yield PodProblem(Problem(reason, message), since + _NOT_READY)
+            return PodProblem(Problem(reason, message), since + _NOT_READY)
+    return _NONE
 
 
 def _not_prepared(spec: Json) -> str:

@@ -45,26 +45,26 @@ def _some_leave(view: View) -> bool:
 
 def _due(view: View, now: float) -> float | None:
     """Return when to ask, None if there is nothing to ask."""
-    ripe = [
-        pod.started + registration.TAKES
-        for workers in view.workers.values()
-        for pod in workers.staying
-        if pod.ready and not workers.group.unread
-    ]
-    past, coming = [at for at in ripe if at <= now], [at for at in ripe if at > now]
-    times = [min(coming)] if coming else []
-    if past:
-        times += _due_now(view, max(past), now)
-    return min(times, default=None)
+    groups = [workers for workers in view.workers.values() if workers.ready and not workers.group.unread]
+    if not groups:
+        return None
+    newest = max(workers.latest for workers in groups) + registration.TAKES
+    if newest <= now:
+        return _due_about(view, newest, now)
+    ripe = [pod.started + registration.TAKES for each in groups for pod in each.staying if pod.ready]
+    past, coming = [at for at in ripe if at <= now], min(at for at in ripe if at > now)
+    due = _due_about(view, max(past), now) if past else None
+    return coming if due is None else min(due, coming)
 
 
-def _due_now(view: View, newest: float, now: float) -> Iterator[float]:
-    """Yield when to ask about workers that should have registered, the newest of them at `newest`."""
+def _due_about(view: View, newest: float, now: float) -> float | None:
+    """Return when to ask about workers that should have registered, the newest of them at `newest`."""
     survey, groups = view.observed.survey, view.workers.values()
     if not survey or survey.at > now:
-        if now < newest + _NEW or any(is_said_unregistered(view, workers.group) for workers in groups):
-            yield now
-    elif survey.at < newest:
-        yield survey.at + _PAUSE[0]
-    elif survey.problem or any(registration.unregistered(view, each) for each in groups):
-        yield survey.at + min(max((survey.at - newest) / 2, _PAUSE[0]), _PAUSE[1])
+        wanted = now < newest + _NEW or any(is_said_unregistered(view, workers.group) for workers in groups)
+        return now if wanted else None
+    if survey.at < newest:
+        return survey.at + _PAUSE[0]
+    if survey.problem or any(registration.unregistered(view, each) for each in groups):
+        return survey.at + min(max((survey.at - newest) / 2, _PAUSE[0]), _PAUSE[1])
+    return None

@@ -58,6 +58,10 @@ class Workers:
     ready: int = 0
     gated: int = 0
     """The number of those that stay and have a scheduling gate."""
+    latest: float = 0.0
+    """The last start of a ready Pod that stays."""
+    unnamed: Sequence[Pod] = ()
+    """Ready Pods that stay and that the scheduler does not know by their names, by its last answer."""
     highest: int = -1
     highest_going: int = -1
     suspects: Sequence[Pod] = ()
@@ -76,7 +80,7 @@ class Workers:
         suspects: list[Pod] = []
         disowned: list[Pod] = []
         current = current_templates(group)
-        ready, gated, highest, highest_going = 0, 0, -1, -1
+        highest, highest_going = -1, -1
         for pod in pods:
             is_retired = pod.uid in observed.retired
             stays = False
@@ -90,8 +94,6 @@ class Workers:
                     retired.append(pod)
             else:
                 stays = True
-                ready += pod.ready
-                gated += pod.gated
                 (new if pod.template in current else old).append(pod)
             if pod.problem or pod.phase == "Succeeded":
                 suspects.append(pod)
@@ -100,8 +102,23 @@ class Workers:
             highest = max(highest, pod.ordinal)
             if not stays:
                 highest_going = max(highest_going, pod.ordinal)
+        ready = [pod for pod in (*new, *old) if pod.ready]
         return cls(
-            group, pods, new, old, leaving, retired, ended, ready, gated, highest, highest_going, suspects, disowned
+            group=group,
+            pods=pods,
+            new=new,
+            old=old,
+            leaving=leaving,
+            retired=retired,
+            ended=ended,
+            ready=len(ready),
+            gated=sum(pod.gated for pod in (*new, *old)) if len(ready) < len(new) + len(old) else 0,
+            latest=max((pod.started for pod in ready), default=0.0),
+            unnamed=[pod for pod in ready if pod.name not in observed.survey.names] if observed.survey else (),
+            highest=highest,
+            highest_going=highest_going,
+            suspects=suspects,
+            disowned=disowned,
         )
 
     @cached_property

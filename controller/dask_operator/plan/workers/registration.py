@@ -23,8 +23,7 @@ def unregistered(view: View, workers: Workers) -> list[Pod]:
     if not survey or survey.problem:
         return []
     # Nearly all have registered by their names. Addresses are compared for the others alone.
-    due = [pod for pod in workers.staying if pod.ready and pod.started + TAKES <= survey.at]
-    missing = [pod for pod in due if pod.name not in survey.names]
+    missing = [pod for pod in workers.unnamed if pod.started + TAKES <= survey.at]
     if not missing or victims.unmatched(view.live, survey):
         return []
     known = victims.registered(view.live, survey)
