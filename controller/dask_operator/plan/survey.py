@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from dask_operator import manifests
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt
-from dask_operator.plan.report.problems import is_said_unregistered
+from dask_operator.plan.report.problems import is_said_silent, is_said_unregistered
 from dask_operator.plan.view import View
 from dask_operator.plan.workers import registration
 
-_PAUSE = (15.0, 600.0)
+_PAUSE = (15.0, 900.0)
 _NEW = 300.0
 """Seconds for which a worker is new. A controller that has just started does not ask about older ones."""
 
@@ -61,10 +61,10 @@ def _due_about(view: View, newest: float, now: float) -> float | None:
     """Return when to ask about workers that should have registered, the newest of them at `newest`."""
     survey, groups = view.observed.survey, view.workers.values()
     if not survey or survey.at > now:
-        wanted = now < newest + _NEW or any(is_said_unregistered(view, workers.group) for workers in groups)
-        return now if wanted else None
+        said = is_said_silent(view) or any(is_said_unregistered(view, workers.group) for workers in groups)
+        return now if said or now < newest + _NEW else None
     if survey.at < newest:
         return survey.at + _PAUSE[0]
     if survey.problem or any(registration.unregistered(view, each) for each in groups):
-        return survey.at + min(max((survey.at - newest) / 2, _PAUSE[0]), _PAUSE[1])
+        return survey.at + min(max(survey.at - newest, _PAUSE[0]), _PAUSE[1])
     return None

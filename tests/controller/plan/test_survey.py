@@ -55,7 +55,7 @@ def test_an_answer_from_before_a_worker_had_registered_does_not_count() -> None:
 
 @pytest.mark.parametrize("answer", [{"workers": ()}, {"problem": SILENT}])
 def test_the_pauses_grow_while_a_worker_is_missing(answer: dict[str, Any]) -> None:
-    for age, pause in ((60.0, 15.0), (145.0, 50.0), (9999.0, 600.0)):
+    for age, pause in ((60.0, 15.0), (145.0, 100.0), (9999.0, 900.0)):
         observed = _seen(age, survey=Survey(NOON, **answer))
         assert _planned(observed) == [RequeueAt(NOON + pause, BECAUSE)]
         assert _planned(observed, NOON + pause) == [ASK]
@@ -73,6 +73,9 @@ def test_a_controller_that_has_just_started_asks_about_new_workers_and_about_rep
     assert _planned(_seen(344.0)) == [ASK]
     assert _planned(_seen(345.0)) == []
     assert _planned(_seen(345.0, status=said)) == [ASK]
+    silent = {"conditions": [{"type": "Degraded", "status": "True", "reason": "SchedulerUnreachable", "message": ""}]}
+    view = View.of(a_cluster(status=silent), _seen(345.0))
+    assert list(plan_survey(view, NOON)) == [ASK]
 
 
 def test_an_answer_from_the_future_does_not_count() -> None:
@@ -138,6 +141,11 @@ def test_a_scheduler_that_does_not_answer_is_told_and_asked_less_and_less_often(
     assert _degraded(world)[0] == "SchedulerUnreachable"
     world.run(3600.0, 5.0)
     assert sum(isinstance(action, Ask) for action in world.done) < 20
+    questions = sum(isinstance(action, Ask) for action in world.done)
+    world.restart_controller()
+    world.run(10.0)
+    assert _degraded(world)[0] == "SchedulerUnreachable", "as the status says until there is an answer"
+    assert sum(isinstance(action, Ask) for action in world.done) > questions
     world.scheduler_answers = True
-    world.run(660.0, 5.0)
+    world.run(960.0, 5.0)
     assert _degraded(world)[0] == "AsExpected"

@@ -9,11 +9,12 @@ from dask_operator.model import Group, Json, ObjectRef, Pod, Problem, Survey
 from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import DEGRADED, by_type
 from dask_operator.plan.report.unread import too_large
-from dask_operator.plan.view import View, Workers, live, problem, status
+from dask_operator.plan.view import View, Workers, cluster_status, live, problem, status
 from dask_operator.plan.workers import registration, replacement, victims
 from dask_operator.resources import CLUSTER, GROUP, POD
 
 _SAID_FOR = 2 * victims.REFUSAL_LASTS
+_NO_ANSWER = ("SchedulerUnreachable", "SchedulerError", "SchedulerAnswer", "SchedulerApiDisabled")
 _NOT_REGISTERED = "WorkerNotRegistered"
 _NAMED = 3
 """The number of workers that a message names."""
@@ -41,19 +42,35 @@ def cluster_problem(view: View, now: float) -> Problem | None:
 def _silent(view: View) -> Problem | None:
     """Return why nobody knows whether workers that have run for long are registered."""
     survey = view.observed.survey
-    if not survey or not survey.problem or not view.scheduler or not view.scheduler.ready:
+    if not view.scheduler or not view.scheduler.ready:
+        return None
+    if not survey and is_said_silent(view):
+        said = _said(view)
+        return Problem(str(said.get("reason")), str(said.get("message")))
+    if not survey or not survey.problem:
         return None
     began = survey.at - 2 * registration.TAKES  # a first failure may have a cause that passes
     old = (pod.ready and pod.started <= began for workers in view.workers.values() for pod in workers.staying)
     return survey.problem if any(old) else None
 
 
+def is_said_silent(view: View) -> bool:
+    """Return whether the cluster's status says that its scheduler gives no usable answer."""
+    said = _said(view)
+    of_group = str(said.get("message")).startswith("group ")
+    return said.get("reason") in _NO_ANSWER and not of_group and any(workers.ready for workers in view.workers.values())
+
+
 def is_said_unregistered(view: View, group: Group) -> bool:
     """Return whether a group's status says that a worker has not registered."""
-    return _said(view, group).get("reason") == _NOT_REGISTERED
+    return _said_of(view, group).get("reason") == _NOT_REGISTERED
 
 
-def _said(view: View, group: Group) -> Json:
+def _said(view: View) -> Json:
+    return by_type(cluster_status(view.cluster, view.observed)).get(DEGRADED, {})
+
+
+def _said_of(view: View, group: Group) -> Json:
     return by_type(status(group, GROUP.kind, view.observed)).get(DEGRADED, {})
 
 
@@ -76,7 +93,7 @@ def _unregistered(view: View, workers: Workers) -> Problem | None:
     """Return the problem of workers that run and that the scheduler does not know."""
     if not view.observed.survey and workers.ready and is_said_unregistered(view, workers.group):
         # A controller that has just started knows less than the status says. It asks at once.
-        return Problem(_NOT_REGISTERED, str(_said(view, workers.group).get("message")))
+        return Problem(_NOT_REGISTERED, str(_said_of(view, workers.group).get("message")))
     missing = registration.unregistered(view, workers)
     if not missing:
         return None

@@ -35,7 +35,8 @@ PROGRESSING = "Progressing"
 
 class _Count(NamedTuple):
     """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template; `gated`: they
-    have a scheduling gate; `leaving`: their scheduler retires them.
+    have a scheduling gate; `leaving`: their scheduler retires them; `held`: they do not exist, and wait for the
+    scheduler.
     """
 
     wanted: int
@@ -44,6 +45,7 @@ class _Count(NamedTuple):
     updated: int
     gated: int = 0
     leaving: int = 0
+    held: int = 0
 
 
 def plan_status(view: View, now: float) -> Iterator[Action]:
@@ -109,7 +111,7 @@ def _plan_group_status(view: View, workers: Workers, now: float) -> Iterator[Act
 
 def _cluster_status(view: View, now: float) -> dict[str, Any]:
     cluster, observed, scheduler = view.cluster, view.observed, view.scheduler
-    counts = {name: _count(workers) for name, workers in view.workers.items()}
+    counts = {name: _count(view, workers) for name, workers in view.workers.items()}
     default = names.default_group(cluster.name)
     count = counts.get(default, _Count(cluster.replicas or 0, 0, 0, 0))
     removed = ((len(workers.old), len(workers.leaving)) for workers in view.removed.values())
@@ -136,7 +138,7 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
 
 
 def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
-    group, count = workers.group, _count(workers)
+    group, count = workers.group, _count(view, workers)
     conditions = [
         _workers_ready(count),
         _progressing(count, scheduler_ready=True, refused=""),
@@ -171,12 +173,13 @@ def _must_be_noted(workers: Workers) -> bool:
     return (workers.highest if surplus else workers.highest_going) > workers.group.last_ordinal
 
 
-def _count(workers: Workers) -> _Count:
+def _count(view: View, workers: Workers) -> _Count:
     staying = len(workers.staying)
     if workers.group.unread:
         return _Count(staying, staying, workers.ready, staying)
     wanted, leaving = workers.group.replicas, len(workers.leaving)
-    return _Count(wanted, staying, workers.ready, len(workers.new), workers.gated, leaving)
+    held = 0 if view.scheduler else max(wanted - staying, 0)
+    return _Count(wanted, staying, workers.ready, len(workers.new), workers.gated, leaving, held)
 
 
 def _phase(view: View) -> str:
@@ -242,7 +245,8 @@ def _unsettled(count: _Count) -> tuple[str, str] | None:
     if count.live > count.wanted:
         return "ScalingDown", f"scaling down from {count.live} to {count.wanted} workers"
     if count.ready < count.wanted:
-        return "ScalingUp", f"{count.live} of {count.wanted} workers exist{queued}"
+        held = "; the others wait for the scheduler's Pod" if count.held else ""
+        return "ScalingUp", f"{count.live} of {count.wanted} workers exist{queued}{held}"
     if count.leaving:
         return "Retiring", f"{count.leaving} workers hand over their data before they are deleted"
     return None

@@ -90,6 +90,12 @@ def test_workers_of_a_removed_group_that_are_being_retired_are_not_settled() -> 
     assert condition(status, "Progressing")["reason"] == "Retiring"
 
 
+@pytest.mark.parametrize("name", ["DaskCluster/simple", "DaskWorkerGroup/simple-default"])
+def test_workers_that_wait_for_the_scheduler_say_so(name: str) -> None:
+    progress = condition(statuses(_planned(seen(0, scheduler=None)))[name], "Progressing")
+    assert progress["message"] == "0 of 3 workers exist; the others wait for the scheduler's Pod"
+
+
 def test_workers_in_a_queue_are_no_fault_and_are_said() -> None:
     status = _cluster_status(seen([a_pod(0), a_pending_pod(1, gated=True), a_pending_pod(2, gated=True)]))
     assert condition(status, "Degraded")["status"] == "False"
