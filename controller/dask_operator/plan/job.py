@@ -30,6 +30,7 @@ SUCCESSFUL, FAILED = "Successful", "Failed"
 _PAUSE = Backoff(first=10.0, longest=360.0)
 _TRIES = 6
 """Refusals after which a job ends: about a minute."""
+_NOTED_WITHIN = 60.0
 _ENDING = 30.0
 """Seconds that a Pod gets to end after its program has ended, with the other containers in it."""
 
@@ -73,6 +74,7 @@ def plan_job(job: Job, view: View | None, observed: Observed, now: float) -> Ite
     state = _job_view(job, view, observed, now)
     if state.status.phase in (SUCCESSFUL, FAILED):
         yield from _acknowledge(state)
+        yield from _note_again(state)
         yield from _clean_up(state)
         return
     end = _end_before_restore(state) or _end(state)
@@ -128,19 +130,32 @@ def _end(state: _JobView) -> _End | None:
     return None
 
 
-def _note(job: Job, end: _End) -> str:
+def _note(job: Job, phase: str, end_time: str) -> str:
     """Return the note of a job's end, which tells a job that is restored from one that its user has edited."""
-    return f"{end.phase} {rfc3339(end.at)} {job.name}-{job.runner.hash}-{job.cluster.hash}"
+    return f"{phase} {end_time} {job.name}-{job.runner.hash}-{job.cluster.hash}"
+
+
+def _patch(job: Job, note: str) -> Patch:
+    body = {"metadata": {"annotations": {names.ENDED_ANNOTATION: note}}}
+    return Patch(ObjectRef(JOB.kind, job.name), body, because="a backup has no status")
+
+
+def _note_again(state: _JobView) -> Iterator[Action]:
+    """Note the end of a job if a controller was killed before it could. Whoever removes the note later wants it so."""
+    if not state.job.ended and state.now < timestamp(state.status.end_time) + _NOTED_WITHIN:
+        patch = _patch(state.job, _note(state.job, state.status.phase, state.status.end_time))
+        yield unless_blocked(patch, state.observed, state.now)
 
 
 def _end_before_restore(state: _JobView) -> _End | None:
     """Return the end of a job that ended before it was restored from a backup."""
     phase, _, rest = state.job.ended.partition(" ")
-    if state.status.phase or phase not in (SUCCESSFUL, FAILED):
+    end_time = rest.partition(" ")[0]
+    known = timestamp(end_time) and state.job.ended == _note(state.job, phase, end_time)
+    if state.status.phase or phase not in (SUCCESSFUL, FAILED) or not known:
         return None
     message = f"the job had ended when it was backed up; to run it again, create it without {names.ENDED_ANNOTATION}"
-    end = _End(phase, Problem("EndedBeforeRestore", message), timestamp(rest.partition(" ")[0]))
-    return end if _note(state.job, end) == state.job.ended else None
+    return _End(phase, Problem("EndedBeforeRestore", message), timestamp(end_time))
 
 
 def _refused_for_good(state: _JobView) -> Problem | None:
@@ -291,10 +306,8 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
     yield from written
     if set_status not in written:
         return
-    if end and state.job.ended != (note := _note(state.job, end)):
-        # Once, with the status: whoever removes the annotation wants it so.
-        body = {"metadata": {"annotations": {names.ENDED_ANNOTATION: note}}}
-        yield Patch(subject, body, because="a backup has no status")
+    if end and state.job.ended != (note := _note(state.job, end.phase, rfc3339(end.at))):
+        yield _patch(state.job, note)
     # The status says that a job succeeded; an Event as well would be one more write for every job.
     if end and end.phase == FAILED:
         yield RecordEvent(subject, state.job.uid, "Warning", *end.problem)

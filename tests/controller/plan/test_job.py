@@ -630,10 +630,21 @@ def test_a_job_without_the_note_of_its_end_runs_again() -> None:
 
 def test_a_note_that_somebody_removes_is_not_written_again() -> None:
     world = _job_that_succeeded()
+    world.now += 60.0
     del world.raw("DaskJob", "simple")["metadata"]["annotations"][names.ENDED_ANNOTATION]
+    world.restart_controller()
     world.settle()
     assert names.ENDED_ANNOTATION not in world.raw("DaskJob", "simple")["metadata"]["annotations"]
     _ended(world, "Successful", 0)
+
+
+def test_a_note_that_a_killed_controller_has_not_written_is_written_by_the_next() -> None:
+    ended = {"jobStatus": "Successful", "endTime": NOON_TEXT}
+    (patch,) = changes(_planned(a_job(status=ended), seen(0), None, NOON + 59.0))
+    noted = patch.body["metadata"]["annotations"]["kubernetes.dask.org/ended"]  # type: ignore[call-overload, union-attr]
+    assert noted.startswith(f"Successful {NOON_TEXT} simple-")
+    assert not changes(_planned(a_job(status=ended, ended=noted), seen(0), None, NOON + 59.0))
+    assert not changes(_planned(a_job(status=ended), seen(0), None, NOON + 60.0))
 
 
 @pytest.mark.parametrize("note", ["", "Successful", "Successful now simple", "Running 2026-01-01T12:00:00Z x", "\n"])
