@@ -42,12 +42,13 @@ class PodProblem(NamedTuple):
 _NONE = PodProblem()
 
 
-def pod_problem(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json, *, failed: bool) -> PodProblem:
+def pod_problem(raw: Json, conditions: Mapping[str, Json], own: Json, *, failed: bool) -> PodProblem:
     """Return what is wrong with a Pod: with its program first, else with an init container or another one.
 
     `conditions`: those of its status, by type; `own`: the status of the program's container; `failed`: the program has
     ended for good, with an error.
     """
+    spec, status = at(raw, "spec"), at(raw, "status")
     if status.get("phase") == "Failed" and status.get("reason"):
         return PodProblem(Problem(text(status.get("reason")), text(status.get("message"))))
     scheduled = at(conditions, "PodScheduled")
@@ -59,7 +60,9 @@ def pod_problem(spec: Json, status: Json, conditions: Mapping[str, Json], own: J
     every = (own, *(container for listed in others for container in mappings(listed)))
     if found := next(filter(None, (_container_problem(container, failed) for container in every)), None):
         return PodProblem(found)
-    return _NONE if at(conditions, "Ready").get("status") == "True" else _delayed(spec, status, conditions, own)
+    if at(conditions, "Ready").get("status") == "True":
+        return _NONE
+    return _delayed(spec, status, conditions, own) if conditions else _unnoticed(raw)
 
 
 def is_gated(conditions: Mapping[str, Json]) -> bool:
@@ -156,6 +159,17 @@ def _delayed(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json
             reason = text(status.get("reason")) or text(ready.get("reason")) or "NotReady"
             return PodProblem(Problem(reason, message), since + _NOT_READY)
     return _NONE
+
+
+def _unnoticed(raw: Json) -> PodProblem:
+    """Return the problem of a Pod that neither a scheduler of Kubernetes nor a node has taken up."""
+    spec, status = at(raw, "spec"), at(raw, "status")
+    if status.get("phase") != "Pending" or status.get("containerStatuses"):
+        return _NONE
+    scheduler, node = text(spec.get("schedulerName")) or "default-scheduler", text(spec.get("nodeName"))
+    missing = f"node {node}, which spec.nodeName names," if node else f"Kubernetes' scheduler {scheduler}"
+    created = seconds(at(raw, "metadata").get("creationTimestamp"))
+    return PodProblem(Problem("NotScheduled", f"{missing} has not taken it up; see that it runs"), created + _PREPARING)
 
 
 def _not_prepared(spec: Json) -> str:

@@ -27,7 +27,7 @@ def pod(raw: Json) -> Pod:
     waits = seen_phase not in _OVER and not _goes_on(spec, containers)
     phase = seen_phase if waits or status.get("reason") else ended or seen_phase
     counted = (own, *_initial(spec, status))
-    problem, counts_from = pod_problem(spec, status, conditions, own, failed=phase == "Failed")
+    problem, counts_from = pod_problem(raw, conditions, own, failed=phase == "Failed")
     return Pod(
         **object_fields(raw),
         cluster=meta.labels.get(names.CLUSTER_LABEL, ""),

@@ -1,7 +1,7 @@
 """Asking schedulers whether their new workers have registered, when these have run for some time.
 
-As long as one is missing, or the scheduler does not answer, it is asked again. The pauses grow with the age of the
-newest worker. A scheduler that knows all its workers is left alone until there are new ones.
+As long as one is missing, or the scheduler does not answer, it is asked again, after pauses that double. A scheduler
+that knows all its workers is left alone until there are new ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dask_operator import manifests
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt
-from dask_operator.plan.report.problems import is_said_silent, is_said_unregistered
+from dask_operator.plan.report.problems import is_said_silent, is_said_unregistered, said_since
 from dask_operator.plan.view import View
 from dask_operator.plan.workers import registration
 
@@ -66,5 +66,7 @@ def _due_about(view: View, newest: float, now: float) -> float | None:
     if survey.at < newest:
         return survey.at + _PAUSE[0]
     if survey.problem or any(registration.unregistered(view, each) for each in groups):
-        return survey.at + min(max(survey.at - newest, _PAUSE[0]), _PAUSE[1])
+        since = said_since(view)
+        lasts = survey.at - since if since is not None else 0.0
+        return survey.at + min(max(lasts, _PAUSE[0]), _PAUSE[1])
     return None

@@ -138,6 +138,20 @@ def test_a_configmap_that_does_not_exist_is_a_problem_at_once() -> None:
     assert (pod.problem, pod.problem_from) == (Problem("CreateContainerConfigError", message), 0.0)
 
 
+@pytest.mark.parametrize(
+    ("spec", "missing"),
+    [
+        ({}, "Kubernetes' scheduler default-scheduler"),
+        ({"schedulerName": "volcano"}, "Kubernetes' scheduler volcano"),
+        ({"nodeName": "node-9"}, "node node-9, which spec.nodeName names,"),
+    ],
+)
+def test_a_pod_that_nobody_takes_up(spec: dict[str, Any], missing: str) -> None:
+    pod = parse.pod(raw_pod(spec=spec, status={"phase": "Pending"}))
+    message = f"{missing} has not taken it up; see that it runs"
+    assert (pod.problem, pod.problem_from) == (Problem("NotScheduled", message), NOON + 45.0)
+
+
 def test_a_pod_in_a_queue_has_no_problem() -> None:
     gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked"}
     pod = parse.pod(raw_pod(status={"phase": "Pending", "conditions": [gated]}))

@@ -19,6 +19,7 @@ from tests.support.world import World
 
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt
 from dask_operator.model import Observed, Pod, Problem, Survey
+from dask_operator.parse import rfc3339
 from dask_operator.plan.survey import plan_survey
 from dask_operator.plan.view import View
 
@@ -55,10 +56,14 @@ def test_an_answer_from_before_a_worker_had_registered_does_not_count() -> None:
 
 @pytest.mark.parametrize("answer", [{"workers": ()}, {"problem": SILENT}])
 def test_the_pauses_grow_while_a_worker_is_missing(answer: dict[str, Any]) -> None:
-    for age, pause in ((60.0, 15.0), (145.0, 100.0), (9999.0, 900.0)):
-        observed = _seen(age, survey=Survey(NOON, **answer))
-        assert _planned(observed) == [RequeueAt(NOON + pause, BECAUSE)]
-        assert _planned(observed, NOON + pause) == [ASK]
+    observed = _seen(9999.0, survey=Survey(NOON, **answer))
+    assert _planned(observed) == [RequeueAt(NOON + 15.0, BECAUSE)]
+    for reason in ("WorkerNotRegistered", "SchedulerUnreachable"):
+        for lasts, pause in ((1.0, 15.0), (100.0, 100.0), (9999.0, 900.0)):
+            since = {"status": "True", "reason": reason, "lastTransitionTime": rfc3339(NOON - lasts)}
+            view = View.of(a_cluster(status={"conditions": [{"type": "Degraded", **since}]}), observed)
+            assert list(plan_survey(view, NOON)) == [RequeueAt(NOON + pause, BECAUSE)]
+            assert list(plan_survey(view, NOON + pause)) == [ASK]
 
 
 def test_several_workers_that_start_one_after_another_are_asked_about_together() -> None:

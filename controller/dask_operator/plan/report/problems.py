@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dask_operator import manifests, names
 from dask_operator.model import Group, Json, ObjectRef, Pod, Problem, Survey
+from dask_operator.parse import timestamp
 from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import DEGRADED, by_type
 from dask_operator.plan.report.unread import too_large
@@ -59,6 +60,13 @@ def is_said_silent(view: View) -> bool:
     said = _said(view)
     of_group = str(said.get("message")).startswith("group ")
     return said.get("reason") in _NO_ANSWER and not of_group and any(workers.ready for workers in view.workers.values())
+
+
+def said_since(view: View) -> float | None:
+    """Return since when the cluster's status says that workers or the scheduler are not known to be well."""
+    said = _said(view)
+    counts = said.get("status") == "True" and said.get("reason") in (*_NO_ANSWER, _NOT_REGISTERED)
+    return timestamp(str(said.get("lastTransitionTime"))) if counts else None
 
 
 def is_said_unregistered(view: View, group: Group) -> bool:
