@@ -164,7 +164,7 @@ def _delayed(spec: Json, status: Json, conditions: Mapping[str, Json], own: Json
 def _unnoticed(raw: Json) -> PodProblem:
     """Return the problem of a Pod that neither a scheduler of Kubernetes nor a node has taken up."""
     spec, status = at(raw, "spec"), at(raw, "status")
-    if status.get("phase") != "Pending" or status.get("containerStatuses"):
+    if status.get("phase") != "Pending" or _every(status):
         return _NONE
     scheduler, node = text(spec.get("schedulerName")) or "default-scheduler", text(spec.get("nodeName"))
     missing = f"node {node}, which spec.nodeName names," if node else f"Kubernetes' scheduler {scheduler}"
