@@ -85,10 +85,10 @@ def test_no_pod_has_an_id_where_ids_are_removed(render: Render, chart: str, valu
             assert not {key for context in contexts for key in context} & {"runAsUser", "runAsGroup"}
 
 
-@pytest.mark.parametrize(("chart", "more"), [(CLUSTER, {"workerGroups.a": {}}), (CLUSTER, JOB), (OPERATOR, {})])
-def test_no_pod_of_helm_has_variables_for_each_service(render: Render, chart: str, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("chart", [CLUSTER, OPERATOR])
+def test_no_pod_of_helm_has_variables_for_each_service(render: Render, chart: str) -> None:
     # The controller does the same for the Pods of Dask resources, where an upgrade of the chart would restart them.
-    helms = [m for m in render(chart, more) if m["kind"] in ("Pod", "Job", "Deployment", "ConfigMap")]
+    helms = [m for m in render(chart, {}) if m["kind"] in ("Pod", "Job", "Deployment", "ConfigMap")]
     assert {pod.get("enableServiceLinks") for pod in pods(helms)} == {False}
 
 
