@@ -13,19 +13,24 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+from aiohttp import web
 from bench.figures import RAW, Fact, Measured, Point, Share
 from bench.process import operator
 from bench.proxy import proxying
 from bench.setting import NAMESPACE, Bench, cluster, emptied, eventually, pages, side_by_side, timed
 from bench.writes import quiet
 from tests.support.kubeconfig import write_kubeconfig
+from tests.support.loopback_schedulers import SITE
 from tests.support.process import Process
+from tests.support.server import serving
 
 from dask_operator.kubernetes.api import Api
 from dask_operator.model import Json
+from dask_operator.plan.workers import registration
 from dask_operator.resources import CLUSTER, WATCHED, Resource
 
 WORKERS_EACH = 9
+SCHEDULERS_PORT = 8787
 WAIT = 600.0
 
 
@@ -93,6 +98,11 @@ async def start(bench: Bench) -> float:
         return time.monotonic() - begin
 
 
+async def _who_works(_: web.Request) -> web.Response:
+    """Answer as every scheduler: with a worker of an unknown name, which may be in any Pod."""
+    return web.json_response({"workers": {"tcp://127.0.0.1:8788": {"name": "any"}}})
+
+
 async def lists(api: Api) -> float:
     """Return the seconds a running client takes to read all that a controller lists, without keeping it."""
     begin = time.monotonic()
@@ -108,10 +118,13 @@ async def _listed(api: Api, resource: Resource) -> None:
 
 async def stand(bench: Bench) -> AsyncIterator[Measured]:
     """Start a controller with a Lease; measure its writes at the start, and its CPU and requests when idle."""
-    async with proxying() as (proxy, url):
+    async with proxying() as (proxy, url), serving(_who_works, port=SCHEDULERS_PORT):
         kubeconfig = write_kubeconfig(bench.folder / "kubeconfig", url)
-        leading = operator(bench.who, bench.python, kubeconfig, bench.folder / "stand.log", lease=f"{NAMESPACE}/bench")
+        leading = operator(
+            bench.who, bench.python, kubeconfig, bench.folder / "stand.log", lease=f"{NAMESPACE}/bench", site=SITE
+        )
         async with leading.at_work() as process:
+            await asyncio.sleep(registration.TAKES)  # until the schedulers of the newest clusters have been asked
             await quiet(proxy)
             yield Measured("start_writes", bench.who, (proxy.writes().total(),))
             before, cpu = proxy.requests.copy(), process.cpu()

@@ -15,12 +15,12 @@ _EVERYWHERE = "--all-namespaces"
 
 
 def operator(
-    who: str, python: str, kubeconfig: Path, log: Path, *, within: Sequence[str] = (), lease: str = ""
+    who: str, python: str, kubeconfig: Path, log: Path, *, within: Sequence[str] = (), lease: str = "", site: str = ""
 ) -> Process:
     """Return an operator that starts as in its image.
 
-    `python`: of the environment it is installed in; `within`: a command that gives it another network; `lease`: see
-    Controller.
+    `python`: of the environment it is installed in; `within`: a command that gives it another network; `lease`, `site`:
+    see Controller.
     """
     if who == INCUMBENT:
         kopf = str(Path(python).with_name("kopf"))
@@ -29,7 +29,7 @@ def operator(
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
         return Process(command, environment, log, ready="Starting the watch-stream")
     assert who == OURS, who
-    return _ours((*within, python, "-m", "dask_operator"), os.environ, kubeconfig, log, lease)
+    return _ours((*within, python, "-m", "dask_operator"), os.environ, kubeconfig, log, lease, site)
 
 
 def sampled(samples: Path, kubeconfig: Path, log: Path, within: Sequence[str] = ()) -> Process:
@@ -39,6 +39,8 @@ def sampled(samples: Path, kubeconfig: Path, log: Path, within: Sequence[str] = 
 
 
 def _ours(
-    program: Sequence[str], environment: Mapping[str, str], kubeconfig: Path, log: Path, lease: str = ""
+    program: Sequence[str], environment: Mapping[str, str], kubeconfig: Path, log: Path, lease: str = "", site: str = ""
 ) -> Process:
-    return Controller(kubeconfig, log, _EVERYWHERE, lease=lease, environment=environment, program=program, port=0)
+    return Controller(
+        kubeconfig, log, _EVERYWHERE, lease=lease, site=site, environment=environment, program=program, port=0
+    )

@@ -36,6 +36,8 @@ _TYPES = frozenset({*_KINDS.values(), "null"})
 _PLAIN = frozenset({"enum", "pattern", "required"}) | {
     f"{bound}{what}" for bound in ("min", "max") for what in ("imum", "Length", "Items", "Properties")
 }
+# Kubernetes reads integers of 32 bits.
+_LARGEST: Schema = {"maximum": 2**31 - 1}
 # Every chart has these in Helm: `global`, an open map shared by subcharts, and a subchart's condition.
 _GLOBAL, _CONDITION = "global", {"enabled": {"type": "boolean"}}
 
@@ -185,9 +187,9 @@ class _Schemas:
 
     def _type(self, kind: Any) -> Schema:
         if isinstance(kind, list):
-            return {"type": [one or "null" for one in kind]}
+            return {"type": [one or "null" for one in kind], **(_LARGEST if "integer" in kind else {})}
         if kind is None or kind in _TYPES:
-            return {"type": kind or "null"}
+            return {"type": kind or "null", **(_LARGEST if kind == "integer" else {})}
         if kind not in self._types:
             raise ValuesError(f"charts/types.yaml has no type {kind}")
         made: Schema = self._made(self._types[kind])

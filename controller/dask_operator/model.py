@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import msgspec
 
 Json = Mapping[str, Any]
+CLAIM = "PersistentVolumeClaim "
+"""The prefix of a claim's name among a Pod's volumes."""
 LARGEST_DEPTH = 100
 """The most levels of lists and objects that a user may nest. A Pod has a dozen."""
 _HASHES: dict[bytes, str] = {}
@@ -223,7 +226,7 @@ class Group(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Job(Declared):
-    """A DaskJob. `restart_policy` is its runner's, empty if unset.
+    """A DaskJob. `restart_policy` is its runner's, empty if unset; `ended`: the note of its end.
 
     `backoff_limit`: how many failures of the runner are allowed; `deadline`, `ttl`: seconds. None stands for no limit.
     """
@@ -234,6 +237,7 @@ class Job(Declared):
     backoff_limit: int | None = None
     deadline: float | None = None
     ttl: float | None = None
+    ended: str = ""
 
     @property
     def key(self) -> Key:
@@ -297,7 +301,8 @@ class Pod(Object):
     and `finished` are the program's times. `failures`: how often it or an init container has ended with an error;
     `ending`: how a runner ended the last time. `restarted`: the last start of a container that had crashed more than
     once. `deployment`: the Deployment that made the Pod; `template`: the hash of the template that this controller made
-    it from.
+    it from. `gated`: it has a scheduling gate; `volumes`: what its volumes need, claims with the prefix `CLAIM`.
+    `problem` counts from `problem_from`: a state that every Pod passes through is a problem only if it lasts.
     """
 
     cluster: str = ""
@@ -316,7 +321,10 @@ class Pod(Object):
     ending: str = ""
     deployment: str = ""
     template: str = ""
+    gated: bool = False
+    volumes: frozenset[str] = frozenset()
     problem: Problem | None = None
+    problem_from: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,13 +375,18 @@ class Registration:
     tasks: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Survey:
     """A scheduler's answer about its workers, or why it did not answer. `at` is in seconds since the epoch."""
 
     at: float
     workers: tuple[Registration, ...] = ()
     problem: Problem | None = None
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The workers' names, and these without the number that `--nworkers` adds."""
+        return frozenset(name for worker in self.workers for name in (worker.name, worker.name.rpartition("-")[0]))
 
 
 class Sample(NamedTuple):
@@ -410,7 +423,10 @@ class Idleness:
 
 
 class ObjectRef(NamedTuple):
-    """The object that an action is about. All Pods of a group share one reference: what stops one of them stops all."""
+    """The object that an action is about.
+
+    All workers of a group share one reference (`names.workers`): what stops one of them stops all.
+    """
 
     kind: str
     name: str

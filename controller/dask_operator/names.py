@@ -34,6 +34,8 @@ LAST_ORDINAL_ANNOTATION = RESERVED_PREFIX + "last-ordinal"
 ORDINAL_ANNOTATION = RESERVED_PREFIX + "ordinal"
 ATTEMPT_ANNOTATION = RESERVED_PREFIX + "attempt"
 """The number of a worker's predecessors in a row that failed soon after their start, or of a runner's that failed."""
+ENDED_ANNOTATION = RESERVED_PREFIX + "ended"
+"""The end of a DaskJob: how, when, and a hash of its spec. A restored backup has it, and no status."""
 KOPF_FINALIZER = "kopf.zalando.org/KopfFinalizerMarker"
 """A finalizer of older operators on Dask resources; only those operators would remove it."""
 # Notes of other tools about the parent. Helm's would make a child look like a part of the release.
@@ -88,6 +90,11 @@ def worker(group: str, group_uid: str, ordinal: int) -> str:
     """
     digest = hashlib.sha256(f"{group_uid}/{ordinal}".encode()).hexdigest()
     return f"{group}-worker-{digest[:10]}"
+
+
+def workers(group: str) -> str:
+    """Return what stands for all workers of a group. It is the name of no object."""
+    return f"{group}-worker-*"
 
 
 def is_worker(name: str) -> bool:

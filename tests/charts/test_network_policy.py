@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from tests.charts.conftest import ROOT, Render
 from tests.charts.texts import Places
 
@@ -192,6 +194,58 @@ def test_no_labels_make_a_pod_the_operator_s(render: Render, pods: dict[str, Pod
     job = JOB if path.startswith("job.") else {}
     with pytest.raises(AssertionError, match="but NetworkPolicies identify the operator by it: remove it"):
         render("dask-cluster", {**GROUP, **job, path: dict(pods["controller"].labels)}, HERE)
+
+
+ANYWHERE: list[Manifest] = [
+    {},
+    {"matchLabels": {}},
+    {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]},
+    {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]},
+    {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]},
+]
+
+
+@pytest.mark.parametrize("selector", ANYWHERE, ids=str)
+@pytest.mark.parametrize("peers", ["clients", "monitoring", "dashboard"])
+def test_no_labels_alone_make_a_pod_a_peer(render: Render, peers: str, selector: Manifest) -> None:
+    peer = {"namespaceSelector": selector, "podSelector": {"matchLabels": {"app": "a"}}}
+    with pytest.raises(AssertionError, match=f"networkPolicy.{peers} selects Pods of any namespace by their labels"):
+        render("dask-cluster", {**CLOSED, f"networkPolicy.{peers}": [peer]})
+    # That all are admitted is what this says.
+    render("dask-cluster", {**CLOSED, f"networkPolicy.{peers}": [{"namespaceSelector": selector}]})
+
+
+@pytest.mark.parametrize("selector", ANYWHERE, ids=str)
+def test_the_operator_is_not_anywhere(render: Render, selector: Manifest) -> None:
+    values = {"networkPolicy.enabled": True, "networkPolicy.controller.namespaceSelector": selector}
+    with pytest.raises(AssertionError, match="blocks the operator unless it is named"):
+        render("dask-cluster", values)
+
+
+def test_no_labels_alone_make_a_pod_a_peer_of_the_operator(render: Render) -> None:
+    peer = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "a"}}}
+    with pytest.raises(AssertionError, match="metricsFrom selects Pods of any namespace by their labels"):
+        render(
+            "dask-kubernetes-operator", {"networkPolicy.enabled": True, "networkPolicy.metricsFrom": [peer]}, OPERATOR
+        )
+
+
+def test_policies_of_two_releases_never_meet(render: Render) -> None:
+    """Try releases that are named as policies of another are."""
+    every = [
+        policy["metadata"]["name"]
+        for name in ("a", "a-cluster", "a-scheduler", "a-worker")
+        for policy in _of_kind("NetworkPolicy", render("dask-cluster", {**PEERS, "fullnameOverride": name}, HERE))
+    ]
+    assert len(every) == len(set(every)) == 12
+
+
+def test_documented_routes_are_all_but_the_api() -> None:
+    page = (ROOT / "docs/dask-cluster.md").read_text().partition("### The dashboard without its API")[2]
+    values = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
+    routes = ast.literal_eval(values["scheduler"]["env"]["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"])
+    assert {*build.HTTP_ROUTES} - {*routes} == {"distributed.http.scheduler.api"}
+    assert {*routes} < {*build.HTTP_ROUTES}
 
 
 def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:

@@ -1,10 +1,11 @@
-"""The hook of the chart dask-cluster before a worker ends (files/retire.py), with Dask in processes."""
+"""The hook of the chart dask-cluster before a worker ends (files/retire.sh and retire.py), with Dask in processes."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,3 +145,18 @@ def test_a_log_that_cannot_be_written_is_no_error(
     monkeypatch.setattr(script, "LOG", tmp_path / "no" / "log")
     script.say("done")
     assert capsys.readouterr().err == "retire.py: done\n"
+
+
+def test_hook_finds_the_python_of_the_worker_where_path_has_none(tmp_path: Path) -> None:
+    """Try a PATH as hooks have it, which do not run the entrypoint of their image."""
+    (tmp_path / "retire.sh").write_bytes((ROOT / "charts/dask-cluster/files/retire.sh").read_bytes())
+    (tmp_path / "retire.py").write_text("import sys; print(*sys.argv[1:])")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    readlink = shutil.which("readlink")
+    assert readlink
+    (tools / "readlink").symlink_to(readlink)
+    command = ["/bin/sh", str(tmp_path / "retire.sh"), "scheduler:8787", "290"]
+    # The process that runs this test is a Python that it can find.
+    made = subprocess.run(command, env={"PATH": str(tools)}, check=True, capture_output=True, text=True)
+    assert made.stdout == "scheduler:8787 290\n"

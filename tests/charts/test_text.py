@@ -7,11 +7,9 @@ and another a difficult text. The second must equal the first with the text in p
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.charts.conftest import ROOT, Render
-from tests.charts.texts import Places, Values, leaves, marks, replaced
+from tests.charts.renderings import CLUSTER, OPERATOR, RENDERINGS, Rendering, schema
+from tests.charts.texts import Places, Values, leaves, marks, replaced, written
 
 # Valid names that YAML reads as other types unless quoted.
 NAMES = ("123", "on", "null", "true", "1e3", "0x10", "2024-01-01")
@@ -32,17 +31,23 @@ TEXTS = (
     "first\n\tsecond\n\n",
     "\n\n  first\n",
     "\tled",
+    "last\n\n\n",
+    "\r\n\r",
+    "---",
+    "- |+\n  a\n\n",
+    "@`%!*|>?,[]{}=: ",
+    "a " * 99,
+    *("08", ".5", "12:30:45", "1_000", "y", "NULL", "{}", "[]"),
     "  blanks at both ends  ",
     "\u00e9 \u2603 \U0001f600 \u2028 \u00a0 \x07",
 )
 # The names of the release and of its namespace, as marks.
 RELEASE, NAMESPACE = "zz9998zz", "zz9999zz"
-CLUSTER, OPERATOR = "dask-cluster", "dask-kubernetes-operator"
 # Limits of templates that are narrower than the schema.
 SHAPES = {
-    CLUSTER: {"fullnameOverride": r"[-a-z0-9]+"},
+    CLUSTER: {"fullnameOverride": r"[a-z0-9]+"},
     OPERATOR: {
-        "scope.namespaces.0": r"[-a-z0-9]+",
+        "scope.namespaces.0": r"[a-z0-9]+",
         # A tag may follow here.
         "image.name": r"[^:]+",
         "test.image.name": r"[^:]+",
@@ -62,92 +67,16 @@ UNTRIED: dict[str, set[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Rendering:
-    """Values of a chart that fit together: the places left out, and the switches turned on."""
-
-    name: str
-    chart: str
-    without: frozenset[str]
-    off: tuple[str, ...]
-
-    def places(self) -> Places:
-        return Places(schema(self.chart), self.without)
-
-    def values(self, places: Places) -> Values:
-        values = places.values()
-        for path in self.off:
-            *above, name = path.split(".")
-            at = values
-            for step in above:
-                at = at.setdefault(step, {})
-            at[name] = False
-        return values
-
-
-def _but(where: str) -> set[str]:
-    """Return the values that describe the operator's place, but for one of them."""
-    return {
-        f"networkPolicy.controller.{name}" for name in ("namespace", "namespaceSelector", "ipBlock") if name != where
-    }
-
-
-RENDERINGS = (
-    Rendering(
-        "a cluster",
-        CLUSTER,
-        frozenset({"global", "fullnameOverride", "job", *_but("namespace")}),
-        ("job.enabled", "jupyter.enabled"),
-    ),
-    Rendering(
-        "a job",
-        CLUSTER,
-        frozenset({"nameOverride", "job.configMap", *_but("namespaceSelector")}),
-        ("jupyter.enabled",),
-    ),
-    Rendering(
-        "a job of a ConfigMap",
-        CLUSTER,
-        frozenset({"nameOverride", "job.script", *_but("ipBlock")}),
-        ("jupyter.enabled",),
-    ),
-    Rendering(
-        "all namespaces",
-        OPERATOR,
-        frozenset({"scope", "nameOverride", "fullnameOverride", "metrics.worker.serviceMonitor", "extraObjects"}),
-        ("crds.install", "metrics.prometheusRule.enabled", "metrics.dashboards.enabled"),
-    ),
-    Rendering(
-        "one namespace",
-        OPERATOR,
-        frozenset(
-            {
-                "metrics.worker.podMonitor",
-                # The alerts need the default labels.
-                "metrics.scheduler.serviceMonitor.targetLabels",
-                "metrics.worker.serviceMonitor.podTargetLabels",
-                "extraObjects",
-            }
-        ),
-        ("crds.install",),
-    ),
-)
 Template = Callable[[str, Values, str, str], list[Any]]
-
-
-@cache
-def schema(chart: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "charts" / chart / "values.schema.json").read_text())
-    return found
 
 
 @pytest.fixture(scope="module")
 def template(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Template:
     """A function that renders a chart with a file of values for a release and its namespace."""
-    path = tmp_path_factory.mktemp("values") / "values.json"
+    path = tmp_path_factory.mktemp("values") / "values.yaml"
 
     def _template(chart: str, values: Values, release: str, namespace: str) -> list[Any]:
-        path.write_text(json.dumps(values))
+        path.write_text(written(values))
         command = [str(helm), "template", release, str(ROOT / "charts" / chart), "--namespace", namespace]
         command += ["--kube-version", "1.33.0", "--values", str(path)]
         made = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -178,6 +107,7 @@ def test_text_arrives_as_it_was_written(
         for path, mark in places.marks.items()
         if places.takes(path, text) and re.fullmatch(shapes.get(path, r"(?s).*"), text)
     }
+    assert len(texts) > 50
     values = replaced(rendering.values(places), texts)
     if text in NAMES:
         texts |= {RELEASE: text, NAMESPACE: text}

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import yaml
+
 Path = tuple[str, ...]
 Values = dict[str, Any]
 
@@ -32,6 +34,9 @@ class Places:
     hidden: set[str] = field(default_factory=set)
     # The text before the mark, and the pattern of the whole.
     _shapes: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.values()
 
     def values(self) -> Values:
         """Return values with a mark at each place, and with all switches on."""
@@ -94,6 +99,11 @@ def replaced(value: Any, texts: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _MARK.sub(lambda found: texts.get(found[0], found[0]), value)
     return value
+
+
+def written(values: Values) -> str:
+    """Return values as a file whose texts any parser reads as they are: Helm refuses some that JSON may escape."""
+    return yaml.safe_dump(values, default_style='"')
 
 
 def marks(value: Any) -> set[str]:

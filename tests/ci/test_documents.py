@@ -40,8 +40,8 @@ def test_every_documented_reason_is_one_the_controller_gives() -> None:
     reasons = set(re.findall(r"`([A-Z][A-Za-z]+)`", " ".join(table)))
     assert len(reasons) > 10
     code = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
-    # These are the API server's and the Kubernetes scheduler's own, passed on.
-    passed_on = {"Forbidden", "Invalid", "Unschedulable"}
+    # These are the words of the API server, the Kubernetes scheduler and kubelets, passed on.
+    passed_on = {"Forbidden", "Invalid", "Unschedulable", "ContainersNotReady", "ReadinessGatesNotReady", "NodeLost"}
     assert {reason for reason in reasons if f'"{reason}"' not in code} <= passed_on
 
 

@@ -35,6 +35,8 @@ resources:
   limits:
     cpu: 1
 """
+# Kubernetes reads integers of 32 bits.
+INTEGER = {"type": "integer", "maximum": 2147483647}
 TABLE = """\
 | Value | What it is | Default |
 |---|---|---|
@@ -115,9 +117,10 @@ def test_schema() -> None:
     [
         ("a: x", "", {"type": "string"}),
         ("a: true", "", {"type": "boolean"}),
-        ("a: 1", "minimum: 0", {"type": "integer", "minimum": 0}),
+        ("a: 1", "minimum: 0", {**INTEGER, "minimum": 0}),
+        ("a: 1", "maximum: 9", {**INTEGER, "maximum": 9}),
         ("a: 1.5", "", {"type": "number"}),
-        ("a: null", "type: [integer, null]", {"type": ["integer", "null"]}),
+        ("a: null", "type: [integer, null]", {**INTEGER, "type": ["integer", "null"]}),
         ("a: b", "enum: [b, c]", {"enum": ["b", "c"]}),
         ("a: []", "items: string", {"type": "array", "items": {"type": "string"}}),
         (
@@ -129,15 +132,15 @@ def test_schema() -> None:
         ("labels: {}", "", {"type": "object", "additionalProperties": {"type": "string"}}),
         ("labels: {}", "required: true", {"type": "object", "additionalProperties": {"type": "string"}}),
         ("labels: {}", "type: object", {"type": "object"}),
-        ("port: 1", "", {"type": ["integer", "null"], "minimum": 1}),
-        ("port: 1", "type: port, minimum: 7", {"type": ["integer", "null"], "minimum": 7}),
+        ("port: 1", "", {**INTEGER, "type": ["integer", "null"], "minimum": 1}),
+        ("port: 1", "type: port, minimum: 7", {**INTEGER, "type": ["integer", "null"], "minimum": 7}),
         (
             "server: {}",
             "",
             {
                 "type": "object",
                 "properties": {
-                    "port": {"type": ["integer", "null"], "minimum": 1},
+                    "port": {**INTEGER, "type": ["integer", "null"], "minimum": 1},
                     "type": {"enum": ["a", "b"]},
                     "more": {"type": "object", "additionalProperties": {"type": "string"}},
                 },

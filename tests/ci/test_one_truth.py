@@ -14,7 +14,7 @@ from dask_kubernetes.operator.diagnosis import facts, listening, problems
 from dask_kubernetes.operator.diagnosis.status import uses_tls
 from dask_kubernetes.operator.manifests import names as client_names
 from dask_operator import manifests, names, parse
-from dask_operator.parse import pods
+from dask_operator.parse import pod_problems
 
 CASES = ROOT / "tests/cases"
 PROTOCOLS: list[dict[str, Any]] = yaml.safe_load((CASES / "protocols.yaml").read_text())
@@ -77,8 +77,8 @@ def test_both_have_the_same_reason_for_a_waiting_container(reason: str, place: s
 
 
 def test_the_tables_have_every_case() -> None:
-    assert set(pods._STUCK) == {*problems._STUCK, problems.CRASHED}
-    assert {reason for reason, problem in PODS["waiting"].items() if problem} == set(pods._STUCK)
+    assert set(pod_problems._STUCK) == {*problems._STUCK, problems.CRASHED}
+    assert {reason for reason, problem in PODS["waiting"].items() if problem} == set(pod_problems._STUCK)
     assert {path.stem for path in (CASES / "pods").iterdir()} == set(PODS["recorded"])
     for cases in (PROTOCOLS, PORTS):
         assert len({case["name"] for case in cases}) == len(cases)

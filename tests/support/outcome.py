@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dask_operator.names import ORDINAL_ANNOTATION, TEMPLATE_ANNOTATION
+from dask_operator.names import ENDED_ANNOTATION, ORDINAL_ANNOTATION, TEMPLATE_ANNOTATION
 
 Raw = Mapping[str, Any]
 Outcome = dict[str, list[Any]]
@@ -30,7 +30,7 @@ def _fields(*names: str) -> re.Pattern[str]:
 
 
 HISTORY = _fields(
-    r"\w+ kubernetes\.dask\.org/(ordinal|attempt|scaled)",
+    r"\w+ kubernetes\.dask\.org/(ordinal|attempt|scaled|ended)",
     r"\w+ (deployment\.kubernetes\.io/revision|pod-template-hash)",
     r"\w+ (lastOrdinals?|lastDecision|lastScaleTime|lastTransitionTime|lastFailureTime|startTime|endTime)",
 )
@@ -39,6 +39,7 @@ CHANCE = _fields(
     r"\w+ .*([Tt]ime|Timestamp|uid|[rR]esourceVersion|[gG]eneration|startedAt)",
     f"Pod {ORDINAL_ANNOTATION}",  # which of equal workers is left
     f"Service {TEMPLATE_ANNOTATION}",  # the hash of ports that are other ones each time
+    f"DaskJob {ENDED_ANNOTATION}",  # it has the time
     "DaskAutoscaler currentReplicas",  # the controller writes it at most twice a minute
 )
 """Fields that differ between two runs of one story."""

@@ -326,7 +326,7 @@ class World:
             self.end(pod.name, "Failed", reason="OutOfcpu")
         elif pod.phase == "Pending" and self.starts(pod):
             self._start(pod)
-        elif pod.phase == "Pending" and self.unschedulable(pod) and not pod.problem:
+        elif pod.phase == "Pending" and self.unschedulable(pod) and (not pod.problem or pod.problem_from):
             self._cannot_be_scheduled(pod)
         elif pod.phase == "Running" and how:
             self.now += 3.0

@@ -1,5 +1,5 @@
 {{/*
-The labels of every object. The operator copies them to Pods, so they must not change with the chart's version: an upgrade
+The chart's labels of every object. The operator copies them to Pods, so they must not change with the chart's version: an upgrade
 would replace every worker.
 */}}
 {{- define "dask-cluster.labels" -}}
@@ -8,9 +8,6 @@ app.kubernetes.io/name: {{ include "dask-cluster.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: dask
-{{- with .Values.labels }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
 {{/*

@@ -3,7 +3,8 @@ The metadata of an object of the release. Takes a dict of `root`, `name`, and op
 `annotations`.
 */}}
 {{- define "dask-cluster.metadata" -}}
-{{- $labels := dict "under" (include "dask-cluster.labels" .root | fromYaml) "over" (default dict .labels) -}}
+{{- $labels := dict "under" (include "dask-cluster.labels" .root | fromYaml) "over" .root.Values.labels -}}
+{{- $labels = dict "under" (include "dask-cluster.merge" $labels | fromJson).value "over" (default dict .labels) -}}
 {{- $annotations := dict "under" .root.Values.annotations "over" (default dict .annotations) -}}
 name: {{ .name | quote }}
 namespace: {{ .root.Release.Namespace | quote }}

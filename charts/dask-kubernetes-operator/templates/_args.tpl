@@ -1,4 +1,24 @@
 {{/*
+The arguments in kopfArgs, with flags that are bundled into one word (`-vn`, `-vA`) apart from an option with a value, as
+{"words": [...]}.
+*/}}
+{{- define "dask-kubernetes-operator.kopfWords" -}}
+{{- $words := list -}}
+{{- range .Values.kopfArgs -}}
+  {{- $flags := regexFind "^-[Adqv]+" . -}}
+  {{- range splitList "" (trimPrefix "-" $flags) -}}
+    {{- $words = append $words (printf "-%s" .) -}}
+  {{- end -}}
+  {{- if not $flags -}}
+    {{- $words = append $words . -}}
+  {{- else if ne . $flags -}}
+    {{- $words = append $words (printf "-%s" (trimPrefix $flags .)) -}}
+  {{- end -}}
+{{- end -}}
+{{- dict "words" $words | toJson -}}
+{{- end }}
+
+{{/*
 The values of a `kopf run` option in kopfArgs, in all its spellings, as {"values": [...]}. Takes a dict of `root`, `short`
 and `long`, for example "-n" and "--namespace".
 */}}
@@ -7,7 +27,7 @@ and `long`, for example "-n" and "--namespace".
 {{- $long := .long -}}
 {{- $values := list -}}
 {{- $previous := "" -}}
-{{- range .root.Values.kopfArgs -}}
+{{- range (include "dask-kubernetes-operator.kopfWords" .root | fromJson).words -}}
   {{- if has $previous (list $short $long) -}}
     {{- $values = append $values . -}}
   {{- else if hasPrefix (printf "%s=" $long) . -}}
@@ -28,7 +48,7 @@ and `long`, for example "-n" and "--namespace".
 {{- if not (and (eq $address.scheme "http") $address.host) -}}
   {{- fail (printf "kopfArgs has --liveness=%s, which is not an address like http://0.0.0.0:8080/healthz" $url) -}}
 {{- end -}}
-{{- if regexMatch "^(127\\.|localhost|\\[::1\\])" $address.host -}}
+{{- if regexMatch "(?i)^(127\\.|localhost|\\[::1\\])" $address.host -}}
   {{- fail (printf "kopfArgs has --liveness=%s, which probes cannot reach: listen on 0.0.0.0" $url) -}}
 {{- end -}}
 {{- $port := regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default "80" | int -}}

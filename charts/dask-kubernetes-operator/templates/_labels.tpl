@@ -12,14 +12,14 @@ app.kubernetes.io/component: controller
 
 {{- define "dask-kubernetes-operator.labels" -}}
 {{ include "dask-kubernetes-operator.chartLabels" . }}
-{{- with include "dask-kubernetes-operator.givenLabels" (dict "root" . "values" (list "commonLabels")) | fromYaml }}
+{{- with include "dask-kubernetes-operator.givenLabels" (dict "root" . "values" (list "commonLabels")) | fromJson }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
 {{- define "dask-kubernetes-operator.podLabels" -}}
 {{ include "dask-kubernetes-operator.chartLabels" . }}
-{{- with include "dask-kubernetes-operator.givenLabels" (dict "root" . "values" (list "podLabels" "commonLabels")) | fromYaml }}
+{{- with include "dask-kubernetes-operator.givenLabels" (dict "root" . "values" (list "podLabels" "commonLabels")) | fromJson }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -32,7 +32,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: dask
 {{- end }}
 
-{{/* The user's labels. Takes a dict of `root` and `values`, the names of the values to merge; the first one wins. */}}
+{{/* The user's labels, as JSON. Takes a dict of `root` and `values`, the names of the values to merge; the first one wins. */}}
 {{- define "dask-kubernetes-operator.givenLabels" -}}
 {{- $own := list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" -}}
 {{- $own = concat $own (list "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "app.kubernetes.io/component") -}}
@@ -47,5 +47,5 @@ app.kubernetes.io/part-of: dask
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- toYaml $labels -}}
+{{- toJson $labels -}}
 {{- end }}

@@ -1,7 +1,8 @@
 {{/* The namespaces in kopfArgs, as {"all": bool, "namespaces": [...]}. */}}
 {{- define "dask-kubernetes-operator.kopfScope" -}}
 {{- $named := (include "dask-kubernetes-operator.kopfOption" (dict "root" . "short" "-n" "long" "--namespace") | fromJson).values -}}
-{{- $all := or (has "-A" .Values.kopfArgs) (has "--all-namespaces" .Values.kopfArgs) -}}
+{{- $words := (include "dask-kubernetes-operator.kopfWords" . | fromJson).words -}}
+{{- $all := or (has "-A" $words) (has "--all-namespaces" $words) -}}
 {{- if and $all $named -}}
   {{- fail (printf "kopfArgs has --all-namespaces and --namespace=%s: remove one of them" (first $named)) -}}
 {{- end -}}

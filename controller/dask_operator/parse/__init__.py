@@ -17,13 +17,12 @@ from dask_operator.parse.declared import (
     job,
     job_status,
     last_ordinals,
-    ordinal,
 )
 from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import resource_version, version_number
 from dask_operator.parse.pods import pod
 from dask_operator.parse.schedulers import listed_workers, registrations, retired
-from dask_operator.parse.values import rfc3339, timestamp
+from dask_operator.parse.values import ordinal, rfc3339, timestamp
 
 __all__ = [
     "PARSERS",

@@ -25,10 +25,9 @@ from dask_operator.model import (
 )
 from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
-from dask_operator.parse.values import integer, is_number, mapping, mappings, number, positive, text
+from dask_operator.parse.values import integer, is_number, mapping, mappings, number, ordinal, positive, text
 
 _D = TypeVar("_D", bound=Declared)
-_LARGEST_ORDINAL = 10**12  # the ordinals after it must be readable too
 _FEW = 100
 _MOST_ENTRIES = 1000
 _MOST_POLICIES = 100
@@ -110,6 +109,7 @@ def job(raw: Json) -> Job:
         backoff_limit=max(integer(limit), 0) if is_number(limit) else None,
         deadline=positive(spec.get("activeDeadlineSeconds")),
         ttl=positive(spec.get("ttlSecondsAfterFinished")),
+        ended=metadata_of(meta_of(raw)).annotations.get(names.ENDED_ANNOTATION, ""),
     )
 
 
@@ -146,11 +146,6 @@ def job_status(status: Json) -> JobStatus:
 def last_ordinals(status: Json) -> dict[str, int]:
     """Return the last ordinals of a cluster's groups that its status notes, by group."""
     return {group: ordinal(noted) for group, noted in mapping(status.get("lastOrdinals")).items()}
-
-
-def ordinal(noted: object) -> int:
-    """Return the last ordinal that a group has given, -1 for none. A number that no group reaches counts as none."""
-    return noted if is_number(noted) and isinstance(noted, int) and 0 <= noted <= _LARGEST_ORDINAL else -1
 
 
 def _scaling(raw: Json, window: float) -> Scaling:

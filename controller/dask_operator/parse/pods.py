@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dask_operator import names
-from dask_operator.model import Json, Pod, Problem
+from dask_operator.model import Json, Pod
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
-from dask_operator.parse.values import at, integer, mappings, number, seconds, text
+from dask_operator.parse.pod_problems import crashed_again, ending, is_gated, mounted, pod_problem
+from dask_operator.parse.values import at, integer, mappings, number, ordinal, seconds, text
 
 # Schedulers that an earlier version of the controller has made have the last one.
 _OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.AGENT_ENV, names.HTTP_ROUTES_ENV)
 _OVER = ("Succeeded", "Failed")
-# Waiting reasons that do not pass by themselves, and the reason that a condition has. The image reasons alternate.
-_STUCK = {
-    "ErrImagePull": "ImagePullBackOff",
-    "ImagePullBackOff": "ImagePullBackOff",
-    "ErrImageNeverPull": "ImagePullBackOff",
-    "InvalidImageName": "InvalidImageName",
-    "CreateContainerConfigError": "CreateContainerConfigError",
-    "CreateContainerError": "CreateContainerError",
-    "RunContainerError": "RunContainerError",
-    "CrashLoopBackOff": "CrashLoopBackOff",
-}
 
 
 def pod(raw: Json) -> Pod:
@@ -38,6 +28,7 @@ def pod(raw: Json) -> Pod:
     waits = seen_phase not in _OVER and not _goes_on(spec, containers)
     phase = seen_phase if waits or status.get("reason") else ended or seen_phase
     counted = (own, *_initial(spec, status))
+    problem, counts_from = pod_problem(raw, conditions, own, failed=phase == "Failed")
     return Pod(
         **object_fields(raw),
         cluster=meta.labels.get(names.CLUSTER_LABEL, ""),
@@ -49,14 +40,17 @@ def pod(raw: Json) -> Pod:
         ip=text(status.get("podIP")),
         started=_started(own) or seconds(status.get("startTime")),
         finished=_finished(own),
-        ordinal=integer(number(meta.annotations.get(names.ORDINAL_ANNOTATION)), -1),
+        ordinal=ordinal(number(meta.annotations.get(names.ORDINAL_ANNOTATION))),
         attempt=integer(number(meta.annotations.get(names.ATTEMPT_ANNOTATION))),
         failures=_failures(counted),
         ending=_last_ending(counted) if component == names.JOB_RUNNER else "",
         deployment=_deployment(raw),
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
-        restarted=max((_started(c) for c in containers if _crashed_again(c)), default=0.0),
-        problem=_pod_problem(status, conditions, own, failed=phase == "Failed"),
+        restarted=max((_started(c) for c in containers if crashed_again(c)), default=0.0),
+        gated=is_gated(conditions),
+        volumes=mounted(spec),
+        problem=problem,
+        problem_from=counts_from,
     )
 
 
@@ -114,56 +108,10 @@ def _initial(spec: Json, status: Json) -> Iterator[Json]:
     return (c for c in mappings(status.get("initContainerStatuses")) if text(c.get("name")) not in beside)
 
 
-def _pod_problem(status: Json, conditions: Mapping[str, Json], own: Json, *, failed: bool) -> Problem | None:
-    """Return what is wrong with a Pod: with its program first, else with an init container or another one."""
-    if status.get("phase") == "Failed" and status.get("reason"):
-        return Problem(text(status.get("reason")), text(status.get("message")))
-    scheduled = at(conditions, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return Problem(text(scheduled.get("reason")), text(scheduled.get("message")))
-    others = (status.get("initContainerStatuses"), status.get("containerStatuses"))
-    every = (own, *(container for listed in others for container in mappings(listed)))
-    return next(filter(None, (_container_problem(container, failed) for container in every)), None)
-
-
-def _container_problem(container: Json, failed: bool) -> Problem | None:
-    """Return what is wrong with a container. A container that has ended restarts, unless its Pod has `failed`."""
-    state = at(container, "state")
-    waiting, ended = at(state, "waiting"), at(state, "terminated")
-    name, last = container.get("name"), at(container, "lastState", "terminated")
-    reason = _STUCK.get(text(waiting.get("reason")))
-    if reason == "CrashLoopBackOff" or _crashed_again(container) or (not failed and _has_failed_again(container)):
-        return Problem("CrashLoopBackOff", f'container "{name}" keeps ending: {_ending(last or ended)}')
-    if reason:
-        image = f', image "{container.get("image")}"' if container.get("image") else ""
-        return Problem(reason, f'container "{name}"{image}: {text(waiting.get("message"))}')
-    if failed and ended.get("exitCode"):
-        return Problem(text(ended.get("reason")) or "Error", f'container "{name}" ended: {_ending(ended)}')
-    return None
-
-
-def _crashed_again(container: Json) -> bool:
-    """Return whether a container runs after more than one failure, and so may end again."""
-    last = at(container, "lastState", "terminated")
-    running = at(container, "state").get("running")
-    return bool(running and last.get("exitCode") and integer(container.get("restartCount")) > 1)
-
-
-def _has_failed_again(container: Json) -> bool:
-    """Return whether a container has just failed after several restarts, before the kubelet reports its back-off."""
-    ended = at(container, "state", "terminated")
-    return bool(ended.get("exitCode")) and integer(container.get("restartCount")) > 1
-
-
 def _started(container: Json) -> float:
     """Return when a container was last started, whether it still runs or not."""
     state = at(container, "state")
     return seconds((at(state, "running") or at(state, "terminated")).get("startedAt"))
-
-
-def _ending(terminated: Json) -> str:
-    message = text(terminated.get("message")).strip()
-    return f"exit code {terminated.get('exitCode')}, {terminated.get('reason')}" + (f", {message}" if message else "")
 
 
 def _finished(container: Json) -> float:
@@ -181,7 +129,7 @@ def _last_ending(containers: Iterable[Json]) -> str:
         for state in (at(container, "state"), at(container, "lastState")):
             ended = at(state, "terminated")
             if ended.get("exitCode"):
-                return f'container "{container.get("name")}" ended: {_ending(ended)}'
+                return f'container "{container.get("name")}" ended: {ending(ended)}'
     return ""
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _LONGEST_NUMBER = 18
+_LARGEST_ORDINAL = 10**12  # the ordinals after it must be readable too
 
 
 def timestamp(value: str) -> float:
@@ -56,6 +57,11 @@ def number(text: str | None) -> int | None:
 
 def integer(value: object, default: int = 0) -> int:
     return value if isinstance(value, int) else default
+
+
+def ordinal(noted: object) -> int:
+    """Return a worker's ordinal, -1 for none. A number that no group reaches counts as none."""
+    return noted if is_number(noted) and isinstance(noted, int) and 0 <= noted <= _LARGEST_ORDINAL else -1
 
 
 def is_number(value: object) -> bool:

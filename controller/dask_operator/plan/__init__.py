@@ -32,6 +32,7 @@ from dask_operator.plan.ownership.owners import plan_owners, plan_owners_without
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.report.status import plan_orphan, plan_status
 from dask_operator.plan.report.unread import plan_unread
+from dask_operator.plan.survey import plan_survey
 from dask_operator.plan.view import View
 from dask_operator.plan.workers.replicas import plan_replicas
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
@@ -102,6 +103,8 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
             yield from plan_group(view, workers, now)
     # Retire and delete the workers of groups that were removed.
     yield from plan_removed_groups(view, now)
+    # Ask the scheduler whether new workers have registered.
+    yield from plan_survey(view, now)
     # Scale groups as the scheduler asks, within the bounds of their DaskAutoscalers.
     yield from plan_autoscalers(view, now)
     # Delete the cluster when its scheduler has been idle for `idleTimeout`.

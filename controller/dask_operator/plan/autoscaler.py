@@ -12,17 +12,19 @@ from typing import Any
 from dask_operator import manifests
 from dask_operator.actions import TARGET, Action, Ask, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Autoscaler, Group, ObjectRef, Observed, Problem
-from dask_operator.parse import rfc3339
+from dask_operator.parse import rfc3339, timestamp
 from dask_operator.plan.report.conditions import Condition, by_type, rendered, write
 from dask_operator.plan.report.unread import too_large, write_conditions
 from dask_operator.plan.view import View, owned, status, unless_blocked
 from dask_operator.plan.workers import scaling
+from dask_operator.plan.workers.scaling import Decision
 from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP
 
 INTERVAL = 2.0
 """Seconds between two questions to a scheduler."""
 _STATUS_INTERVAL = 30.0
 _ANSWER_LASTS = 10.0
+_LONGEST = 1024
 ACTIVE, LIMITED = "ScalingActive", "ScalingLimited"
 _USUAL = ("SchedulerNotReady", "NotAsked")
 """Reasons not to scale that every cluster has while it starts."""
@@ -101,7 +103,7 @@ def _ask(view: View, active: Sequence[Autoscaler], now: float) -> Iterator[Actio
 def _scale(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], now: float) -> Iterator[Action]:
     group = view.workers[autoscaler.group].group
     demand, problem = view.observed.demand, _silence(view, now)
-    desired, because = _decision(view, autoscaler, active, problem)
+    (desired, limit), because = _decision(view, autoscaler, active, problem)
     ref = ObjectRef(GROUP.kind, group.name)
     # The number that the group has is written down first (`plan_replicas`): of two writes at once either may come last.
     if desired != group.replicas and not group.replicas_unset:
@@ -111,7 +113,8 @@ def _scale(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], now
     failure = view.observed.failures.get(ref)
     asked = demand.samples[-1].target if demand and demand.samples and not problem else None
     problem = failure.problem if failure else problem
-    yield from _report(view, autoscaler, now, problem=problem, desired=desired, asked=asked)
+    held_back = _limited(autoscaler, asked, limit)
+    yield from _report(view, autoscaler, now, problem=problem, desired=desired, limited=held_back)
 
 
 def _silence(view: View, now: float) -> Problem | None:
@@ -126,14 +129,14 @@ def _silence(view: View, now: float) -> Problem | None:
 
 def _decision(
     view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], problem: Problem | None
-) -> tuple[int, str]:
+) -> tuple[Decision, str]:
     """Return how many workers the autoscaler's group should have, and why."""
     group, demand = view.workers[autoscaler.group].group, view.observed.demand
     current = scaling.bounded(autoscaler, group.replicas)
     if current != group.replicas:
-        return current, f"minimum {autoscaler.minimum}, maximum {_maximum(autoscaler)}"
+        return Decision(current), f"minimum {autoscaler.minimum}, maximum {_maximum(autoscaler)}"
     if problem or not demand:
-        return current, ""
+        return Decision(current), ""
     samples, scaled = demand.samples, {each.group for each in active}
     wishes = [
         (sample.at, scaling.shares(sample.target, active, _others(sample.replicas, scaled))[autoscaler.group])
@@ -142,7 +145,7 @@ def _decision(
     others = _others({each.name: each.replicas for each in view.groups}, {autoscaler.group})
     share = f", and other groups have {others}" if others else ""
     because = f"the scheduler asks for {samples[-1].target} workers{share}"
-    return scaling.replicas(autoscaler, current, wishes, samples), because
+    return scaling.decide(autoscaler, current, wishes, samples), because
 
 
 def _others(replicas: Mapping[str, int], scaled: Container[str]) -> int:
@@ -156,12 +159,12 @@ def _report(
     *,
     problem: Problem | None,
     desired: int = 0,
-    asked: int | None = None,
+    limited: Problem | None = None,
 ) -> Iterator[Action]:
     workers = view.workers.get(autoscaler.group)
     group, current = (workers.group, len(workers.staying) + len(workers.leaving)) if workers else (None, 0)
     yield from _write_status(
-        autoscaler, group, current, view.observed, now, problem=problem, desired=desired, asked=asked
+        autoscaler, group, current, view.observed, now, problem=problem, desired=desired, limited=limited
     )
 
 
@@ -174,7 +177,7 @@ def _write_status(
     *,
     problem: Problem | None,
     desired: int = 0,
-    asked: int | None = None,
+    limited: Problem | None = None,
 ) -> Iterator[Action]:
     if large := too_large(AUTOSCALER.kind, autoscaler):
         conditions = [Condition(type_, False, *large) for type_ in (ACTIVE, LIMITED)]
@@ -191,7 +194,7 @@ def _write_status(
         "desiredReplicas": desired,
         "lastDecision": decision or None,
         "lastScaleTime": when or None,
-        "conditions": rendered(autoscaler, old, _conditions(autoscaler, problem, asked), now),
+        "conditions": rendered(autoscaler, old, _conditions(autoscaler, problem, limited), now),
     }
     # Two decisions may come within one second, the precision of the time.
     scaled = (when, decision) != (old.get("lastScaleTime") or "", old.get("lastDecision") or "")
@@ -208,30 +211,44 @@ def _last_scaled(autoscaler: Autoscaler, group: Group | None) -> tuple[str, str]
     """Return when the autoscaler last scaled its group, and why."""
     when, _, rest = (group.scaled if group else "").partition(" ")
     name, _, decision = rest.partition(" ")
-    return (when, decision) if name == autoscaler.name else ("", "")
+    scaled_at = timestamp(when)
+    # The text is an annotation of the group, which people may write, and a status takes a time only.
+    return (rfc3339(scaled_at), decision[:_LONGEST]) if name == autoscaler.name and scaled_at else ("", "")
 
 
-def _conditions(autoscaler: Autoscaler, problem: Problem | None, asked: int | None) -> Iterator[Condition]:
+def _conditions(autoscaler: Autoscaler, problem: Problem | None, limited: Problem | None) -> Iterator[Condition]:
     follows = Problem(
         "FollowsScheduler", f"the number of workers of DaskWorkerGroup {autoscaler.group} follows its scheduler"
     )
     yield Condition(ACTIVE, not problem, *(problem or follows))
+    free = Problem("WithinBounds", "nothing keeps the group from the number that the scheduler asks for")
+    yield Condition(LIMITED, bool(limited), *(limited or free))
+
+
+def _limited(autoscaler: Autoscaler, asked: int | None, limit: str) -> Problem | None:
+    """Return what keeps the group from the number that the scheduler asks for: the behavior before the bounds."""
+    if limit:
+        return Problem(limit, _limit_in_words(autoscaler, limit))
     if asked is not None and autoscaler.maximum is not None and asked > autoscaler.maximum:
-        yield Condition(
-            LIMITED,
-            True,
-            "TooManyReplicas",
-            f"the scheduler asks for more than the maximum of {autoscaler.maximum} workers",
+        return Problem(
+            "TooManyReplicas", f"the scheduler asks for more than the maximum of {autoscaler.maximum} workers"
         )
-    elif asked is not None and asked < autoscaler.minimum:
-        yield Condition(
-            LIMITED,
-            True,
-            "TooFewReplicas",
-            f"the scheduler asks for fewer than the minimum of {autoscaler.minimum} workers",
+    if asked is not None and asked < autoscaler.minimum:
+        return Problem(
+            "TooFewReplicas", f"the scheduler asks for fewer than the minimum of {autoscaler.minimum} workers"
         )
-    else:
-        yield Condition(LIMITED, False, "WithinBounds", "the scheduler asks for a number between minimum and maximum")
+    return None
+
+
+def _limit_in_words(autoscaler: Autoscaler, limit: str) -> str:
+    up = limit in (scaling.UP_LIMIT, scaling.UP_STABILIZED)
+    behavior, field = (autoscaler.up, "scaleUp") if up else (autoscaler.down, "scaleDown")
+    wants = f"the scheduler asks for {'more' if up else 'fewer'} workers"
+    if behavior.select == "Disabled":
+        return f"{wants}, and {field}.selectPolicy is Disabled"
+    if limit in (scaling.UP_LIMIT, scaling.DOWN_LIMIT):
+        return f"{wants} than the policies of {field} allow at once"
+    return f"{wants}, and {field} waits for its stabilization window of {behavior.window:.0f} s"
 
 
 def _maximum(autoscaler: Autoscaler) -> str:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
-from dask_operator import manifests
+from dask_operator import manifests, names
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
 from dask_operator.model import Endpoint, ObjectRef, Pod, Problem, Survey
-from dask_operator.names import WORKER
 from dask_operator.plan.report.status import scheduler_down_since
 from dask_operator.plan.view import View, Workers, blocked
 from dask_operator.plan.workers import replacement, rollout, room, victims
@@ -32,7 +31,7 @@ def plan_group(view: View, workers: Workers, now: float) -> Iterator[Action]:
     group = workers.group
     yield from _delete(view, workers, workers.retired, now, "retired: its data has moved to other workers")
     leaving_old = len(rollout.split(group, workers.leaving)[1])
-    step = rollout.step(group.replicas, workers.new, workers.old, room=_room(view, workers), leaving=leaving_old)
+    step = rollout.step(group.replicas, workers.new, workers.old, room=_room(view, workers, now), leaving=leaving_old)
     ended, outdated = rollout.split(group, workers.ended)
     yield from _delete(view, workers, outdated, now, "ended, and its template was edited since")
     if len(workers.staying) <= group.replicas or step.create:
@@ -52,15 +51,19 @@ def plan_removed_groups(view: View, now: float) -> Iterator[Action]:
 
 
 def _pods_of(workers: Workers) -> ObjectRef:
-    # One reference for all Pods of a group: what stops one of them stops all.
-    return ObjectRef(POD.kind, workers.group.name)
+    return ObjectRef(POD.kind, names.workers(workers.group.name))
 
 
-def _room(view: View, workers: Workers) -> Room:
+def _room(view: View, workers: Workers, now: float) -> Room:
     """Return what has to happen before workers of the current template fit into a quota and on the nodes."""
+    if not workers.old:
+        return Room.ENOUGH
     refused = view.observed.failures.get(_pods_of(workers))
-    problems = [pod.problem for pod in workers.new if pod.problem]
-    return room.needed([*problems, refused.problem] if refused else problems)
+    stuck = [pod for pod in workers.new if pod.gated or (pod.problem and now >= pod.problem_from)]
+    problems = [pod.problem for pod in stuck if pod.problem] + ([refused.problem] if refused else [])
+    in_nodes = room.needed(problems)
+    in_queue = Room.ONE_OF_SEVERAL if any(pod.gated for pod in stuck) else Room.ENOUGH
+    return max(in_nodes, in_queue, room.on_volumes(stuck, workers.staying, workers.old))
 
 
 def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now: float) -> Iterator[Action]:
@@ -120,7 +123,7 @@ def _last_created(workers: Workers) -> float:
 
 def _shrink(view: View, workers: Workers, step: rollout.Step, now: float) -> Iterator[Action]:
     scheduler, observed = view.scheduler, view.observed
-    if not scheduler or scheduler.phase != "Running":
+    if not scheduler or scheduler.phase != "Running" or _keeps_crashing(scheduler):
         yield from _shrink_without_scheduler(view, workers, step, now)
         return
     if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in workers.pods):
@@ -130,9 +133,15 @@ def _shrink(view: View, workers: Workers, step: rollout.Step, now: float) -> Ite
         leavers = step.old_leave + step.new_leave
         yield _ask(view, endpoint, f"{leavers} workers of {workers.group.name} are to leave")
     elif survey.problem:
+        yield from _delete_pending(view, workers, step, now, "surplus, and has never started")
         yield RequeueAt(survey.at + _ANSWER_LASTS, because=survey.problem.message)
     else:
         yield from _shrink_by(view, workers, endpoint, survey, now)
+
+
+def _keeps_crashing(scheduler: Pod) -> bool:
+    # Each crash makes it forget all results, as if it were gone.
+    return not scheduler.ready and scheduler.problem is not None and scheduler.problem.reason == "CrashLoopBackOff"
 
 
 def _shrink_by(view: View, workers: Workers, endpoint: Endpoint, survey: Survey, now: float) -> Iterator[Action]:
@@ -145,12 +154,12 @@ def _shrink_by(view: View, workers: Workers, endpoint: Endpoint, survey: Survey,
     # A new worker counts as working only after a while, because it gets the data of the old ones.
     working = {pod.uid for pod in old if pod.uid in known}
     working |= {pod.uid for pod in new if pod.uid in known and now >= pod.started + _PROVEN}
-    step = rollout.step(workers.group.replicas, new, old, room=_room(view, workers), working=working)
+    step = rollout.step(workers.group.replicas, new, old, room=_room(view, workers, now), working=working)
     leavers = [(pods, number) for pods, number in ((old, step.old_leave), (new, step.new_leave)) if number]
     if leavers:
         refused = view.observed.refused
         chosen = [victims.choose(number, pods, survey, refused, now, everyone) for pods, number in leavers]
-        yield from _let_go(view, workers, endpoint, victims.together(chosen), now)
+        yield from _let_go(view, workers, endpoint, survey, victims.together(chosen), now)
     elif now < survey.at + _REGISTRATION:
         yield RequeueAt(survey.at + _REGISTRATION, because="new workers that have not registered yet")
     else:
@@ -158,27 +167,35 @@ def _shrink_by(view: View, workers: Workers, endpoint: Endpoint, survey: Survey,
 
 
 def _ask(view: View, endpoint: Endpoint, because: str) -> Ask:
-    return Ask(WORKERS, endpoint, because, pods=_running_workers(view))
-
-
-def _running_workers(view: View) -> int:
-    """Return how many worker Pods an answer may be about. Pods that only have the cluster's labels do not count."""
-    owners = {view.cluster.uid, *(group.uid for group in view.observed.groups)}
-    pods = (pod for pod in view.observed.pods if pod.component == WORKER and pod.phase == "Running")
-    return sum(not owners.isdisjoint(pod.owners) for pod in pods)
+    return Ask(WORKERS, endpoint, because, pods=view.running_workers)
 
 
 def _shrink_without_scheduler(view: View, workers: Workers, step: rollout.Step, now: float) -> Iterator[Action]:
-    leavers = ((workers.old, step.old_leave), (workers.new, step.new_leave))
     gone_at = scheduler_down_since(view.cluster, view.observed, now) + _SCHEDULER_GONE_AFTER
-    gone = now >= gone_at
-    chosen = victims.together([victims.without_scheduler(number, pods, gone) for pods, number in leavers])
-    yield from _delete(view, workers, chosen.delete, now, "surplus, and no scheduler runs", unchanged=not gone)
-    if len(chosen.delete) < step.old_leave + step.new_leave:
+    if now < gone_at:
+        yield from _delete_pending(view, workers, step, now, "surplus, and no scheduler runs")
         yield RequeueAt(gone_at, because="its workers may hold data for a scheduler that comes back")
+        return
+    chosen = _without_scheduler(workers, step, gone=True)
+    yield from _delete(view, workers, chosen, now, "surplus, and no scheduler runs")
 
 
-def _let_go(view: View, workers: Workers, endpoint: Endpoint, chosen: victims.Victims, now: float) -> Iterator[Action]:
+def _delete_pending(view: View, workers: Workers, step: rollout.Step, now: float, because: str) -> Iterator[Action]:
+    """Delete those surplus workers that have never started, for which no answer of a scheduler is needed."""
+    yield from _delete(view, workers, _without_scheduler(workers, step, gone=False), now, because, unchanged=True)
+
+
+def _without_scheduler(workers: Workers, step: rollout.Step, *, gone: bool) -> Sequence[Pod]:
+    leavers = ((workers.old, step.old_leave), (workers.new, step.new_leave))
+    return victims.together([victims.without_scheduler(number, pods, gone) for pods, number in leavers]).delete
+
+
+def _let_go(
+    view: View, workers: Workers, endpoint: Endpoint, survey: Survey, chosen: victims.Victims, now: float
+) -> Iterator[Action]:
+    if now > survey.at + _REGISTRATION and any(pod.phase == "Running" for pod in chosen.delete):
+        yield _ask(view, endpoint, "whether workers that it did not know have registered since")
+        return
     yield from _delete(view, workers, chosen.delete, now, "surplus, and holds no data", unchanged=True)
     if chosen.retire:
         retiring = tuple((pod.uid, address) for pod, address in chosen.retire)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from dask_operator import manifests, names
-from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
+from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import job_status, rfc3339, timestamp
+from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
 from dask_operator.plan.report.problems import cluster_problem
-from dask_operator.plan.report.status import JOB_INTERVAL
+from dask_operator.plan.report.status import INVALID, JOB_INTERVAL
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import ENDED, View, problem, status, unless_blocked
 from dask_operator.resources import CLUSTER, JOB, POD
@@ -27,6 +28,9 @@ from dask_operator.resources import CLUSTER, JOB, POD
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
 SUCCESSFUL, FAILED = "Successful", "Failed"
 _PAUSE = Backoff(first=10.0, longest=360.0)
+_TRIES = 6
+"""Refusals after which a job ends: about a minute."""
+_NOTED_WITHIN = 60.0
 _ENDING = 30.0
 """Seconds that a Pod gets to end after its program has ended, with the other containers in it."""
 
@@ -70,9 +74,10 @@ def plan_job(job: Job, view: View | None, observed: Observed, now: float) -> Ite
     state = _job_view(job, view, observed, now)
     if state.status.phase in (SUCCESSFUL, FAILED):
         yield from _acknowledge(state)
+        yield from _note_again(state)
         yield from _clean_up(state)
         return
-    end = _end(state)
+    end = _end_before_restore(state) or _end(state)
     yield from _write_status(state, end)
     if not end:
         yield from _run(state)
@@ -116,11 +121,53 @@ def _end(state: _JobView) -> _End | None:
             )
     if state.failed > _failures_borne(state.job):
         return _End(FAILED, _exhausted(state), state.now)
+    if refused := _refused_for_good(state):
+        return _End(FAILED, Problem("InvalidSpec", refused.message), state.now)
     deadline = _deadline(state.job)
     if deadline is not None and state.now >= deadline:
         message = f"the job did not finish within {state.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
         return _End(FAILED, Problem("DeadlineExceeded", message), state.now)
     return None
+
+
+def _note(job: Job, phase: str, end_time: str) -> str:
+    """Return the note of a job's end, which tells a job that is restored from one that its user has edited."""
+    return f"{phase} {end_time} {job.name}-{job.runner.hash}-{job.cluster.hash}"
+
+
+def _patch(job: Job, note: str) -> Patch:
+    body = {"metadata": {"annotations": {names.ENDED_ANNOTATION: note}}}
+    return Patch(ObjectRef(JOB.kind, job.name), body, because="a backup has no status")
+
+
+def _note_again(state: _JobView) -> Iterator[Action]:
+    """Note the end of a job if a controller was killed before it could. Whoever removes the note later wants it so."""
+    if not state.job.ended and state.now < timestamp(state.status.end_time) + _NOTED_WITHIN:
+        patch = _patch(state.job, _note(state.job, state.status.phase, state.status.end_time))
+        yield unless_blocked(patch, state.observed, state.now)
+
+
+def _end_before_restore(state: _JobView) -> _End | None:
+    """Return the end of a job that ended before it was restored from a backup."""
+    phase, _, rest = state.job.ended.partition(" ")
+    end_time = rest.partition(" ")[0]
+    known = timestamp(end_time) and state.job.ended == _note(state.job, phase, end_time)
+    if state.status.phase or phase not in (SUCCESSFUL, FAILED) or not known:
+        return None
+    message = f"the job had ended when it was backed up; to run it again, create it without {names.ENDED_ANNOTATION}"
+    return _End(phase, Problem("EndedBeforeRestore", message), timestamp(end_time))
+
+
+def _refused_for_good(state: _JobView) -> Problem | None:
+    """Return why the API server keeps refusing the job's cluster or its runner as invalid, before the job has run."""
+    if state.runners or state.status.start_time:
+        return None
+    refs = [ObjectRef(CLUSTER.kind, state.job.name), _runner(state.job)]
+    refs += children.refs(state.cluster) if state.cluster else []
+    failures = filter(None, map(state.observed.failures.get, refs))
+    # Some refusals pass, such as that of a port that another Service is about to give back.
+    lasting = (failure.problem for failure in failures if failure.attempts >= _TRIES)
+    return next((problem for problem in lasting if problem.reason in INVALID), None)
 
 
 def _failures_borne(job: Job) -> float:
@@ -133,7 +180,7 @@ def _last(state: _JobView) -> str:
     """Return how the last runner failed."""
     if not state.runner:
         return "its Pod was deleted, or its node is gone"
-    last = state.runner.problem
+    last = state.runner.problem if not state.runner.problem_from else None
     return f"{last.reason}: {last.message}" if last else state.runner.ending or "its program failed"
 
 
@@ -154,6 +201,8 @@ def _deadline(job: Job) -> float | None:
 def _run(state: _JobView) -> Iterator[Action]:
     if (deadline := _deadline(state.job)) is not None:
         yield RequeueAt(deadline, because="activeDeadlineSeconds")
+    if state.runner and state.now < state.runner.problem_from:
+        yield RequeueAt(state.runner.problem_from, because="the runner has not started yet")
     if state.cluster and state.cluster.unread:
         return
     if not state.cluster:
@@ -259,6 +308,8 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
     yield from written
     if set_status not in written:
         return
+    if end and state.job.ended != (note := _note(state.job, end.phase, rfc3339(end.at))):
+        yield _patch(state.job, note)
     # The status says that a job succeeded; an Event as well would be one more write for every job.
     if end and end.phase == FAILED:
         yield RecordEvent(subject, state.job.uid, "Warning", *end.problem)

@@ -56,6 +56,12 @@ class Workers:
     retired: Sequence[Pod] = ()
     ended: Sequence[Pod] = ()
     ready: int = 0
+    gated: int = 0
+    """The number of those that stay and have a scheduling gate."""
+    latest: float = 0.0
+    """The last start of a ready Pod that stays."""
+    unnamed: Sequence[Pod] = ()
+    """Ready Pods that stay and that the scheduler does not know by their names, by its last answer."""
     highest: int = -1
     highest_going: int = -1
     suspects: Sequence[Pod] = ()
@@ -74,7 +80,7 @@ class Workers:
         suspects: list[Pod] = []
         disowned: list[Pod] = []
         current = current_templates(group)
-        ready, highest, highest_going = 0, -1, -1
+        highest, highest_going = -1, -1
         for pod in pods:
             is_retired = pod.uid in observed.retired
             stays = False
@@ -88,7 +94,6 @@ class Workers:
                     retired.append(pod)
             else:
                 stays = True
-                ready += pod.ready
                 (new if pod.template in current else old).append(pod)
             if pod.problem or pod.phase == "Succeeded":
                 suspects.append(pod)
@@ -97,7 +102,24 @@ class Workers:
             highest = max(highest, pod.ordinal)
             if not stays:
                 highest_going = max(highest_going, pod.ordinal)
-        return cls(group, pods, new, old, leaving, retired, ended, ready, highest, highest_going, suspects, disowned)
+        ready = [pod for pod in (*new, *old) if pod.ready]
+        return cls(
+            group=group,
+            pods=pods,
+            new=new,
+            old=old,
+            leaving=leaving,
+            retired=retired,
+            ended=ended,
+            ready=len(ready),
+            gated=sum(pod.gated for pod in (*new, *old)) if len(ready) < len(new) + len(old) else 0,
+            latest=max((pod.started for pod in ready), default=0.0),
+            unnamed=[pod for pod in ready if pod.name not in observed.survey.names] if observed.survey else (),
+            highest=highest,
+            highest_going=highest_going,
+            suspects=suspects,
+            disowned=disowned,
+        )
 
     @cached_property
     def staying(self) -> Sequence[Pod]:
@@ -139,6 +161,7 @@ class View:
         cluster = replace(cluster, ipv6=True) if policy.ipv6 else cluster
         ordinals = last_ordinals(cluster.status)
         groups = {g.name: g for g in observed.groups if not g.deleting and owned(g, cluster)}
+        by_uid = {group.uid: group for group in groups.values()}
         pods: dict[str, list[Pod]] = {name: [] for name in groups}
         removed: dict[str, list[Pod]] = defaultdict(list)
         schedulers, restarted = [], []
@@ -149,6 +172,9 @@ class View:
             # As `owned`, without its calls.
             if group and (group.uid in pod.owners or not pod.owners):
                 pods[pod.group].append(pod)
+            elif pod.component == names.WORKER and (owner := next(filter(None, map(by_uid.get, pod.owners)), None)):
+                # Its label was changed. It is still the owner's worker, and its name is taken.
+                pods[owner.name].append(pod)
             elif pod.component == names.WORKER and cluster.uid in pod.owners:
                 removed[pod.group].append(pod)
             elif pod.component == names.SCHEDULER:
@@ -192,6 +218,13 @@ class View:
         return live(self.observed.pods)
 
     @cached_property
+    def running_workers(self) -> int:
+        """The number of worker Pods that an answer may be about. The cluster's labels alone do not count."""
+        owners = {self.cluster.uid, *(group.uid for group in self.observed.groups)}
+        pods = (pod for pod in self.observed.pods if pod.component == names.WORKER and pod.phase == "Running")
+        return sum(not owners.isdisjoint(pod.owners) for pod in pods)
+
+    @cached_property
     def refused_pods(self) -> frozenset[str]:
         """The names of Pods about which the API server has refused something."""
         return frozenset(ref.name for ref in self.observed.failures if ref.kind == POD.kind)
@@ -230,7 +263,7 @@ def live(pods: Iterable[Pod]) -> list[Pod]:
 
 def problem(pod: Pod, now: float) -> Problem | None:
     """Return what is wrong with a Pod, also between two crashes."""
-    if pod.deleting or pod.phase == "Succeeded":
+    if pod.deleting or pod.phase == "Succeeded" or now < pod.problem_from:
         return None
     sound = now >= pod.restarted + RECOVERED_AFTER if pod.restarted else pod.ready
     return None if sound else pod.problem

@@ -233,3 +233,8 @@ def test_how_a_runner_ended_the_last_time_is_known_while_its_pod_goes_on(state: 
     assert parse.pod(raw).ending == 'container "job" ended: exit code 7, Error'
     labels["dask.org/component"] = "worker"
     assert parse.pod(raw).ending == "", "ten thousand workers would each keep one"
+
+
+def test_an_ordinal_that_no_group_reaches_counts_as_none() -> None:
+    annotations = {"kubernetes.dask.org/ordinal": "999999999999999999"}
+    assert parse.pod(raw_pod(metadata={"annotations": annotations})).ordinal == -1

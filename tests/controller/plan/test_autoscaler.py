@@ -23,7 +23,7 @@ from tests.support.builders import (
 from tests.support.world import World
 
 from dask_operator.actions import TARGET, Action, Ask, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Autoscaler, Demand, Group, ObjectRef, Observed, Problem
+from dask_operator.model import Autoscaler, Demand, Group, ObjectRef, Observed, Problem, Scaling, ScalingPolicy
 from dask_operator.plan.autoscaler import INTERVAL, plan_autoscalers, plan_without_cluster
 from dask_operator.plan.view import View
 
@@ -215,6 +215,38 @@ def test_a_bound_that_limits_is_said(target: int, reason: str, status: str) -> N
     planned = _planned(_with(an_autoscaler(), demand=a_demand(target)))
     told = condition(statuses(planned)["DaskAutoscaler/simple"], "ScalingLimited")
     assert (told["reason"], told["status"]) == (reason, status)
+
+
+@pytest.mark.parametrize(
+    ("target", "behavior", "reason", "words"),
+    [
+        (9, {"up": Scaling(0.0, (ScalingPolicy(False, 2, 60.0),))}, "ScaleUpLimit", "the policies of scaleUp allow"),
+        (9, {"up": Scaling(select="Disabled")}, "ScaleUpLimit", "scaleUp.selectPolicy is Disabled"),
+        (9, {"up": Scaling(120.0)}, "ScaleUpStabilized", "its stabilization window of 120 s"),
+        (1, {"down": Scaling(0.0, (ScalingPolicy(False, 1, 60.0),))}, "ScaleDownLimit", "the policies of scaleDown"),
+        (1, {"down": Scaling(select="Disabled")}, "ScaleDownLimit", "scaleDown.selectPolicy is Disabled"),
+        (1, {"down": Scaling(120.0)}, "ScaleDownStabilized", "its stabilization window of 120 s"),
+        (99, {"up": Scaling(0.0, (ScalingPolicy(False, 2, 60.0),))}, "ScaleUpLimit", "asks for more workers"),
+    ],
+)
+def test_a_behavior_that_limits_is_said(target: int, behavior: dict[str, Any], reason: str, words: str) -> None:
+    planned = _planned(_with(an_autoscaler(**behavior), demand=a_demand(target, target)))
+    told = condition(statuses(planned)["DaskAutoscaler/simple"], "ScalingLimited")
+    assert (told["reason"], told["status"]) == (reason, "True")
+    assert words in told["message"]
+
+
+@pytest.mark.parametrize("when", ["garbage", "2026-13-01T00:00:00Z"])
+def test_a_note_of_a_scaling_without_a_time_is_as_absent(when: str) -> None:
+    groups = [a_group(scaled=f"{when} simple because")]
+    status = statuses(_planned(_with(an_autoscaler(), demand=a_demand(3), groups=groups)))["DaskAutoscaler/simple"]
+    assert (status["lastScaleTime"], status["lastDecision"]) == (None, None)
+
+
+def test_a_note_of_a_scaling_is_no_longer_than_a_status_takes() -> None:
+    groups = [a_group(scaled=f"2026-01-01 simple {'x' * 9999}")]
+    status = statuses(_planned(_with(an_autoscaler(), demand=a_demand(3), groups=groups)))["DaskAutoscaler/simple"]
+    assert (status["lastScaleTime"][:10], len(status["lastDecision"])) == ("2026-01-01", 1024)
 
 
 # Stories

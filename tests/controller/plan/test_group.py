@@ -25,12 +25,23 @@ from tests.support.builders import (
 
 from dask_operator import names
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
-from dask_operator.model import Group, ObjectRef, Observed, Pod, Problem, Registration, ServicePort, Survey
+from dask_operator.model import (
+    Group,
+    Metadata,
+    ObjectRef,
+    Observed,
+    Pod,
+    Problem,
+    Registration,
+    ServicePort,
+    Survey,
+    Template,
+)
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.group import plan_group
 from dask_operator.plan.view import ENDED, View
 
-PODS = ObjectRef("Pod", "simple-default")
+PODS = ObjectRef("Pod", "simple-default-worker-*")
 THE_GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 DOWN: dict[str, Any] = {
     "conditions": [{"type": "SchedulerReady", "status": "False", "lastTransitionTime": "2026-01-01T12:00:00Z"}]
@@ -136,7 +147,7 @@ def test_after_a_refusal_one_tries_whether_its_reason_is_gone() -> None:
 
 
 def test_one_groups_refusal_does_not_hold_up_another() -> None:
-    observed = seen(0, failures={ObjectRef("Pod", "simple-gpu"): a_failure()})
+    observed = seen(0, failures={ObjectRef("Pod", "simple-gpu-worker-*"): a_failure()})
     assert len(_created(_planned(a_group(workers=3), observed))) == 3
 
 
@@ -215,6 +226,38 @@ def test_an_answer_may_be_about_the_pods_that_run_as_the_clusters_workers() -> N
     assert ask.pods == 2
 
 
+EDITED = {"containers": [{"name": "worker", "image": "dask:2"}]}
+NEW_TEMPLATE = Template.of(EDITED, Metadata()).hash
+DISK = frozenset({"PersistentVolumeClaim disk"})
+
+
+def _edited(workers: int) -> Group:
+    return a_group(workers=workers, worker_spec=EDITED, last_ordinal=9)
+
+
+def _retired(planned: Sequence[Action]) -> list[str]:
+    return [uid for action in planned if isinstance(action, Retire) for uid, _ in action.workers]
+
+
+def test_the_last_worker_makes_room_for_one_that_waits_for_its_disk() -> None:
+    creating = Problem("ContainerCreating", "node n has not set up its volumes")
+    old = a_pod(0, volumes=DISK)
+    new = a_pending_pod(9, template=NEW_TEMPLATE, volumes=DISK, problem=creating, problem_from=NOON)
+    observed = seen([old, new], survey=a_survey([old], at=NOON - 1.0))
+    assert _retired(_planned(_edited(1), observed)) == [old.uid]
+    assert _retired(_planned(_edited(1), observed, NOON - 1.0)) == [], "a disk takes some time"
+    misspelt = replace(new, volumes=DISK | {"Secret typo"})
+    assert _retired(_planned(_edited(1), seen([old, misspelt], survey=observed.survey))) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_an_old_worker_gives_its_place_in_a_queue_away_unless_it_is_the_last(number: int) -> None:
+    old = [a_pod(n) for n in range(number)]
+    new = a_pending_pod(9, template=NEW_TEMPLATE, gated=True)
+    planned = _planned(_edited(number), seen([*old, new], survey=a_survey(old, at=NOON - 1.0)))
+    assert len(_retired(planned)) == (number > 1)
+
+
 def test_a_scale_down_asks_the_scheduler_first() -> None:
     planned = _planned(a_group(workers=1), seen(3))
     assert planned == [Ask(WORKERS, ENDPOINT, "2 workers of simple-default are to leave", pods=3)]
@@ -284,6 +327,43 @@ def test_never_a_worker_of_another_group() -> None:
 def test_a_scheduler_that_gives_no_answer_keeps_all_workers() -> None:
     survey = Survey(NOON - 2.0, problem=Problem("SchedulerUnreachable", "no answer"))
     assert _planned(a_group(workers=1), seen(3, survey=survey)) == [RequeueAt(NOON + 3.0, "no answer")]
+
+
+def test_workers_that_have_never_started_go_whether_the_scheduler_answers_or_not() -> None:
+    pods = [a_pod(0), a_pending_pod(1), a_pending_pod(2)]
+    survey = Survey(NOON - 2.0, problem=Problem("SchedulerUnreachable", "no answer"))
+    planned = _planned(a_group(workers=0), seen(pods, survey=survey))
+    because = "surplus, and has never started"
+    assert set(changes(planned)) == {
+        Delete(pod.name, pod.uid, PODS, because, pod.resource_version) for pod in (pods[1], pods[2])
+    }
+    assert planned[-1] == RequeueAt(NOON + 3.0, "no answer")
+
+
+CRASHES = a_scheduler_pod(ready=False, problem=Problem("CrashLoopBackOff", "it keeps ending"))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "later", "deleted"),
+    [
+        (CRASHES, 60.0, 2),
+        (CRASHES, 30.0, 0),
+        (replace(CRASHES, ready=True), 60.0, 0),
+        (replace(CRASHES, problem=Problem("ContainersNotReady", "")), 60.0, 0),
+    ],
+)
+def test_a_scheduler_that_has_kept_crashing_for_a_minute_is_gone(scheduler: Pod, later: float, deleted: int) -> None:
+    survey = Survey(NOON + later - 1.0, problem=Problem("SchedulerUnreachable", "no answer"))
+    planned = _planned(a_group(workers=1), seen(3, scheduler=scheduler, survey=survey), NOON + later, status=DOWN)
+    assert len(_deleted(planned)) == deleted
+
+
+def test_a_worker_that_runs_goes_as_unknown_by_a_new_answer_only() -> None:
+    pods = [a_pod(0, started=NOON - 90.0), a_pending_pod(1)]
+    old, new = (seen(pods, survey=a_survey([], at=at)) for at in (NOON - 4.9, NOON - 1.0))
+    because = "whether workers that it did not know have registered since"
+    assert _planned(a_group(workers=0), old) == [Ask(WORKERS, ENDPOINT, because, pods=1)]
+    assert set(_deleted(_planned(a_group(workers=0), new))) == {pod.name for pod in pods}
 
 
 def test_a_worker_that_is_refused_is_kept_and_tried_again() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,9 +25,9 @@ from tests.support.builders import (
 )
 from tests.support.world import World
 
-from dask_operator import manifests
-from dask_operator.actions import Action, Create, Delete, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Cluster, Job, ObjectRef, Observed, Pod, Problem
+from dask_operator import manifests, names
+from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
+from dask_operator.model import Cluster, Failure, Job, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import rfc3339
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.report.status import JOB_INTERVAL as INTERVAL
@@ -221,10 +222,51 @@ def test_a_job_that_ended_well_before_its_deadline_was_seen_is_no_failure() -> N
 
 def test_an_end_is_an_event_and_its_status_comes_first() -> None:
     planned = _planned(a_job(backoff_limit=0), seen([a_failed_runner()]))
-    assert [type(action) for action in planned] == [SetStatus, RecordEvent]
+    assert [type(action) for action in planned] == [SetStatus, Patch, RecordEvent]
     (event,) = [action for action in planned if isinstance(action, RecordEvent)]
     assert (event.subject, event.type, event.reason) == (THE_JOB, "Warning", "BackoffLimitExceeded")
     assert "exit code 1" in event.message
+
+
+def test_a_runner_that_does_not_start_is_looked_at_again_when_that_is_a_problem() -> None:
+    creating = Problem("ContainerCreating", "node n has not set up its volumes")
+    runner = a_runner_pod(phase="Pending", ready=False, problem=creating, problem_from=NOON + 45.0)
+    assert RequeueAt(NOON + 45.0, "the runner has not started yet") in _planned(a_job(), seen([runner]))
+    for later, reason in ((44.0, "AsExpected"), (45.0, "ContainerCreating")):
+        status = _status(a_job(), seen([runner]), now=NOON + later)
+        assert condition(status, "Degraded")["reason"] == reason
+
+
+REFUSED = [
+    ObjectRef("DaskCluster", "simple"),
+    ObjectRef("Deployment", "simple-scheduler"),
+    ObjectRef("Service", "simple-scheduler"),
+    THE_RUNNER,
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+def test_a_job_whose_parts_stay_refused_as_invalid_ends_and_says_why(refused: ObjectRef) -> None:
+    observed = seen(0, failures={refused: a_failure("Invalid", attempts=6)})
+    status = _status(a_job(), observed)
+    told = condition(status, "Failed")
+    assert (status["jobStatus"], told["reason"]) == ("Failed", "InvalidSpec")
+    assert told["message"] == "the API server says Invalid"
+
+
+@pytest.mark.parametrize(
+    ("failure", "others", "job"),
+    [
+        (a_failure("Invalid", attempts=5), {}, {}),
+        (a_failure("Forbidden", attempts=60), {}, {}),
+        (a_failure("QuotaExceeded", attempts=60), {}, {}),
+        (a_failure("Invalid", attempts=6), {"pods": [a_runner_pod()]}, {}),
+        (a_failure("Invalid", attempts=6), {}, {"status": {"startTime": NOON_TEXT}}),
+    ],
+)
+def test_a_job_that_may_still_run_does_not_end(failure: Failure, others: dict[str, Any], job: dict[str, Any]) -> None:
+    observed = seen(others.get("pods", 0), failures={ObjectRef("Deployment", "simple-scheduler"): failure})
+    assert _status(a_job(**job), observed)["jobStatus"] != "Failed"
 
 
 def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
@@ -511,7 +553,7 @@ def test_a_quota_that_stops_the_runner_is_said_and_lifts() -> None:
     assert condition(world.status("DaskJob"), "Degraded")["status"] == "False"
 
 
-def test_a_job_costs_no_more_than_twelve_writes() -> None:
+def test_a_job_costs_no_more_than_thirteen_writes() -> None:
     world = _job(settled=False)
     # As long as containers take: the scheduler before the workers, and the runner last.
     after = {"scheduler": 2.5, "worker": 4.0, "job-runner": 1.5}
@@ -521,14 +563,93 @@ def test_a_job_costs_no_more_than_twelve_writes() -> None:
     world.run(20.0, 0.5)
     world.end("simple-runner", "Succeeded")
     world.run(60.0, 0.5)
-    writes = [_said(action) for action in world.done if isinstance(action, Create | Delete | SetStatus)]
+    writes = [_said(action) for action in world.done if isinstance(action, Create | Patch | Delete | SetStatus)]
     assert len(writes) == world.writes()
-    assert world.writes() <= 12, writes
+    assert world.writes() <= 13, writes
     _ended(world, "Successful", 0)
 
 
-def _said(action: Create | Delete | SetStatus) -> str:
+def _said(action: Create | Patch | Delete | SetStatus) -> str:
     return f"{type(action).__name__} {action.subject.kind} {action.because}"
+
+
+# A backup, which has no status
+
+
+def _restored(world: World, **spec: Any) -> World:
+    """Build a world with the job of another one as a backup tool gives it back, and with an edited spec."""
+    job = copy.deepcopy(world.raw("DaskJob", "simple"))
+    restored = World(None)
+    metadata = {"name": "simple", "annotations": job["metadata"]["annotations"]}
+    restored.put(raw_job(metadata=metadata, **{**job["spec"], **spec}))
+    return restored
+
+
+def _job_that_succeeded() -> World:
+    world = _job()
+    world.end("simple-runner", "Succeeded")
+    world.settle()
+    return world
+
+
+def test_a_job_that_had_ended_does_not_run_again_when_it_is_restored() -> None:
+    before = _job_that_succeeded()
+    world = _restored(before)
+    world.settle()
+    _ended(world, "Successful", 0)
+    assert [action for action in world.done if isinstance(action, Create)] == []
+    status = world.status("DaskJob")
+    assert status["endTime"] == before.status("DaskJob")["endTime"]
+    assert condition(status, "Complete")["reason"] == "EndedBeforeRestore"
+    assert "create it without kubernetes.dask.org/ended" in condition(status, "Complete")["message"]
+
+
+def test_a_job_that_had_failed_is_restored_as_failed() -> None:
+    before = _job(backoffLimit=0, runner={"restartPolicy": "Never"})
+    before.end("simple-runner", "Failed")
+    before.settle()
+    world = _restored(before)
+    world.settle()
+    _ended(world, "Failed", 0)
+
+
+def test_a_job_that_is_edited_after_its_backup_runs() -> None:
+    edited = {"job": {"spec": {"containers": [{"name": "job", "image": "dask:2"}]}}}
+    world = _restored(_job_that_succeeded(), **edited)
+    world.settle()
+    assert _runner(world).phase == "Running"
+
+
+def test_a_job_without_the_note_of_its_end_runs_again() -> None:
+    before = _job_that_succeeded()
+    del before.raw("DaskJob", "simple")["metadata"]["annotations"][names.ENDED_ANNOTATION]
+    world = _restored(before)
+    world.settle()
+    assert _runner(world).phase == "Running"
+
+
+def test_a_note_that_somebody_removes_is_not_written_again() -> None:
+    world = _job_that_succeeded()
+    world.now += 60.0
+    del world.raw("DaskJob", "simple")["metadata"]["annotations"][names.ENDED_ANNOTATION]
+    world.restart_controller()
+    world.settle()
+    assert names.ENDED_ANNOTATION not in world.raw("DaskJob", "simple")["metadata"]["annotations"]
+    _ended(world, "Successful", 0)
+
+
+def test_a_note_that_a_killed_controller_has_not_written_is_written_by_the_next() -> None:
+    ended = {"jobStatus": "Successful", "endTime": NOON_TEXT}
+    (patch,) = changes(_planned(a_job(status=ended), seen(0), None, NOON + 59.0))
+    noted = patch.body["metadata"]["annotations"]["kubernetes.dask.org/ended"]  # type: ignore[call-overload, union-attr]
+    assert noted.startswith(f"Successful {NOON_TEXT} simple-")
+    assert not changes(_planned(a_job(status=ended, ended=noted), seen(0), None, NOON + 59.0))
+    assert not changes(_planned(a_job(status=ended), seen(0), None, NOON + 60.0))
+
+
+@pytest.mark.parametrize("note", ["", "Successful", "Successful now simple", "Running 2026-01-01T12:00:00Z x", "\n"])
+def test_a_note_that_says_nothing_ends_no_job(note: str) -> None:
+    assert changes(_planned(a_job(ended=note), Observed(), None))
 
 
 # A controller that is killed anywhere

@@ -46,6 +46,7 @@ def _well(world: World, workers: int, group: str = "simple-default") -> None:
     assert len(world.running(group)) == workers
     assert world.lost == []
     assert [name for name, times in world.names.items() if times > 1] == []
+    world.settle(600.0)  # the scheduler is asked whether all have registered
     for later in (0.0, 60.0, HOUR):
         world.now += later
         assert world.plan() == ()
@@ -58,7 +59,7 @@ def test_a_cluster_is_made() -> None:
         ("Service", "simple-scheduler"),
         ("Deployment", "simple-scheduler"),
         ("DaskWorkerGroup", "simple-default"),
-        *[("Pod", "simple-default")] * 3,
+        *[("Pod", "simple-default-worker-*")] * 3,
     ]
     assert world.status()["phase"] == "Running"
     assert (world.status()["replicas"], world.status()["readyReplicas"]) == (3, 3)
@@ -116,6 +117,7 @@ def test_workers_without_data_go_before_those_with() -> None:
     world.settle()
     holders = world.running()[:2]
     world.held = dict.fromkeys(holders, 1000)
+    world.now += 10.0  # the last answer is out of date
     world.scale(2)
     world.settle()
     assert sorted(world.running()) == sorted(holders)
@@ -303,7 +305,7 @@ def test_a_plan_that_forgets_a_failure_goes_by_the_others_alone() -> None:
 
 
 def test_what_is_said_is_said_without_the_failures_that_are_forgotten() -> None:
-    group, refused = a_group(workers=3, last_ordinal=2), ObjectRef("Pod", "simple-default")
+    group, refused = a_group(workers=3, last_ordinal=2), ObjectRef("Pod", "simple-default-worker-*")
     forget, *planned = plan(a_cluster(), seen(3, groups=[group], failures={refused: a_failure("QuotaExceeded")}), NOON)
     assert forget == ClearFailures(frozenset({refused}))
     assert condition(statuses(planned)["DaskCluster/simple"], "Degraded")["status"] == "False"

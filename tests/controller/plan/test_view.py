@@ -55,6 +55,15 @@ def test_addresses_of_ipv6_are_the_clusters_own_or_those_of_all(own: bool) -> No
     assert View.of(a_cluster(ipv6=own), seen(0), Policy(ipv6=True)).cluster.ipv6
 
 
+@pytest.mark.parametrize("label", ["", "simple-gpu", "another"])
+def test_a_worker_whose_label_was_changed_is_still_its_owners(label: str) -> None:
+    relabelled = replace(a_pod(0), group=label)
+    observed = seen([relabelled, a_pod(1)], groups=[a_group(), a_group("simple-gpu")])
+    view = View.of(a_cluster(), observed)
+    assert view.workers["simple-default"].pods == [relabelled, a_pod(1)]
+    assert (view.workers["simple-gpu"].pods, view.removed) == ([], {})
+
+
 def test_pods_live_until_they_end_or_are_deleted() -> None:
     alive = [a_pod(0), a_pending_pod(1), a_pod(2, phase="Unknown")]
     assert live([*alive, a_failed_pod(3), a_pod(4, phase="Succeeded"), a_pod(5, deleting=True)]) == alive

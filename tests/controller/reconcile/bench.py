@@ -21,7 +21,7 @@ from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.scheduler.questions import Schedulers
 
 KEY = Key("default", "simple")
-PODS = ObjectRef("Pod", "simple-default")
+PODS = ObjectRef("Pod", "simple-default-worker-*")
 THE_GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 THE_CLUSTER = ObjectRef("DaskCluster", "simple")
 THE_SERVICE = ObjectRef("Service", "simple-scheduler")

@@ -73,7 +73,7 @@ async def test_a_line_is_logged_for_each_decision_and_not_for_each_pod(caplog: p
         async with a_bench() as bench:
             await bench.execute(*creates(50), create_service(), RequeueAt(NOON, "x"), SetStatus(THE_CLUSTER, {}, "y"))
     assert logged(caplog) == [
-        "default/simple: create Pod simple-default ×50: the group wants workers",
+        "default/simple: create Pod simple-default-worker-* ×50: the group wants workers",
         "default/simple: create Service simple-scheduler: the cluster has none",
     ]
 

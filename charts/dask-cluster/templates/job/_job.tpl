@@ -6,12 +6,13 @@
 {{/* The script's ConfigMap and key, as JSON. */}}
 {{- define "dask-cluster.jobScript" -}}
 {{- $job := .Values.job -}}
-{{- if and $job.script $job.configMap.name -}}
-  {{- fail (printf "job.script and job.configMap.name (%q) are both set, but a job runs one script: remove one of them" $job.configMap.name) -}}
+{{- $configMap := default dict $job.configMap -}}
+{{- if and $job.script $configMap.name -}}
+  {{- fail (printf "job.script and job.configMap.name (%q) are both set, but a job runs one script: remove one of them" $configMap.name) -}}
 {{- else if $job.script -}}
   {{- dict "name" (include "dask-cluster.jobName" .) "key" "job.py" | toJson -}}
-{{- else if $job.configMap.name -}}
-  {{- $job.configMap | toJson -}}
+{{- else if $configMap.name -}}
+  {{- $configMap | toJson -}}
 {{- else -}}
   {{- fail "job.enabled is true but no script is set: set job.script, for example with `--set-file job.script=job.py`, or job.configMap.name" -}}
 {{- end -}}
@@ -27,6 +28,7 @@
 {{- $pod := dict "spec" (dict "restartPolicy" "Never" "containers" (list $container) "volumes" (list $volume)) -}}
 {{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" $job.podTemplate) | fromJson).value -}}
 {{- $values := dict "env" $job.env "extraArgs" $job.args "resources" $job.resources "script" $script.key "podTemplate" $pod -}}
+{{- $values = merge $values (include "dask-cluster.placement" . | fromJson) -}}
 {{- include "dask-cluster.podTemplate" (dict "root" . "name" "job" "values" $values) -}}
 {{- end }}
 

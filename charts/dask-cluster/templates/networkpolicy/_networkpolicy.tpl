@@ -5,8 +5,7 @@ required as well.
 {{- define "dask-cluster.controllerPeer" -}}
 {{- $controller := .Values.networkPolicy.controller -}}
 {{- $selector := default dict $controller.namespaceSelector -}}
-{{- /* An empty selector would select all namespaces. */ -}}
-{{- $selects := or $selector.matchLabels $selector.matchExpressions -}}
+{{- $selects := include "dask-cluster.selectsNamespaces" $selector -}}
 {{- $given := list $controller.namespace $selects $controller.ipBlock | compact | len -}}
 {{- if not $given -}}
   {{- fail "networkPolicy.enabled blocks the operator unless it is named: set networkPolicy.controller.namespace to the operator's namespace, for example dask-operator" -}}
@@ -26,10 +25,37 @@ required as well.
 {{- toYaml $peer -}}
 {{- end }}
 
-{{/* Refuses a policy that blocks what the release itself enables. */}}
+{{/*
+Not empty if a selector selects some namespaces rather than all: an empty selector, and one that only excludes namespaces,
+select also those that others make. Takes a selector.
+*/}}
+{{- define "dask-cluster.selectsNamespaces" -}}
+{{- if .matchLabels -}}
+some
+{{- end -}}
+{{- range .matchExpressions -}}
+  {{- if or (eq .operator "In") (and (eq .operator "Exists") (ne .key "kubernetes.io/metadata.name")) -}}
+some
+  {{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Refuses a policy that blocks what the release itself enables, or that anyone's labels open. */}}
 {{- define "dask-cluster.checkNetworkPolicy" -}}
 {{- $policy := .Values.networkPolicy -}}
-{{- range $name, $value := dict "scheduler.ingress" .Values.scheduler.ingress "scheduler.httpRoute" .Values.scheduler.httpRoute -}}
+{{- range $name := list "clients" "monitoring" "dashboard" -}}
+  {{- range default list (get $policy $name) -}}
+    {{- $pods := default dict .podSelector -}}
+    {{- $anywhere := false -}}
+    {{- if kindIs "map" .namespaceSelector -}}
+      {{- $anywhere = not (include "dask-cluster.selectsNamespaces" .namespaceSelector) -}}
+    {{- end -}}
+    {{- if and $anywhere (or $pods.matchLabels $pods.matchExpressions) -}}
+      {{- fail (printf "networkPolicy.%s selects Pods of any namespace by their labels, which anyone can set: select their namespace too, for example by kubernetes.io/metadata.name, or remove podSelector to admit every Pod" $name) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- range $name, $value := dict "scheduler.ingress" (default dict .Values.scheduler.ingress) "scheduler.httpRoute" (default dict .Values.scheduler.httpRoute) -}}
   {{- if and $value.enabled (not $policy.dashboard) (not $policy.clients) -}}
     {{- fail (printf "%s.enabled exposes the dashboard, but networkPolicy.dashboard is empty and blocks it: list there the Pods that serve the dashboard, for example those of the Ingress controller" $name) -}}
   {{- end -}}

@@ -9,8 +9,13 @@
 {{- end -}}
 {{- range $name, $value := $env }}
 {{- if kindIs "map" $value }}
+{{- $sources := (include "dask-cluster.pruned" $value.valueFrom | fromJson).value }}
+{{- if gt (len $sources) 1 }}
+{{- fail (printf "env.%s has the sources %s, but can have only one: remove the others" $name (keys $sources | sortAlpha | join ", ")) }}
+{{- end }}
 - name: {{ $name | quote }}
-  {{- toYaml $value | nindent 2 }}
+  valueFrom:
+    {{- toYaml $sources | nindent 4 }}
 {{- else if not (kindIs "invalid" $value) }}
 - name: {{ $name | quote }}
   value: {{ include "dask-cluster.plain" $value | quote }}

@@ -4,7 +4,8 @@ The metadata and the spec of a Pod, for the scheduler, every group of workers an
 `group`, the name of their DaskWorkerGroup.
 */}}
 {{- define "dask-cluster.podTemplate" -}}
-{{- $pod := dict "spec" (include "dask-cluster.podSpec" . | fromYaml) -}}
+{{- /* The line break that ends it may be part of a text. */ -}}
+{{- $pod := dict "spec" (include "dask-cluster.podSpec" . | printf "%s\n" | fromYaml) -}}
 {{- with .values.labels -}}
   {{- $_ := set $pod "metadata" (dict "labels" .) -}}
 {{- end -}}
@@ -18,7 +19,8 @@ The metadata and the spec of a Pod, for the scheduler, every group of workers an
 {{- $pod = (include "dask-cluster.merge" (dict "under" $pod "over" .values.podTemplate) | fromJson).value -}}
 {{- $labels := dig "metadata" "labels" dict $pod -}}
 {{- include "dask-cluster.refuseOperatorLabels" (dict "labels" $labels "where" (printf "labels of the %s" (default .name .group))) -}}
-{{- toYaml $pod -}}
+{{- /* A DaskCluster may have no nulls, unlike a Pod. */ -}}
+{{- (include "dask-cluster.pruned" $pod | fromJson).value | toYaml -}}
 {{- end }}
 
 {{- define "dask-cluster.podSpec" -}}
@@ -41,7 +43,9 @@ securityContext:
 containers:
   - name: {{ .name }}
     image: {{ include "dask-cluster.image" (dict "root" $root "image" $image) | quote }}
-    imagePullPolicy: {{ $image.pullPolicy }}
+    {{- with $image.pullPolicy }}
+    imagePullPolicy: {{ . }}
+    {{- end }}
     args:
       {{- include (printf "dask-cluster.%sArgs" .name) . | nindent 6 }}
       {{- with $values.extraArgs }}
@@ -49,7 +53,9 @@ containers:
       {{- end }}
     env:
       {{- include "dask-cluster.env" (list (include "dask-cluster.tlsEnv" $root | fromJson) $root.Values.env $values.env) | nindent 6 }}
-    {{- include (printf "dask-cluster.%sPorts" .name) . | nindent 4 }}
+    {{- with include (printf "dask-cluster.%sPorts" .name) . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- with $values.resources }}
     resources:
       {{- toYaml . | nindent 6 }}
@@ -101,6 +107,13 @@ topologySpreadConstraints:
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
+{{- end }}
+
+{{/* Where Pods beside the scheduler and the workers may run: on the nodes that the scheduler may have. As JSON, in values. */}}
+{{- define "dask-cluster.placement" -}}
+{{- $values := pick .Values.scheduler "nodeSelector" "tolerations" "priorityClassName" -}}
+{{- $_ := set $values "affinity" (pick (default dict .Values.scheduler.affinity) "nodeAffinity") -}}
+{{- toJson $values -}}
 {{- end }}
 
 {{/* The labels that the operator sets on these Pods. Takes what `dask-cluster.podTemplate` takes. */}}

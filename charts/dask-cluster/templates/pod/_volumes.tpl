@@ -5,10 +5,10 @@ Takes what `dask-cluster.podTemplate` takes.
 {{- define "dask-cluster.volumes" -}}
 {{- $volumes := include "dask-cluster.ownVolumes" . | fromYaml -}}
 {{- range list .root.Values.volumes .values.volumes -}}
-  {{- $volumes = (include "dask-cluster.merge" (dict "under" $volumes "over" (default dict .)) | fromJson).value -}}
+  {{- $volumes = (include "dask-cluster.merge" (dict "under" $volumes "over" (default dict .) "at" "volumes") | fromJson).value -}}
 {{- end -}}
 {{- $found := dict "mounts" list "volumes" list -}}
-{{- range $name, $volume := $volumes -}}
+{{- range $name, $volume := (include "dask-cluster.pruned" $volumes | fromJson).value -}}
   {{- $mount := pick $volume "mountPath" "subPath" "readOnly" -}}
   {{- $source := omit $volume "mountPath" "subPath" "readOnly" -}}
   {{- if not $mount.mountPath -}}
@@ -18,7 +18,7 @@ Takes what `dask-cluster.podTemplate` takes.
     {{- fail (printf "the volume %s of the %s has no source: set one beside mountPath, for example `emptyDir: {}`" $name $.name) -}}
   {{- end -}}
   {{- if gt (len $source) 1 -}}
-    {{- fail (printf "the volume %s of the %s has the sources %s, but can have only one: keep one, and set inherited ones to null" $name $.name (keys $source | sortAlpha | join ", ")) -}}
+    {{- fail (printf "the volume %s of the %s has the sources %s, but can have only one: remove the others" $name $.name (keys $source | sortAlpha | join ", ")) -}}
   {{- end -}}
   {{- $_ := set $found "mounts" (append $found.mounts (merge (dict "name" $name) $mount)) -}}
   {{- $_ := set $found "volumes" (append $found.volumes (merge (dict "name" $name) $source)) -}}

@@ -1,17 +1,13 @@
 {{/*
 The metadata of every object of `helm test`. Helm deletes them after the test; a failed Pod is kept. A job has no test: its
-cluster ends with it, and its success proves as much.
+cluster ends with it, and its success proves as much. Takes a dict of `root` and optionally additional `annotations`.
 */}}
 {{- define "dask-cluster.testMetadata" -}}
-name: {{ include "dask-cluster.testName" . }}
-namespace: {{ .Release.Namespace | quote }}
-labels:
-  {{- include "dask-cluster.labels" . | nindent 2 }}
-  app.kubernetes.io/component: test
-annotations:
-  helm.sh/hook: test
-  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
-  helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
+{{- $annotations := dict "helm.sh/hook" "test" "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" -}}
+{{- $_ := set $annotations "helm.sh/hook-output-log-policy" "hook-succeeded,hook-failed" -}}
+{{- $annotations = merge $annotations (default dict .annotations) -}}
+{{- $labels := include "dask-cluster.testLabels" .root | fromYaml -}}
+{{- include "dask-cluster.metadata" (dict "root" .root "name" (include "dask-cluster.testName" .root) "labels" $labels "annotations" $annotations) -}}
 {{- end }}
 
 {{/* The labels that select the Pod of `helm test`. */}}

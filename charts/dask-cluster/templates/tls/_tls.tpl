@@ -2,11 +2,16 @@
 {{- define "dask-cluster.tlsSecretName" -}}
 {{- if .Values.tls.secretName -}}
   {{- .Values.tls.secretName -}}
-{{- else if .Values.tls.certManager.issuerRef.name -}}
+{{- else if (include "dask-cluster.issuer" . | fromJson).name -}}
   {{- printf "%s-tls" (include "dask-cluster.fullname" .) -}}
 {{- else -}}
   {{- fail "tls.enabled is true but there is no certificate: set tls.secretName to a Secret with tls.crt, tls.key and ca.crt, or tls.certManager.issuerRef.name to a cert-manager issuer" -}}
 {{- end -}}
+{{- end }}
+
+{{/* The cert-manager issuer, as JSON; empty without one. */}}
+{{- define "dask-cluster.issuer" -}}
+{{- default dict (default dict .Values.tls.certManager).issuerRef | toJson -}}
 {{- end }}
 
 {{- define "dask-cluster.tlsMount" -}}

@@ -19,7 +19,7 @@ spec:
   {{- if not $unlimited }}
   maximum: {{ $autoscaler.maximum | int }}
   {{- end }}
-  {{- with $autoscaler.behavior }}
+  {{- with (include "dask-cluster.pruned" $autoscaler.behavior | fromJson).value }}
   behavior:
     {{- toYaml . | nindent 4 }}
   {{- end }}

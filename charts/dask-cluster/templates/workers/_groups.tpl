@@ -21,10 +21,15 @@
 {{- range $name, $value := default dict $own.env -}}
   {{- $_ := set $values.env $name $value -}}
 {{- end -}}
-{{- /* Keep nulls, so that they also remove the volumes of all Pods. */ -}}
+{{- /* Keep nulls, so that they also remove the volumes of all Pods, or parts of these. */ -}}
 {{- range $name, $value := default dict $own.volumes -}}
   {{- if kindIs "invalid" $value -}}
     {{- $_ := set $values.volumes $name nil -}}
+  {{- end -}}
+  {{- range $key, $part := default dict $value -}}
+    {{- if kindIs "invalid" $part -}}
+      {{- $_ := set (get $values.volumes $name) $key nil -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- toJson $values -}}

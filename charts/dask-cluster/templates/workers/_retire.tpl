@@ -11,8 +11,8 @@
 {{- define "dask-cluster.retireCommand" -}}
 {{- /* Leave ten seconds for the worker itself to exit. */ -}}
 {{- $seconds := max 1 (sub (include "dask-cluster.gracePeriod" .values) 10) -}}
-- python
-- /etc/dask-retire/retire.py
+- sh
+- /etc/dask-retire/retire.sh
 - {{ include "dask-cluster.schedulerName" .root }}:8787
 - {{ $seconds | quote }}
 {{- end }}

@@ -1,5 +1,20 @@
-{{/* The controller's environment: its own configuration, then the user's variables. */}}
+{{/* The controller's environment: its own configuration, unless the user sets a variable of that name, then the user's. */}}
 {{- define "dask-kubernetes-operator.env" -}}
+{{- $names := list -}}
+{{- range .Values.extraEnv -}}
+  {{- $names = append $names .name -}}
+{{- end -}}
+{{- range include "dask-kubernetes-operator.ownEnv" . | fromYamlArray }}
+{{- if not (has .name $names) }}
+- {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.ownEnv" -}}
 - name: DASK_KUBERNETES__CONTROLLER__LEASE__NAME
   value: {{ include "dask-kubernetes-operator.fullname" . | quote }}
 - name: DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE
@@ -27,8 +42,5 @@
 - name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY
   value: {{ .delay | quote }}
 {{- end }}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}

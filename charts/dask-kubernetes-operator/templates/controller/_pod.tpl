@@ -1,11 +1,12 @@
 {{/* The annotations of the controller's Pod. The controller reads its environment once, so a change needs a new Pod. */}}
 {{- define "dask-kubernetes-operator.podAnnotations" -}}
-{{- with .Values.podAnnotations }}
-{{- toYaml . }}
-{{- end }}
-{{- with .Values.extraObjects }}
-checksum/extra-objects: {{ include "dask-kubernetes-operator.extraObjects" $ | sha256sum }}
-{{- end }}
+{{- $annotations := deepCopy (default dict .Values.podAnnotations) -}}
+{{- with .Values.extraObjects -}}
+  {{- $_ := set $annotations "checksum/extra-objects" (include "dask-kubernetes-operator.extraObjects" $ | sha256sum) -}}
+{{- end -}}
+{{- with $annotations -}}
+  {{- toYaml . -}}
+{{- end -}}
 {{- end }}
 
 {{/* The topology spread constraints, as a JSON array. The default spreads several controllers over nodes. */}}

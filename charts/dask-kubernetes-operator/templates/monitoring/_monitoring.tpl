@@ -6,16 +6,15 @@ The metadata of a monitoring object, down to its labels. Takes a dict of `root`,
 name: {{ printf "%s%s" (include "dask-kubernetes-operator.fullname" .root | trunc (sub 63 (len .suffix) | int) | trimSuffix "-") .suffix | quote }}
 namespace: {{ .at.namespace | default .root.Release.Namespace | quote }}
 labels:
-  {{- include "dask-kubernetes-operator.labels" .root | nindent 2 }}
-  {{- with .at.additionalLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge dict (default dict .at.additionalLabels) (include "dask-kubernetes-operator.labels" .root | printf "%s\n" | fromYaml) | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* The endpoint to scrape. Takes a dict of `port` and `monitor`, the value of a ServiceMonitor or a PodMonitor. */}}
 {{- define "dask-kubernetes-operator.endpoints" -}}
 - port: {{ .port }}
-  interval: {{ .monitor.interval | quote }}
+  {{- with .monitor.interval }}
+  interval: {{ . | quote }}
+  {{- end }}
   {{- with .monitor.metricRelabelings }}
   metricRelabelings:
     {{- toYaml . | nindent 4 }}

@@ -3,6 +3,9 @@ The controller's permissions, for the ClusterRole and for Roles: exactly what it
 (RULES, LEASE_RULES and NAMESPACE_RULES); a test compares them.
 */}}
 {{- define "dask-kubernetes-operator.rules" -}}
+{{- with .Values.rbac.extraRules }}
+{{- toYaml . }}
+{{ end -}}
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters]
   verbs: [get, list, watch, create, patch, delete]
@@ -34,9 +37,6 @@ The controller's permissions, for the ClusterRole and for Roles: exactly what it
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
-{{- with .Values.rbac.extraRules }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
 {{/* Rules in the release's namespace: the Lease of the active controller only, and Events about what a controller lacks. */}}

@@ -11,15 +11,23 @@ annotations:
   helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 {{- end }}
 
-{{/* Without user ids where the controller has none, as on OpenShift, which allocates them. */}}
+{{/*
+The security context of the test's Pods: the controller's, always restricted. The ids of the controller's image become those
+of Dask's; any others were chosen for all Pods.
+*/}}
 {{- define "dask-kubernetes-operator.testPodSecurityContext" -}}
-runAsNonRoot: true
-{{- if or (hasKey (.Values.securityContext | default dict) "runAsUser") (hasKey (.Values.podSecurityContext | default dict) "runAsUser") }}
-runAsUser: 1000
-runAsGroup: 1000
-{{- end }}
-seccompProfile:
-  type: RuntimeDefault
+{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- range list (default dict .Values.podSecurityContext) (pick (default dict .Values.securityContext) "runAsUser" "runAsGroup") -}}
+  {{- range $key, $value := . -}}
+    {{- if not (kindIs "invalid" $value) -}}
+      {{- $_ := set $context $key $value -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq (toString $context.runAsUser) "65532" -}}
+  {{- $context = merge (dict "runAsUser" 1000 "runAsGroup" (default 1000 $context.runAsGroup)) $context -}}
+{{- end -}}
+{{- toYaml $context -}}
 {{- end }}
 
 {{- define "dask-kubernetes-operator.testSecurityContext" -}}
@@ -58,13 +66,16 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 automountServiceAccountToken: false
+enableServiceLinks: false
 {{- with include "dask-kubernetes-operator.testPlacement" .root }}
 {{ . }}
 {{- end }}
 containers:
   - name: {{ .name }}
     image: {{ include "dask-kubernetes-operator.image" (dict "root" .root "image" .root.Values.test.image) | quote }}
-    imagePullPolicy: {{ .root.Values.test.image.pullPolicy }}
+    {{- with .root.Values.test.image.pullPolicy }}
+    imagePullPolicy: {{ . }}
+    {{- end }}
     args:
       {{- toYaml .args | nindent 6 }}
     env:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dask_operator import manifests, names
-from dask_operator.model import Cluster, ObjectRef, Pod, Problem, Survey
+from dask_operator.model import Cluster, Group, Json, ObjectRef, Pod, Problem, Survey
+from dask_operator.parse import timestamp
 from dask_operator.plan.ownership import children
+from dask_operator.plan.report.conditions import DEGRADED, by_type
 from dask_operator.plan.report.unread import too_large
-from dask_operator.plan.view import View, Workers, live, problem
-from dask_operator.plan.workers import replacement, victims
+from dask_operator.plan.view import View, Workers, cluster_status, live, problem, status
+from dask_operator.plan.workers import registration, replacement, victims
 from dask_operator.resources import CLUSTER, GROUP, POD
 
 _SAID_FOR = 2 * victims.REFUSAL_LASTS
+_NO_ANSWER = ("SchedulerUnreachable", "SchedulerError", "SchedulerAnswer", "SchedulerApiDisabled")
+_NOT_REGISTERED = "WorkerNotRegistered"
 _NAMED = 3
 """The number of workers that a message names."""
 
@@ -35,7 +39,49 @@ def cluster_problem(view: View, now: float) -> Problem | None:
     problems += [Problem(p.reason, f"group {name}: {p.message}") for name, p in of_groups if p]
     of_removed = ((name, _cannot_shrink(view, live(workers.pods), now)) for name, workers in view.removed.items())
     problems += [Problem(p.reason, f"group {name}, which was removed: {p.message}") for name, p in of_removed if p]
-    return next(iter(problems), None)
+    return next(iter(problems), None) or _silent(view)
+
+
+def _silent(view: View) -> Problem | None:
+    """Return why nobody knows whether workers that have run for long are registered."""
+    survey = view.observed.survey
+    if not view.scheduler or not view.scheduler.ready:
+        return None
+    if not survey and is_said_silent(view):
+        said = _said(view)
+        return Problem(str(said.get("reason")), str(said.get("message")))
+    if not survey or not survey.problem:
+        return None
+    began = survey.at - 2 * registration.TAKES  # a first failure may have a cause that passes
+    old = (pod.ready and pod.started <= began for workers in view.workers.values() for pod in workers.staying)
+    return survey.problem if any(old) else None
+
+
+def is_said_silent(view: View) -> bool:
+    """Return whether the cluster's status says that its scheduler gives no usable answer."""
+    said = _said(view)
+    of_group = str(said.get("message")).startswith("group ")
+    return said.get("reason") in _NO_ANSWER and not of_group and any(workers.ready for workers in view.workers.values())
+
+
+def said_since(view: View) -> float | None:
+    """Return since when the cluster's status says that workers or the scheduler are not known to be well."""
+    said = _said(view)
+    counts = said.get("status") == "True" and said.get("reason") in (*_NO_ANSWER, _NOT_REGISTERED)
+    return timestamp(str(said.get("lastTransitionTime"))) if counts else None
+
+
+def is_said_unregistered(view: View, group: Group) -> bool:
+    """Return whether a group's status says that a worker has not registered."""
+    return _said_of(view, group).get("reason") == _NOT_REGISTERED
+
+
+def _said(view: View) -> Json:
+    return by_type(cluster_status(view.cluster, view.observed)).get(DEGRADED, {})
+
+
+def _said_of(view: View, group: Group) -> Json:
+    return by_type(status(group, GROUP.kind, view.observed)).get(DEGRADED, {})
 
 
 def _port_not_found(cluster: Cluster) -> Problem:
@@ -56,13 +102,29 @@ def group_problem(view: View, workers: Workers, now: float) -> Problem | None:
     if surplus and (stuck := _cannot_shrink(view, workers.staying, now)):
         return stuck
     failing = ((pod.name, problem(pod, now) or _waits(pod, now)) for pod in workers.suspects)
-    return next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
+    broken = next((Problem(broken.reason, f"{name}: {broken.message}") for name, broken in failing if broken), None)
+    return broken or _unregistered(view, workers)
+
+
+def _unregistered(view: View, workers: Workers) -> Problem | None:
+    """Return the problem of workers that run and that the scheduler does not know."""
+    if not view.observed.survey and workers.ready and is_said_unregistered(view, workers.group):
+        # A controller that has just started knows less than the status says. It asks at once.
+        return Problem(_NOT_REGISTERED, str(_said_of(view, workers.group).get("message")))
+    missing = registration.unregistered(view, workers)
+    if not missing:
+        return None
+    listed = ", ".join(pod.name for pod in missing[:_NAMED])
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    address = manifests.scheduler_address(view.cluster)
+    why = f"read the log, and check that they connect to {address} and that network policies allow it"
+    return Problem(_NOT_REGISTERED, f"the scheduler does not know workers that run: {listed}{more}; {why}")
 
 
 def _refused(view: View, workers: Workers) -> Problem | None:
     """Return why the API server refused something about a group's Pods as a whole, or about one of them."""
     failures = view.observed.failures
-    if failure := failures.get(ObjectRef(POD.kind, workers.group.name)):
+    if failure := failures.get(ObjectRef(POD.kind, names.workers(workers.group.name))):
         return failure.problem
     refused = view.refused_pods and view.refused_pods & workers.names
     return next((failures[ObjectRef(POD.kind, name)].problem for name in sorted(refused)), None)

@@ -26,18 +26,26 @@ _GROUP_INTERVAL = 30.0
 _JOB_GROUP_INTERVAL = 300.0
 """Seconds between two writes for a DaskWorkerGroup of a DaskJob's cluster; most jobs end earlier."""
 
+INVALID = ("Invalid", "BadRequest")
+"""Reasons of refusals that only an edit ends."""
 READY = "SchedulerReady"
 WORKERS_READY = "WorkersReady"
 PROGRESSING = "Progressing"
 
 
 class _Count(NamedTuple):
-    """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template."""
+    """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template; `gated`: they
+    have a scheduling gate; `leaving`: their scheduler retires them; `held`: they do not exist, and wait for the
+    scheduler.
+    """
 
     wanted: int
     live: int
     ready: int
     updated: int
+    gated: int = 0
+    leaving: int = 0
+    held: int = 0
 
 
 def plan_status(view: View, now: float) -> Iterator[Action]:
@@ -55,6 +63,8 @@ def plan_status(view: View, now: float) -> Iterator[Action]:
     recovering = [pod.restarted + RECOVERED_AFTER for pod in view.restarted if now < pod.restarted + RECOVERED_AFTER]
     if recovering:
         yield RequeueAt(min(recovering), because="containers that have crashed and run again")
+    if delayed := [pod.problem_from for pod in _suspects(view) if now < pod.problem_from]:
+        yield RequeueAt(min(delayed), because="Pods that have not started yet")
     for text in observed.warnings:
         # Kubernetes ignores a field that it does not know, and no other field that it warns of.
         reason = "FieldIgnored" if 'unknown field "' in text else "KubernetesWarning"
@@ -101,13 +111,14 @@ def _plan_group_status(view: View, workers: Workers, now: float) -> Iterator[Act
 
 def _cluster_status(view: View, now: float) -> dict[str, Any]:
     cluster, observed, scheduler = view.cluster, view.observed, view.scheduler
-    counts = {name: _count(workers) for name, workers in view.workers.items()}
+    counts = {name: _count(view, workers) for name, workers in view.workers.items()}
     default = names.default_group(cluster.name)
     count = counts.get(default, _Count(cluster.replicas or 0, 0, 0, 0))
-    going = [_Count(0, len(workers.old), 0, len(workers.old)) for workers in view.removed.values()]
+    removed = ((len(workers.old), len(workers.leaving)) for workers in view.removed.values())
+    going = [_Count(0, old, 0, old, leaving=leaving) for old, leaving in removed]
     total = _Count(*map(sum, zip(*(counts.values() or [count]), *going, strict=True)))
     conditions = [
-        _scheduler_ready(cluster, scheduler),
+        _scheduler_ready(cluster, scheduler, now),
         _workers_ready(total),
         _progressing(total, scheduler_ready=bool(scheduler and scheduler.ready), refused=_refused(cluster, observed)),
         degraded(cluster_problem(view, now)),
@@ -127,7 +138,7 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
 
 
 def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
-    group, count = workers.group, _count(workers)
+    group, count = workers.group, _count(view, workers)
     conditions = [
         _workers_ready(count),
         _progressing(count, scheduler_ready=True, refused=""),
@@ -162,17 +173,19 @@ def _must_be_noted(workers: Workers) -> bool:
     return (workers.highest if surplus else workers.highest_going) > workers.group.last_ordinal
 
 
-def _count(workers: Workers) -> _Count:
+def _count(view: View, workers: Workers) -> _Count:
     staying = len(workers.staying)
     if workers.group.unread:
         return _Count(staying, staying, workers.ready, staying)
-    return _Count(workers.group.replicas, staying, workers.ready, len(workers.new))
+    wanted, leaving = workers.group.replicas, len(workers.leaving)
+    held = 0 if view.scheduler else max(wanted - staying, 0)
+    return _Count(wanted, staying, workers.ready, len(workers.new), workers.gated, leaving, held)
 
 
 def _phase(view: View) -> str:
     scheduler = (ref for ref in children.refs(view.cluster) if ref.kind != GROUP.kind)
     refused = (view.observed.failures.get(ref) for ref in scheduler)
-    if any(failure and failure.problem.reason in ("Invalid", "BadRequest") for failure in refused):
+    if any(failure and failure.problem.reason in INVALID for failure in refused):
         return "Error"
     service = view.service
     if not service:
@@ -181,17 +194,25 @@ def _phase(view: View) -> str:
     return "Running" if usable else "Pending"
 
 
-def _scheduler_ready(cluster: Cluster, pod: Pod | None) -> Condition:
+def _suspects(view: View) -> Iterator[Pod]:
+    """Yield the Pods that may have a problem."""
+    yield from (pod for workers in view.workers.values() for pod in workers.suspects if not pod.deleting)
+    if view.scheduler:
+        yield view.scheduler
+
+
+def _scheduler_ready(cluster: Cluster, pod: Pod | None, now: float) -> Condition:
     if not pod:
         return Condition(READY, False, "SchedulerMissing", "the scheduler has no Pod yet")
     if pod.ready:
         return Condition(
             READY, True, "SchedulerReady", f"the scheduler listens at {manifests.scheduler_address(cluster)}"
         )
-    problem = pod.problem or Problem(
-        "SchedulerStarting", f"Pod {pod.name} is {pod.phase or 'Pending'} and not ready yet"
-    )
-    return Condition(READY, False, *problem)
+    if pod.gated:
+        return Condition(READY, False, "SchedulingGated", f"Pod {pod.name} has scheduling gates, as in a queue")
+    known = pod.problem if now >= pod.problem_from else None
+    starting = Problem("SchedulerStarting", f"Pod {pod.name} is {pod.phase or 'Pending'} and not ready yet")
+    return Condition(READY, False, *(known or starting))
 
 
 def _workers_ready(count: _Count) -> Condition:
@@ -208,16 +229,27 @@ def _refused(cluster: Cluster, observed: Observed) -> str:
 def _progressing(count: _Count, *, scheduler_ready: bool, refused: str) -> Condition:
     if refused:
         return Condition(PROGRESSING, True, "Retrying", f"the API server rejected {refused}; the operator retries")
-    if count.updated < count.live:
-        message = f"{count.updated} of {count.wanted} workers have the current template"
-        return Condition(PROGRESSING, True, "RollingOut", message)
-    if count.live > count.wanted:
-        return Condition(PROGRESSING, True, "ScalingDown", f"scaling down from {count.live} to {count.wanted} workers")
-    if count.ready < count.wanted:
-        return Condition(PROGRESSING, True, "ScalingUp", f"{count.live} of {count.wanted} workers exist")
+    if unsettled := _unsettled(count):
+        return Condition(PROGRESSING, True, *unsettled)
     if not scheduler_ready:
         return Condition(PROGRESSING, True, "SchedulerStarting", "the scheduler is not ready yet")
     return Condition(PROGRESSING, False, "Settled", "the cluster matches its spec")
+
+
+def _unsettled(count: _Count) -> tuple[str, str] | None:
+    """Return why workers are to come or to go, with a reason."""
+    queued = f"; {count.gated} have scheduling gates, as in a queue" if count.gated else ""
+    if count.updated < count.live:
+        message = f"{count.updated} of {count.wanted} workers have the current template{queued}"
+        return "RollingOut", message
+    if count.live > count.wanted:
+        return "ScalingDown", f"scaling down from {count.live} to {count.wanted} workers"
+    if count.ready < count.wanted:
+        held = "; the others wait for the scheduler's Pod" if count.held else ""
+        return "ScalingUp", f"{count.live} of {count.wanted} workers exist{queued}{held}"
+    if count.leaving:
+        return "Retiring", f"{count.leaving} workers hand over their data before they are deleted"
+    return None
 
 
 def _awaited(old: Json, new: Json) -> bool:

@@ -7,14 +7,15 @@ Then the edit would take a worker away and bring none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from enum import IntEnum
 
-from dask_operator.model import Problem
+from dask_operator.model import CLAIM, Pod, Problem
 
 # A ResourceQuota: "exceeded quota: NAME, requested: pods=1,cpu=2, used: pods=3,cpu=9, limited: pods=3,cpu=10"
 _QUOTA = re.compile(r"requested: (?P<requested>\S*), used: \S*, limited: (?P<limited>[^\s;]*)")
 _COUNTS = ("pods", "count/pods")
+_ONE_POD = "ReadWriteOncePod"
 # Words of kube-scheduler about nodes where only another Pod is in the way
 _TAKEN_BY_PODS = (
     "Insufficient ",
@@ -23,6 +24,7 @@ _TAKEN_BY_PODS = (
     "anti-affinity rules",
     "topology spread constraints",
     "max volume count",
+    _ONE_POD,
 )
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]+)|([numkKMGTPE]?i?))")
 _SUFFIXES = {
@@ -55,6 +57,31 @@ class Room(IntEnum):
 def needed(problems: Iterable[Problem]) -> Room:
     """Return the condition under which new workers with these problems have room."""
     return max(map(_needed, problems), default=Room.ENOUGH)
+
+
+def on_volumes(stuck: Iterable[Pod], staying: Sequence[Pod], old: Container[Pod]) -> Room:
+    """Return the condition under which new workers that wait for their volumes get them.
+
+    `stuck`: new workers with a problem. A claim that one node or one Pod may use (ReadWriteOnce, ReadWriteOncePod) is
+    free once the only worker that uses it has left. Nothing in a Pod tells such a claim from a Secret that does not
+    exist, so the last worker that works leaves only if it has mounted all that the new one mounts.
+    """
+    mounted = {pod.volumes for pod in stuck if _waits_for_volumes(pod)}
+    return max((_on_volumes(volumes, staying, old) for volumes in mounted), default=Room.ENOUGH)
+
+
+def _waits_for_volumes(pod: Pod) -> bool:
+    if not pod.problem:
+        return False
+    return pod.problem.reason == "ContainerCreating" or _ONE_POD in pod.problem.message
+
+
+def _on_volumes(volumes: frozenset[str], staying: Sequence[Pod], old: Container[Pod]) -> Room:
+    claims = {volume for volume in volumes if volume.startswith(CLAIM)}
+    users = [pod for pod in staying if pod.phase == "Running" and not claims.isdisjoint(pod.volumes)]
+    if len(users) != 1 or users[0] not in old:
+        return Room.ENOUGH
+    return Room.ANY if volumes <= users[0].volumes else Room.ONE_OF_SEVERAL
 
 
 def _needed(problem: Problem) -> Room:

@@ -7,8 +7,21 @@ most cautious demand of its time. Policies limit how many workers come or go wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dask_operator.model import Autoscaler, Sample, Scaling, ScalingPolicy
+
+
+class Decision(NamedTuple):
+    """The number of workers that a group should have now. `limit`: what keeps it from the demand, empty if nothing."""
+
+    replicas: int
+    limit: str = ""
+
+
+UP_STABILIZED, DOWN_STABILIZED = "ScaleUpStabilized", "ScaleDownStabilized"
+UP_LIMIT, DOWN_LIMIT = "ScaleUpLimit", "ScaleDownLimit"
+"""Names of limits, as a HorizontalPodAutoscaler has them: a stabilization window, or a policy."""
 
 
 def history(autoscaler: Autoscaler) -> float:
@@ -41,7 +54,9 @@ def shares(target: int, autoscalers: Sequence[Autoscaler], others: int) -> dict[
     return parts
 
 
-def replicas(autoscaler: Autoscaler, current: int, wishes: Sequence[tuple[float, int]], past: Sequence[Sample]) -> int:
+def decide(
+    autoscaler: Autoscaler, current: int, wishes: Sequence[tuple[float, int]], past: Sequence[Sample]
+) -> Decision:
     """Return how many workers the autoscaler's group should have now.
 
     `wishes`: the autoscaler's share of the demand with its time, the oldest first, the newest from now. `past`: the
@@ -59,12 +74,16 @@ def replicas(autoscaler: Autoscaler, current: int, wishes: Sequence[tuple[float,
     """
     wish = wishes[-1][1]
     if wish > current:
-        wish = max(current, min(_within(autoscaler.up, wishes, current)))
-        return bounded(autoscaler, min(wish, _most(autoscaler, current, wish, past)))
+        steady = max(current, min(_within(autoscaler.up, wishes, current)))
+        number = min(steady, _most(autoscaler, current, steady, past))
+        limit = UP_LIMIT if number < steady or autoscaler.up.select == "Disabled" else ""
+        return Decision(bounded(autoscaler, number), limit or (UP_STABILIZED if steady < wish else ""))
     if wish < current:
-        wish = min(current, max(_within(autoscaler.down, wishes, current)))
-        return bounded(autoscaler, max(wish, _fewest(autoscaler, current, past)))
-    return bounded(autoscaler, current)
+        steady = min(current, max(_within(autoscaler.down, wishes, current)))
+        number = max(steady, _fewest(autoscaler, current, past))
+        limit = DOWN_LIMIT if number > steady or autoscaler.down.select == "Disabled" else ""
+        return Decision(bounded(autoscaler, number), limit or (DOWN_STABILIZED if steady > wish else ""))
+    return Decision(bounded(autoscaler, current))
 
 
 def _within(scaling: Scaling, wishes: Sequence[tuple[float, int]], current: int) -> list[int]:
@@ -80,7 +99,8 @@ def _most(autoscaler: Autoscaler, current: int, wish: int, past: Sequence[Sample
     limits = []
     for policy in autoscaler.up.policies:
         began = min(_in_period(policy, autoscaler.group, current, past))
-        limits.append(-(-began * (100 + policy.value) // 100) if policy.percent else began + policy.value)
+        # A percentage of no workers would be none for ever.
+        limits.append(max(-(-began * (100 + policy.value) // 100), 1) if policy.percent else began + policy.value)
     select = min if autoscaler.up.select == "Min" else max
     return max(current, select(limits, default=wish))
 

@@ -58,6 +58,50 @@ def test_a_groups_problem_names_the_group_and_the_pod() -> None:
     assert found == Problem("Unschedulable", f"group simple-default: {name}: 0/3 nodes")
 
 
+def test_a_state_that_may_pass_is_a_problem_once_it_has_lasted() -> None:
+    creating = Problem("ContainerCreating", "node n has not set up its volumes")
+    observed = seen([a_pending_pod(0, problem=creating, problem_from=NOON)])
+    assert _problem(a_group(), observed, NOON - 1.0) is None
+    found = _problem(a_group(), observed, NOON)
+    assert found == Problem("ContainerCreating", f"{a_pod(0).name}: {creating.message}")
+
+
+UNKNOWN = "the scheduler does not know workers that run: "
+
+
+def test_a_worker_that_runs_and_is_not_registered_is_a_problem() -> None:
+    known, unknown = a_pod(0), a_pod(1)
+    observed = seen([known, unknown], survey=a_survey([known]))
+    found = _problem(a_group(workers=2), observed, NOON)
+    assert found
+    assert found.reason == "WorkerNotRegistered"
+    assert found.message.startswith(f"{UNKNOWN}{unknown.name}; read the log, and check that they connect to tcp://")
+
+
+def test_three_unregistered_workers_are_named_and_the_others_counted() -> None:
+    found = _problem(a_group(workers=5), seen(5, survey=a_survey([])), NOON)
+    assert found
+    assert found.message.startswith(f"{UNKNOWN}{a_pod(0).name}, {a_pod(1).name}, {a_pod(2).name} and 2 more; ")
+
+
+def test_a_scheduler_that_gives_no_answer_is_a_problem_once_workers_have_run_for_long() -> None:
+    silent = replace(a_survey(), problem=Problem("SchedulerUnreachable", "timeout"))
+    for age, expected in ((91.0, silent.problem), (89.0, None)):
+        observed = seen([a_pod(0, started=NOON - age)], survey=silent, groups=[a_group(workers=1)])
+        assert cluster_problem(View.of(a_cluster(), observed), NOON) == expected
+    not_ready = replace(a_scheduler_pod(), ready=False)
+    observed = seen(1, survey=silent, groups=[a_group(workers=1)], scheduler=not_ready)
+    assert cluster_problem(View.of(a_cluster(), observed), NOON) is None
+
+
+def test_a_controller_that_has_just_started_believes_the_status_until_the_scheduler_answers() -> None:
+    said = {"type": "Degraded", "status": "True", "reason": "WorkerNotRegistered", "message": "as before"}
+    group = a_group(workers=1, status={"conditions": [said]})
+    assert _problem(group, seen(1), NOON) == Problem("WorkerNotRegistered", "as before")
+    assert _problem(group, seen(1, survey=a_survey([a_pod(0)])), NOON) is None
+    assert _problem(group, seen([a_pending_pod(0)]), NOON) is None
+
+
 def test_what_keeps_a_group_from_shrinking_is_said_only_while_it_is_to_shrink() -> None:
     silent = replace(a_survey(), problem=Problem("SchedulerUnreachable", "timeout"))
     assert _problem(a_group(workers=1), seen(2, survey=silent), NOON) == silent.problem

@@ -76,6 +76,59 @@ def test_the_status_of_a_cluster_that_is_as_it_should_be() -> None:
     }
 
 
+def test_workers_that_are_being_retired_are_not_settled() -> None:
+    observed = seen(3, groups=[a_group(workers=1, last_ordinal=2)], retiring=frozenset({a_pod(1).uid, a_pod(2).uid}))
+    for status in (_cluster_status(observed), _group_status(observed)):
+        progress = condition(status, "Progressing")
+        message = "2 workers hand over their data before they are deleted"
+        assert (progress["status"], progress["reason"], progress["message"]) == ("True", "Retiring", message)
+
+
+def test_workers_of_a_removed_group_that_are_being_retired_are_not_settled() -> None:
+    leaving = a_pod(0, group="simple-gpu")
+    status = _cluster_status(seen([*map(a_pod, range(3)), leaving], retiring=frozenset({leaving.uid})))
+    assert condition(status, "Progressing")["reason"] == "Retiring"
+
+
+@pytest.mark.parametrize("name", ["DaskCluster/simple", "DaskWorkerGroup/simple-default"])
+def test_workers_that_wait_for_the_scheduler_say_so(name: str) -> None:
+    progress = condition(statuses(_planned(seen(0, scheduler=None)))[name], "Progressing")
+    assert progress["message"] == "0 of 3 workers exist; the others wait for the scheduler's Pod"
+
+
+def test_workers_in_a_queue_are_no_fault_and_are_said() -> None:
+    status = _cluster_status(seen([a_pod(0), a_pending_pod(1, gated=True), a_pending_pod(2, gated=True)]))
+    assert condition(status, "Degraded")["status"] == "False"
+    assert condition(status, "Progressing")["message"] == "3 of 3 workers exist; 2 have scheduling gates, as in a queue"
+
+
+def test_a_scheduler_in_a_queue_is_no_fault_and_is_said() -> None:
+    scheduler = a_scheduler_pod(phase="Pending", ready=False, gated=True)
+    status = _cluster_status(seen(0, scheduler=scheduler))
+    assert condition(status, "Degraded")["status"] == "False"
+    assert condition(status, "SchedulerReady")["reason"] == "SchedulingGated"
+
+
+@pytest.mark.parametrize("later", [0.0, 44.0, 45.0])
+def test_a_pod_that_does_not_start_is_looked_at_again_when_that_is_a_problem(later: float) -> None:
+    creating = Problem("ContainerCreating", "node n has not set up its volumes")
+    waits: dict[str, Any] = {"phase": "Pending", "ready": False, "problem": creating, "problem_from": NOON + 45.0}
+    wake = RequeueAt(NOON + 45.0, "Pods that have not started yet")
+    for observed in (seen([a_pod(0, **waits)]), seen(3, scheduler=a_scheduler_pod(**waits))):
+        planned = _planned(observed, now=NOON + later)
+        assert (wake in planned) == (later < 45.0)
+        degraded = condition(statuses(planned)["DaskCluster/simple"], "Degraded")
+        assert degraded["reason"] == ("AsExpected" if later < 45.0 else "ContainerCreating")
+
+
+def test_a_scheduler_that_may_still_start_is_starting() -> None:
+    creating = Problem("ContainerCreating", "node n has not set up its volumes")
+    scheduler = a_scheduler_pod(phase="Pending", ready=False, problem=creating, problem_from=NOON + 1.0)
+    for now, reason in ((NOON, "SchedulerStarting"), (NOON + 1.0, "ContainerCreating")):
+        status = statuses(_planned(seen(0, scheduler=scheduler), now=now))["DaskCluster/simple"]
+        assert condition(status, "SchedulerReady")["reason"] == reason
+
+
 def test_the_status_of_a_group_that_is_as_it_should_be() -> None:
     assert _group_status(seen(3)) == {
         "observedGeneration": 1,
@@ -170,7 +223,11 @@ SURVEY = Survey(NOON, problem=Problem("SchedulerUnreachable", "no answer"))
 @pytest.mark.parametrize(
     ("observed", "reason", "message"),
     [
-        (seen(0, failures={ObjectRef("Pod", "simple-default"): a_failure("QuotaExceeded")}), "QuotaExceeded", "says"),
+        (
+            seen(0, failures={ObjectRef("Pod", "simple-default-worker-*"): a_failure("QuotaExceeded")}),
+            "QuotaExceeded",
+            "says",
+        ),
         (seen([a_pending_pod(0, problem=NO_ROOM)]), "Unschedulable", "simple-default-worker-0: 0/3 nodes"),
         (seen([a_failed_pod(0)]), "Error", "exit code 1"),
         (seen(4, survey=SURVEY), "SchedulerUnreachable", "no answer"),
@@ -207,7 +264,7 @@ def test_what_is_wrong_with_a_scheduler_comes_first(observed: Observed, reason: 
     [
         seen(3, deployment=a_deployment(problem=Problem("FailedCreate", "an hour ago"))),
         seen(3, scheduler=a_scheduler_pod(problem=NO_ROOM)),
-        seen(3, survey=SURVEY),
+        seen([a_pod(n, started=NOON - 60.0) for n in range(3)], survey=SURVEY),
         seen(3, refused={a_pod(1).uid: NOON}),
         seen([a_pod(0), a_pod(1), a_pod(2, problem=NO_ROOM)]),
         seen([a_pod(0), a_pod(1), a_pod(2), a_pod(3, phase="Succeeded", ready=False)]),

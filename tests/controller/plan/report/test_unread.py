@@ -156,7 +156,7 @@ def test_a_group_that_is_too_large_holds_up_no_other() -> None:
     created = [
         each for each in plan(a_cluster(), seen(3, groups=[_large_group(), other]), NOON) if isinstance(each, Create)
     ]
-    assert [each.subject.name for each in created] == ["simple-b"]
+    assert [each.subject.name for each in created] == ["simple-b-worker-*"]
 
 
 def test_a_group_that_is_too_large_and_has_no_cluster_says_so() -> None:

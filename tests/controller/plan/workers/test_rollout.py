@@ -111,6 +111,7 @@ def _rolled(world: World, workers: int, image: str = "dask:2") -> None:
     assert world.lost == []
     assert [name for name, times in world.names.items() if times > 1] == []
     assert world.status("DaskWorkerGroup", "simple-default")["updatedReplicas"] == workers
+    world.settle(600.0)  # the scheduler is asked whether all have registered
     for later in (0.0, 60.0, HOUR):
         world.now += later
         assert world.plan() == ()

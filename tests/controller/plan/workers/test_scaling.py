@@ -7,7 +7,7 @@ import pytest
 from tests.support.builders import NOON, an_autoscaler
 
 from dask_operator.model import Autoscaler, Sample, Scaling, ScalingPolicy
-from dask_operator.plan.workers.scaling import bounded, history, replicas, shares
+from dask_operator.plan.workers.scaling import bounded, decide, history, shares
 
 GROUP = "simple-default"
 NONE = Scaling()
@@ -27,7 +27,7 @@ def _replicas(
     """Return the decision at noon. `asked`: seconds ago and wish; `had`: number wanted then, if not `current`."""
     wishes = [(NOON - ago, wish) for ago, wish in asked]
     past = [Sample(NOON - ago, wish, {GROUP: (had or {}).get(ago, current)}) for ago, wish in asked]
-    return replicas(autoscaler, current, wishes, past)
+    return decide(autoscaler, current, wishes, past).replicas
 
 
 def _steady(current: int, wish: int, seconds: float) -> list[tuple[float, int]]:
@@ -202,6 +202,12 @@ def test_percent_downwards_round_the_change_up_and_no_further(current: int, perc
     assert _replicas(autoscaler, current, (0.0, 0)) == expected
 
 
+@pytest.mark.parametrize("percent", [1, 50, 100, 900])
+def test_a_percentage_of_no_workers_is_one(percent: int) -> None:
+    autoscaler = an_autoscaler(minimum=0, up=Scaling(0.0, (_percent(percent),)))
+    assert _replicas(autoscaler, 0, (0.0, 7)) == 1
+
+
 def test_one_percent_of_few_is_one() -> None:
     autoscaler = an_autoscaler(minimum=0, up=Scaling(0.0, (_percent(1),)), down=Scaling(0.0, (_percent(1),)))
     assert _replicas(autoscaler, 3, (0.0, 9)) == 4
@@ -229,7 +235,7 @@ def test_whatever_is_asked_for_the_promises_hold(seed: int) -> None:
             wish = chance.randint(0, 25)
         past.append(Sample(now, wish, {GROUP: current}))
         wishes = [(sample.at, bounded(autoscaler, sample.target)) for sample in past]
-        decided = replicas(autoscaler, current, wishes, past)
+        decided = decide(autoscaler, current, wishes, past).replicas
         assert decided == bounded(autoscaler, decided)
         least, most = sorted((current, bounded(autoscaler, wish)))
         assert least <= decided <= most, "towards the wish and not past it"
@@ -252,7 +258,8 @@ def _kept(scaling: Scaling, sign: int, trace: Sequence[tuple[float, int, int]]) 
     """
     for policy in scaling.policies:
         for began, before, _ in trace:
-            allowed = -(-before * policy.value // 100) if policy.percent else policy.value
+            percentage = -(-before * policy.value // 100) or (sign > 0)  # from none to one
+            allowed = percentage if policy.percent else policy.value
             around = [each for each in trace if began - policy.period <= each[0] < began + policy.period - 2.0]
             if any(sign * (after - start) < 0 for _, start, after in around):
                 continue
