@@ -48,6 +48,11 @@ def _slowly_and_seceded(log: Path, seconds: float) -> str:
     return _slowly(log, seconds)
 
 
+def _counted(counter: Any) -> int:
+    value: int = counter.value().result()
+    return value
+
+
 class Counter:
     def value(self) -> int:
         return 1
@@ -158,11 +163,12 @@ def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
     with a_dask() as made:
         made.worker("kept")
         leaving = made.worker("leaving")
-        made.client.submit(_slowly, tmp_path / "log", 60.0, workers=made.addresses("leaving"), pure=False)
+        running = made.client.submit(_slowly, tmp_path / "log", 60.0, workers=made.addresses("leaving"), pure=False)
         eventually((tmp_path / "log").exists, "the task runs", 30)
         leaving.send_signal(signal.SIGTERM)
         eventually(lambda: "Retire worker" in made.log, "the drain has begun", 30)
-        assert _leave(leaving) is not None
+        _leave(leaving)
+        assert not running.done()
 
 
 def test_an_actor_keeps_its_worker(dask_of_two: Dask) -> None:
@@ -170,7 +176,7 @@ def test_an_actor_keeps_its_worker(dask_of_two: Dask) -> None:
     future = dask_of_two.client.submit(Counter, actor=True, workers=address)
     counter = future.result(30)
     assert _drain(dask_of_two, *address) == {"retired": [], "kept": {address[0]: "actors"}}
-    assert counter.value().result(30) == 1
+    assert dask_of_two.client.submit(_counted, counter).result(30) == 1
 
 
 def test_after_its_time_a_worker_is_retired_with_what_runs_on_it(dask_of_two: Dask, tmp_path: Path) -> None:
@@ -184,12 +190,13 @@ def test_after_its_time_a_worker_is_retired_with_what_runs_on_it(dask_of_two: Da
 
 def test_a_worker_drains_once_for_all_who_ask(dask_of_two: Dask, tmp_path: Path) -> None:
     address, log = dask_of_two.addresses("leaving"), tmp_path / "log"
-    dask_of_two.client.submit(_slowly, log, 2.0, workers=address, pure=False)
+    running = dask_of_two.client.submit(_slowly, log, 3.0, workers=address, pure=False)
     eventually(log.exists, "the task runs", 30)
     with ThreadPoolExecutor() as pool:
         answers = [pool.submit(_drain, dask_of_two, *address) for _ in range(3)]
         assert [answer.result(60)["retired"] for answer in answers] == [address] * 3
     assert dask_of_two.log.count("Retire worker addresses") == 2, "once to pause it, and once to remove it"
+    assert running.result(30) == "done"
 
 
 def test_unknown_workers_are_neither_retired_nor_kept(dask_of_two: Dask) -> None:
