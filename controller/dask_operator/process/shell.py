@@ -14,6 +14,7 @@ import click
 import kopf
 from kopf.cli import CLIControls, run
 
+from dask_operator.kubernetes.login import Login
 from dask_operator.process import plugins
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address, parse_address
@@ -63,16 +64,17 @@ def _registry(scope: Scope, address: Address | None, settings: Settings, stop: a
             logger.critical("the controller ends after an error", exc_info=error)
             stop.set()
 
+    credentials = Login(os.environ)
+
     @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return _login(**kwargs)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return credentials()
 
     @kopf.on.startup(registry=registry)
-    async def startup(**kwargs: Any) -> None:
+    async def startup(**_: Any) -> None:
         kopf.set_default_registry(others)  # kopf has made ours the default, and plugins have their own.
         plugins.load()
-        credentials = partial(_login, settings=kwargs["settings"])
-        operator = Operator(credentials, scope, settings, partial(plugins.run, scope))
+        operator = Operator(credentials, scope, settings, partial(plugins.run, scope, credentials))
         task = asyncio.create_task(operator.run(address))
         task.add_done_callback(ended)
         running.append(task)
@@ -85,10 +87,3 @@ def _registry(scope: Scope, address: Address | None, settings: Settings, stop: a
         await asyncio.gather(*running, return_exceptions=True)
 
     return registry
-
-
-def _login(**kwargs: Any) -> kopf.ConnectionInfo:
-    info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-    if info is None:
-        raise kopf.LoginError("no credentials: neither a Pod's ServiceAccount nor KUBECONFIG nor ~/.kube/config")
-    return info
