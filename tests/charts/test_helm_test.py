@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import ssl
 import time
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from tests.charts.conftest import ROOT
+from tests.support.dask import make_certificates
+from tests.support.server import verify_strictly
 
 CLUSTER_TEST = ROOT / "charts/dask-kubernetes-operator/files/test/cluster.py"
 COMPUTE_TEST = ROOT / "charts/dask-cluster/files/test/compute.py"
@@ -53,6 +56,20 @@ def loaded(file: Path) -> ModuleType:
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     return loaded(CLUSTER_TEST)
+
+
+def test_an_authority_without_key_usage_is_trusted(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_certificates(tmp_path)
+    (tmp_path / "ca.pem").rename(tmp_path / "ca.crt")
+    monkeypatch.setattr(script, "ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    verify_strictly(monkeypatch)
+    context = script.Api("default")._tls
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_says_that_no_operator_is_there(script: ModuleType) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from kopf import ConnectionInfo
-from tests.support.server import serving
+from tests.support.server import serving, verify_strictly
 
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.login.credentials import Credentials, content, ssl_context
@@ -51,17 +51,9 @@ async def _answer(_: web.Request) -> web.Response:
 
 
 async def test_an_authority_without_key_usage_is_trusted(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verify strictly by default, as Python 3.13 does, whichever Python this is."""
-    default = ssl.create_default_context
-
-    def strict(**options: str) -> ssl.SSLContext:
-        context = default(**options)  # type: ignore[arg-type]
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        return context
-
-    monkeypatch.setattr(ssl, "create_default_context", strict)
     server = ssl.create_default_context(purpose=ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(old / "server.crt", old / "server.key")
+    verify_strictly(monkeypatch)
     async with serving(_answer, server) as url:
         info = Credentials(server=url, server_name="apiserver.example", ca_path=str(old / "ca.crt"))
         assert ssl_context(info).verify_mode == ssl.CERT_REQUIRED
