@@ -73,7 +73,7 @@ class Operator:
         async with Api(self._login) as api, Api(self._login) as lease_api, Schedulers() as schedulers:
             watches = Watches(api, self._store, self._scope, self._changed)
             if self._settings.lease:
-                self._election = Election(lease_api, self._settings.lease, identity())
+                self._election = Election(lease_api, self._settings.lease, identity(), self._settings.times)
             async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
                 tasks.create_task(watches.run())
                 if self._settings.pod:

@@ -14,9 +14,10 @@ from tests.support.builders import NOON, raw_cluster
 from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
+from tests.support.slow import relayed
 from tests.support.wait import happens, until
 
-from dask_operator.kubernetes.leadership import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName, Times
 from dask_operator.plan import Policy
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address
@@ -318,5 +319,20 @@ def test_a_kind_that_cannot_be_listed_for_long_stops_nothing(run: Run) -> None:
         await until(lambda: len(_workers(fake)) == 2, "another worker", 120.0)
         assert not fake.watching(AUTOSCALER)
         await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_a_controller_whose_lease_has_time_goes_on_while_the_api_server_is_slow(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        url = fake.url
+        async with relayed(int(url.rpartition(":")[2])) as relay:
+            fake.url = f"http://127.0.0.1:{relay.port}"
+            async with _processes(fake, 1, settings=Settings(lease=SETTINGS.lease, times=Times(15, 10.0, 2.0))):
+                relay.delay = 2.0
+                for number in (1, 2, 3):
+                    fake.put(raw_cluster(f"simple-{number}", workers=1))
+                    await _has_workers(fake, number)
+                    await asyncio.sleep(60.0)
 
     _operated(run, scenario)
