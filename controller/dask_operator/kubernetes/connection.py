@@ -166,7 +166,7 @@ class Connection:
         )
 
     def _renew_in_time(self) -> None:
-        """Begin to renew the credentials if it is time to. Requests go on meanwhile with those that are known."""
+        """Start to renew the credentials if it is time to. Requests go on meanwhile with those that are known."""
         if _now() >= self._renew_at:
             self._begin_renewal()
 

@@ -337,7 +337,7 @@ async def _forever() -> None:
 
 @asynccontextmanager
 async def _slow(certificates: Path, times: Times) -> AsyncIterator[tuple[Relay, Election]]:
-    """Lead by TLS through a relay, which still answers at once."""
+    """Yield an election that leads by TLS through a relay, which still answers at once."""
     fake, tls = FakeApi(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     async with serving(fake.answer, tls) as url, relayed(int(url.rpartition(":")[2])) as relay:

@@ -28,7 +28,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What a plugin has printed. Without a time of its own it holds until the API server refuses it."""
+    """The answer of a plugin. Without a time of its own it holds until the API server refuses it."""
 
     token: str = ""
     certificate: str = ""
