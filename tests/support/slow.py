@@ -25,7 +25,7 @@ class Relay:
 
 @asynccontextmanager
 async def relayed(port: int) -> AsyncIterator[Relay]:
-    """Relay connections to a port on loopback."""
+    """Yield a relay to a port on loopback."""
     relay = Relay()
 
     def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,7 +60,7 @@ async def _relay(relay: Relay, port: int, reader: asyncio.StreamReader, writer: 
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: Callable[[], float]) -> None:
-    """Pass on what is read, each piece `delay()` seconds later and in order."""
+    """Write what is read, each piece `delay()` seconds later and in order."""
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 

@@ -149,7 +149,7 @@ async def test_handlers_have_the_controllers_credentials_and_its_trust() -> None
 
     @kopf.on.startup()
     async def startup(**_: Any) -> None:
-        """Be a plugin without a login of its own."""
+        """Do nothing."""
 
     async with serving(server.answer) as url, meanwhile(plugins.run(Scope(), lambda: Given(server=url))):
         await until(lambda: server.asked == {"/api", "/apis"}, "requests with these credentials")
