@@ -24,7 +24,7 @@ from dask_operator.parse.declared import (
 from dask_operator.parse.metadata import resource_version, version_number
 from dask_operator.parse.pods import pod
 from dask_operator.parse.schedulers import listed_workers, registrations, retired
-from dask_operator.parse.values import rfc3339, timestamp
+from dask_operator.parse.values import may_have_passed, rfc3339, timestamp
 
 __all__ = [
     "PARSERS",
@@ -37,6 +37,7 @@ __all__ = [
     "job_status",
     "last_ordinals",
     "listed_workers",
+    "may_have_passed",
     "ordinal",
     "pod",
     "registrations",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from dask_operator.backoff import Backoff
@@ -59,6 +59,20 @@ class Facts:
     _known_warnings: set[str] = field(default_factory=set)
     _done: dict[tuple[ObjectRef, str], _Done] = field(default_factory=dict)
     """The last writes by subject and part of it."""
+
+    def clock_set(self, step: float) -> None:
+        """Move all times by the seconds by which the clock was set, as if it had always been right."""
+        if self.survey:
+            self.survey = replace(self.survey, at=self.survey.at + step)
+        if self.demand:
+            samples = tuple(sample._replace(at=sample.at + step) for sample in self.demand.samples)
+            self.demand = replace(self.demand, at=self.demand.at + step, samples=samples)
+        if self.idleness:
+            self.idleness = replace(self.idleness, at=self.idleness.at + step, since=self.idleness.since + step)
+        self.refused = {uid: at + step for uid, at in self.refused.items()}
+        self.failures = {about: replace(each, until=each.until + step) for about, each in self.failures.items()}
+        self.written = {about: each._replace(at=each.at + step) for about, each in self.written.items()}
+        self._done = {about: each._replace(at=each.at + step) for about, each in self._done.items()}
 
     def succeeded(self, subject: ObjectRef, deeds: Iterable[Deed] = (), now: float = 0.0) -> None:
         """End the failure about a subject.
@@ -120,8 +134,8 @@ class Facts:
         self.survey = survey
 
     def demanded(self, sample: Sample, keep: float) -> None:
-        """Record how many workers the scheduler wants, and drop samples older than `keep` seconds."""
-        kept = tuple(old for old in self._samples if old.at >= sample.at - keep)
+        """Record how many workers the scheduler wants, and drop samples older than `keep` seconds or newer than it."""
+        kept = tuple(old for old in self._samples if sample.at - keep <= old.at <= sample.at)
         self.demand = Demand(sample.at, (*kept, sample))
 
     def demand_unknown(self, problem: Problem, now: float) -> None:

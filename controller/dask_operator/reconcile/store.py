@@ -108,6 +108,11 @@ class Store:
         present = frozenset(child.uid for kind in kinds for child in self._children_of(kind, key))
         self._facts[key].retirement_ended(asked, retired, present, now)
 
+    def clock_set(self, step: float) -> None:
+        """Move the times of all facts by the seconds by which the clock was set."""
+        for facts in self._facts.values():
+            facts.clock_set(step)
+
     def forget_facts(self) -> None:
         """Drop all facts, which may have changed while another process led."""
         self._facts.clear()

@@ -367,7 +367,7 @@ async def _slow(certificates: Path, times: Times) -> AsyncIterator[tuple[Relay, 
 async def test_a_slow_api_server_ends_no_term_that_has_time_for_it(
     certificates: Path, times: Times, delay: float, reconnects: bool, leads: bool
 ) -> None:
-    """Delay all answers, of which a new connection takes two more for its handshake."""
+    """Wait for renewals by a slow relay; a new connection takes two answers more, for its handshake."""
     async with _slow(certificates, times) as (relay, election):
         relay.delay = delay
         if reconnects:

@@ -40,7 +40,9 @@ class Process:
         **others: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.operator = Operator(fake.login, Scope(), settings, clock=lambda: NOON + loop.time(), **others)
+        self.ahead = 0.0
+        clock = lambda: NOON + loop.time() + self.ahead  # noqa: E731
+        self.operator = Operator(fake.login, Scope(), settings, clock=clock, **others)
         self.task = asyncio.create_task(self.operator.run(address))
 
     @property
@@ -334,5 +336,35 @@ def test_a_controller_whose_lease_has_time_goes_on_while_the_api_server_is_slow(
                     fake.put(raw_cluster(f"simple-{number}", workers=1))
                     await _has_workers(fake, number)
                     await asyncio.sleep(60.0)
+
+    _operated(run, scenario)
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_stops_nothing(run: Run, step: float, caplog: pytest.LogCaptureFixture) -> None:
+    """Set it while a creation waits to be tried again, and while a status waits to be written."""
+
+    async def scenario(fake: FakeApi) -> None:
+        process = Process(fake, Settings())
+        fake.fail("POST", POD, 403, reason="Forbidden", message="not yet", times=5)
+        fake.put(raw_cluster(workers=2))
+        await until(lambda: len(fake.asked("POST", "pods")) >= 2, "a refusal", 60.0)
+        process.ahead = step
+        fake.faults.clear()
+        began = asyncio.get_running_loop().time()
+        await _has_workers(fake, 2)
+        assert asyncio.get_running_loop().time() - began < 20.0, "it is tried again about when it would have been"
+
+        def settled() -> bool:
+            status = (fake.find(CLUSTER, "simple") or {}).get("status", {})
+            degraded = [each for each in status.get("conditions", ()) if each["type"] == "Degraded"]
+            return [each["status"] for each in degraded] == ["False"]
+
+        await until(settled, "the status", 30.0)
+        process.ahead = 0.0
+        fake.drop(POD, min(_workers(fake)))
+        await until(lambda: len(_workers(fake)) == 2, "another worker", 30.0)
+        assert caplog.text.count("the clock of this machine was set") == 2
+        await process.stop()
 
     _operated(run, scenario)

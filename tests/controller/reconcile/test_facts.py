@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.support.builders import NOON
 
-from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sample, Survey
+from dask_operator.model import Demand, Failure, Idleness, Key, ObjectRef, Problem, Sample, Survey, Written
 from dask_operator.reconcile.facts import TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
@@ -162,3 +162,34 @@ def test_a_write_without_effect_says_how_often_it_was_made() -> None:
     for _ in range(3):
         facts.succeeded(PODS, [deed], NOON)
     assert "Pod simple-scheduler was written 3 times (the cluster has none)" in facts.failures[PODS].problem.message
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_when_the_clock_is_set_all_times_move_with_it(step: float) -> None:
+    def told(facts: Facts, now: float) -> None:
+        facts.surveyed(Survey(now))
+        facts.demanded(Sample(now - 2.0, 3, {}), keep=60.0)
+        facts.demanded(Sample(now, 4, {}), keep=60.0)
+        facts.idle(7.0, now - 5.0)
+        facts.idle(7.0, now)
+        facts.refused["uid"] = now
+        facts.failures[PODS] = Failure(PROBLEM, 1, now + 10.0)
+        facts.written[THE_CLUSTER] = Written(now, {}, "uid")
+
+    before, after = Facts(), Facts()
+    told(before, NOON)
+    told(after, NOON + step)
+    before.succeeded(THE_CLUSTER, [Deed("simple", "spec")], NOON)
+    after.succeeded(THE_CLUSTER, [Deed("simple", "spec")], NOON + step)
+    before.clock_set(step)
+    assert before == after
+    untold = Facts()
+    untold.clock_set(step)
+    assert untold == Facts()
+
+
+def test_what_a_scheduler_asked_for_in_the_future_does_not_count() -> None:
+    facts = Facts()
+    facts.demanded(Sample(NOON + 3600.0, 1, {}), keep=60.0)
+    facts.demanded(Sample(NOON, 10, {}), keep=60.0)
+    assert facts.demand == Demand(NOON, (Sample(NOON, 10, {}),))
