@@ -28,7 +28,7 @@ and `long`, for example "-n" and "--namespace".
 {{- if not (and (eq $address.scheme "http") $address.host) -}}
   {{- fail (printf "kopfArgs has --liveness=%s, which is not an address like http://0.0.0.0:8080/healthz" $url) -}}
 {{- end -}}
-{{- if regexMatch "^(127\\.|localhost|\\[::1\\])" $address.host -}}
+{{- if regexMatch "(?i)^(127\\.|localhost|\\[::1\\])" $address.host -}}
   {{- fail (printf "kopfArgs has --liveness=%s, which probes cannot reach: listen on 0.0.0.0" $url) -}}
 {{- end -}}
 {{- $port := regexFind ":[0-9]+$" $address.host | trimPrefix ":" | default "80" | int -}}

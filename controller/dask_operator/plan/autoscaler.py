@@ -12,7 +12,7 @@ from typing import Any
 from dask_operator import manifests
 from dask_operator.actions import TARGET, Action, Ask, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Autoscaler, Group, ObjectRef, Observed, Problem
-from dask_operator.parse import rfc3339
+from dask_operator.parse import rfc3339, timestamp
 from dask_operator.plan.report.conditions import Condition, by_type, rendered, write
 from dask_operator.plan.report.unread import too_large, write_conditions
 from dask_operator.plan.view import View, owned, status, unless_blocked
@@ -205,10 +205,11 @@ def _write_status(
 
 
 def _last_scaled(autoscaler: Autoscaler, group: Group | None) -> tuple[str, str]:
-    """Return when the autoscaler last scaled its group, and why."""
+    """Return when the autoscaler last scaled its group, and why. Somebody may have edited the note."""
     when, _, rest = (group.scaled if group else "").partition(" ")
     name, _, decision = rest.partition(" ")
-    return (when, decision) if name == autoscaler.name else ("", "")
+    at = timestamp(when)
+    return (rfc3339(at), decision) if name == autoscaler.name and at > 0 else ("", "")
 
 
 def _conditions(autoscaler: Autoscaler, problem: Problem | None, asked: int | None) -> Iterator[Condition]:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 def start(arguments: Sequence[str], settings: Settings) -> None:
     """Run the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
+    logging.setLogRecordFactory(_record)
     # kopf parses the arguments itself, so that they mean what its documentation says.
     try:
         context = run.make_context("dask_operator", [*arguments, "--standalone"])
@@ -52,6 +54,27 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
     context.obj = CLIControls(registry=registry, settings=kopf_settings, stop_flag=stop)
     with context:
         run.invoke(context)
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters, line breaks and marks of direction are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _record(*arguments: Any, **options: Any) -> logging.LogRecord:
+    """Return a log record of one line, or whose other lines are indented, as those of a traceback are.
+
+    Names, annotations and messages of others must not look like lines of the controller's own.
+    """
+    record = logging.LogRecord(*arguments, **options)
+    with suppress(Exception):  # logging reports arguments that do not fit when it writes the record
+        record.msg, record.args = printable(record.getMessage()), None
+    if record.exc_info:
+        lines = logging.Formatter().formatException(record.exc_info).splitlines()
+        record.exc_text = "\n".join(f"  {printable(line)}" for line in lines)
+    return record
 
 
 def _registry(scope: Scope, address: Address | None, settings: Settings, stop: asyncio.Event) -> kopf.OperatorRegistry:

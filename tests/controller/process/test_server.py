@@ -107,5 +107,5 @@ def test_an_address_that_is_taken_is_an_error(run: Run, host: str) -> None:
         async with serving(Address(host, port, "/healthz"), list, list, lambda: ""):
             await asyncio.Event().wait()
 
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="(?i)address already in use"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match=r"(?i)address already in use"):
         run(served(taken.getsockname()[1]))

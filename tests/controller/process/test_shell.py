@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import os
 import re
 import time
@@ -52,6 +54,38 @@ def test_help_is_kopfs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_value_that_cannot_be_is_said_in_a_sentence(argument: str, sentence: str) -> None:
     with pytest.raises(SystemExit, match=re.escape(sentence)):
         shell.start(["--namespace=one", argument], Settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "logged"),
+    [
+        ("default/simple: create Pod a ×3: é 世", "default/simple: create Pod a ×3: é 世"),
+        ("3\n2026-01-01 CRITICAL lost the lease", "3\\n2026-01-01 CRITICAL lost the lease"),
+        ("a\r\x1b[2Kb\x00\x85\u2028\u202e\t", "a\\r\\x1b[2Kb\\x00\\x85\\u2028\\u202e\\t"),
+    ],
+)
+def test_a_text_in_the_log_is_one_line(text: str, logged: str) -> None:
+    assert shell.printable(text) == logged
+
+
+def test_records_of_all_loggers_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, out = logging.getLogRecordFactory(), io.StringIO()
+    with pytest.raises(SystemExit):
+        shell.start(["--help"], Settings())
+    handler = logging.StreamHandler(out)
+    logger = logging.getLogger("some.library")
+    logger.addHandler(handler)
+    try:
+        logger.error("%s: %s", "name", "a\nCRITICAL b", extra={"namespace": "x"})
+        logger.error("an error", exc_info=ValueError("c\nCRITICAL d\x1b"))
+        logger.error("a\nCRITICAL %d%% e", 7)
+    finally:
+        logger.removeHandler(handler)
+        logging.setLogRecordFactory(before)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "name: a\\nCRITICAL b"
+    assert not [line for line in lines if line.startswith("CRITICAL")]
+    assert "\x1b" not in out.getvalue()
 
 
 @asynccontextmanager
