@@ -6,6 +6,7 @@ No IO and no clock: each method that needs the time is given it.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from dask_operator.model import Demand, Failure, Idleness, ObjectRef, Problem, S
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 _SOON = 10.0
 """Seconds within which the same write again means that the first had no effect, and not that there is a new cause."""
+_MOST_WARNINGS = 50
+_NUMBER = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
 TERMINATING = "Terminating"
 """The reason of a failure that lasts until an object of the same name is gone."""
 
@@ -56,7 +59,7 @@ class Facts:
     failures: dict[ObjectRef, Failure] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     written: dict[ObjectRef, Written] = field(default_factory=dict)
-    _known_warnings: set[str] = field(default_factory=set)
+    _known_warnings: set[tuple[str, str]] = field(default_factory=set)
     _done: dict[tuple[ObjectRef, str], _Done] = field(default_factory=dict)
     """The last writes by subject and part of it."""
 
@@ -111,11 +114,15 @@ class Facts:
         if failure and failure.problem.reason == TERMINATING:
             del self.failures[subject]
 
-    def warned(self, text: str) -> None:
-        """Record the API server's warning about an object that it accepted, unless it is known already."""
-        if text not in self._known_warnings:
-            self._known_warnings.add(text)
-            self.warnings.append(text)
+    def warned(self, about: str, text: str) -> None:
+        """Record the API server's warning about an object that it accepted, unless a like one is known already.
+
+        A warning may have a time or an id in it, and there may be thousands of Pods.
+        """
+        like = about, _NUMBER.sub("", text)
+        if like not in self._known_warnings and len(self._known_warnings) < _MOST_WARNINGS:
+            self._known_warnings.add(like)
+            self.warnings.append(f"{about}: {text}")
 
     def reported(self, texts: Container[str]) -> None:
         """Drop warnings that have become Events."""

@@ -136,7 +136,7 @@ class Writer:
                 continue  # Long names of Pods are no good hostnames, and nothing here uses them as such.
             # All Pods of a group have one warning, also one that names a Pod.
             text = warning.replace(meta["name"], write.subject.name)
-            self._store.facts(key).warned(f"{resource.kind} {write.subject.name}: {text}")
+            self._store.facts(key).warned(f"{resource.kind} {write.subject.name}", text)
         return created
 
     async def _learn(self, kind: str, request: Coroutine[Any, Any, Reply]) -> None:

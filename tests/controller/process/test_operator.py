@@ -368,3 +368,28 @@ def test_a_clock_that_is_set_stops_nothing(run: Run, step: float, caplog: pytest
         await process.stop()
 
     _operated(run, scenario)
+
+
+def test_a_warning_about_every_pod_of_a_group_is_one_event(run: Run) -> None:
+    policy = 'would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "worker")'
+
+    def warn(raw: Any) -> list[str]:
+        at = asyncio.get_running_loop().time()
+        named = f"updated Pod default/{raw['metadata']['name']}: defaulted requests (at {at})"
+        return [policy, named] if raw["kind"] == "Pod" else []
+
+    async def scenario(fake: FakeApi) -> None:
+        fake.warn = warn
+        fake.put(raw_cluster(workers=30))
+        process = Process(fake, Settings())
+        await _has_workers(fake, 30)
+        for _ in range(5):
+            fake.drop(POD, min(_workers(fake)))
+            await _has_workers(fake, 30)
+            await asyncio.sleep(60.0)
+        events = [event for event in fake.objects(EVENT) if event["reason"] == "KubernetesWarning"]
+        assert [policy in event["message"] for event in events].count(True) == 1
+        assert len(events) == 2
+        await process.stop()
+
+    _operated(run, scenario)

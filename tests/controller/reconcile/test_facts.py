@@ -128,11 +128,11 @@ def test_failures_that_no_longer_matter_are_dropped() -> None:
 def test_a_warning_is_kept_until_it_is_reported_and_not_again() -> None:
     facts = Facts()
     for text in ("a", "b", "a"):
-        facts.warned(text)
-    assert facts.warnings == ["a", "b"]
-    facts.reported({"a"})
-    facts.warned("a")
-    assert facts.warnings == ["b"]
+        facts.warned("Pod x", text)
+    assert facts.warnings == ["Pod x: a", "Pod x: b"]
+    facts.reported({"Pod x: a"})
+    facts.warned("Pod x", "a")
+    assert facts.warnings == ["Pod x: b"]
 
 
 def test_questions_are_under_way_until_they_are_answered() -> None:
@@ -193,3 +193,19 @@ def test_what_a_scheduler_asked_for_in_the_future_does_not_count() -> None:
     facts.demanded(Sample(NOON + 3600.0, 1, {}), keep=60.0)
     facts.demanded(Sample(NOON, 10, {}), keep=60.0)
     assert facts.demand == Demand(NOON, (Sample(NOON, 10, {}),))
+
+
+def test_warnings_that_differ_in_times_and_ids_are_one() -> None:
+    facts = Facts()
+    for number in range(1000):
+        facts.warned("Pod simple-1", f"checked at 12:00:{number:02d} as 7f{number:06x}-ab1")
+    assert len(facts.warnings) == 1
+    facts.warned("Pod simple-2", "checked at 12:00:00 as 7f000000-ab1")
+    assert len(facts.warnings) == 2
+
+
+def test_warnings_of_any_number_do_not_pile_up() -> None:
+    facts = Facts()
+    for number in range(1000):
+        facts.warned("Pod simple-default", "x" * number)
+    assert len(facts.warnings) < 100
