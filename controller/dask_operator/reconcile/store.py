@@ -145,6 +145,10 @@ class Store:
             written=dict(facts.written),
         )
 
+    def missing(self, kind: str, namespace: str, named: Iterable[str]) -> set[str]:
+        """Return the names of those objects that do not exist."""
+        return {name for name in named if (namespace, name) not in self._objects[kind]}
+
     def keys(self) -> set[Key]:
         """Return every cluster of which any object is known."""
         return {Key(*named) for named in self._objects[CLUSTER.kind]} | {key for _, key in self._children}
@@ -176,7 +180,7 @@ class Store:
         if known and known.uid != seen.uid:
             self._forget_uid(known)
             if isinstance(known, Cluster):
-                self._facts.pop(known.key, None)
+                self._forget_cluster(known.key)
         self._objects[kind][named] = seen
         if not isinstance(seen, Cluster):
             self._children[kind, key][seen.name] = seen
@@ -189,10 +193,14 @@ class Store:
         if facts := self._facts.get(key):
             facts.object_gone(ObjectRef(kind, known.name))
         if isinstance(known, Cluster):
-            self._facts.pop(key, None)
+            self._forget_cluster(key)
             return (key,)
         self._drop_child(kind, key, known.name)
         return (key,)
+
+    def _forget_cluster(self, key: Key) -> None:
+        if facts := self._facts.pop(key, None):
+            self._facts[key] = facts.of_next_cluster()
 
     def _drop_child(self, kind: str, key: Key, name: str) -> None:
         children = self._children[kind, key]
