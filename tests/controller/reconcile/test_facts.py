@@ -4,7 +4,7 @@ import pytest
 from tests.support.builders import NOON
 
 from dask_operator.model import Demand, Failure, Idleness, Key, ObjectRef, Problem, Sample, Survey, Written
-from dask_operator.reconcile.facts import TERMINATING, Deed, Facts
+from dask_operator.reconcile.facts import NEW_PODS, TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
 PODS = ObjectRef("Pod", "simple-default")
@@ -209,3 +209,60 @@ def test_warnings_of_any_number_do_not_pile_up() -> None:
     for number in range(1000):
         facts.warned("Pod simple-default", "x" * number)
     assert len(facts.warnings) < 100
+
+
+A_WRITE = Deed("simple-scheduler", "the cluster has none")
+
+
+def test_a_write_without_effect_waits_also_if_its_failure_is_gone() -> None:
+    facts = Facts()
+    facts.succeeded(THE_CLUSTER, [A_WRITE], NOON)
+    assert not facts.holds(THE_CLUSTER, A_WRITE, NOON), "the second attempt needs no pause"
+    facts.succeeded(THE_CLUSTER, [A_WRITE], NOON)
+    until = facts.failures[THE_CLUSTER].until
+    facts.clear_failures([THE_CLUSTER])
+    assert not facts.holds(THE_CLUSTER, Deed("simple-scheduler", "its template was edited"), NOON)
+    assert not facts.failures
+    assert facts.holds(THE_CLUSTER, A_WRITE, NOON)
+    assert facts.failures[THE_CLUSTER].until == until
+    assert facts.failures[THE_CLUSTER].problem.reason == "WriteUndone"
+    assert not facts.holds(THE_CLUSTER, A_WRITE, until)
+
+
+def _pods(*numbers: int) -> list[Deed]:
+    return [Deed(f"pod-{number}", "the group wants 3 workers", part=NEW_PODS) for number in numbers]
+
+
+def test_new_pods_that_are_soon_gone_count_as_a_write_without_effect() -> None:
+    facts = Facts()
+    facts.succeeded(PODS, _pods(1, 2, 3), NOON)
+    assert facts.new_pods(PODS) == {"pod-1", "pod-2", "pod-3"}
+    facts.succeeded(PODS, _pods(4), NOON + 1.0, gone={"pod-1"})
+    assert not facts.failures, "one of three may have been evicted"
+    facts.succeeded(PODS, _pods(5), NOON + 2.0, gone={"pod-1", "pod-2"})
+    assert facts.failures[PODS].problem.reason == "WriteUndone"
+    assert facts.holds(PODS, _pods(6)[0], NOON + 2.0), "although it has another name"
+    first = facts.failures[PODS].until - NOON
+    facts.succeeded(PODS, _pods(6), NOON + 5.0, gone={f"pod-{number}" for number in range(6)})
+    assert facts.failures[PODS].until - NOON - 5.0 > first - 2.0, "longer each time"
+
+
+def test_pods_that_we_deleted_ourselves_or_that_lived_are_not_missed() -> None:
+    facts = Facts()
+    facts.succeeded(PODS, _pods(1, 2), NOON)
+    for name in ("pod-1", "pod-2"):
+        facts.pod_deleted(PODS, name)
+    facts.succeeded(PODS, _pods(3), NOON + 1.0, gone={"pod-1", "pod-2"})
+    facts.succeeded(PODS, _pods(4), NOON + 60.0, gone={"pod-3"})
+    assert not facts.failures
+
+
+def test_of_a_cluster_that_is_gone_its_creation_alone_is_remembered() -> None:
+    facts = Facts()
+    for _ in range(2):
+        facts.succeeded(THE_CLUSTER, [A_WRITE, Deed("simple", "x", part="status")], NOON)
+        facts.succeeded(PODS, _pods(1), NOON)
+    left = facts.of_next_cluster()
+    assert left.holds(THE_CLUSTER, A_WRITE, NOON)
+    assert not left.holds(THE_CLUSTER, Deed("simple", "x", part="status"), NOON)
+    assert not left.new_pods(PODS)
