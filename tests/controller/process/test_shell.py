@@ -204,3 +204,18 @@ async def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
         code, log = await asyncio.to_thread(controller.wait), controller.log.read_text()
     assert code == 1
     assert log.strip() == f"{BATCH_SIZE}=many: must be a whole number of at least 1"
+
+
+async def test_a_kubeconfig_may_have_a_credential_plugin(tmp_path: Path) -> None:
+    status = json.dumps({"status": {"token": "valid"}})
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "echo", "args": [status]}
+    async with serve() as fake:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", fake.url, exec=plugin)
+        controller = Controller(kubeconfig, tmp_path / "controller.log", "--all-namespaces")
+        controller.begin()
+        try:
+            fake.put(raw_cluster(workers=1))
+            await until(fake.workers, "a worker", 20.0)
+            assert await asyncio.to_thread(controller.stop) == 0
+        finally:
+            controller.kill()
