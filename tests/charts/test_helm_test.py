@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.charts.conftest import ROOT
 from tests.support.dask import make_certificates
+from tests.support.server import verify_strictly
 
 CLUSTER_TEST = ROOT / "charts/dask-kubernetes-operator/files/test/cluster.py"
 COMPUTE_TEST = ROOT / "charts/dask-cluster/files/test/compute.py"
@@ -57,6 +58,20 @@ def script() -> ModuleType:
     return loaded(CLUSTER_TEST)
 
 
+def test_an_authority_without_key_usage_is_trusted(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_certificates(tmp_path)
+    (tmp_path / "ca.pem").rename(tmp_path / "ca.crt")
+    monkeypatch.setattr(script, "ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    verify_strictly(monkeypatch)
+    context = script.Api("default")._tls
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+
+
 def test_says_that_no_operator_is_there(script: ModuleType) -> None:
     (line,) = script.explanations(Answers(CLUSTER), "c")
     assert line.startswith("No operator has taken the DaskCluster up")
@@ -84,28 +99,6 @@ def test_waiting_ends_and_says_for_what(script: ModuleType) -> None:
 def test_phase_of_a_cluster_without_a_status(script: ModuleType) -> None:
     assert script.phase(Answers(CLUSTER), "c") == ""
     assert script.phase(Answers({**CLUSTER, "status": {"phase": "Running"}}), "c") == "Running"
-
-
-def test_authorities_of_old_clusters_are_accepted(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Use contexts as of Python 3.13, which reject an authority without key usage, as kubectl does not."""
-    make_certificates(tmp_path)
-    (tmp_path / "ca.pem").rename(tmp_path / "ca.crt")
-    made = ssl.create_default_context
-
-    def strict(**options: Any) -> ssl.SSLContext:
-        context = made(**options)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        return context
-
-    monkeypatch.setattr(ssl, "create_default_context", strict)
-    monkeypatch.setattr(script, "ACCOUNT", tmp_path)
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    found: ssl.SSLContext = script.Api("dask")._tls
-    assert found.verify_mode == ssl.CERT_REQUIRED
-    assert not found.verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_one_worker_is_not_several() -> None:

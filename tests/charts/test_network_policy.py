@@ -13,6 +13,7 @@ import pytest
 import yaml
 from tests.charts.conftest import ROOT, Render
 from tests.charts.texts import Places
+from tests.support.dask import HTTP_ROUTES
 
 from dask_operator import manifests as build
 from dask_operator import parse
@@ -244,8 +245,8 @@ def test_documented_routes_are_all_but_the_api() -> None:
     page = (ROOT / "docs/dask-cluster.md").read_text().partition("### The dashboard without its API")[2]
     values = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
     routes = ast.literal_eval(values["scheduler"]["env"]["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"])
-    assert {*build.HTTP_ROUTES} - {*routes} == {"distributed.http.scheduler.api"}
-    assert {*routes} < {*build.HTTP_ROUTES}
+    assert {*HTTP_ROUTES} - {*routes} == {"distributed.http.scheduler.api"}
+    assert {*routes} < {*HTTP_ROUTES}
 
 
 def test_script_of_a_job_reaches_its_cluster(render: Render) -> None:

@@ -98,6 +98,9 @@ def answer(do, **arguments):
         occupied = client.submit(until, arguments["file"], pure=False)
         while not any(client.processing().values()):
             time.sleep(0.1)
+    elif do == "busy":
+        info = client.scheduler_info(n_workers=-1)["workers"]
+        return [str(info[address]["name"]) for address, tasks in client.processing().items() if tasks]
     elif do == "free":
         return occupied.result()
 

@@ -38,3 +38,23 @@ def test_scaled_down_under_load_every_result_is_still_there(
             _scale(kube, workers)
             assert dask.digests() == results.digests, f"round {number}, {workers} workers"
     assert dask.rest() > ROUNDS
+
+
+def test_a_worker_whose_pod_is_deleted_ends_its_task(
+    kube: Kube, session: Callable[[str], Session], dask_image: Image
+) -> None:
+    kube.apply(dask_cluster("simple", 2, image=str(dask_image), pods={"terminationGracePeriodSeconds": 120}))
+    kube.wait_for_workers("simple", 2)
+    dask = session("simple")
+    dask.wait_for_workers(2)
+    results = dask.hold(RESULTS)
+    # The file is in the Pod of one worker: on another the task would never end.
+    dask.occupy("/tmp/free")
+    before = {pod["metadata"]["name"] for pod in kube.workers("simple-default")}
+    (busy,) = [name for name in before if name in dask.ask("busy")]
+    kube.run("delete", "pod", busy, "--wait=false")
+    kube.wait_for_workers("simple", 2)
+    kube.run("exec", busy, "--", "touch", "/tmp/free")
+    assert dask.free()
+    eventually(lambda: kube.get("pod", busy) is None, f"{busy} is gone", 60)
+    assert dask.digests() == results.digests

@@ -20,7 +20,7 @@ from aiohttp import web
 from kopf import ConnectionInfo
 from tests.support.server import serving
 
-from dask_operator.kubernetes.connection import ssl_context
+from dask_operator.kubernetes.login.credentials import ssl_context
 
 READING = ("GET", "HEAD")
 _PASSED_ON = ("Accept", "Authorization", "Content-Type", "User-Agent")

@@ -6,7 +6,9 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import pytest
 from aiohttp import web
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,3 +33,15 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def verify_strictly(patch: pytest.MonkeyPatch) -> None:
+    """Make TLS contexts verify strictly by default, as Python 3.13 does, whichever Python this is."""
+    make = ssl.SSLContext.__new__
+
+    def strict(cls: type[ssl.SSLContext], *arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = make(cls, *arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    patch.setattr(ssl.SSLContext, "__new__", strict)

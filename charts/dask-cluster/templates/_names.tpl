@@ -44,10 +44,6 @@
 {{- printf "%s-config" (include "dask-cluster.fullname" .) -}}
 {{- end }}
 
-{{- define "dask-cluster.retireName" -}}
-{{- printf "%s-retire" (include "dask-cluster.fullname" .) -}}
-{{- end }}
-
 {{- define "dask-cluster.serviceAccountName" -}}
 {{- $default := ternary (include "dask-cluster.fullname" .) "" .Values.serviceAccount.create -}}
 {{- default $default .Values.serviceAccount.name -}}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
+import logging
 import ssl
-import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +17,9 @@ import kopf
 import orjson
 
 from dask_operator import metrics
+from dask_operator.kubernetes.complaint import Complaint
 from dask_operator.kubernetes.errors import ApiError, TooLargeError, refusal, unreachable
+from dask_operator.kubernetes.login.credentials import Credentials, content, ssl_context
 from dask_operator.kubernetes.transport import Fence
 from dask_operator.model import Json
 
@@ -27,11 +28,16 @@ LARGEST_ANSWER = 8 * 2**20
 CONNECTIONS = 40
 """The most concurrent requests besides watches: they keep an API server busy, and each costs a handshake of 2 ms."""
 REQUEST_TIMEOUT = 30.0
+RENEWAL = 60.0
+"""Seconds after which credentials are read again: their files are replaced before they end. kubectl does so too."""
+_EARLY = 60.0
+"""Seconds before they end at which credentials are renewed that say when they end."""
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
 _WATCH_CONNECT_TIMEOUT = 10.0
 _METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _USER_AGENT = "dask-kubernetes-operator"
 _REQUESTS, _WATCHES = 0, 1
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,9 @@ class Request:
 class Connection:
     """Connections to one API server, which are open within `async with`.
 
-    `login` gives the credentials, and is called again when they are refused, since tokens expire. Writes leave only
-    while `permitted`. A write that is stopped is cancelled, and none is on its way once the connections are closed.
+    `login` gives the credentials, and may take its time. It is called again each minute, or before the credentials end
+    if they say when, and when they are refused. Writes leave only while `permitted`. A write that is stopped is
+    cancelled, and none is on its way once the connections are closed.
     """
 
     def __init__(self, login: Callable[[], kopf.ConnectionInfo], permitted: Callable[[], bool]) -> None:
@@ -63,39 +70,50 @@ class Connection:
         self._permitted = permitted
         self._fence = Fence(permitted)
         self._sessions: tuple[aiohttp.ClientSession, ...] = ()
-        self._server = ""
+        self._info = kopf.ConnectionInfo(server="")
         self._headers: dict[str, str] = {}
+        self._trust: tuple[Any, ...] = ()
+        self._tls: ssl.SSLContext | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._renew_at = 0.0
+        self._complaint = Complaint(logger)
         self.answered = time.monotonic()
         """The time at which the last request ended, with or without success."""
 
     async def __aenter__(self) -> Self:
-        info = self._login()
-        tls = ssl_context(info)
+        await self._log_in()
         # Watches have connections of their own, or enough of them would leave none to requests.
-        self._sessions = self._session(tls, CONNECTIONS), self._session(tls, 0)
-        self._use(info)
+        self._sessions = self._session(CONNECTIONS), self._session(0)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._fence.close()
+        if self._renewal:
+            self._renewal.cancel()
         for session in self._sessions:
             await session.close()
 
     async def send(self, request: Request) -> tuple[bytes, tuple[str, ...]]:
         """Return the answer's bytes and the API server's warnings. Raises ApiError."""
-        for renewed in (False, True):
-            try:
-                return await self._send_once(request)
-            except ApiError as error:
-                if error.code != 401 or renewed:
-                    raise
-                self._use(self._login())
-        raise AssertionError("unreachable")
+        self._renew_in_time()
+        used = self._headers
+        try:
+            return await self._send_once(request)
+        except ApiError as error:
+            if error.code != 401:
+                raise
+            if self._headers is used:
+                # It is not for this request alone, which may be cancelled.
+                await asyncio.shield(self._begin_renewal())
+            if self._headers is used:
+                raise
+        return await self._send_once(request)
 
     async def lines(self, request: Request, silence: float) -> AsyncGenerator[bytes]:
         """Yield the lines of an answer that goes on, until none has come for `silence` seconds. Raises ApiError."""
+        self._renew_in_time()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_WATCH_CONNECT_TIMEOUT, sock_read=silence)
         try:
             async with self._open(request, timeout, _WATCHES) as response:
@@ -129,23 +147,49 @@ class Connection:
             raise RuntimeError("the connection is not open: use `async with`")
         return self._sessions[session].request(
             request.method,
-            self._server + request.path,
+            self._info.server.rstrip("/") + request.path,
             params={key: value for key, value in request.params.items() if value},
             data=None if request.body is None else orjson.dumps(request.body),
             headers={**self._headers, "Content-Type": request.content_type},
             timeout=timeout,
+            ssl=self._tls or True,
+            server_hostname=(self._info.server_name or None) if isinstance(self._info, Credentials) else None,
+            proxy=self._info.proxy_url,
         )
 
-    def _session(self, tls: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
+    def _session(self, connections: int) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=tls),
+            connector=aiohttp.TCPConnector(limit=connections),
             request_class=self._fence.request_class(),
             auto_decompress=True,
             skip_auto_headers=("User-Agent",),
         )
 
-    def _use(self, info: kopf.ConnectionInfo) -> None:
-        self._server = info.server.rstrip("/")
+    def _renew_in_time(self) -> None:
+        """Start to renew the credentials if it is time to. Requests go on meanwhile with those that are known."""
+        if _now() >= self._renew_at:
+            self._begin_renewal()
+
+    def _begin_renewal(self) -> asyncio.Task[None]:
+        if not self._renewal or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew())
+        return self._renewal
+
+    async def _renew(self) -> None:
+        self._renew_at = _now() + RENEWAL
+        try:
+            await self._log_in()
+        except (kopf.LoginError, OSError, ValueError) as error:
+            self._complaint.make(f"credentials cannot be renewed: {error}", _now())
+        else:
+            self._complaint.settle()
+
+    async def _log_in(self) -> None:
+        info, trust, tls = await asyncio.to_thread(self._read)
+        self._info, self._trust, self._tls = info, trust, tls
+        ends = info.expiration and info.expiration.replace(tzinfo=info.expiration.tzinfo or UTC)
+        lasts = (ends - datetime.now(UTC)).total_seconds() - _EARLY if ends else RENEWAL
+        self._renew_at = _now() + max(lasts, RENEWAL)
         # A small compressed answer could fill the memory.
         self._headers = {"User-Agent": _USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
         if info.token:
@@ -153,39 +197,14 @@ class Connection:
         elif info.username and info.password:
             self._headers["Authorization"] = aiohttp.encode_basic_auth(info.username, info.password)
 
+    def _read(self) -> tuple[kopf.ConnectionInfo, tuple[Any, ...], ssl.SSLContext]:
+        """Return the credentials and their TLS context, which takes a while to make and is kept while it is the same.
 
-def ssl_context(info: kopf.ConnectionInfo) -> ssl.SSLContext:
-    """Return the TLS context for some credentials, with their client certificate if they have one."""
-    context = ssl.create_default_context(cafile=_text_path(info.ca_path), cadata=_pem(info.ca_data))
-    if info.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if info.certificate_path or info.certificate_data:
-        _load_certificate(context, info)
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, info: kopf.ConnectionInfo) -> None:
-    if info.certificate_path:
-        context.load_cert_chain(str(_text_path(info.certificate_path)), _text_path(info.private_key_path))
-        return
-    # The ssl module loads certificates from files only.
-    with tempfile.NamedTemporaryFile("w") as chain:
-        chain.write(f"{_pem(info.certificate_data)}\n{_pem(info.private_key_data)}")
-        chain.flush()
-        context.load_cert_chain(chain.name)
-
-
-def _text_path(value: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) -> str | None:
-    return os.fsdecode(value) if value else None
-
-
-def _pem(data: str | bytes | None) -> str | None:
-    """Return a certificate or key as PEM text, which a kubeconfig has in base64."""
-    if not data:
-        return None
-    raw = data.encode() if isinstance(data, str) else data
-    return raw.decode() if raw.startswith(b"-----") else base64.b64decode(raw).decode()
+        Connections of the context before are not used again.
+        """
+        info = self._login()
+        trust = content(info)
+        return info, trust, self._tls if self._tls and trust == self._trust else ssl_context(info)
 
 
 def _count(request: Request, code: int) -> None:
@@ -226,3 +245,7 @@ def _warnings(response: aiohttp.ClientResponse) -> tuple[str, ...]:
     # RFC 7234: `299 - "text"`
     headers = response.headers.getall("Warning", [])
     return tuple(header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') for header in headers)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

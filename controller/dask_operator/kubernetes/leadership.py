@@ -5,9 +5,10 @@ another process takes it once it has not been renewed for a while. Client librar
 holder that stood still (a paused virtual machine, a blocked event loop, a slow request) learns of its loss only when it
 tries to renew. Here both would create and delete the Pods of the same clusters. Four rules exclude that:
 
-1. *The holder's term ends before anybody else's can begin.* A holder may write until DEADLINE (3 s) after it *sent*
-   its last successful renewal. Another process takes the Lease DURATION (4 s) after it *saw* the Lease change. A
-   renewal is seen after it was sent, so at least one second lies between two terms.
+1. *The holder's term ends before anybody else's can begin.* A holder may write until `Times.deadline` (3 s) after it
+   *sent* its last successful renewal. Another process takes the Lease the Lease's duration (4 s) after it *saw* the
+   Lease change. A renewal is seen after it was sent, so at least one second lies between two terms. The duration is in
+   the Lease, so processes with different times agree.
 2. *The term is a time, not a flag.* Each write checks it when it is about to leave (`transport`), so a process that
    stood still for an hour writes nothing when it wakes up, although it has not noticed the loss yet.
 3. *No clock is compared with another.* Each process measures with its own monotonic clock, from what it saw itself.
@@ -30,13 +31,44 @@ from typing import Any, NamedTuple
 from dask_operator.model import Json
 from dask_operator.resources import LEASE
 
-DURATION = 4.0
-"""Seconds after which a Lease that nobody has renewed may be taken."""
-DEADLINE = 3.0
-"""Seconds for which a renewal permits writes."""
-POLL = 0.5
-"""Seconds between two looks at a Lease that another process holds."""
 NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The times of an election, in seconds, as Kubernetes' components have them as options. Raises ValueError.
+
+    Others may take a Lease that nobody has renewed for `duration`. A renewal permits writes for `deadline`. The Lease
+    is renewed every `retry`. Longer times bear with a slower API server, and a lost holder is replaced later.
+    """
+
+    duration: int = 4
+    deadline: float = 3.0
+    retry: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.retry > 0:
+            raise ValueError(f"the retry period of {self.retry:g} s must be more than 0")
+        if not self.deadline >= 2 * self.retry:
+            raise ValueError(
+                f"the renew deadline of {self.deadline:g} s must be at least twice the retry period of "
+                f"{self.retry:g} s, so that a renewal may fail once"
+            )
+        if self.duration < self.deadline + 1:
+            raise ValueError(
+                f"the lease duration of {self.duration:g} s must be at least a second longer than the renew deadline "
+                f"of {self.deadline:g} s, so that never two controllers write"
+            )
+
+    @property
+    def request(self) -> float:
+        """The seconds for one request: a second attempt fits before the deadline."""
+        return self.deadline / 2
+
+    @property
+    def poll(self) -> float:
+        """The seconds between two looks at another process' Lease, and from a failed renewal to the next."""
+        return self.retry / 2
 
 
 class LeaseName(NamedTuple):
@@ -66,7 +98,7 @@ class KnownLease:
     def expires(self) -> float:
         """The time from which a process that does not hold the Lease may take it."""
         duration = _spec(self.lease).get("leaseDurationSeconds")
-        return self.changed + (duration if isinstance(duration, int) and duration > 0 else DURATION)
+        return self.changed + (duration if isinstance(duration, int) and duration > 0 else Times().duration)
 
     def read(self, lease: Json | None, now: float) -> KnownLease:
         """Return what is known after the Lease has been read: its time begins anew only if its spec has changed."""
@@ -99,11 +131,11 @@ class Lost:
     because: str = ""
 
 
-def decide(seen: KnownLease, identity: str, until: float, now: float) -> Take | Wait | Renew | Lost:
+def decide(seen: KnownLease, identity: str, until: float, now: float, times: Times) -> Take | Wait | Renew | Lost:
     """Return the next step of the process `identity`, whose term ends at `until`, or NEVER began."""
     if until == NEVER:
         free = seen.holder in ("", identity) or now >= seen.expires
-        return Take() if free else Wait(min(POLL, seen.expires - now))
+        return Take() if free else Wait(min(times.poll, seen.expires - now))
     if not seen.exists:
         return Lost("it was deleted")
     if seen.holder != identity:
@@ -111,7 +143,7 @@ def decide(seen: KnownLease, identity: str, until: float, now: float) -> Take | 
     return Renew() if now < until else Lost()
 
 
-def taken(seen: KnownLease, name: LeaseName, identity: str, at: str) -> Json:
+def taken(seen: KnownLease, name: LeaseName, identity: str, at: str, times: Times) -> Json:
     """Return the manifest that makes `identity` the holder; `at` is the time for people to read."""
     empty = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": name._asdict()}
     lease = seen.lease if seen.exists else empty
@@ -120,15 +152,15 @@ def taken(seen: KnownLease, name: LeaseName, identity: str, at: str) -> Json:
         lease,
         renewTime=at,
         holderIdentity=identity,
-        leaseDurationSeconds=int(DURATION),
+        leaseDurationSeconds=times.duration,
         acquireTime=at,
         leaseTransitions=transitions + 1 if isinstance(transitions, int) else 0,
     )
 
 
-def renewed(lease: Json, at: str) -> Json:
-    """Return the manifest that renews the Lease."""
-    return _changed(lease, renewTime=at)
+def renewed(lease: Json, at: str, times: Times) -> Json:
+    """Return the manifest that renews the Lease. Somebody may have edited its duration, by which others go."""
+    return _changed(lease, renewTime=at, leaseDurationSeconds=times.duration)
 
 
 def given_back(lease: Json, at: str) -> Json:

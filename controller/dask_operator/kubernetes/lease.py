@@ -17,14 +17,13 @@ from dask_operator.kubernetes.api import Api, Reply
 from dask_operator.kubernetes.complaint import Complaint
 from dask_operator.kubernetes.errors import ApiError
 from dask_operator.kubernetes.leadership import (
-    DEADLINE,
     NEVER,
-    POLL,
     KnownLease,
     LeaseName,
     Lost,
     Renew,
     Take,
+    Times,
     Wait,
     decide,
     given_back,
@@ -34,10 +33,7 @@ from dask_operator.kubernetes.leadership import (
 from dask_operator.model import Json
 from dask_operator.resources import LEASE
 
-RENEWAL = 1.0
-_BACKOFF = Backoff(first=POLL, longest=5.0)
-_REQUEST_TIMEOUT = 1.5
-"""Seconds for one request: a second attempt fits before the deadline."""
+_BACKOFF = Backoff(first=0.5, longest=5.0)
 
 Lead = Callable[[], Coroutine[Any, Any, None]]
 logger = logging.getLogger(__name__)
@@ -51,12 +47,14 @@ def identity() -> str:
 class Election:
     """The part of one process in an election. While it has a `complaint`, it cannot tell who leads."""
 
-    def __init__(self, api: Api, lease: LeaseName, identity: str) -> None:
+    def __init__(self, api: Api, lease: LeaseName, identity: str, times: Times = Times()) -> None:
         self._api = api
         self._name = lease
         self._identity = identity
+        self._times = times
         self._seen = KnownLease()
         self._until = NEVER
+        self._sent = NEVER
         self._failures = 0
         self.complaint = Complaint(logger)
 
@@ -84,10 +82,10 @@ class Election:
 
     async def _win(self) -> None:
         while True:
-            pause = POLL * random.uniform(0.2, 1.0)
+            pause = self._times.poll * random.uniform(0.2, 1.0)
             try:
                 await self._look()
-                match decide(self._seen, self._identity, NEVER, _now()):
+                match decide(self._seen, self._identity, NEVER, _now(), self._times):
                     case Take() if await self._take():
                         return
                     case Wait(seconds):
@@ -117,9 +115,9 @@ class Election:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._until) as deadline:
                 while True:
-                    match decide(self._seen, self._identity, self._until, _now()):
+                    match decide(self._seen, self._identity, self._until, _now(), self._times):
                         case Renew():
-                            await asyncio.sleep(POLL if self.complaint else RENEWAL)
+                            await asyncio.sleep(self._pause())
                             await self._renew()
                             deadline.reschedule(self._until)
                         case Lost(because):
@@ -128,17 +126,21 @@ class Election:
         because = because or self.complaint.text or "this process stood still"
         logger.error("lost the %s, as %s; nothing is written until it is won again", self._what, because)
 
+    def _pause(self) -> float:
+        """Return the seconds before the next renewal. A slow answer leaves less of the term, so it is not added."""
+        return self._times.poll if self.complaint else max(self._sent + self._times.retry - _now(), 0.0)
+
     async def _take(self) -> bool:
-        sent = _now()
-        if won := await self._put(taken(self._seen, self._name, self._identity, _micro_time())):
+        sent = self._sent = _now()
+        if won := await self._put(taken(self._seen, self._name, self._identity, _micro_time(), self._times)):
             self._settle()
-            self._until = sent + DEADLINE
+            self._until = sent + self._times.deadline
         return won
 
     async def _renew(self) -> None:
-        sent = _now()
+        sent = self._sent = _now()
         try:
-            if not await self._put(renewed(self._seen.lease, _micro_time())):
+            if not await self._put(renewed(self._seen.lease, _micro_time(), self._times)):
                 await self._look()
                 return
         except ApiError as error:
@@ -146,7 +148,7 @@ class Election:
             return
         # A reply that comes after the deadline is no use: others may have taken the Lease.
         if self.leading():
-            self._until = sent + DEADLINE
+            self._until = sent + self._times.deadline
         self._settle()
 
     async def _give_back(self) -> None:
@@ -185,10 +187,10 @@ class Election:
 
     async def _answer(self, request: Coroutine[Any, Any, Reply]) -> Reply:
         try:
-            async with asyncio.timeout(_REQUEST_TIMEOUT):
+            async with asyncio.timeout(self._times.request):
                 return await request
         except TimeoutError:
-            message = f"the API server did not answer within {_REQUEST_TIMEOUT:g} s"
+            message = f"the API server did not answer within {self._times.request:g} s, half of the renew deadline"
             raise ApiError(0, "Timeout", message) from None
 
     def _settle(self) -> None:

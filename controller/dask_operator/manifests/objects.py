@@ -22,6 +22,7 @@ _STRATEGY = {"type": "Recreate"}
 # A mesh's sidecar breaks Dask's own protocol, unless the user has configured it.
 _ISTIO_OFF = Metadata(labels={names.ISTIO_LABEL: "false"})
 _UNSAID = "unsaid"
+_LONGEST_NAME = 253
 
 
 def declared_keys(metadata: Metadata) -> str:
@@ -132,11 +133,13 @@ def scheduler_pod_manifest(cluster: Cluster) -> Manifest:
 
 def event_manifest(regarding: Manifest, type_: str, reason: str, message: str, at: str) -> Manifest:
     """Return an Event. `regarding`: an object reference; `at` as in RFC 3339."""
-    name = names.event(regarding["uid"], reason, message)
+    suffix = names.event(regarding["uid"], reason, message)
+    # Names of objects may be as long as those of Events.
+    about = regarding["name"][: _LONGEST_NAME - len(suffix) - 1].rstrip("-.")
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
-        "metadata": {"name": f"{regarding['name']}.{name}", "namespace": regarding["namespace"]},
+        "metadata": {"name": f"{about}.{suffix}", "namespace": regarding["namespace"]},
         "involvedObject": regarding,
         "type": type_,
         "reason": reason,

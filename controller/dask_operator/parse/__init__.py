@@ -22,7 +22,7 @@ from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import resource_version, version_number
 from dask_operator.parse.pods import pod
 from dask_operator.parse.schedulers import listed_workers, registrations, retired
-from dask_operator.parse.values import ordinal, rfc3339, timestamp
+from dask_operator.parse.values import may_have_passed, ordinal, rfc3339, timestamp
 
 __all__ = [
     "PARSERS",
@@ -35,6 +35,7 @@ __all__ = [
     "last_ordinals",
     "listed_workers",
     "listening",
+    "may_have_passed",
     "ordinal",
     "pod",
     "registrations",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ def group(raw: Json) -> Group:
         cluster=text(spec.get("cluster")),
         replicas=1 if replicas is None else replicas,
         replicas_unset=replicas is None,
-        copied=notes.get(names.REPLICAS_ANNOTATION, ""),
+        copied=_copied(notes.get(names.REPLICAS_ANNOTATION, "")),
         worker=_template(worker),
         last_ordinal=max(
             ordinal(declared["status"].get("lastOrdinal")), ordinal(number(notes.get(names.LAST_ORDINAL_ANNOTATION)))
@@ -93,6 +94,11 @@ def group(raw: Json) -> Group:
         adopted_template=notes.get(names.ADOPTED_ANNOTATION, ""),
         scaled=notes.get(names.SCALED_ANNOTATION, ""),
     )
+
+
+def _copied(note: str) -> str:
+    """Return the note of the replicas last copied. Somebody may have edited it, and the log tells of it."""
+    return note if re.fullmatch(r"[0-9]{0,18}|unsaid", note) else "something else"
 
 
 @_or_cut

@@ -8,6 +8,7 @@ from typing import Any
 
 _LONGEST_NUMBER = 18
 _LARGEST_ORDINAL = 10**12  # the ordinals after it must be readable too
+_DIFFERENCE = 60.0
 
 
 def timestamp(value: str) -> float:
@@ -16,6 +17,14 @@ def timestamp(value: str) -> float:
         return datetime.fromisoformat(value).timestamp()
     except ValueError:
         return 0.0
+
+
+def may_have_passed(at: float, now: float) -> bool:
+    """Return whether a time that another clock gave may have passed: a minute is what clocks may differ by.
+
+    A later one comes of a clock that was wrong, ours or another, and would hold up what waits for it.
+    """
+    return at <= now + _DIFFERENCE
 
 
 def rfc3339(at: float) -> str:

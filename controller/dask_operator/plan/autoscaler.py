@@ -208,7 +208,7 @@ def _write_status(
 
 
 def _last_scaled(autoscaler: Autoscaler, group: Group | None) -> tuple[str, str]:
-    """Return when the autoscaler last scaled its group, and why."""
+    """Return when the autoscaler last scaled its group, and why. Somebody may have edited the note."""
     when, _, rest = (group.scaled if group else "").partition(" ")
     name, _, decision = rest.partition(" ")
     scaled_at = timestamp(when)

@@ -67,9 +67,11 @@ def _room(view: View, workers: Workers, now: float) -> Room:
 
 
 def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now: float) -> Iterator[Action]:
-    waiting = [pod for pod in ended if now < replacement.due(pod)][:missing]
+    waiting = [pod for pod in ended if now < replacement.due(pod, now)][:missing]
     if waiting:
-        yield RequeueAt(min(map(replacement.due, waiting)), because="workers that failed soon after their start")
+        yield RequeueAt(
+            min(replacement.due(pod, now) for pod in waiting), because="workers that failed soon after their start"
+        )
     kept = {pod.uid for pod in waiting}
     others = [pod for pod in ended if pod.uid not in kept]
     places = missing - len(waiting)

@@ -16,13 +16,14 @@ from dask_operator import manifests, names
 from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
 from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
-from dask_operator.parse import job_status, rfc3339, timestamp
+from dask_operator.parse import job_status, may_have_passed, rfc3339, timestamp
 from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
 from dask_operator.plan.report.problems import cluster_problem
 from dask_operator.plan.report.status import INVALID, JOB_INTERVAL
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import ENDED, View, problem, status, unless_blocked
+from dask_operator.plan.workers import replacement
 from dask_operator.resources import CLUSTER, JOB, POD
 
 CREATED, CLUSTER_CREATED, RUNNING = "JobCreated", "ClusterCreated", "Running"
@@ -242,11 +243,13 @@ def _next_try(state: _JobView) -> float:
 
 def _last_failure(state: _JobView) -> str | None:
     noted = state.status.last_failure_time
-    return rfc3339(state.now) if state.failed != state.status.failed else noted or None
+    if state.failed == state.status.failed and may_have_passed(timestamp(noted), state.now):
+        return noted or None
+    return rfc3339(state.now)
 
 
 def _retry(state: _JobView, runner: Pod) -> Iterator[Action]:
-    due = (runner.finished or runner.created) + _PAUSE.after(state.failed)
+    due = replacement.ended(runner, state.now) + _PAUSE.after(state.failed)
     if state.now < due:
         yield RequeueAt(due, because=f"the runner failed {state.failed} times")
     elif state.status.failed == state.failed and not state.status.runner:

@@ -18,6 +18,8 @@ from dask_operator.plan.view import ENDED
 from dask_operator.reconcile.store import Store
 
 PHASES = ("Created", "Pending", "Running", "Error")
+_OTHER = "other"
+"""The phase of clusters whose status somebody else wrote: a label's values must not be anybody's to choose."""
 WORKER_STATES = ("pending", "starting", "ready", "ending", "ended")
 
 
@@ -67,7 +69,8 @@ class Gauges(Collector):
         states = Counter(dict.fromkeys(WORKER_STATES, 0))
         for cluster, observed in map(self._store.snapshot, self._store.keys()):
             if cluster:
-                phases[str(cluster.status.get("phase") or "Created")] += 1
+                phase = cluster.status.get("phase") or "Created"
+                phases[phase if phase in PHASES else _OTHER] += 1
             states.update(_state(pod) for pod in observed.pods if pod.component == WORKER)
         clusters = GaugeMetricFamily(
             f"{PREFIX}_clusters", "DaskClusters by the phase in their status.", labels=["phase"]

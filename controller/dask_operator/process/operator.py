@@ -17,6 +17,7 @@ from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.lease import Election, identity
 from dask_operator.model import Key
 from dask_operator.process import health, own_events
+from dask_operator.process.clock import Clock
 from dask_operator.process.gauges import Gauges
 from dask_operator.process.server import Address, serving
 from dask_operator.process.settings import Settings
@@ -29,6 +30,7 @@ from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.scheduler.questions import Schedulers
 
 logger = logging.getLogger(__name__)
+_CLOCK_INTERVAL = 5.0
 Login = Callable[[], kopf.ConnectionInfo]
 
 
@@ -63,17 +65,18 @@ class Operator:
         self._scope = scope
         self._settings = settings
         self._plugins = plugins
-        self._clock = clock
+        self._wall_clock = clock
         self._store = Store()
         self._election: Election | None = None
         self._work: Work | None = None
 
     async def run(self, address: Address | None) -> None:
         """Reconcile until cancelled, and answer probes at an address. Raises OSError if the address is taken."""
+        self._clock = Clock(self._wall_clock, asyncio.get_running_loop().time, self._clock_set)
         async with Api(self._login) as api, Api(self._login) as lease_api, Schedulers() as schedulers:
             watches = Watches(api, self._store, self._scope, self._changed)
             if self._settings.lease:
-                self._election = Election(lease_api, self._settings.lease, identity())
+                self._election = Election(lease_api, self._settings.lease, identity(), self._settings.times)
             async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
                 tasks.create_task(watches.run())
                 if self._settings.pod:
@@ -92,6 +95,7 @@ class Operator:
         # Our own writes end at once, when their connections close; then plugins may take their time.
         async with asyncio.TaskGroup() as tasks, Api(self._login, permitted) as api:
             tasks.create_task(self._run_plugins())
+            tasks.create_task(self._watch_clock())
             executor = Executor(api, self._store, schedulers, queue, self._clock)
             loop = Loop(self._store, queue, executor, self._settings.policy, self._clock, watches.consistent_for)
             self._work = Work(queue, loop, api)
@@ -102,6 +106,17 @@ class Operator:
             finally:
                 self._work = None
                 await executor.close()
+
+    async def _watch_clock(self) -> None:
+        """Read the clock every few seconds, so that it is noticed when it is set while nothing is due."""
+        while True:
+            self._clock()
+            await asyncio.sleep(_CLOCK_INTERVAL)
+
+    def _clock_set(self, step: float) -> None:
+        self._store.clock_set(step)
+        if self._work:
+            self._work.queue.hurry()
 
     async def _run_plugins(self) -> None:
         try:

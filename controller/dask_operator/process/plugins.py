@@ -10,8 +10,12 @@ import asyncio
 import copy
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import kopf
 
@@ -22,6 +26,8 @@ GROUP = "dask_operator_plugin"
 FINALIZER = "kubernetes.dask.org/plugin"
 """A name other than kopf's own, which older operators left on their objects and the controller removes."""
 _GRACE = 3.0
+_RENEWAL = timedelta(minutes=10)
+"""The time after which credentials in files are read again. kopf closes its watches for that, so not each minute."""
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 _LASTS = 30.0
 """Seconds after which kopf's operator counts as having worked."""
@@ -39,14 +45,17 @@ def load() -> int:
     return _handlers(kopf.get_default_registry())
 
 
-async def run(scope: Scope) -> None:
-    """Run the handlers of plugins until cancelled, and start kopf again whenever it gives up."""
+async def run(scope: Scope, login: Callable[[], kopf.ConnectionInfo]) -> None:
+    """Run the handlers of plugins until cancelled, and start kopf again whenever it gives up.
+
+    They have the credentials of `login`, unless a plugin logs in by itself.
+    """
     clock = asyncio.get_running_loop().time
     failures = 0
     while _handlers(kopf.get_default_registry()):
         began = clock()
         try:
-            await _operate(scope)
+            await _operate(scope, login)
         except Exception as error:
             failures = failures + 1 if clock() < began + _LASTS else 1
             pause = _BACKOFF.after(failures)
@@ -77,15 +86,16 @@ def _size(registry: kopf.OperatorRegistry) -> int:
     return sum(len(kind.get_all_handlers()) for kind in vars(registry).values())
 
 
-async def _operate(scope: Scope) -> None:
+async def _operate(scope: Scope, login: Callable[[], kopf.ConnectionInfo]) -> None:
     """Run kopf's operator once, and raise the error that ended it."""
+    registry = _with_login(kopf.get_default_registry(), login)
     stop = threading.Event()
     outcome: Future[Exception] = Future()
 
     async def operator() -> None:
         try:
             await kopf.operator(
-                registry=kopf.get_default_registry(),
+                registry=registry,
                 settings=_settings(scope),
                 clusterwide=not (scope.names or scope.patterns),
                 namespaces=(*scope.names, *scope.patterns),
@@ -113,6 +123,22 @@ async def _operate(scope: Scope) -> None:
         _, busy = await asyncio.wait([ended], timeout=_GRACE)
         if busy:
             logger.warning("plugins: handlers that do not end within %.0f s are left behind", _GRACE)
+
+
+def _with_login(registry: kopf.OperatorRegistry, login: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
+    """Return a registry that logs in as the controller does: kopf's own login does not take all that kubectl takes."""
+    own = copy.deepcopy(registry)
+    activities = own._activities.get_all_handlers()
+    if any(handler.activity == "authentication" and not handler._fallback for handler in activities):
+        return own
+
+    @kopf.on.login(registry=own)
+    def log_in(**_: Any) -> kopf.ConnectionInfo:
+        # kopf asks for others once these end, or else once they are refused.
+        info = login()
+        return replace(info, expiration=info.expiration or datetime.now(UTC) + _RENEWAL)
+
+    return own
 
 
 def _settings(scope: Scope) -> kopf.OperatorSettings:

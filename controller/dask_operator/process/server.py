@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -12,6 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from dask_operator import metrics
 
+_ALL = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - probes come from the node
+_DISABLED = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 Problems = Callable[[], Sequence[str]]
 """A function that returns the current problems, in sentences."""
 
@@ -34,7 +38,8 @@ def parse_address(url: str) -> Address:
 async def serving(address: Address, alive: Problems, ready: Problems, state: Callable[[], str]) -> AsyncIterator[None]:
     """Answer 200 while there are no problems, else 503. `state` says in a word or two what this process does.
 
-    Raises OSError if the address is taken.
+    The address 0.0.0.0 stands for all addresses of this machine, those of IPv6 included, as does `::`. Raises OSError
+    if the address is taken.
     """
     app = web.Application()
     app.router.add_get(address.path, _probe(alive, state))
@@ -44,10 +49,28 @@ async def serving(address: Address, alive: Problems, ready: Problems, state: Cal
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, address.host, address.port).start()
+        if address.host in _ALL.values():
+            for listening in _everywhere(address.port):
+                await web.SockSite(runner, listening).start()
+        else:
+            await web.TCPSite(runner, address.host, address.port).start()
         yield
     finally:
         await runner.cleanup()
+
+
+def _everywhere(port: int) -> list[socket.socket]:
+    """Return a socket for each family of addresses that this machine has: a Pod may have IPv4, IPv6 or both."""
+    sockets: list[socket.socket] = []
+    for family, host in _ALL.items():
+        try:
+            sockets.append(socket.create_server((host, port), family=family))
+        except OSError as error:
+            if error.errno not in _DISABLED:
+                for other in sockets:
+                    other.close()
+                raise
+    return sockets
 
 
 def _probe(problems: Problems, state: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from dask_operator.kubernetes.leadership import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName, Times
 from dask_operator.plan import Policy
 
 _T = TypeVar("_T")
@@ -15,6 +15,9 @@ BATCH_SIZE = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE"
 BATCH_DELAY = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY"
 LEASE_NAME = "DASK_KUBERNETES__CONTROLLER__LEASE__NAME"
 LEASE_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
+LEASE_DURATION = "DASK_KUBERNETES__CONTROLLER__LEASE__DURATION"
+LEASE_RENEW_DEADLINE = "DASK_KUBERNETES__CONTROLLER__LEASE__RENEW_DEADLINE"
+LEASE_RETRY_PERIOD = "DASK_KUBERNETES__CONTROLLER__LEASE__RETRY_PERIOD"
 POD_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE"
 POD_NAME = "DASK_KUBERNETES__CONTROLLER__POD__NAME"
 API_SERVER = "KUBERNETES_SERVICE_HOST"
@@ -33,12 +36,13 @@ class Settings:
     """The policy of plans, and the place of this process.
 
     `lease` is the Lease by which several controllers elect a leader, or None for a single controller. `pod` is the Pod
-    of this process, or None outside of Kubernetes.
+    of this process, or None outside of Kubernetes. `times` are those of the election.
     """
 
     policy: Policy = Policy()
     lease: LeaseName | None = None
     pod: PodReference | None = None
+    times: Times = Times()
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -52,6 +56,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         ),
         _lease(environment),
         _pod(environment),
+        _times(environment),
     )
 
 
@@ -60,6 +65,17 @@ def _lease(environment: Mapping[str, str]) -> LeaseName | None:
     if bool(name) != bool(namespace):
         raise ValueError(f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither")
     return LeaseName(namespace, name) if name else None
+
+
+def _times(environment: Mapping[str, str]) -> Times:
+    default = Times()
+    duration = _value(environment, LEASE_DURATION, _positive, default.duration)
+    deadline = _value(environment, LEASE_RENEW_DEADLINE, _seconds, default.deadline)
+    retry = _value(environment, LEASE_RETRY_PERIOD, _seconds, default.retry)
+    try:
+        return Times(duration, deadline, retry)
+    except ValueError as error:
+        raise ValueError(f"{LEASE_DURATION}, {LEASE_RENEW_DEADLINE} and {LEASE_RETRY_PERIOD}: {error}") from None
 
 
 def _pod(environment: Mapping[str, str]) -> PodReference | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 import kopf
 from kopf.cli import CLIControls, run
 
+from dask_operator.kubernetes.login import Login
 from dask_operator.process import plugins
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address, parse_address
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 def start(arguments: Sequence[str], settings: Settings) -> None:
     """Run the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
+    logging.setLogRecordFactory(_record)
     # kopf parses the arguments itself, so that they mean what its documentation says.
     try:
         context = run.make_context("dask_operator", [*arguments, "--standalone"])
@@ -53,6 +56,27 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
         run.invoke(context)
 
 
+def printable(text: str) -> str:
+    """Return a text in which control characters, line breaks and marks of direction are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _record(*arguments: Any, **options: Any) -> logging.LogRecord:
+    """Return a log record of one line, or whose other lines are indented, as those of a traceback are.
+
+    Names, annotations and messages of others must not look like lines of the controller's own.
+    """
+    record = logging.LogRecord(*arguments, **options)
+    with suppress(Exception):  # logging reports arguments that do not fit when it writes the record
+        record.msg, record.args = printable(record.getMessage()), None
+    if record.exc_info:
+        lines = logging.Formatter().formatException(record.exc_info).splitlines()
+        record.exc_text = "\n".join(f"  {printable(line)}" for line in lines)
+    return record
+
+
 def _registry(scope: Scope, address: Address | None, settings: Settings, stop: asyncio.Event) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     others = kopf.get_default_registry()
@@ -63,16 +87,17 @@ def _registry(scope: Scope, address: Address | None, settings: Settings, stop: a
             logger.critical("the controller ends after an error", exc_info=error)
             stop.set()
 
+    credentials = Login(os.environ)
+
     @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return _login(**kwargs)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return credentials()
 
     @kopf.on.startup(registry=registry)
-    async def startup(**kwargs: Any) -> None:
+    async def startup(**_: Any) -> None:
         kopf.set_default_registry(others)  # kopf has made ours the default, and plugins have their own.
         plugins.load()
-        credentials = partial(_login, settings=kwargs["settings"])
-        operator = Operator(credentials, scope, settings, partial(plugins.run, scope))
+        operator = Operator(credentials, scope, settings, partial(plugins.run, scope, credentials))
         task = asyncio.create_task(operator.run(address))
         task.add_done_callback(ended)
         running.append(task)
@@ -85,10 +110,3 @@ def _registry(scope: Scope, address: Address | None, settings: Settings, stop: a
         await asyncio.gather(*running, return_exceptions=True)
 
     return registry
-
-
-def _login(**kwargs: Any) -> kopf.ConnectionInfo:
-    info = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-    if info is None:
-        raise kopf.LoginError("no credentials: neither a Pod's ServiceAccount nor KUBECONFIG nor ~/.kube/config")
-    return info

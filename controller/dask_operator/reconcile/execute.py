@@ -51,6 +51,10 @@ class Executor:
 
     async def execute(self, key: Key, actions: Sequence[Action]) -> None:
         """Execute a plan for one cluster, and ask for the next plan if this one changes anything."""
+        admitted = self._writer.admitted(key, actions)
+        if len(admitted) < len(actions):
+            self._queue.add(key)
+        actions = admitted
         _log(key, actions)
         changes = [action for action in actions if isinstance(action, Create | Patch | Delete)]
         statuses = [action for action in actions if isinstance(action, SetStatus)]

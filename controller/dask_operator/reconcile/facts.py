@@ -6,16 +6,24 @@ No IO and no clock: each method that needs the time is given it.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple
 
 from dask_operator.backoff import Backoff
 from dask_operator.model import Demand, Failure, Idleness, ObjectRef, Problem, Sample, Survey, Written
+from dask_operator.resources import CLUSTER
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 _SOON = 10.0
 """Seconds within which the same write again means that the first had no effect, and not that there is a new cause."""
+_MOST_WARNINGS = 50
+_NUMBER = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
+NEW_PODS = "new Pods"
+"""The part of a group's writes that its new Pods are. Each has a name of its own, so none is ever written again."""
+_NEW_PODS_KEPT = 100
 TERMINATING = "Terminating"
 """The reason of a failure that lasts until an object of the same name is gone."""
 
@@ -30,11 +38,15 @@ class Deed(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """The last writes about a subject, their time, and how many times in a row they had been made before."""
+    """The last writes about a subject, their time, and how many times in a row they had been made before.
+
+    Of several times, the next may be made at `until`.
+    """
 
     deeds: set[Deed]
     at: float
-    times: int
+    times: int = 0
+    until: float = 0.0
 
     @property
     def lasts(self) -> float:
@@ -56,25 +68,78 @@ class Facts:
     failures: dict[ObjectRef, Failure] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     written: dict[ObjectRef, Written] = field(default_factory=dict)
-    _known_warnings: set[str] = field(default_factory=set)
+    _known_warnings: set[tuple[str, str]] = field(default_factory=set)
     _done: dict[tuple[ObjectRef, str], _Done] = field(default_factory=dict)
     """The last writes by subject and part of it."""
 
-    def succeeded(self, subject: ObjectRef, deeds: Iterable[Deed] = (), now: float = 0.0) -> None:
-        """End the failure about a subject.
+    def clock_set(self, step: float) -> None:
+        """Move all times by the seconds by which the clock was set, as if it had always been right."""
+        if self.survey:
+            self.survey = replace(self.survey, at=self.survey.at + step)
+        if self.demand:
+            samples = tuple(sample._replace(at=sample.at + step) for sample in self.demand.samples)
+            self.demand = replace(self.demand, at=self.demand.at + step, samples=samples)
+        if self.idleness:
+            self.idleness = replace(self.idleness, at=self.idleness.at + step, since=self.idleness.since + step)
+        self.refused = {uid: at + step for uid, at in self.refused.items()}
+        self.failures = {about: replace(each, until=each.until + step) for about, each in self.failures.items()}
+        self.written = {about: each._replace(at=each.at + step) for about, each in self.written.items()}
+        self._done = {
+            about: each._replace(at=each.at + step, until=each.until + step) for about, each in self._done.items()
+        }
 
-        If the same was written right before, something undoes it. That counts as a failure again, and the subject is
-        left alone for a while, longer each time.
+    def succeeded(
+        self, subject: ObjectRef, deeds: Iterable[Deed] = (), now: float = 0.0, gone: Container[str] = ()
+    ) -> None:
+        """End the failure about a subject. `gone`: the names of those of its `new_pods` that do not exist any more.
+
+        If the same was written right before, something undoes it, and so it does if half of the new Pods are gone. That
+        counts as a failure again, and the subject is left alone for a while, longer each time.
         """
         self.failures.pop(subject, None)
         made = set(deeds)
         for part in {deed.part for deed in made}:
-            done, before = {deed for deed in made if deed.part == part}, self._done.get((subject, part))
-            again = done & before.deeds if before and before.at <= now < before.lasts else set()
-            times = before.times + 1 if before and again else 0
-            self._done[subject, part] = _Done(done, now, times)
+            done, before = (
+                {deed for deed in made if deed.part == part},
+                self._done.get((subject, part), _Done(set(), 0)),
+            )
+            known = before.deeds if before.at <= now < before.lasts else set()
+            again = done & known
+            if part == NEW_PODS:
+                lost = again | {deed for deed in known if deed.name in gone}
+                again = lost if 2 * len(lost) >= len(known) else set()
+                done = set(islice((*done, *known), _NEW_PODS_KEPT))
+            times = before.times + 1 if again else 0
+            self._done[subject, part] = last = _Done(done, now, times, now + (_pause(times) if times else 0.0))
             if times:
-                self.failures[subject] = Failure(_undone(subject, min(again), times), times, now + _pause(times))
+                self.failures[subject] = Failure(_undone(subject, min(again), times), times, last.until)
+
+    def of_next_cluster(self) -> Facts:
+        """Return what is left of the facts once the DaskCluster is gone: its creation, as a job may create another."""
+        created = {about: each for about, each in self._done.items() if about[0].kind == CLUSTER.kind and not about[1]}
+        return Facts(_done=created)
+
+    def holds(self, subject: ObjectRef, deed: Deed, now: float) -> bool:
+        """Return whether a write is to wait because it had no effect before. It counts as failed until then.
+
+        The failure that said so may be gone: its object was there for a moment, and was as wanted.
+        """
+        done = self._done.get((subject, deed.part))
+        if not done or not done.at <= now < done.until or (deed not in done.deeds and deed.part != NEW_PODS):
+            return False
+        known = deed if deed in done.deeds else min(done.deeds, default=deed)
+        self.failures[subject] = Failure(_undone(subject, known, done.times), done.times, done.until)
+        return True
+
+    def new_pods(self, subject: ObjectRef) -> set[str]:
+        """Return the names of a group's Pods that were created last and not deleted by us."""
+        done = self._done.get((subject, NEW_PODS))
+        return {deed.name for deed in done.deeds} if done else set()
+
+    def pod_deleted(self, subject: ObjectRef, name: str) -> None:
+        """Record that a Pod is gone because we deleted it."""
+        if done := self._done.get((subject, NEW_PODS)):
+            done.deeds.difference_update([deed for deed in done.deeds if deed.name == name])
 
     def failed(self, subject: ObjectRef, problem: Problem, now: float, at_least: float = 0.0) -> Failure:
         """Record and return a failure, with the time of the next attempt: later each time, and with jitter.
@@ -97,11 +162,15 @@ class Facts:
         if failure and failure.problem.reason == TERMINATING:
             del self.failures[subject]
 
-    def warned(self, text: str) -> None:
-        """Record the API server's warning about an object that it accepted, unless it is known already."""
-        if text not in self._known_warnings:
-            self._known_warnings.add(text)
-            self.warnings.append(text)
+    def warned(self, about: str, text: str) -> None:
+        """Record the API server's warning about an object that it accepted, unless a like one is known already.
+
+        A warning may have a time or an id in it, and there may be thousands of Pods.
+        """
+        like = about, _NUMBER.sub("", text)
+        if like not in self._known_warnings and len(self._known_warnings) < _MOST_WARNINGS:
+            self._known_warnings.add(like)
+            self.warnings.append(f"{about}: {text}")
 
     def reported(self, texts: Container[str]) -> None:
         """Drop warnings that have become Events."""
@@ -120,8 +189,8 @@ class Facts:
         self.survey = survey
 
     def demanded(self, sample: Sample, keep: float) -> None:
-        """Record how many workers the scheduler wants, and drop samples older than `keep` seconds."""
-        kept = tuple(old for old in self._samples if old.at >= sample.at - keep)
+        """Record how many workers the scheduler wants, and drop samples older than `keep` seconds or newer than it."""
+        kept = tuple(old for old in self._samples if sample.at - keep <= old.at <= sample.at)
         self.demand = Demand(sample.at, (*kept, sample))
 
     def demand_unknown(self, problem: Problem, now: float) -> None:

@@ -108,6 +108,11 @@ class Store:
         present = frozenset(child.uid for kind in kinds for child in self._children_of(kind, key))
         self._facts[key].retirement_ended(asked, retired, present, now)
 
+    def clock_set(self, step: float) -> None:
+        """Move the times of all facts by the seconds by which the clock was set."""
+        for facts in self._facts.values():
+            facts.clock_set(step)
+
     def forget_facts(self) -> None:
         """Drop all facts, which may have changed while another process led."""
         self._facts.clear()
@@ -140,6 +145,10 @@ class Store:
             written=dict(facts.written),
         )
 
+    def missing(self, kind: str, namespace: str, named: Iterable[str]) -> set[str]:
+        """Return the names of those objects that do not exist."""
+        return {name for name in named if (namespace, name) not in self._objects[kind]}
+
     def keys(self) -> set[Key]:
         """Return every cluster of which any object is known."""
         return {Key(*named) for named in self._objects[CLUSTER.kind]} | {key for _, key in self._children}
@@ -171,7 +180,7 @@ class Store:
         if known and known.uid != seen.uid:
             self._forget_uid(known)
             if isinstance(known, Cluster):
-                self._facts.pop(known.key, None)
+                self._forget_cluster(known.key)
         self._objects[kind][named] = seen
         if not isinstance(seen, Cluster):
             self._children[kind, key][seen.name] = seen
@@ -184,10 +193,14 @@ class Store:
         if facts := self._facts.get(key):
             facts.object_gone(ObjectRef(kind, known.name))
         if isinstance(known, Cluster):
-            self._facts.pop(key, None)
+            self._forget_cluster(key)
             return (key,)
         self._drop_child(kind, key, known.name)
         return (key,)
+
+    def _forget_cluster(self, key: Key) -> None:
+        if facts := self._facts.pop(key, None):
+            self._facts[key] = facts.of_next_cluster()
 
     def _drop_child(self, kind: str, key: Key, name: str) -> None:
         children = self._children[kind, key]

@@ -1,6 +1,7 @@
 """The queue of clusters to plan: each key is worked on once at a time, and once for any number of reasons to do so.
 
-A key that is added while it is being worked on is worked on again afterwards.
+A key that is added while it is being worked on is worked on again afterwards. Times are kept by the event loop's clock,
+which nobody can set: a key that is due in a second is due in a second, also if the machine's clock is set back an hour.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SPARE = 100
 
 
 class WorkQueue:
-    """A queue of keys with times of `clock`, in seconds."""
+    """A queue of keys. The times at which to work on them are given as those of `clock`, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -33,7 +34,14 @@ class WorkQueue:
 
     def add(self, key: Key, at: float | None = None) -> None:
         """Ask for work on a key, now or at a time; the earliest time counts."""
-        due = self._clock() if at is None else at
+        self._add(key, _now() if at is None else _now() + at - self._clock())
+
+    def hurry(self) -> None:
+        """Make all keys due that wait for their time, because the clock was set and their times may have passed."""
+        for key in list(self._due):
+            self._add(key, _now())
+
+    def _add(self, key: Key, due: float) -> None:
         if key in self._working:
             self._again[key] = min(due, self._again.get(key, due))
             return
@@ -61,7 +69,7 @@ class WorkQueue:
         self._errors.pop(key, None)
         if pause:
             # Its entry in the heap ends the rest: nobody asks again for a cluster that is gone.
-            self._rests[key] = self._clock() + pause
+            self._rests[key] = _now() + pause
             self._push(self._rests[key], key)
         self._requeue(key)
 
@@ -70,13 +78,13 @@ class WorkQueue:
         errors = self._errors[key] = self._errors.get(key, 0) + 1
         pause = _BACKOFF.after(errors)
         self._working.discard(key)
-        self._rests[key] = self._again[key] = self._clock() + pause
+        self._rests[key] = self._again[key] = _now() + pause
         self._requeue(key)
         return pause
 
     def waiting(self) -> tuple[int, float]:
         """Return how many keys are due and not being worked on, and for how many seconds the first of them has been."""
-        now = self._clock()
+        now = _now()
         due = [at for at in self._due.values() if at <= now]
         return len(due), now - min(due, default=now)
 
@@ -89,10 +97,10 @@ class WorkQueue:
 
     def _requeue(self, key: Key) -> None:
         if (due := self._again.pop(key, None)) is not None:
-            self.add(key, due)
+            self._add(key, due)
 
     def _pop(self) -> Key | None:
-        while self._heap and self._heap[0][0] <= self._clock():
+        while self._heap and self._heap[0][0] <= _now():
             due, key = heapq.heappop(self._heap)
             if self._rests.get(key, due) <= due:
                 self._rests.pop(key, None)
@@ -104,4 +112,8 @@ class WorkQueue:
         return None
 
     def _until_next(self) -> float | None:
-        return max(self._heap[0][0] - self._clock(), 0.0) if self._heap else None
+        return max(self._heap[0][0] - _now(), 0.0) if self._heap else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from dask_operator.actions import Create, Delete, Patch, SetStatus
+from dask_operator.actions import Action, Create, Delete, Patch, SetStatus
 from dask_operator.kubernetes.api import Api, Reply
 from dask_operator.kubernetes.errors import ApiError
 from dask_operator.model import Json, Key, ObjectRef, Problem
 from dask_operator.names import RESERVED_LABELS
 from dask_operator.parse import PARSERS
-from dask_operator.reconcile.facts import TERMINATING, Deed
+from dask_operator.reconcile.facts import NEW_PODS, TERMINATING, Deed, Facts
 from dask_operator.reconcile.store import Store, cluster_of
 from dask_operator.resources import POD, RESOURCES
 
@@ -62,31 +62,35 @@ class Writer:
         await asyncio.gather(*(work() for _ in range(in_flight(len(writes)))))
         facts = self._store.facts(key)
         for subject, deeds in done.items():
-            facts.succeeded(subject, deeds, self._clock())
+            gone = self._store.missing(POD.kind, key.namespace, facts.new_pods(subject))
+            facts.succeeded(subject, deeds, self._clock(), gone)
         for subject, error in refusals.items():
             now = self._clock()
             pause = facts.failed(subject, _problem(error), now, error.retry_after).until - now
             logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error.loggable, pause)
+
+    def admitted(self, key: Key, actions: Sequence[Action]) -> list[Action]:
+        """Return the actions but for writes that had no effect before, until it is time for another attempt."""
+        facts, now = self._store.facts(key), self._clock()
+        return [each for each in actions if not (isinstance(each, Write) and _holds(facts, each, now))]
 
     async def _one(self, key: Key, write: Write) -> Deed | None:
         """Make one write. Return it, unless no plan can ask for the very same again."""
         kind, name = write.subject
         match write:
             case Create():
-                created = await self._create(key, write)
-                # No worker gets the name of another, so a new one had no predecessor.
-                return None if created and kind == POD.kind else Deed(write.manifest["metadata"]["name"], write.because)
+                if not await self._create(key, write):
+                    return Deed(write.manifest["metadata"]["name"], write.because)
             case Patch():
                 if write.pod:
                     await self._require_acceptable(write.pod)
                 await self._learn(kind, self._api.patch(RESOURCES[kind], key.namespace, name, write.body))
-                return Deed(name, write.because, _content(write.body))
             case SetStatus():
                 await self._set_status(key, write)
-                return Deed(name, write.because, _content(write.status), "status")
             case Delete():
                 await self._delete(key, write)
-                return None
+                self._store.facts(key).pod_deleted(write.subject, write.name)
+        return _deed(write)
 
     async def _require_acceptable(self, pod: Json) -> None:
         """Raise ApiError if the API server would not accept a Pod."""
@@ -136,7 +140,7 @@ class Writer:
                 continue  # Long names of Pods are no good hostnames, and nothing here uses them as such.
             # All Pods of a group have one warning, also one that names a Pod.
             text = warning.replace(meta["name"], write.subject.name)
-            self._store.facts(key).warned(f"{resource.kind} {write.subject.name}: {text}")
+            self._store.facts(key).warned(f"{resource.kind} {write.subject.name}", text)
         return created
 
     async def _learn(self, kind: str, request: Coroutine[Any, Any, Reply]) -> None:
@@ -162,6 +166,25 @@ class Writer:
             if error.code != 404:
                 raise
         self._store.deleted(resource.kind, write.uid, key.namespace, write.name)
+
+
+def _holds(facts: Facts, write: Write, now: float) -> bool:
+    deed = _deed(write)
+    return bool(deed and facts.holds(write.subject, deed, now))
+
+
+def _deed(write: Write) -> Deed | None:
+    """Return a write as one that may be asked for again; None for a deletion."""
+    match write:
+        case Create():
+            name = write.manifest["metadata"]["name"]
+            new = write.subject.kind == POD.kind and write.subject.name != name
+            return Deed(name, write.because, part=NEW_PODS if new else "")
+        case Patch():
+            return Deed(write.subject.name, write.because, _content(write.body))
+        case SetStatus():
+            return Deed(write.subject.name, write.because, _content(write.status), "status")
+    return None
 
 
 def in_flight(writes: int) -> int:

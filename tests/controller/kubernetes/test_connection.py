@@ -4,22 +4,25 @@ import asyncio
 import base64
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from kopf import ConnectionInfo
+from kopf import ConnectionInfo, LoginError
 from tests.support.builders import NOON_TEXT, raw_pod
 from tests.support.clock import Run
 from tests.support.fake_api import connected
 from tests.support.server import serving
+from tests.support.wait import until
 
 from dask_operator import metrics
 from dask_operator.kubernetes import connection
 from dask_operator.kubernetes.api import Api
-from dask_operator.kubernetes.connection import REQUEST_TIMEOUT
+from dask_operator.kubernetes.connection import RENEWAL, REQUEST_TIMEOUT
 from dask_operator.kubernetes.errors import ApiError
 from dask_operator.resources import CLUSTER, LEASE, NAMESPACE, POD
 
@@ -75,6 +78,151 @@ async def test_credentials_that_stay_refused_are_an_error() -> None:
             await api.get(POD, "default", "x")
         assert caught.value.code == 401
         assert len(fake.requests) == 2
+
+
+async def test_tokens_are_read_again_before_they_are_refused() -> None:
+    tokens: list[str | None] = []
+    current = ["first"]
+    logins: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        tokens.append(request.headers.get("Authorization"))
+        return web.json_response({})
+
+    def login() -> ConnectionInfo:
+        logins.append(current[0])
+        return ConnectionInfo(server=url, token=current[0])
+
+    async with serving(answer) as url, Api(login) as api:
+        current[0] = "second"
+        for _ in range(100):
+            await api.get(POD, "default", "x")
+        assert logins == ["first"], "not at every request"
+        await asyncio.sleep(RENEWAL)
+        await api.get(POD, "default", "x")
+        await until(lambda: len(logins) == 2, "the second login")
+        await until(lambda: api._connection._headers["Authorization"] == "Bearer second", "its token")
+        await api.get(POD, "default", "x")
+        for _ in range(60):
+            await asyncio.sleep(10.0)
+            await api.get(POD, "default", "x")
+    assert tokens[99] == "Bearer first"
+    assert tokens[101:] == ["Bearer second"] * 61
+    assert 10 <= len(logins) <= 13, "about once a minute"
+
+
+@pytest.mark.parametrize(
+    ("lasts", "logins"),
+    [(timedelta(hours=1), 2), (timedelta(days=365_000), 1), (timedelta(seconds=-5), 60), (timedelta(seconds=90), 60)],
+)
+async def test_credentials_that_say_when_they_end_are_renewed_a_minute_before(lasts: timedelta, logins: int) -> None:
+    called: list[datetime] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    def login() -> ConnectionInfo:
+        called.append(datetime.now(UTC))
+        return ConnectionInfo(server=url, token="x", expiration=called[0] + lasts)
+
+    async with serving(answer) as url, Api(login) as api:
+        for _ in range(3600 // 20 - 1):
+            await asyncio.sleep(20.0)
+            await api.get(POD, "default", "x")
+    assert len(called) == pytest.approx(logins, rel=0.1)
+
+
+async def test_a_renewal_that_fails_leaves_the_known_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    async with connected() as (fake, api):
+        fake.put(raw_pod())
+        valid, calls = api._connection._login, list[int]()
+
+        def fails() -> ConnectionInfo:
+            calls.append(0)
+            raise LoginError("the file is being written")
+
+        api._connection._login = fails
+        for _ in range(30):
+            await asyncio.sleep(10.0)
+            assert await api.get(POD, "default", "simple-default-worker-0")
+        await until(lambda: len(calls) >= 4, "attempts")
+        fake.token = "next"
+        with pytest.raises(ApiError) as refused:
+            await api.get(POD, "default", "simple-default-worker-0")
+        assert refused.value.code == 401
+        api._connection._login = valid
+        assert await api.get(POD, "default", "simple-default-worker-0")
+    assert [record.getMessage() for record in caplog.records] == [
+        "credentials cannot be renewed: the file is being written"
+    ], "once"
+
+
+async def test_a_login_that_takes_long_holds_up_no_request() -> None:
+    async with connected() as (fake, api):
+        fake.put(raw_pod())
+        known, goes_on = api._connection._login, threading.Event()
+
+        def slow() -> ConnectionInfo:
+            goes_on.wait(20.0)
+            return known()
+
+        api._connection._login = slow
+        await asyncio.sleep(RENEWAL)
+        async with asyncio.timeout(5.0):
+            for _ in range(10):
+                await api.get(POD, "default", "simple-default-worker-0")
+        assert fake.logins == 1
+        goes_on.set()
+        await until(lambda: fake.logins == 2, "the login")
+
+
+async def test_many_refused_requests_log_in_once() -> None:
+    async with connected() as (fake, api):
+        fake.put(raw_pod())
+        fake.token = "next"
+        await asyncio.gather(*(api.get(POD, "default", "simple-default-worker-0") for _ in range(30)))
+        assert fake.logins == 2
+
+
+async def test_certificates_that_are_replaced_in_their_files_are_used(certificates: Path, tmp_path: Path) -> None:
+    """Replace the authority and the client's certificate, after which the server takes no others."""
+    for name in ("server.crt", "client.crt", "client.key"):
+        (tmp_path / name).write_bytes((certificates / name.replace("client", "server")).read_bytes())
+    peers: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.transport
+        peers.append(dict(field[0] for field in request.transport.get_extra_info("peercert")["subject"])["commonName"])
+        return web.json_response({})
+
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    for name in ("server", "client"):
+        server.load_verify_locations(certificates / f"{name}.crt")
+    server.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    server.verify_mode = ssl.CERT_REQUIRED
+
+    def login() -> ConnectionInfo:
+        certificate, key = tmp_path / "client.crt", tmp_path / "client.key"
+        authority = tmp_path / "server.crt"
+        return ConnectionInfo(server=url, ca_path=authority, certificate_path=certificate, private_key_path=key)
+
+    async with serving(answer, server) as url, Api(login) as api:
+        await api.get(POD, "default", "x")
+        known = api._connection._tls
+        for name in ("client.crt", "client.key"):
+            (tmp_path / name).write_bytes((certificates / name).read_bytes())
+        await asyncio.sleep(RENEWAL)
+        await api.get(POD, "default", "x")
+        await until(lambda: api._connection._tls is not known, "the new certificate")
+        renewed = api._connection._tls
+        await api.get(POD, "default", "x")
+        await asyncio.sleep(RENEWAL)
+        await api.get(POD, "default", "x")
+        renewal = api._connection._renewal
+        assert renewal
+        await until(renewal.done, "another renewal")
+        assert api._connection._tls is renewed, "it has not changed"
+    assert peers == ["server", "server", "client", "client"]
 
 
 async def test_silence_does_not_last() -> None:

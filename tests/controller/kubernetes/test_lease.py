@@ -2,21 +2,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_api import Fault, Seen, connected
-from tests.support.wait import until
+from kopf import ConnectionInfo
+from tests.support.fake_api import FakeApi, Fault, Seen, connected
+from tests.support.server import serving
+from tests.support.slow import Relay, relayed
+from tests.support.wait import happens, meanwhile, until
 
-from dask_operator.kubernetes.leadership import DEADLINE, DURATION, LeaseName
-from dask_operator.kubernetes.lease import RENEWAL, Election, identity
+from dask_operator.kubernetes.api import Api
+from dask_operator.kubernetes.leadership import LeaseName, Times
+from dask_operator.kubernetes.lease import Election, identity
 from dask_operator.resources import LEASE
 
 NAME = LeaseName("default", "controller")
+TIMES = Times()
+DURATION, DEADLINE, RENEWAL = TIMES.duration, TIMES.deadline, TIMES.retry
+SAFE = Times(15, 10.0, 2.0)
 Term = tuple[str, float, float]
 
 
@@ -320,3 +329,59 @@ async def test_an_error_of_the_work_ends_the_election_and_gives_the_lease_back()
         lease = fake.find(LEASE, NAME.name)
         assert lease
         assert lease["spec"]["holderIdentity"] == ""
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _slow(certificates: Path, times: Times) -> AsyncIterator[tuple[Relay, Election]]:
+    """Yield an election that leads by TLS through a relay, which still answers at once."""
+    fake, tls = FakeApi(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    async with serving(fake.answer, tls) as url, relayed(int(url.rpartition(":")[2])) as relay:
+        server = f"https://127.0.0.1:{relay.port}"
+        async with Api(
+            lambda: ConnectionInfo(server=server, ca_path=certificates / "server.crt", token="valid")
+        ) as api:
+            election = Election(api, NAME, "a", times)
+            async with meanwhile(election.run(_forever)):
+                await until(election.leading, "the election", 5.0)
+                yield relay, election
+
+
+@pytest.mark.parametrize(
+    ("times", "delay", "reconnects", "leads"),
+    [
+        (TIMES, 0.7, True, True),
+        (TIMES, 1.3, False, True),
+        (TIMES, 2.0, False, False),
+        (SAFE, 1.0, True, True),
+        (SAFE, 2.0, True, True),
+        (SAFE, 4.5, False, True),
+        (SAFE, 11.0, False, False),
+        (Times(137, 107.0, 26.0), 14.0, True, True),
+    ],
+)
+async def test_a_slow_api_server_ends_no_term_that_has_time_for_it(
+    certificates: Path, times: Times, delay: float, reconnects: bool, leads: bool
+) -> None:
+    """Wait for renewals by a slow relay; a new connection takes two answers more, for its handshake."""
+    async with _slow(certificates, times) as (relay, election):
+        relay.delay = delay
+        if reconnects:
+            relay.cut()
+        assert await happens(lambda: not election.leading(), 300.0) != leads
+        if not leads:
+            assert f"did not answer within {times.request:g} s, half of the renew deadline" in election.complaint.text
+            relay.delay = 0.0
+            await until(election.leading, "the next election", 60.0)
+
+
+async def test_a_lease_whose_duration_was_edited_gets_its_own_back() -> None:
+    async with _candidates("a") as candidates:
+        lease = candidates.fake.find(LEASE, NAME.name)
+        candidates.fake.put({**lease, "spec": {**lease["spec"], "leaseDurationSeconds": 1}})
+        await until(lambda: candidates.spec["leaseDurationSeconds"] == DURATION, "a renewal", 5.0)
+        assert candidates.leads == ["a"]

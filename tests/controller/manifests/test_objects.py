@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import distributed  # noqa: F401  (its import loads its configuration)
@@ -322,6 +323,17 @@ def test_an_event() -> None:
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "Unschedulable", 1)
     assert (event["firstTimestamp"], event["lastTimestamp"]) == (NOON_TEXT, NOON_TEXT)
     assert len(event["message"]) == 1024, "the API server takes no more"
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a." * 126 + "a", f"{'a' * 235}-b.c", "a" * 236, "a" * 237])
+def test_an_event_about_an_object_with_a_long_name_has_a_name_that_is_accepted(name: str) -> None:
+    regarding = {"kind": "DaskAutoscaler", "namespace": "default", "name": name, "uid": "u"}
+    event = manifests.event_manifest(regarding, "Warning", "GroupNotFound", "none", NOON_TEXT)
+    assert event["involvedObject"]["name"] == name
+    assert len(event["metadata"]["name"]) <= 253
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", event["metadata"]["name"])
+    other = manifests.event_manifest(regarding, "Warning", "GroupNotFound", "another", NOON_TEXT)
+    assert other["metadata"]["name"] != event["metadata"]["name"]
 
 
 def _made(metadata: Metadata, **spec: Any) -> dict[str, Any]:

@@ -121,6 +121,22 @@ def test_a_number_of_any_length_makes_no_parser_fail(annotation: str) -> None:
     parse.group(raw_group(metadata=endless))
 
 
+@pytest.mark.parametrize(
+    ("note", "copied"),
+    [
+        ("3", "3"),
+        ("unsaid", "unsaid"),
+        ("", ""),
+        ("3\n2026-01-01 CRITICAL lost the lease", "something else"),
+        ("3\n", "something else"),
+        ("9" * 19, "something else"),
+        ("٣", "something else"),
+    ],
+)
+def test_a_note_of_replicas_that_somebody_has_edited_is_not_quoted(note: str, copied: str) -> None:
+    assert parse.group(raw_group(metadata={"annotations": {"kubernetes.dask.org/replicas": note}})).copied == copied
+
+
 def test_a_cluster_that_a_job_has_made() -> None:
     owners = [{"kind": "Application", "name": "x"}, {"kind": "DaskJob", "name": "etl"}]
     assert parse.cluster(raw_cluster(metadata={"ownerReferences": owners})).job == "etl"

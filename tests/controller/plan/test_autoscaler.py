@@ -8,6 +8,7 @@ import pytest
 from tests.support.builders import (
     ENDPOINT,
     NOON,
+    NOON_TEXT,
     a_cluster,
     a_demand,
     a_failure,
@@ -110,6 +111,24 @@ def test_two_decisions_of_one_second_are_both_told() -> None:
     planned = _planned(_with(an_autoscaler(minimum=2, maximum=5, status=before), groups=[group]))
     assert statuses(planned)["DaskAutoscaler/simple"]["lastDecision"] == "9 → 5: minimum 2, maximum 5"
     assert [a.message for a in planned if isinstance(a, RecordEvent)] == ["9 → 5: minimum 2, maximum 5"]
+
+
+@pytest.mark.parametrize(
+    ("note", "when"),
+    [
+        ("garbage simple x", None),
+        ("2026-01-01T00+00:00 simple x", "2026-01-01T00:00:00Z"),
+        ("20260101T120000Z simple x", NOON_TEXT),
+        ("0001-01-01T00:00:00Z simple x", None),
+        ("2026-01-01T14:00:00+02:00 simple x", NOON_TEXT),
+        (" simple x", None),
+        ("\n simple \n", None),
+    ],
+)
+def test_a_note_that_somebody_has_edited_gives_no_time_that_the_api_server_refuses(note: str, when: str | None) -> None:
+    planned = _planned(_with(an_autoscaler(), groups=[a_group(scaled=note)], demand=a_demand(3)))
+    status = statuses(planned)["DaskAutoscaler/simple"]
+    assert (status["lastScaleTime"], status["lastDecision"]) == (when, "x" if when else None)
 
 
 @pytest.mark.parametrize(

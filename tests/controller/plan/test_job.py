@@ -176,6 +176,14 @@ def test_what_ended_remains_for_its_log_and_what_runs_goes() -> None:
     assert _deletes(_planned(job, seen([a_runner_pod(deleting=True)]), replace(OURS, deleting=True))) == []
 
 
+def test_a_failure_in_the_future_comes_of_a_wrong_clock_and_holds_no_retry_up() -> None:
+    status = {"jobStatus": "Running", "startTime": NOON_TEXT, "failed": 2, "lastFailureTime": rfc3339(NOON + HOUR)}
+    job = a_job(backoff_limit=6, status=status)
+    assert _status(job, seen(0))["lastFailureTime"] == NOON_TEXT
+    runner = a_failed_runner(finished=NOON + HOUR, created=NOON - HOUR, attempt=1)
+    assert _deletes(_planned(job, seen([runner]))) == ["Pod/simple-runner"]
+
+
 @pytest.mark.parametrize(
     ("limit", "policy", "failures", "ended"),
     [

@@ -35,7 +35,8 @@ def _gauges(store: Store, **others: Any) -> Gauges:
 
 async def test_what_there_is_is_counted() -> None:
     store = Store()
-    for name, phase in (("simple", "Running"), ("b", "Running"), ("c", "Pending")):
+    written = {"simple": "Running", "b": "Running", "c": "Pending", "d": "a tenant's", "e": ["x"], "f": "other"}
+    for name, phase in written.items():
         store.observe(CLUSTER.kind, a_cluster(name, status={"phase": phase}))
     store.observe(CLUSTER.kind, a_cluster("new"))
     pods = [a_pod(0), a_pod(1), a_pending_pod(2), a_failed_pod(3), a_pod(4, deleting=True), a_pod(5, ready=False)]
@@ -47,6 +48,7 @@ async def test_what_there_is_is_counted() -> None:
         "clusters/Pending": 1.0,
         "clusters/Running": 2.0,
         "clusters/Error": 0.0,
+        "clusters/other": 3.0,
     }
     assert {name: value for name, value in found.items() if name.startswith("workers")} == {
         "workers/pending": 1.0,

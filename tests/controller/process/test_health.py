@@ -57,14 +57,13 @@ def _stuck_work(queue: WorkQueue, since_answer: float, **others: float) -> list[
     return stuck_work(queue, _Loop(**others), since_answer)  # type: ignore[arg-type]
 
 
-def test_work_that_is_due_for_long_while_nothing_is_done_is_stuck() -> None:
-    now = [0.0]
-    queue = WorkQueue(lambda: now[0])
+async def test_work_that_is_due_for_long_while_nothing_is_done_is_stuck() -> None:
+    queue = WorkQueue(asyncio.get_running_loop().time)
     long = STUCK + 100.0
     assert _stuck_work(queue, long, idle_for=long) == [], "there is nothing to do"
     queue.add(Key("default", "simple"))
     assert _stuck_work(queue, long, idle_for=long) == [], "only now there is"
-    now[0] = long
+    await asyncio.sleep(long)
     assert _stuck_work(queue, long, idle_for=long) == [
         f"1 clusters wait to be worked on, the first for {long:.0f} s, and nothing is done"
     ]
@@ -72,7 +71,7 @@ def test_work_that_is_due_for_long_while_nothing_is_done_is_stuck() -> None:
     assert _stuck_work(queue, 30.0, idle_for=long) == [], "requests end, though nobody may answer them"
 
 
-def test_work_on_one_cluster_that_never_ends_is_stuck() -> None:
+async def test_work_on_one_cluster_that_never_ends_is_stuck() -> None:
     queue = WorkQueue(lambda: 0.0)
     assert _stuck_work(queue, 0.0, busy_for=STUCK) == []
     (found,) = _stuck_work(queue, 0.0, busy_for=STUCK_CLUSTER + 1.0)

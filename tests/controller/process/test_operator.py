@@ -14,9 +14,10 @@ from tests.support.builders import NOON, raw_cluster
 from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
+from tests.support.slow import relayed
 from tests.support.wait import happens, until
 
-from dask_operator.kubernetes.leadership import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName, Times
 from dask_operator.plan import Policy
 from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address
@@ -39,7 +40,9 @@ class Process:
         **others: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.operator = Operator(fake.login, Scope(), settings, clock=lambda: NOON + loop.time(), **others)
+        self.ahead = 0.0
+        clock = lambda: NOON + loop.time() + self.ahead  # noqa: E731
+        self.operator = Operator(fake.login, Scope(), settings, clock=clock, **others)
         self.task = asyncio.create_task(self.operator.run(address))
 
     @property
@@ -317,6 +320,76 @@ def test_a_kind_that_cannot_be_listed_for_long_stops_nothing(run: Run) -> None:
         fake.drop(POD, min(_workers(fake)))
         await until(lambda: len(_workers(fake)) == 2, "another worker", 120.0)
         assert not fake.watching(AUTOSCALER)
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_a_controller_whose_lease_has_time_goes_on_while_the_api_server_is_slow(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        url = fake.url
+        async with relayed(int(url.rpartition(":")[2])) as relay:
+            fake.url = f"http://127.0.0.1:{relay.port}"
+            async with _processes(fake, 1, settings=Settings(lease=SETTINGS.lease, times=Times(15, 10.0, 2.0))):
+                relay.delay = 2.0
+                for number in (1, 2, 3):
+                    fake.put(raw_cluster(f"simple-{number}", workers=1))
+                    await _has_workers(fake, number)
+                    await asyncio.sleep(60.0)
+
+    _operated(run, scenario)
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_stops_nothing(run: Run, step: float, caplog: pytest.LogCaptureFixture) -> None:
+    """Set it while a creation waits to be tried again, and while a status waits to be written."""
+
+    async def scenario(fake: FakeApi) -> None:
+        process = Process(fake, Settings())
+        fake.fail("POST", POD, 403, reason="Forbidden", message="not yet", times=5)
+        fake.put(raw_cluster(workers=2))
+        await until(lambda: len(fake.asked("POST", "pods")) >= 2, "a refusal", 60.0)
+        process.ahead = step
+        fake.faults.clear()
+        began = asyncio.get_running_loop().time()
+        await _has_workers(fake, 2)
+        assert asyncio.get_running_loop().time() - began < 20.0, "it is tried again about when it would have been"
+
+        def settled() -> bool:
+            status = (fake.find(CLUSTER, "simple") or {}).get("status", {})
+            degraded = [each for each in status.get("conditions", ()) if each["type"] == "Degraded"]
+            return [each["status"] for each in degraded] == ["False"]
+
+        await until(settled, "the status", 30.0)
+        process.ahead = 0.0
+        fake.drop(POD, min(_workers(fake)))
+        await until(lambda: len(_workers(fake)) == 2, "another worker", 30.0)
+        assert caplog.text.count("the clock of this machine was set") == 2
+        await process.stop()
+
+    _operated(run, scenario)
+
+
+def test_a_warning_about_every_pod_of_a_group_is_one_event(run: Run) -> None:
+    policy = 'would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "worker")'
+
+    def warn(raw: Any) -> list[str]:
+        at = asyncio.get_running_loop().time()
+        named = f"updated Pod default/{raw['metadata']['name']}: defaulted requests (at {at})"
+        return [policy, named] if raw["kind"] == "Pod" else []
+
+    async def scenario(fake: FakeApi) -> None:
+        fake.warn = warn
+        fake.put(raw_cluster(workers=30))
+        process = Process(fake, Settings())
+        await _has_workers(fake, 30)
+        for _ in range(5):
+            fake.drop(POD, min(_workers(fake)))
+            await _has_workers(fake, 30)
+            await asyncio.sleep(60.0)
+        events = [event for event in fake.objects(EVENT) if event["reason"] == "KubernetesWarning"]
+        assert [policy in event["message"] for event in events].count(True) == 1
+        assert len(events) == 2
         await process.stop()
 
     _operated(run, scenario)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,7 @@ from tests.support.server import serving
 from tests.support.wait import meanwhile, until
 
 from dask_operator.backoff import Backoff
+from dask_operator.kubernetes.login.credentials import Credentials
 from dask_operator.process import plugins
 from dask_operator.reconcile.scope import Scope
 
@@ -54,9 +56,13 @@ def test_handlers_of_plugins_are_found(site: Path, caplog: pytest.LogCaptureFixt
     assert "plugin my_controller_plugin (my_controller_plugin.plugin): 2 handlers" in caplog.text
 
 
+def _no_login() -> kopf.ConnectionInfo:
+    raise AssertionError("the plugin logs in by itself")
+
+
 def test_without_plugins_there_are_no_handlers() -> None:
     assert plugins.load() == 0
-    asyncio.run(plugins.run(Scope()))
+    asyncio.run(plugins.run(Scope(), _no_login))
 
 
 def test_a_plugin_that_does_not_import_is_reported_and_leaves_nothing(
@@ -104,7 +110,7 @@ async def _running(server: Server | None = None, scope: Scope = Scope()) -> Asyn
         def login(**_: Any) -> kopf.ConnectionInfo:
             return kopf.ConnectionInfo(server=url)
 
-        async with meanwhile(plugins.run(scope)) as task:
+        async with meanwhile(plugins.run(scope, _no_login)) as task:
             yield task
 
 
@@ -131,6 +137,23 @@ async def test_handlers_run_in_a_thread_of_their_own_until_cancelled() -> None:
         assert not task.done()
     await until(lambda: not _threads(), "the end of the thread")
     assert said == ["plugins", "cleanup"]
+
+
+async def test_handlers_have_the_controllers_credentials_and_its_trust() -> None:
+    server, contexts = Server(), list[ssl.SSLContext]()
+
+    class Given(Credentials):
+        def as_ssl_context(self) -> ssl.SSLContext:
+            contexts.append(super().as_ssl_context())
+            return contexts[-1]
+
+    @kopf.on.startup()
+    async def startup(**_: Any) -> None:
+        """Do nothing."""
+
+    async with serving(server.answer) as url, meanwhile(plugins.run(Scope(), lambda: Given(server=url))):
+        await until(lambda: server.asked == {"/api", "/apis"}, "requests with these credentials")
+    assert not contexts[0].verify_flags & ssl.VERIFY_X509_STRICT
 
 
 async def test_patterns_of_namespaces_are_looked_for() -> None:

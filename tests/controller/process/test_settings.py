@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import pytest
 
-from dask_operator.kubernetes.leadership import LeaseName
+from dask_operator.kubernetes.leadership import LeaseName, Times
 from dask_operator.plan import Policy
 from dask_operator.process.settings import (
     BATCH_DELAY,
     BATCH_SIZE,
+    LEASE_DURATION,
     LEASE_NAME,
     LEASE_NAMESPACE,
+    LEASE_RENEW_DEADLINE,
+    LEASE_RETRY_PERIOD,
     POD_NAME,
     POD_NAMESPACE,
     POD_UID,
     PodReference,
     from_environment,
 )
+
+_LEASE_KEYS = ("DURATION", "RENEW_DEADLINE", "RETRY_PERIOD")
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -66,6 +71,26 @@ def test_a_lease_is_used_where_one_is_named() -> None:
 def test_half_a_lease_is_none(variable: str) -> None:
     with pytest.raises(ValueError, match=f"{LEASE_NAME} and {LEASE_NAMESPACE} name one lease: set both or neither"):
         from_environment({variable: "a"})
+
+
+def test_the_times_of_the_lease_are_options() -> None:
+    given = {LEASE_DURATION: "15", LEASE_RENEW_DEADLINE: "10", LEASE_RETRY_PERIOD: "2.5"}
+    assert list(given) == [f"DASK_KUBERNETES__CONTROLLER__LEASE__{key}" for key in _LEASE_KEYS]
+    assert from_environment(given).times == Times(15, 10.0, 2.5)
+    assert from_environment({}).times == Times()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({LEASE_DURATION: "15.5"}, f"{LEASE_DURATION}=15.5: must be a whole number of at least 1"),
+        ({LEASE_RENEW_DEADLINE: "soon"}, f"{LEASE_RENEW_DEADLINE}=soon: must be a number of seconds"),
+        ({LEASE_RENEW_DEADLINE: "10"}, "RETRY_PERIOD: the lease duration of 4 s must be at least a second longer"),
+    ],
+)
+def test_times_of_the_lease_that_make_no_sense_name_their_variables(given: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        from_environment(given)
 
 
 def test_the_own_pod_is_named_whole_or_not_at_all() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import os
 import re
 import time
@@ -52,6 +54,38 @@ def test_help_is_kopfs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_value_that_cannot_be_is_said_in_a_sentence(argument: str, sentence: str) -> None:
     with pytest.raises(SystemExit, match=re.escape(sentence)):
         shell.start(["--namespace=one", argument], Settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "logged"),
+    [
+        ("default/simple: create Pod a ×3: é 世", "default/simple: create Pod a ×3: é 世"),
+        ("3\n2026-01-01 CRITICAL lost the lease", "3\\n2026-01-01 CRITICAL lost the lease"),
+        ("a\r\x1b[2Kb\x00\x85\u2028\u202e\t", "a\\r\\x1b[2Kb\\x00\\x85\\u2028\\u202e\\t"),
+    ],
+)
+def test_a_text_in_the_log_is_one_line(text: str, logged: str) -> None:
+    assert shell.printable(text) == logged
+
+
+def test_records_of_all_loggers_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, out = logging.getLogRecordFactory(), io.StringIO()
+    with pytest.raises(SystemExit):
+        shell.start(["--help"], Settings())
+    handler = logging.StreamHandler(out)
+    logger = logging.getLogger("some.library")
+    logger.addHandler(handler)
+    try:
+        logger.error("%s: %s", "name", "a\nCRITICAL b", extra={"namespace": "x"})
+        logger.error("an error", exc_info=ValueError("c\nCRITICAL d\x1b"))
+        logger.error("a\nCRITICAL %d%% e", 7)
+    finally:
+        logger.removeHandler(handler)
+        logging.setLogRecordFactory(before)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "name: a\\nCRITICAL b"
+    assert not [line for line in lines if line.startswith("CRITICAL")]
+    assert "\x1b" not in out.getvalue()
 
 
 @asynccontextmanager
@@ -170,3 +204,18 @@ async def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
         code, log = await asyncio.to_thread(controller.wait), controller.log.read_text()
     assert code == 1
     assert log.strip() == f"{BATCH_SIZE}=many: must be a whole number of at least 1"
+
+
+async def test_a_kubeconfig_may_have_a_credential_plugin(tmp_path: Path) -> None:
+    status = json.dumps({"status": {"token": "valid"}})
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "echo", "args": [status]}
+    async with serve() as fake:
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", fake.url, exec=plugin)
+        controller = Controller(kubeconfig, tmp_path / "controller.log", "--all-namespaces")
+        controller.begin()
+        try:
+            fake.put(raw_cluster(workers=1))
+            await until(fake.workers, "a worker", 20.0)
+            assert await asyncio.to_thread(controller.stop) == 0
+        finally:
+            controller.kill()

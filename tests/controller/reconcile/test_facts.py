@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from tests.support.builders import NOON
 
-from dask_operator.model import Demand, Idleness, Key, ObjectRef, Problem, Sample, Survey
-from dask_operator.reconcile.facts import TERMINATING, Deed, Facts
+from dask_operator.model import Demand, Failure, Idleness, Key, ObjectRef, Problem, Sample, Survey, Written
+from dask_operator.reconcile.facts import NEW_PODS, TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
 PODS = ObjectRef("Pod", "simple-default-worker-*")
@@ -128,11 +128,11 @@ def test_failures_that_no_longer_matter_are_dropped() -> None:
 def test_a_warning_is_kept_until_it_is_reported_and_not_again() -> None:
     facts = Facts()
     for text in ("a", "b", "a"):
-        facts.warned(text)
-    assert facts.warnings == ["a", "b"]
-    facts.reported({"a"})
-    facts.warned("a")
-    assert facts.warnings == ["b"]
+        facts.warned("Pod x", text)
+    assert facts.warnings == ["Pod x: a", "Pod x: b"]
+    facts.reported({"Pod x: a"})
+    facts.warned("Pod x", "a")
+    assert facts.warnings == ["Pod x: b"]
 
 
 def test_questions_are_under_way_until_they_are_answered() -> None:
@@ -162,3 +162,107 @@ def test_a_write_without_effect_says_how_often_it_was_made() -> None:
     for _ in range(3):
         facts.succeeded(PODS, [deed], NOON)
     assert "Pod simple-scheduler was written 3 times (the cluster has none)" in facts.failures[PODS].problem.message
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_when_the_clock_is_set_all_times_move_with_it(step: float) -> None:
+    def told(facts: Facts, now: float) -> None:
+        facts.surveyed(Survey(now))
+        facts.demanded(Sample(now - 2.0, 3, {}), keep=60.0)
+        facts.demanded(Sample(now, 4, {}), keep=60.0)
+        facts.idle(7.0, now - 5.0)
+        facts.idle(7.0, now)
+        facts.refused["uid"] = now
+        facts.failures[PODS] = Failure(PROBLEM, 1, now + 10.0)
+        facts.written[THE_CLUSTER] = Written(now, {}, "uid")
+
+    before, after = Facts(), Facts()
+    told(before, NOON)
+    told(after, NOON + step)
+    before.succeeded(THE_CLUSTER, [Deed("simple", "spec")], NOON)
+    after.succeeded(THE_CLUSTER, [Deed("simple", "spec")], NOON + step)
+    before.clock_set(step)
+    assert before == after
+    untold = Facts()
+    untold.clock_set(step)
+    assert untold == Facts()
+
+
+def test_what_a_scheduler_asked_for_in_the_future_does_not_count() -> None:
+    facts = Facts()
+    facts.demanded(Sample(NOON + 3600.0, 1, {}), keep=60.0)
+    facts.demanded(Sample(NOON, 10, {}), keep=60.0)
+    assert facts.demand == Demand(NOON, (Sample(NOON, 10, {}),))
+
+
+def test_warnings_that_differ_in_times_and_ids_are_one() -> None:
+    facts = Facts()
+    for number in range(1000):
+        facts.warned("Pod simple-1", f"checked at 12:00:{number:02d} as 7f{number:06x}-ab1")
+    assert len(facts.warnings) == 1
+    facts.warned("Pod simple-2", "checked at 12:00:00 as 7f000000-ab1")
+    assert len(facts.warnings) == 2
+
+
+def test_warnings_of_any_number_do_not_pile_up() -> None:
+    facts = Facts()
+    for number in range(1000):
+        facts.warned("Pod simple-default", "x" * number)
+    assert len(facts.warnings) < 100
+
+
+A_WRITE = Deed("simple-scheduler", "the cluster has none")
+
+
+def test_a_write_without_effect_waits_also_if_its_failure_is_gone() -> None:
+    facts = Facts()
+    facts.succeeded(THE_CLUSTER, [A_WRITE], NOON)
+    assert not facts.holds(THE_CLUSTER, A_WRITE, NOON), "the second attempt needs no pause"
+    facts.succeeded(THE_CLUSTER, [A_WRITE], NOON)
+    until = facts.failures[THE_CLUSTER].until
+    facts.clear_failures([THE_CLUSTER])
+    assert not facts.holds(THE_CLUSTER, Deed("simple-scheduler", "its template was edited"), NOON)
+    assert not facts.failures
+    assert facts.holds(THE_CLUSTER, A_WRITE, NOON)
+    assert facts.failures[THE_CLUSTER].until == until
+    assert facts.failures[THE_CLUSTER].problem.reason == "WriteUndone"
+    assert not facts.holds(THE_CLUSTER, A_WRITE, until)
+
+
+def _pods(*numbers: int) -> list[Deed]:
+    return [Deed(f"pod-{number}", "the group wants 3 workers", part=NEW_PODS) for number in numbers]
+
+
+def test_new_pods_that_are_soon_gone_count_as_a_write_without_effect() -> None:
+    facts = Facts()
+    facts.succeeded(PODS, _pods(1, 2, 3), NOON)
+    assert facts.new_pods(PODS) == {"pod-1", "pod-2", "pod-3"}
+    facts.succeeded(PODS, _pods(4), NOON + 1.0, gone={"pod-1"})
+    assert not facts.failures, "one of three may have been evicted"
+    facts.succeeded(PODS, _pods(5), NOON + 2.0, gone={"pod-1", "pod-2"})
+    assert facts.failures[PODS].problem.reason == "WriteUndone"
+    assert facts.holds(PODS, _pods(6)[0], NOON + 2.0), "although it has another name"
+    first = facts.failures[PODS].until - NOON
+    facts.succeeded(PODS, _pods(6), NOON + 5.0, gone={f"pod-{number}" for number in range(6)})
+    assert facts.failures[PODS].until - NOON - 5.0 > first - 2.0, "longer each time"
+
+
+def test_pods_that_we_deleted_ourselves_or_that_lived_are_not_missed() -> None:
+    facts = Facts()
+    facts.succeeded(PODS, _pods(1, 2), NOON)
+    for name in ("pod-1", "pod-2"):
+        facts.pod_deleted(PODS, name)
+    facts.succeeded(PODS, _pods(3), NOON + 1.0, gone={"pod-1", "pod-2"})
+    facts.succeeded(PODS, _pods(4), NOON + 60.0, gone={"pod-3"})
+    assert not facts.failures
+
+
+def test_of_a_cluster_that_is_gone_its_creation_alone_is_remembered() -> None:
+    facts = Facts()
+    for _ in range(2):
+        facts.succeeded(THE_CLUSTER, [A_WRITE, Deed("simple", "x", part="status")], NOON)
+        facts.succeeded(PODS, _pods(1), NOON)
+    left = facts.of_next_cluster()
+    assert left.holds(THE_CLUSTER, A_WRITE, NOON)
+    assert not left.holds(THE_CLUSTER, Deed("simple", "x", part="status"), NOON)
+    assert not left.new_pods(PODS)

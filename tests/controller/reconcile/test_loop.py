@@ -6,13 +6,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.support.builders import NOON, a_cluster, condition, raw_cluster, raw_pod
+from tests.support.builders import NOON, a_cluster, condition, raw_cluster, raw_job, raw_pod
 from tests.support.fake_api import FakeApi, serve
 from tests.support.wait import happens, until
 
@@ -26,7 +26,7 @@ from dask_operator.reconcile.loop import RECONCILERS, Loop, rest
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.watches import Namespace
 from dask_operator.reconcile.workqueue import WorkQueue
-from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, POD, SERVICE
+from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE
 from dask_operator.scheduler.questions import Schedulers
 
 WAIT = 300.0
@@ -309,6 +309,71 @@ async def test_what_somebody_takes_away_at_once_is_not_made_again_without_pause(
         fake.made = made
         await until(lambda: condition(_status(fake), "Degraded")["reason"] != "WriteUndone", "the condition goes", WAIT)
         assert fake.find(SERVICE, "simple-scheduler")
+
+
+@pytest.mark.parametrize("by_job", [False, True])
+@pytest.mark.parametrize("resource", [POD, GROUP, DEPLOYMENT, CLUSTER])
+async def test_what_somebody_takes_away_a_moment_later_is_not_made_again_without_pause(
+    resource: Any, by_job: bool
+) -> None:
+    """Take it away once a plan has seen it, so that nothing is wrong for a moment."""
+    async with serve() as fake, _operating(fake):
+        made, loop = fake.made, asyncio.get_running_loop()
+        fake.clock = lambda: NOON + loop.time()
+
+        def take(raw: dict[str, Any]) -> None:
+            if fake.find(resource, raw["metadata"]["name"]):
+                fake.drop(resource, raw["metadata"]["name"])
+
+        def taken(raw: dict[str, Any]) -> None:
+            made(raw)
+            if raw["kind"] == resource.kind:
+                loop.call_later(0.05, take, raw)
+
+        fake.made = taken
+        if not by_job and resource == CLUSTER:
+            return  # nobody makes it again
+        fake.put(raw_job(workers=3) if by_job else raw_cluster(workers=3))
+        await until(lambda: len(fake.asked("POST", resource.plural)) > 3, "attempts", WAIT)
+        # Each attempt makes the objects that belong to it, with their statuses.
+        assert await _writes_of_a_while(fake) <= 16 * 10
+        assert len(fake.asked("POST", resource.plural)) < 80
+        told = (fake.find(JOB if by_job else CLUSTER, "simple") or {})["status"]
+        assert condition(told, "Degraded")["reason"] == "WriteUndone"
+
+
+def _without(*labels: str, **changed: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def altered(raw: dict[str, Any]) -> dict[str, Any]:
+        meta = raw["metadata"]
+        if "worker" not in str(meta.get("labels", {}).get("dask.org/component")) or raw["kind"] != "Pod":
+            return raw
+        kept = {key: value for key, value in meta["labels"].items() if labels and key not in labels}
+        return {**raw, "metadata": {**meta, "labels": {**kept, **changed}}}
+
+    return altered
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        _without(),
+        _without("dask.org/workergroup-name"),
+        _without("x", **{"dask.org/cluster-name": "another"}),
+    ],
+)
+async def test_workers_whose_labels_a_webhook_alters_are_not_made_again_and_again(
+    alter: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    async with serve() as fake, _operating(fake):
+        put = fake.put
+        fake.put = lambda raw: put(alter(raw))  # type: ignore[method-assign]
+        put(raw_cluster(workers=3))
+        await until(lambda: len(fake.asked("POST", "pods")) > 2, "Pods", WAIT)
+        assert await _writes_of_a_while(fake) <= 2 * FEW
+        assert len(fake.objects(POD)) <= 7
+        degraded = condition(_status(fake), "Degraded")
+        assert degraded["status"] == "True"
+        assert degraded["reason"] in ("NameTaken", "WriteUndone")
 
 
 @pytest.mark.parametrize(

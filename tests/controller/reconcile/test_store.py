@@ -205,14 +205,14 @@ def test_only_the_very_object_was_deleted() -> None:
 
 def test_a_warning_is_planned_with_once() -> None:
     store = _store()
-    store.facts(KEY).warned('unknown field "spec.nonsense"')
-    store.facts(KEY).warned('unknown field "spec.nonsense"')
-    assert store.snapshot(KEY)[1].warnings == ('unknown field "spec.nonsense"',)
-    store.facts(KEY).reported({'unknown field "spec.nonsense"'})
-    store.facts(KEY).warned('unknown field "spec.nonsense"')
+    store.facts(KEY).warned("Pod x", 'unknown field "spec.nonsense"')
+    store.facts(KEY).warned("Pod x", 'unknown field "spec.nonsense"')
+    assert store.snapshot(KEY)[1].warnings == ('Pod x: unknown field "spec.nonsense"',)
+    store.facts(KEY).reported({'Pod x: unknown field "spec.nonsense"'})
+    store.facts(KEY).warned("Pod x", 'unknown field "spec.nonsense"')
     assert store.snapshot(KEY)[1].warnings == ()
-    store.facts(KEY).warned('unknown field "spec.other"')
-    assert store.snapshot(KEY)[1].warnings == ('unknown field "spec.other"',)
+    store.facts(KEY).warned("Pod x", 'unknown field "spec.other"')
+    assert store.snapshot(KEY)[1].warnings == ('Pod x: unknown field "spec.other"',)
 
 
 def test_an_answer_ends_the_asking() -> None:
@@ -283,12 +283,12 @@ def test_a_clusters_end_is_forgotten_with_all_that_was_known() -> None:
 def test_a_cluster_made_anew_while_the_watch_was_down_starts_without_the_olds_facts() -> None:
     store = _store()
     store.facts(KEY).failed(PODS, PROBLEM, NOON)
-    store.facts(KEY).warned("a warning")
-    store.facts(KEY).reported({"a warning"})
+    store.facts(KEY).warned("Pod x", "a warning")
+    store.facts(KEY).reported({"Pod x: a warning"})
     store.replace("DaskCluster", "", [a_cluster(uid="of-the-next", resource_version=400)], 400)
     assert store.snapshot(KEY)[1].failures == {}
-    store.facts(KEY).warned("a warning")
-    assert store.snapshot(KEY)[1].warnings == ("a warning",)
+    store.facts(KEY).warned("Pod x", "a warning")
+    assert store.snapshot(KEY)[1].warnings == ("Pod x: a warning",)
 
 
 def test_a_snapshot_does_not_change_afterwards() -> None:
@@ -296,7 +296,7 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     _, observed = store.snapshot(KEY)
     store.facts(KEY).failed(PODS, PROBLEM, NOON)
     store.removed("Pod", a_pod(resource_version=300))
-    store.facts(KEY).warned("x")
+    store.facts(KEY).warned("Pod x", "x")
     store.status_written(KEY, THE_CLUSTER, {}, NOON)
     store.facts(KEY).asked(WORKERS)
     store.facts(KEY).retirement_began(frozenset({"x"}))

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sized
 
+import pytest
+
 from dask_operator.model import Key
 from dask_operator.reconcile.workqueue import WorkQueue
 
@@ -214,3 +216,29 @@ async def test_who_is_told_to_end_ends_though_a_key_comes_at_that_moment() -> No
     working.cancel()
     await asyncio.wait({working}, timeout=10.0)
     assert working.cancelled()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0, -0.5, 1e9])
+async def test_a_clock_that_is_set_moves_nothing_that_is_due(step: float) -> None:
+    begin, ahead = 1_700_000_000.0, [0.0]
+    queue = WorkQueue(lambda: begin + _now() + ahead[0])
+    queue.add(A, at=begin + 5.0)
+    queue.add(B)
+    assert await queue.get() == B
+    queue.failed(B)
+    ahead[0] = step
+    assert queue.waiting() == (0, 0.0)
+    assert [(await queue.get(), _now()) for _ in range(2)] == [(B, 0.5), (A, 5.0)]
+    queue.add(C, at=begin + step + 8.0)
+    assert await queue.get() == C
+    assert _now() == pytest.approx(8.0, abs=0.001)
+
+
+async def test_keys_can_be_hurried_but_for_those_that_rest() -> None:
+    queue = _queue()
+    queue.add(A, at=5000.0)
+    queue.add(B)
+    queue.done(await queue.get(), pause=2.0)
+    queue.add(B)
+    queue.hurry()
+    assert [(await queue.get(), _now()) for _ in range(2)] == [(A, 0.0), (B, 2.0)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,7 @@ from distributed.protocol.serialize import ToPickle
 from distributed.protocol.utils import pack_frames
 from tests.support.clock import Run
 from tests.support.dask import WITHOUT_API, a_dask_cluster, client_tls, endpoint, make_certificates
+from tests.support.server import verify_strictly
 
 from dask_operator.scheduler import rpc
 from dask_operator.scheduler.failures import SchedulerError
@@ -165,6 +167,14 @@ def test_a_scheduler_that_talks_tls(certificates: Path) -> None:
             found, retired = asyncio.run(asked())
         assert found == {worker.address for worker in cluster.workers.values()}
         assert retired == {leaving}
+
+
+def test_an_authority_without_key_usage_is_trusted(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify_strictly(monkeypatch)
+    with dask.config.set(client_tls(certificates)):
+        context = rpc._security("tls")["ssl_context"]
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_what_is_wrong_with_certificates_is_said(certificates: Path, tmp_path: Path) -> None:

@@ -68,13 +68,6 @@ containers:
     volumeMounts:
       {{- toYaml . | nindent 6 }}
     {{- end }}
-    {{- if $values.retireOnTermination }}
-    lifecycle:
-      preStop:
-        exec:
-          command:
-            {{- include "dask-cluster.retireCommand" . | nindent 12 }}
-    {{- end }}
 {{- with $volumes.volumes }}
 volumes:
   {{- toYaml . | nindent 2 }}

@@ -43,11 +43,4 @@ dask-tls:
   {{- include "dask-cluster.tlsMount" .root | nindent 2 }}
   {{- include "dask-cluster.tlsVolume" .root | nindent 2 }}
 {{- end }}
-{{- if .values.retireOnTermination }}
-dask-retire:
-  mountPath: /etc/dask-retire
-  readOnly: true
-  configMap:
-    name: {{ include "dask-cluster.retireName" .root }}
-{{- end }}
 {{- end }}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Declared, Json, Observed, Problem
-from dask_operator.parse import rfc3339
+from dask_operator.parse import may_have_passed, rfc3339, timestamp
 from dask_operator.plan.view import blocked, status
 
 DEGRADED = "Degraded"
@@ -53,8 +53,9 @@ def write(
     if failure := blocked(wanted.subject, observed, now):
         yield RequeueAt(failure.until, because=failure.problem.message, holds=wanted.subject)
         return
-    due = (last.at if last and last.uid == about.uid else about.created) + interval
-    if now < due and not awaited:
+    before = last.at if last and last.uid == about.uid else about.created
+    due = before + interval
+    if may_have_passed(before, now) and now < due and not awaited:
         yield RequeueAt(due, because=f"the status of {wanted.subject.kind} {wanted.subject.name}")
         return
     yield wanted
@@ -99,13 +100,14 @@ def _rendered(new: Condition, old: Mapping[str, Any], generation: int, now: floa
     same = old.get("status") == status_
     # Messages about the same problem vary from moment to moment; the first is as good as the next.
     reason = new.reason[:_LONGEST_REASON]
+    since = str(old.get("lastTransitionTime") or "") if same else ""
     kept = new.type == DEGRADED and same and old.get("reason") == reason
     return {
         "type": new.type,
         "status": status_,
         "reason": reason,
         "message": old.get("message") if kept else new.message[:_LONGEST_MESSAGE],
-        "lastTransitionTime": (same and old.get("lastTransitionTime")) or rfc3339(now),
+        "lastTransitionTime": since if since and may_have_passed(timestamp(since), now) else rfc3339(now),
         "observedGeneration": generation,
     }
 

@@ -132,7 +132,7 @@ def _refused(view: View, workers: Workers) -> Problem | None:
 
 def _waits(pod: Pod, now: float) -> Problem | None:
     """Return the problem of a worker that has ended without an error, too soon to be replaced at once."""
-    if pod.deleting or pod.phase != "Succeeded" or now >= replacement.due(pod):
+    if pod.deleting or pod.phase != "Succeeded" or now >= replacement.due(pod, now):
         return None
     why = "look at its log, at --lifetime and --death-timeout; it is replaced after a pause"
     return Problem("WorkerEndedEarly", f"ended without an error soon after its start, as those before it: {why}")

@@ -9,16 +9,22 @@ from collections.abc import Sequence
 
 from dask_operator.backoff import Backoff
 from dask_operator.model import Pod
+from dask_operator.parse import may_have_passed
 
 _LIVED = 60.0
 _DELAY = Backoff(first=10.0, longest=300.0)
 
 
-def due(pod: Pod) -> float:
+def due(pod: Pod, now: float) -> float:
     """Return when to replace an ended worker, in seconds since the epoch."""
     if not _short_lived(pod) or not pod.attempt:
         return 0.0
-    return _ended(pod) + _DELAY.after(pod.attempt)
+    return ended(pod, now) + _DELAY.after(pod.attempt)
+
+
+def ended(pod: Pod, now: float) -> float:
+    """Return when a Pod ended. If its node's clock is wrong, it is the time of its creation, by the API server's."""
+    return at if may_have_passed(at := _ended(pod), now) else pod.created
 
 
 def next_attempt(replaced: Sequence[Pod]) -> int:

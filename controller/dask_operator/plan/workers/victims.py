@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from dask_operator import names
 from dask_operator.model import Pod, Registration, Survey
+from dask_operator.parse import may_have_passed
 
 REFUSAL_LASTS = 30.0
 _STARTING_LASTS = 60.0
@@ -145,7 +146,8 @@ def _burden(workers: Sequence[Registration], pod: Pod) -> tuple[bool, int, int, 
 
 def _starting(pod: Pod, now: float) -> bool:
     """Return whether a worker runs that may register at any moment, and then get data."""
-    return not _pending(pod) and now < pod.started + _STARTING_LASTS
+    started = pod.started if may_have_passed(pod.started, now) else pod.created
+    return not _pending(pod) and now < started + _STARTING_LASTS
 
 
 def _pending(pod: Pod) -> bool:

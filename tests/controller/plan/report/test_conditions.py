@@ -48,6 +48,21 @@ def test_its_time_is_that_of_its_last_change_of_status() -> None:
     assert changed["lastTransitionTime"] == "2026-01-01T12:01:00Z"
 
 
+def test_a_time_in_the_future_comes_of_a_wrong_clock_and_is_written_anew() -> None:
+    old = _status(Condition("Ready", False, "Starting", "0 of 3"), now=NOON + 3600.0)
+    (told,) = rendered(a_cluster(), old, [Condition("Ready", False, "Starting", "0 of 3")], NOON)
+    assert told["lastTransitionTime"] == NOON_TEXT
+    old = _status(Condition("Ready", False, "Starting", "0 of 3"), now=NOON + 30.0)
+    (told,) = rendered(a_cluster(), old, [Condition("Ready", False, "Starting", "0 of 3")], NOON)
+    assert told["lastTransitionTime"] == "2026-01-01T12:00:30Z", "clocks of nodes differ by seconds"
+
+
+def test_a_status_does_not_wait_for_a_clock_that_is_behind() -> None:
+    status = _status(Condition("Ready", False, "Starting", "0 of 3"))
+    assert any(isinstance(action, RequeueAt) for action in _written(status, now=NOON - 30.0))
+    assert any(isinstance(action, SetStatus) for action in _written(status, now=NOON - 3600.0))
+
+
 def test_the_first_words_for_what_is_wrong_stay_while_its_reason_does() -> None:
     old = _status(degraded(BROKEN))
     (same,) = rendered(a_cluster(), old, [degraded(Problem("Unschedulable", "0/4 nodes"))], NOON)

@@ -47,6 +47,13 @@ def test_the_idle_are_retired_first_then_those_with_least() -> None:
     assert chosen.delete == ()
 
 
+def test_a_start_in_the_future_comes_of_a_wrong_clock_and_keeps_nobody() -> None:
+    worker = a_pod(created=NOON - 90.0, started=NOON + 3600.0)
+    assert choose(1, [worker], a_survey(), {}, NOON) == Victims(delete=(worker,))
+    worker = a_pod(created=NOON - 5.0, started=NOON + 3600.0)
+    assert choose(1, [worker], a_survey(), {}, NOON).delete == ()
+
+
 def test_only_as_many_as_are_too_many() -> None:
     pods = [a_pod(number) for number in range(10)]
     for surplus in range(11):
