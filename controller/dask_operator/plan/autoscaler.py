@@ -213,7 +213,7 @@ def _last_scaled(autoscaler: Autoscaler, group: Group | None) -> tuple[str, str]
     name, _, decision = rest.partition(" ")
     scaled_at = timestamp(when)
     # The text is an annotation of the group, which people may write, and a status takes a time only.
-    return (rfc3339(scaled_at), decision[:_LONGEST]) if name == autoscaler.name and scaled_at else ("", "")
+    return (rfc3339(scaled_at), decision[:_LONGEST]) if name == autoscaler.name and scaled_at > 0 else ("", "")
 
 
 def _conditions(autoscaler: Autoscaler, problem: Problem | None, limited: Problem | None) -> Iterator[Condition]:

@@ -335,6 +335,7 @@ async def test_what_somebody_takes_away_a_moment_later_is_not_made_again_without
             return  # nobody makes it again
         fake.put(raw_job(workers=3) if by_job else raw_cluster(workers=3))
         await until(lambda: len(fake.asked("POST", resource.plural)) > 3, "attempts", WAIT)
+        _run_pods(fake)
         # Each attempt makes the objects that belong to it, with their statuses.
         assert await _writes_of_a_while(fake) <= 16 * 10
         assert len(fake.asked("POST", resource.plural)) < 80
@@ -369,6 +370,7 @@ async def test_workers_whose_labels_a_webhook_alters_are_not_made_again_and_agai
         fake.put = lambda raw: put(alter(raw))  # type: ignore[method-assign]
         put(raw_cluster(workers=3))
         await until(lambda: len(fake.asked("POST", "pods")) > 2, "Pods", WAIT)
+        _run_pods(fake)
         assert await _writes_of_a_while(fake) <= 2 * FEW
         assert len(fake.objects(POD)) <= 7
         degraded = condition(_status(fake), "Degraded")
