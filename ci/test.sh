@@ -153,7 +153,7 @@ tier_lint() {
   step "mypy" "$venv/bin/mypy" --cache-dir "$CACHE/mypy" controller client tests bench ci docs
   step "import contracts" "$venv/bin/lint-imports"
   # shellcheck disable=SC2046 # a list of files
-  step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/docker/engine ci/images/dask/entrypoint.sh .ci/run)
+  step "shellcheck" "$venv/bin/shellcheck" --external-sources $(git ls-files 'ci/*.sh' ci/cluster/cluster ci/docker/engine ci/images/dask/entrypoint.sh ci/images/releases/prepare.sh .ci/run)
   actionlint=$(ci/tools/build.sh actionlint)
   step "actionlint" "$actionlint/actionlint" -shellcheck= .github/workflows/*.yaml
   ci/docs.sh
