@@ -15,6 +15,7 @@ import hashlib
 import logging
 import os
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from dask_operator.process.settings import Settings
 from dask_operator.reconcile.scope import Scope
 from dask_operator.resources import GROUP, POD
 
+_RETIRED = re.compile(r"the scheduler retired the workers of (\d+) Pods, and kept (\d+)")
 ROUTES = {"http": HTTP_ROUTES, "rpc": WITHOUT_API}
 GROUPS = ("simple-default", "simple-extra")
 LARGEST_GROUP = 4
@@ -267,10 +269,9 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
 
     class Counting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "the scheduler retired" in record.msg and isinstance(record.args, tuple):
-                retired, kept = record.args[-2:]
-                tally.retired += int(str(retired))
-                tally.refused += int(str(kept))
+            if found := _RETIRED.search(record.getMessage()):
+                tally.retired += int(found[1])
+                tally.refused += int(found[2])
 
     source, handler = logging.getLogger("dask_operator.reconcile.asking"), Counting()
     before = source.level, source.propagate

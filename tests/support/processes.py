@@ -32,7 +32,7 @@ class Dask:
 
     @property
     def log(self) -> str:
-        """What the scheduler has written."""
+        """The scheduler's log."""
         return (self.folder / "scheduler.log").read_text()
 
     def worker(self, name: str, *arguments: str, processes: int = 1) -> subprocess.Popen[bytes]:

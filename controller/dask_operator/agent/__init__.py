@@ -1,4 +1,4 @@
-"""What the controller adds to a Dask scheduler, so that workers leave without losing what they compute.
+"""The controller's addition to a Dask scheduler, with which workers leave without losing what they compute.
 
 A scheduler gets the text of the module `scheduler` in an environment variable, and executes it as a preload. So it
 works in any image with Dask. That module imports nothing of this package.

@@ -1,4 +1,4 @@
-"""Lets workers leave a Dask scheduler without losing what they compute: a preload of the scheduler.
+"""A preload of Dask schedulers, with which workers leave without losing what they compute.
 
 A worker that drains gets no new task. Its results move to other workers, tasks that wait there go elsewhere, and tasks
 that run there end there. Then it is retired. While it takes part in a P2P shuffle it stays, because every participant
@@ -59,7 +59,7 @@ class Agent:
         self.drains: dict[str, Drain] = {}
 
     async def drain_all(self, workers: list[str], seconds: float) -> dict[str, Any]:
-        """Drain workers, and return `{"retired": [address, ...], "kept": {address: reason}}` once all have ended."""
+        """Drain workers. Return `{"retired": [address, ...], "kept": {address: reason}}` at the end of all drains."""
         reasons = await asyncio.gather(*[self.drain(worker, seconds) for worker in workers])
         answers = {worker: reason for worker, reason in zip(workers, reasons)}  # noqa: B905, C416 (Python 3.8)
         return {
@@ -68,7 +68,7 @@ class Agent:
         }
 
     async def drain(self, worker: str, seconds: float) -> str:
-        """Drain a worker, and return RETIRED, "unknown", or the reason why it stays: "actors" or "data".
+        """Drain a worker. Return RETIRED, UNKNOWN, or the reason to keep it: ACTORS, or DATA that no other can take.
 
         After so many `seconds` the worker is retired with what runs on it.
         """
@@ -191,14 +191,14 @@ class StayingWorkers:
 
 
 class VersionHandler(RequestHandler):
-    """Tells the version of the agent's routes."""
+    """The version of the agent's routes."""
 
     def get(self) -> None:
         self.write({"version": 1})
 
 
 class DrainHandler(RequestHandler):
-    """Drains the workers of a request, `{"workers": [address, ...], "seconds": number}`."""
+    """A request to drain workers, `{"workers": [address, ...], "seconds": number}`."""
 
     async def post(self) -> None:
         if len(self.request.body) > LARGEST_REQUEST:
@@ -209,7 +209,7 @@ class DrainHandler(RequestHandler):
 
 
 class NannyDeparture(NannyPlugin):
-    """Drains the worker of a nanny on SIGTERM, before it closes."""
+    """A plugin that drains the worker of a nanny on SIGTERM, before it closes."""
 
     name = "kubernetes-departure"
 
@@ -222,7 +222,7 @@ class NannyDeparture(NannyPlugin):
 
 
 class WorkerDeparture(WorkerPlugin):
-    """Drains a worker without a nanny on SIGTERM, before it closes."""
+    """A plugin that drains a worker without a nanny on SIGTERM, before it closes."""
 
     name = "kubernetes-departure"
 
@@ -277,7 +277,7 @@ class Leave:
             self.close(signum, frame)
 
     async def _drain(self, server: Any) -> str:
-        """Drain a worker. If no other can take its data, try again, as one that replaces it may be on its way."""
+        """Drain a worker. Try again while no other can take its data: its replacement may be about to start."""
         address = getattr(server, "worker_address", None) or server.address
         deadline = time.monotonic() + self.seconds
         while True:

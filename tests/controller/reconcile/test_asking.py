@@ -101,7 +101,9 @@ async def test_no_answer_is_a_fact_as_well() -> None:
 
 
 def _retiring(*addresses: str) -> Answer:
-    async def answer(_: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.startswith("/kubernetes"):
+            return web.Response(status=404)
         return web.json_response({address: {} for address in addresses})
 
     return answer
