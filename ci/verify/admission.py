@@ -89,7 +89,7 @@ def examples() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def not_accepted(kubectl: Kubectl) -> Iterator[str]:
     for name, manifests in (*renderings(kubectl), *examples()):
         # The server refuses a Pod whose ServiceAccount does not exist.
-        for account in (manifest for manifest in manifests if manifest["kind"] == "ServiceAccount"):
+        for account in _accounts(manifests):
             kubectl.apply("--filename=-", manifest=json.dumps(account))
         text = "\n".join(map(json.dumps, manifests))
         answer = kubectl(
@@ -99,6 +99,13 @@ def not_accepted(kubectl: Kubectl) -> Iterator[str]:
             yield f"{name}: {answer.stderr.strip()}"
         else:
             print(f"accepted: {name}, {len(manifests)} objects")
+
+
+def _accounts(manifests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the ServiceAccounts among manifests, and those that their Pods expect in their namespace."""
+    yield from (manifest for manifest in manifests if manifest["kind"] == "ServiceAccount")
+    pods = (manifest["spec"] for manifest in manifests if manifest["kind"] == "Pod")
+    yield from (_object("ServiceAccount", pod["serviceAccountName"]) for pod in pods if "serviceAccountName" in pod)
 
 
 def not_refused(kubectl: Kubectl, cases: list[dict[str, Any]]) -> Iterator[str]:
