@@ -104,7 +104,7 @@ def not_accepted(kubectl: Kubectl) -> Iterator[str]:
 def _accounts(manifests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the ServiceAccounts among manifests, and those that their Pods expect in their namespace."""
     yield from (manifest for manifest in manifests if manifest["kind"] == "ServiceAccount")
-    pods = (manifest["spec"] for manifest in manifests if manifest["kind"] == "Pod")
+    pods = (manifest.get("spec", {}) for manifest in manifests if manifest["kind"] == "Pod")
     yield from (_object("ServiceAccount", pod["serviceAccountName"]) for pod in pods if "serviceAccountName" in pod)
 
 
