@@ -100,6 +100,8 @@ class Schedulers:
         }
         if request.path == "/api/v1/retire_workers":
             return web.json_response(self._retire(known, (await request.json())["workers"]))
+        if request.path not in answers:
+            raise web.HTTPNotFound
         return web.json_response(answers[request.path])
 
     def hold(self, namespace: str, cluster: str, results: int) -> None:

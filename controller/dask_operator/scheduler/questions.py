@@ -135,7 +135,7 @@ class Schedulers:
             answer = await self._by_http(endpoint, route)
             if not isinstance(answer, Failure):
                 return await self._act(endpoint, means) & frozenset(addresses)
-            if answer.kind is not Kind.NO_ROUTE:
+            if answer.kind is Kind.UNREACHED:
                 break
         return await self._read(endpoint, question, answer) & frozenset(addresses)
 
