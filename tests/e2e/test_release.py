@@ -86,7 +86,7 @@ def test_autoscalers_are_switched_on_and_off_while_it_computes(
     assert numbers() == [5, 5]
     assert dask.rest() > 0
     # The last target, from when there was enough work, would override Helm's number.
-    _wait_until_asked_for(release, "TooFewReplicas")
+    _wait_until_asked_for(release, "ScaleDownStabilized")
     assert wanted - {None} <= {3, 4, 5}, "it jumped when Helm took the number away"
 
     # An autoscaler owns the fields that it has written. Helm 4 reports the conflict, and must be told to override.
@@ -110,10 +110,10 @@ def _autoscalers_are_seen(release: Release) -> bool:
     )
 
 
-def _wait_until_asked_for(release: Release, number: str) -> None:
-    """Wait until the scheduler has answered each autoscaler with this number."""
+def _wait_until_asked_for(release: Release, reason: str) -> None:
+    """Wait until the scheduler has answered each autoscaler with a number that is limited for this reason."""
     for name in release.kube.names("daskautoscalers"):
-        release.kube.wait_for_condition("daskautoscaler", name, "ScalingLimited", number)
+        release.kube.wait_for_condition("daskautoscaler", name, "ScalingLimited", reason)
 
 
 def test_a_worker_that_kubernetes_ends_hands_its_results_over(
