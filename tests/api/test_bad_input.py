@@ -19,6 +19,7 @@ from tests.support.kube import Kube, Manifest, eventually
 from tests.support.loopback_schedulers import SITE
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 
+from dask_operator import names
 from dask_operator.reconcile.loop import RECONCILERS
 
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
@@ -235,9 +236,15 @@ def test_the_users_environment_wins(kube: Kube) -> None:
     kube.apply(cluster, job)
     kube.wait_for_workers("env", 1)
     (worker,) = kube.workers("env-default")
-    assert _env(worker) == [("DASK_WORKER_NAME", "mine"), ("DASK_SCHEDULER_ADDRESS", "tcp://mine:1")]
+    assert _env(worker) == [
+        ("DASK_WORKER_NAME", "mine"),
+        ("DASK_SCHEDULER_ADDRESS", "tcp://mine:1"),
+        (names.DRAIN_SECONDS_ENV, "20"),
+    ]
     (scheduler,) = kube.objects("pods", "dask.org/component=scheduler,dask.org/cluster-name=env")
-    assert _env(scheduler) == [(routes["name"], "[]")]
+    first, *others = _env(scheduler)
+    assert first == (routes["name"], "[]")
+    assert [name for name, _ in others] == [names.AGENT_ENV, names.PRELOAD_ENV]
     runner = eventually(lambda: kube.get("pod", "env-job-runner"), "the job's runner")
     assert runner
     assert _env(runner) == [("DASK_SCHEDULER_ADDRESS", "tcp://mine:1")]

@@ -33,7 +33,7 @@ def cluster_problem(view: View, now: float) -> Problem | None:
         problems.append(observed.deployment.problem)
     if scheduler and (broken := problem(scheduler, now)):
         problems.append(broken)
-    if manifests.leads_nowhere(cluster):
+    if observed.service and manifests.leads_nowhere(cluster):
         problems.append(_port_not_found(cluster))
     of_groups = ((name, group_problem(view, workers, now)) for name, workers in view.workers.items())
     problems += [Problem(p.reason, f"group {name}: {p.message}") for name, p in of_groups if p]
