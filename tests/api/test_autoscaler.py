@@ -33,6 +33,7 @@ def test_bounds_hold_while_no_scheduler_answers(kube: Kube) -> None:
     kube.apply(dask_cluster("bound", 1, pods=ON_FAKE_NODES))
     kube.apply(_autoscaler("bound", "bound", minimum=2, maximum=5))
     kube.wait_for_workers("bound", 2)
+    eventually(lambda: _reasons(kube, "bound").count("Scaled") == 1, "an Event for the first decision")
     kube.run("scale", "--replicas=9", "daskworkergroup", "bound-default")
     eventually(lambda: _replicas(kube, "bound-default") == 5, "never above maximum")
     decision = "9 → 5: minimum 2, maximum 5"
