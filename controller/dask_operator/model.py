@@ -326,6 +326,10 @@ class Pod(Object):
     problem: Problem | None = None
     problem_from: float = 0.0
 
+    def problem_at(self, now: float) -> Problem | None:
+        """Return the problem if it counts by now."""
+        return self.problem if now >= self.problem_from else None
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment(Object):

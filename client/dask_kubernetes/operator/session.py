@@ -18,7 +18,8 @@ from dask_kubernetes.exceptions import (
     SchedulerUnreachableError,
     ValidationError,
 )
-from dask_kubernetes.operator.access.connect import Address, Connection, in_url
+from dask_kubernetes.operator.access.connect import Address, Connection
+from dask_kubernetes.operator.access.credentials import in_url
 from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.access.workers import Listener, WorkerFeed
 from dask_kubernetes.operator.daskcluster import DaskCluster

@@ -37,9 +37,9 @@ LARGEST_REQUEST = 4 * 2**20
 PAUSE = 0.1
 # A heartbeat that was under way when the worker was paused may tell of tasks before; the one after it does not.
 HEARTBEATS = 2
-# Kubernetes' default grace period without the time that a worker needs to close.
 RETIRED, UNKNOWN, DATA, ACTORS = "retired", "unknown", "data", "actors"
-DRAIN_SECONDS = float(os.environ.get("KUBERNETES_DASK_DRAIN_SECONDS", "20"))
+# For workers without the variable: Kubernetes' default grace period without the time that a worker needs to close.
+DRAIN_SECONDS = 20.0
 logger = logging.getLogger("distributed.kubernetes")
 
 
@@ -139,7 +139,7 @@ class Agent:
             self.scheduler.stream_comms[ws.address].send(change)
 
     def _remains(self, ws: Any) -> str:
-        return DATA if self._is_known(ws) else "unknown"
+        return DATA if self._is_known(ws) else UNKNOWN
 
     def _shuffles(self, address: str) -> bool:
         """Return whether a worker takes part in a P2P shuffle that goes on."""

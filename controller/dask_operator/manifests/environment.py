@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,10 +18,7 @@ _GRACE_PERIOD = 30
 
 def with_env(spec: Json, env: Mapping[str, str]) -> dict[str, Any]:
     """Return a Pod spec whose every container has these variables after its own, which win."""
-    containers = spec.get("containers")
-    if not isinstance(containers, list):
-        return dict(spec)
-    return {**spec, "containers": [_container_with_env(container, env) for container in containers]}
+    return _with_containers(spec, lambda container: _container_with_env(container, env))
 
 
 def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
@@ -37,24 +34,29 @@ def _container_with_env(container: Any, env: Mapping[str, str]) -> Any:
 
 
 def with_preload(spec: Json) -> dict[str, Any]:
-    """Return the scheduler's Pod spec with the agent also where its user has preloads of his own."""
+    """Return the scheduler's Pod spec with the agent before preloads in its variables."""
+    return _with_containers(spec, _container_with_preload)
+
+
+def _with_containers(spec: Json, change: Callable[[Any], Any]) -> dict[str, Any]:
     containers = spec.get("containers")
-    if not isinstance(containers, list):
-        return dict(spec)
-    return {**spec, "containers": [_container_with_preload(container) for container in containers]}
+    return {**spec, "containers": list(map(change, containers))} if isinstance(containers, list) else dict(spec)
 
 
 def _container_with_preload(container: Any) -> Any:
-    variables = list(_mappings(container.get("env"))) if isinstance(container, dict) else []
+    own = container.get("env") if isinstance(container, dict) else None
     # Arguments may be a list for each preload.
-    if any(variable.get("name") == _PRELOAD_ARGV_ENV for variable in variables):
+    if not isinstance(own, list) or any(each.get("name") == _PRELOAD_ARGV_ENV for each in _mappings(own)):
         return container
-    return {**container, "env": [_preloading(variable) for variable in variables]} if variables else container
+    return {**container, "env": list(map(_preloading, own))}
 
 
-def _preloading(variable: Mapping[str, Any]) -> Mapping[str, Any]:
+def _preloading(variable: Any) -> Any:
+    """Return a variable, with the agent if it is that of preloads. The API server refuses one of another kind."""
+    if not isinstance(variable, Mapping) or variable.get("name") != names.PRELOAD_ENV:
+        return variable
     value = variable.get("value")
-    if variable.get("name") != names.PRELOAD_ENV or not isinstance(value, str) or agent.PRELOAD in value:
+    if not isinstance(value, str) or agent.PRELOAD in value:
         return variable
     return {**variable, "value": repr([agent.PRELOAD, *_listed(value)])}
 

@@ -59,7 +59,7 @@ def _room(view: View, workers: Workers, now: float) -> Room:
     if not workers.old:
         return Room.ENOUGH
     refused = view.observed.failures.get(_pods_of(workers))
-    stuck = [pod for pod in workers.new if pod.gated or (pod.problem and now >= pod.problem_from)]
+    stuck = [pod for pod in workers.new if pod.gated or pod.problem_at(now)]
     problems = [pod.problem for pod in stuck if pod.problem] + ([refused.problem] if refused else [])
     in_nodes = room.needed(problems)
     in_queue = Room.ONE_OF_SEVERAL if any(pod.gated for pod in stuck) else Room.ENOUGH

@@ -263,10 +263,10 @@ def live(pods: Iterable[Pod]) -> list[Pod]:
 
 def problem(pod: Pod, now: float) -> Problem | None:
     """Return what is wrong with a Pod, also between two crashes."""
-    if pod.deleting or pod.phase == "Succeeded" or now < pod.problem_from:
+    if pod.deleting or pod.phase == "Succeeded":
         return None
     sound = now >= pod.restarted + RECOVERED_AFTER if pod.restarted else pod.ready
-    return None if sound else pod.problem
+    return None if sound else pod.problem_at(now)
 
 
 def blocked(ref: ObjectRef, observed: Observed, now: float) -> Failure | None:

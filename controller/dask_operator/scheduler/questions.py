@@ -70,26 +70,29 @@ _HAS_API = Question("/api/v1", "", lambda text, _: text)
 
 
 def _drain(addresses: Sequence[str]) -> Question[frozenset[str]]:
-    number = len(addresses)
-    return Question(
-        "/kubernetes/v1/drain",
-        "",
-        lambda text, wire: answers.drained(text, wire, number),
-        _largest(number),
-        _RETIRE_TIMEOUT,
-        {"workers": list(addresses), "seconds": _DRAIN},
-    )
+    return _departure("/kubernetes/v1/drain", "", answers.drained, addresses, seconds=_DRAIN)
 
 
 def _retire(addresses: Sequence[str]) -> Question[frozenset[str]]:
+    return _departure("/api/v1/retire_workers", "retire_workers", answers.retired, addresses)
+
+
+def _departure(
+    route: str,
+    operation: str,
+    read: Callable[[bytes, Wire, int], frozenset[str]],
+    addresses: Sequence[str],
+    **others: float,
+) -> Question[frozenset[str]]:
+    """Return a question that ends workers, with its `others` arguments. Its answer names those that were retired."""
     number = len(addresses)
     return Question(
-        "/api/v1/retire_workers",
-        "retire_workers",
-        lambda text, wire: answers.retired(text, wire, number),
+        route,
+        operation,
+        lambda text, wire: read(text, wire, number),
         _largest(number),
         _RETIRE_TIMEOUT,
-        {"workers": list(addresses)},
+        {"workers": list(addresses), **others},
     )
 
 

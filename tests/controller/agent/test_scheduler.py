@@ -22,7 +22,8 @@ from tests.support.kube import eventually
 from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
 from dask_operator import agent, names
-from dask_operator.agent.scheduler import ROUTE
+from dask_operator.agent.scheduler import DRAIN_SECONDS, LARGEST_REQUEST, ROUTE
+from dask_operator.manifests.environment import drain_seconds
 
 P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
 
@@ -129,6 +130,36 @@ def test_a_participant_of_a_shuffle_stays_until_its_end() -> None:
         assert _leave(leaving) == 0
         assert 0.0 < total.result(60) < 800.0 * 800.0
         assert " restarted due to" not in made.log
+
+
+def test_a_new_shuffle_puts_no_output_on_a_worker_that_drains(tmp_path: Path) -> None:
+    with a_dask(AGENT | P2P) as made, dask.config.set({"array.rechunk.method": "p2p"}):
+        made.worker("kept")
+        made.worker("kept too")
+        made.worker("leaving")
+        address, log = made.addresses("leaving"), tmp_path / "log"
+        running = made.client.submit(_until_exists, log, tmp_path / "end", workers=address, pure=False)
+        eventually(log.exists, "the task runs", 120)
+        with ThreadPoolExecutor() as pool:
+            drain = pool.submit(_drain, made, *address, seconds=300.0)
+            eventually(lambda: "Retired worker" in made.log, "the worker is paused", 120)
+            numbers = dask.array.random.random((200, 200), chunks=(20, 200)).rechunk((200, 20))
+            try:
+                assert made.client.compute(numbers.sum()).result(120) > 0.0
+                assert not drain.done()
+            finally:
+                (tmp_path / "end").touch()
+            assert drain.result(180) == {"retired": address, "kept": {}}
+        assert running.result(120) == "done"
+        assert " initialized by task" in made.log
+        assert " restarted due to" not in made.log
+
+
+def _until_exists(log: Path, file: Path) -> str:
+    log.touch()
+    while not file.exists():
+        time.sleep(0.1)
+    return "done"
 
 
 def _paused(block: Any) -> Any:
@@ -250,5 +281,14 @@ def test_the_names_of_its_variables_are_those_of_the_manifests() -> None:
     assert f'os.environ.get("{names.DRAIN_SECONDS_ENV}", ' in agent.TEXT
 
 
+def test_a_worker_without_the_variable_drains_as_one_with_the_default_grace_period() -> None:
+    assert str(int(DRAIN_SECONDS)) == drain_seconds({})
+
+
 def test_its_version_is_told(dask_of_two: Dask) -> None:
     assert httpx.get(f"http://{dask_of_two.http}{ROUTE}").json() == {"version": 1}
+
+
+def test_a_request_that_is_too_large_is_not_read(dask_of_two: Dask) -> None:
+    route = f"http://{dask_of_two.http}{ROUTE}/drain"
+    assert httpx.post(route, content=b" " * (LARGEST_REQUEST + 1)).status_code == 413

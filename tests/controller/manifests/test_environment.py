@@ -60,6 +60,11 @@ def test_preloads_that_cannot_be_added_to_stay(own: list[dict[str, Any]]) -> Non
     assert _scheduler_env(*own)[: len(own)] == own
 
 
+@pytest.mark.parametrize("wrong", ["typo", 5, None])
+def test_what_is_no_variable_is_left_to_the_api_server(wrong: Any) -> None:
+    assert _scheduler_env(wrong)[0] == wrong
+
+
 def test_a_manifest_that_was_made_once_is_not_changed_by_making_it_again() -> None:
     env = _scheduler_env({"name": PRELOAD, "value": "a"})
     assert _preloads(_scheduler_env(*env)) == _preloads(env)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from dask_kubernetes.exceptions import DaskKubernetesError, NotPermittedError, SchedulerUnreachableError
+from dask_kubernetes.operator.access.credentials import in_url
 from dask_kubernetes.operator.access.forward import Forward
 from dask_kubernetes.operator.access.kubernetes import NODE, Kubernetes
 
@@ -53,11 +54,6 @@ def addresses(service: Json, port_name: str, nodes: Sequence[str], *, inside: bo
     if inside:
         # `svc` is not a top-level domain: the name fails in a Pod that asks public name servers.
         yield f"{metadata['name']}.{metadata['namespace']}.svc", port["port"]
-
-
-def in_url(host: str) -> str:
-    """Return a host as URLs and Dask's addresses have it: IPv6 addresses are in brackets."""
-    return f"[{host}]" if ":" in host else host
 
 
 def node_addresses(nodes: Sequence[Json], *, internal: bool) -> list[str]:

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import binascii
 import importlib.util
-import ipaddress
 import json
 import os
 import ssl as tls
@@ -163,16 +162,14 @@ def _of_pod() -> Context:
     token, namespace = SERVICE_ACCOUNT / "token", SERVICE_ACCOUNT / "namespace"
     if not host or not port or not token.exists():
         raise ValueError("it does not exist, or is empty")
-    cluster = {"server": f"https://{_in_url(host)}:{port}", "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")}
+    cluster = {"server": f"https://{in_url(host)}:{port}", "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")}
     own = namespace.read_text().strip() if namespace.exists() else "default"
     return Context("", own, cluster, {"tokenFile": str(token)})
 
 
-def _in_url(host: str) -> str:
-    try:
-        return f"[{ipaddress.IPv6Address(host)}]"
-    except ValueError:
-        return host
+def in_url(host: str) -> str:
+    """Return a host as URLs and Dask's addresses have it: IPv6 addresses are in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _token(user: Json) -> str | None:

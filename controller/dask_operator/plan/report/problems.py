@@ -15,7 +15,8 @@ from dask_operator.plan.workers import registration, replacement, victims
 from dask_operator.resources import CLUSTER, GROUP, POD
 
 _SAID_FOR = 2 * victims.REFUSAL_LASTS
-_NO_ANSWER = ("SchedulerUnreachable", "SchedulerError", "SchedulerAnswer", "SchedulerApiDisabled")
+NO_ANSWER = ("SchedulerUnreachable", "SchedulerError", "SchedulerAnswer", "SchedulerApiDisabled")
+"""The reasons for which a scheduler gives no usable answer."""
 _NOT_REGISTERED = "WorkerNotRegistered"
 _NAMED = 3
 """The number of workers that a message names."""
@@ -61,13 +62,13 @@ def is_said_silent(view: View) -> bool:
     """Return whether the cluster's status says that its scheduler gives no usable answer."""
     said = _said(view)
     of_group = str(said.get("message")).startswith("group ")
-    return said.get("reason") in _NO_ANSWER and not of_group and any(workers.ready for workers in view.workers.values())
+    return said.get("reason") in NO_ANSWER and not of_group and any(workers.ready for workers in view.workers.values())
 
 
 def said_since(view: View) -> float | None:
     """Return since when the cluster's status says that workers or the scheduler are not known to be well."""
     said = _said(view)
-    counts = said.get("status") == "True" and said.get("reason") in (*_NO_ANSWER, _NOT_REGISTERED)
+    counts = said.get("status") == "True" and said.get("reason") in (*NO_ANSWER, _NOT_REGISTERED)
     return timestamp(str(said.get("lastTransitionTime"))) if counts else None
 
 

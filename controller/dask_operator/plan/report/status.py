@@ -210,9 +210,8 @@ def _scheduler_ready(cluster: Cluster, pod: Pod | None, now: float) -> Condition
         )
     if pod.gated:
         return Condition(READY, False, "SchedulingGated", f"Pod {pod.name} has scheduling gates, as in a queue")
-    known = pod.problem if now >= pod.problem_from else None
     starting = Problem("SchedulerStarting", f"Pod {pod.name} is {pod.phase or 'Pending'} and not ready yet")
-    return Condition(READY, False, *(known or starting))
+    return Condition(READY, False, *(pod.problem_at(now) or starting))
 
 
 def _workers_ready(count: _Count) -> Condition:

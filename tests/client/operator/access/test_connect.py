@@ -15,7 +15,8 @@ from tests.support.fake_api import FakeApi
 from tests.support.server import free_port
 
 from dask_kubernetes.exceptions import SchedulerUnreachableError, ValidationError
-from dask_kubernetes.operator.access.connect import Connection, addresses, in_url, node_addresses
+from dask_kubernetes.operator.access.connect import Connection, addresses, node_addresses
+from dask_kubernetes.operator.access.credentials import in_url
 from dask_kubernetes.operator.access.forward import HOST
 from dask_kubernetes.operator.access.kubernetes import Kubernetes
 from dask_kubernetes.operator.manifests.names import COMM_PORT, DASHBOARD_PORT

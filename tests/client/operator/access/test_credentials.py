@@ -18,7 +18,7 @@ from tests.client.operator.conftest import Kubeconfig
 from tests.support.clock import Run
 from tests.support.dask import make_certificates
 from tests.support.fake_api import FakeApi
-from tests.support.server import serving
+from tests.support.server import serving, verify_strictly
 
 from dask_kubernetes.exceptions import (
     CredentialsError,
@@ -312,14 +312,7 @@ def test_authorities_of_old_clusters_are_accepted(
 ) -> None:
     """Use an authority without key usage, which Python 3.13 rejects by default and kubectl does not."""
     make_certificates(tmp_path)
-    known = ssl.SSLContext.__new__
-
-    def strict(cls: type[ssl.SSLContext], *arguments: Any, **options: Any) -> ssl.SSLContext:
-        made = known(cls, *arguments, **options)
-        made.verify_flags |= ssl.VERIFY_X509_STRICT
-        return made
-
-    monkeypatch.setattr(ssl.SSLContext, "__new__", strict)
+    verify_strictly(monkeypatch)
     files = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
     authority = {"certificate-authority": str(tmp_path / "ca.pem")} if how == "an authority" else {}
     kubeconfig.write(OWN_SERVER, cluster=authority, **(files if how == "a certificate alone" else {}))

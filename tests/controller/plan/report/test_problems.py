@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
 
 from tests.support.builders import (
@@ -16,8 +18,9 @@ from tests.support.builders import (
 )
 
 from dask_operator.model import Group, ObjectRef, Observed, Problem, Registration
-from dask_operator.plan.report.problems import cluster_problem, group_problem
+from dask_operator.plan.report.problems import NO_ANSWER, cluster_problem, group_problem
 from dask_operator.plan.view import View
+from dask_operator.scheduler import failures
 
 BROKEN = Problem("ImagePullBackOff", 'container "scheduler": no such image')
 
@@ -141,3 +144,7 @@ def test_a_worker_that_ends_well_again_and_again_is_a_problem_while_it_waits() -
 def test_a_worker_on_its_way_out_is_no_problem() -> None:
     going = replace(a_failed_pod(0), deleting=True)
     assert _problem(a_group(workers=1), seen([going, a_pod(1)]), NOON) is None
+
+
+def test_the_reasons_of_no_answer_are_those_of_the_questions_to_schedulers() -> None:
+    assert {*re.findall(r'Problem\("(\w+)"', inspect.getsource(failures))} == {*NO_ANSWER}
