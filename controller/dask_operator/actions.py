@@ -70,7 +70,20 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Ask the scheduler to move the data of these workers to others. `workers`: uid and Dask address of each."""
+    """Ask the scheduler to move the data of these workers to others. `workers`: uid and Dask address of each.
+
+    `seconds`: the time within which their tasks end first, by the agent; None where the scheduler has none.
+    """
+
+    scheduler: Endpoint
+    workers: tuple[tuple[str, str], ...]
+    because: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Ask the scheduler to take back workers that drain. `workers` as of Retire."""
 
     scheduler: Endpoint
     workers: tuple[tuple[str, str], ...]
@@ -117,4 +130,4 @@ class RequeueAt:
     holds: ObjectRef | None = None
 
 
-Action = Create | Patch | Delete | Ask | Retire | SetStatus | RecordEvent | ClearFailures | RequeueAt
+Action = Create | Patch | Delete | Ask | Retire | Resume | SetStatus | RecordEvent | ClearFailures | RequeueAt

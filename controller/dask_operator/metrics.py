@@ -46,8 +46,9 @@ WATCH_RESTARTS = Counter(
 )
 RETIREMENTS = Counter(
     "retirements",
-    "Worker Pods that schedulers were asked to retire before a scale-down: those retired, and those refused "
-    "because no other worker could take the data.",
+    "Worker Pods that schedulers were asked to retire before a scale-down: those retired; those retired when their "
+    "drain time ended, with what they ran (overdue); and those refused because no other worker could take what they "
+    "hold.",
     ("outcome",),
     namespace=PREFIX,
     registry=REGISTRY,
@@ -58,7 +59,7 @@ SCHEDULER_ERRORS = Counter(
     namespace=PREFIX,
     registry=REGISTRY,
 )
-RETIRED, REFUSED = (RETIREMENTS.labels(outcome) for outcome in ("retired", "refused"))
+RETIRED, OVERDUE, REFUSED = (RETIREMENTS.labels(outcome) for outcome in ("retired", "overdue", "refused"))
 
 
 def rendered() -> bytes:

@@ -220,6 +220,8 @@ class Group(Declared):
     """The labels and annotations that its cluster's user had set on it (`manifests.declared_keys`)."""
     adopted_template: str = ""
     """The hash of the template of the workers that another operator made."""
+    drain_timeout: float = 3600.0
+    """Seconds within which a worker that leaves ends its tasks."""
     scaled: str = ""
     """The last scaling by a DaskAutoscaler: its time (RFC 3339), the autoscaler and the reason, separated by spaces."""
 
@@ -371,26 +373,66 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A worker as its scheduler knows it. `nbytes`: bytes of results; `tasks`: tasks that it runs or has queued."""
+    """A worker as its scheduler knows it. `nbytes`: bytes of results; `tasks`: tasks that it runs or has queued.
+
+    The agent tells more. `pod`: the name of its Pod; `seconds`: how long its tasks will take; `shuffles`: it takes part
+    in a P2P shuffle; `draining`: it takes no new task; `leaves`: nobody can take it back, because its process ends.
+    """
 
     name: str
     address: str
     nbytes: int = 0
     tasks: int = 0
+    pod: str = ""
+    seconds: float = 0.0
+    shuffles: bool = False
+    draining: bool = False
+    leaves: bool = False
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A scheduler's answer about its workers, or why it did not answer. `at` is in seconds since the epoch."""
+    """A scheduler's answer about its workers, or why it did not answer. `at` is in seconds since the epoch.
+
+    `agent`: the controller's agent in the scheduler has given it.
+    """
 
     at: float
     workers: tuple[Registration, ...] = ()
     problem: Problem | None = None
+    agent: bool = False
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The workers' names, and these without the number that `--nworkers` adds."""
-        return frozenset(name for worker in self.workers for name in (worker.name, worker.name.rpartition("-")[0]))
+        """The names of the workers and of their Pods, and these without the number that `--nworkers` adds."""
+        workers = self.workers
+        return frozenset(name for each in workers for name in (each.name, each.name.rpartition("-")[0], each.pod))
+
+
+class Drained(NamedTuple):
+    """The agent's answer about workers that drain, by Dask address.
+
+    `overdue`: of the `retired`, those that were at work when their time ended. `kept`: those that stay, and why.
+    `draining`: those that have not ended yet, and what they wait for. It does not know the others, or they were taken
+    back.
+    """
+
+    retired: frozenset[str] = frozenset()
+    overdue: frozenset[str] = frozenset()
+    kept: Mapping[str, str] = MappingProxyType({})
+    draining: Mapping[str, str] = MappingProxyType({})
+
+
+class Departure(NamedTuple):
+    """The retirement of a Pod's workers that is under way: their Dask addresses, and since when.
+
+    `waits_for`: what they still do, empty if that is not known. `final`: it is too late to take them back.
+    """
+
+    addresses: tuple[str, ...] = ()
+    since: float = 0.0
+    waits_for: str = ""
+    final: bool = False
 
 
 class Sample(NamedTuple):
@@ -474,12 +516,18 @@ class Observed:
     idleness: Idleness | None = None
     asking: frozenset[str] = frozenset()
     """Questions to the scheduler that are under way; a later plan gets their answers."""
-    retiring: frozenset[str] = frozenset()
+    retiring: Mapping[str, Departure] = field(default_factory=dict)
     """The uids of the worker Pods whose retirement is under way."""
+    resuming: frozenset[str] = frozenset()
+    """The uids of those that are about to be taken back."""
     retired: frozenset[str] = frozenset()
     """The uids of the worker Pods that the scheduler has retired: they hold no data."""
+    overdue: frozenset[str] = frozenset()
+    """The uids of those that were at work when their drain time ended."""
     refused: Mapping[str, float] = field(default_factory=dict)
     """The uids of the worker Pods that the scheduler refused to retire, and when."""
+    actors: frozenset[str] = frozenset()
+    """The uids of those that it refused because they hold actors, which never move."""
     failures: Mapping[ObjectRef, Failure] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """Warnings of the API server about objects that it accepted."""

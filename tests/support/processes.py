@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from distributed import Client
 
@@ -35,25 +36,33 @@ class Dask:
         """The scheduler's log."""
         return (self.folder / "scheduler.log").read_text()
 
-    def worker(self, name: str, *arguments: str, processes: int = 1) -> subprocess.Popen[bytes]:
+    def worker(
+        self, name: str, *arguments: str, processes: int = 1, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         """Start a worker and wait until it has registered."""
         count = len(self.addresses()) + processes
-        worker = self.coming_worker(name, *arguments, processes=processes)
+        worker = self.coming_worker(name, *arguments, processes=processes, env=env)
         self.client.wait_for_workers(count, timeout=60)
         return worker
 
-    def coming_worker(self, name: str, *arguments: str, processes: int = 1) -> subprocess.Popen[bytes]:
+    def coming_worker(
+        self, name: str, *arguments: str, processes: int = 1, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         several = ("--nworkers", str(processes)) if processes > 1 else ()
-        return self._process("worker", "--name", name, "--nthreads", "1", *several, *arguments)
+        return self._process("worker", "--name", name, "--nthreads", "1", *several, *arguments, env=env)
 
     def addresses(self, *prefixes: str) -> list[str]:
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         return [address for address, worker in workers.items() if worker["name"].startswith(prefixes or "")]
 
-    def _process(self, role: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _process(
+        self, role: str, *arguments: str, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dask", role, "--host", "127.0.0.1", "--scheduler-file", str(self._file)]
         log = self._stack.enter_context((self.folder / f"{role}.log").open("ab"))
-        process = subprocess.Popen([*command, *arguments], cwd=self.folder, env=self._env, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=self.folder, env={**self._env, **env}, stdout=log, stderr=log
+        )
         self._stack.callback(process.wait, 30)
         self._stack.callback(process.terminate)
         return process

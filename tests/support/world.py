@@ -10,7 +10,8 @@ import copy
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.support.builders import NAMESPACE, NOON, raw_cluster, raw_deployment, raw_group
@@ -28,10 +29,11 @@ from dask_operator.actions import (
     Patch,
     RecordEvent,
     RequeueAt,
+    Resume,
     Retire,
     SetStatus,
 )
-from dask_operator.model import Cluster, Key, ObjectRef, Observed, Pod, Problem, Registration, Sample, Survey
+from dask_operator.model import Cluster, Departure, Key, ObjectRef, Observed, Pod, Problem, Registration, Sample, Survey
 from dask_operator.names import RESERVED_PREFIX
 from dask_operator.parse import rfc3339
 from dask_operator.plan import Policy, plan
@@ -83,11 +85,17 @@ class World:
         self.scheduler_answers = True
         self.retiring_takes = 0.0
         """Seconds from the request to retire workers to its answer."""
+        self.agent = True
+        """Whether the scheduler has the controller's agent."""
         self.target: int | None = None
         """Number of workers the scheduler asks for; None for no answer."""
         self.idle_since: float | None = None
         """Start of the scheduler's idle period; None while it is busy."""
         self._retirements: list[tuple[float, Retire]] = []
+        self._unasked: list[tuple[float, Retire]] = []
+        """The drains for which a controller asked that has ended since."""
+        self._left: set[str] = set()
+        """The uids of workers that were retired while nobody asked."""
         self._kept = ObjectStore(self._told, version=10)
         self._numbers = itertools.count()
         self._parsed_pods: dict[str, Pod] = {}
@@ -230,6 +238,7 @@ class World:
 
     def restart_controller(self) -> None:
         self.store = Store()
+        self._unasked += [(ends, retire) for ends, retire in self._retirements if retire.seconds is not None]
         self._retirements.clear()
         for raw in self.objects():
             self.store.observe(raw["kind"], parse.PARSERS[raw["kind"]](raw))
@@ -392,14 +401,18 @@ class World:
                 self._delete(action)
             case Ask():
                 self._ask(action)
-            case Retire():
-                self.store.facts(KEY).retirement_began(frozenset(uid for uid, _ in action.workers))
-                self._retirements.append((self.now + self.retiring_takes, action))
-                self._end_retirements()
             case ClearFailures():
                 self.store.clear_failures(KEY, action.subjects)
+            case Retire() | Resume():
+                self._let_go_or_back(action)
             case RequeueAt() | RecordEvent():
                 pass
+
+    def _let_go_or_back(self, action: Retire | Resume) -> None:
+        if isinstance(action, Retire):
+            self._begin_retirement(action)
+        else:
+            self._resume(action)
 
     def _create(self, manifest: Mapping[str, Any]) -> None:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -433,7 +446,11 @@ class World:
         version = action.resource_version
         if version is not None and version != parse.resource_version(raw):
             return
-        if self.held.pop(action.name, 0) and action.uid not in self.observed().retired and self._scheduler_runs():
+        if (
+            self.held.pop(action.name, 0)
+            and action.uid not in self.observed().retired | self._left
+            and self._scheduler_runs()
+        ):
             self.lost.append(action.name)
         self.store.deleted(kind, action.uid, NAMESPACE, action.name)
         self.delete(kind, action.name)
@@ -451,40 +468,78 @@ class World:
         else:
             self.store.facts(KEY).surveyed(self._answer())
 
+    def _begin_retirement(self, action: Retire) -> None:
+        departures = {uid: Departure((address,), self.now, final=not self.agent) for uid, address in action.workers}
+        self.store.facts(KEY).retirement_began(departures)
+        if action.seconds is None:
+            self._retirements.append((self.now + self.retiring_takes, action))
+        else:
+            self._retirements += [self._begin_drain(action, each) for each in action.workers]
+        self._end_retirements()
+
+    def _begin_drain(self, action: Retire, worker: tuple[str, str]) -> tuple[float, Retire]:
+        """Return the drain of one worker, which goes on if another controller has begun it."""
+        begun = [drain for drain in self._unasked if worker in drain[1].workers]
+        self._unasked = [drain for drain in self._unasked if worker not in drain[1].workers]
+        takes = min(self.retiring_takes, action.seconds or 0.0)
+        return begun[0] if begun else (self.now + takes, replace(action, workers=(worker,)))
+
+    def _resume(self, action: Resume) -> None:
+        facts, uids = self.store.facts(KEY), frozenset(uid for uid, _ in action.workers)
+        facts.resume_began(uids)
+        draining = {uid for _, drain in self._drains() for uid, _ in drain.workers}
+        self._retirements = [each for each in self._retirements if uids.isdisjoint(uid for uid, _ in each[1].workers)]
+        self._unasked = [each for each in self._unasked if uids.isdisjoint(uid for uid, _ in each[1].workers)]
+        facts.resume_ended(uids, uids & draining)
+
+    def _drains(self) -> list[tuple[float, Retire]]:
+        return [each for each in (*self._retirements, *self._unasked) if each[1].seconds is not None]
+
     def _end_retirements(self) -> bool:
+        for _, retire in [each for each in self._unasked if each[0] <= self.now]:
+            self._left |= self._retire(retire)[0]
+        self._unasked = [each for each in self._unasked if each[0] > self.now]
         due = [retire for ends, retire in self._retirements if ends <= self.now]
         self._retirements = [(ends, retire) for ends, retire in self._retirements if ends > self.now]
         for retire in due:
-            self._retire(retire)
+            asked = frozenset(uid for uid, _ in retire.workers)
+            if self.scheduler_answers:
+                gone, kept = self._retire(retire)
+                self.store.retired(KEY, gone | kept, gone, self.now)
+                self.store.facts(KEY).retirement_failed(asked - gone - kept, None)
+            else:
+                self.store.facts(KEY).retirement_failed(asked, self._answer())
         return bool(due)
 
-    def _retire(self, action: Retire) -> None:
-        asked = frozenset(uid for uid, _ in action.workers)
-        if not self.scheduler_answers:
-            self.store.facts(KEY).retirement_failed(asked, self._answer())
-            return
+    def _retire(self, action: Retire) -> tuple[frozenset[str], frozenset[str]]:
+        """Move the data of workers to others. Return the uids of those that were retired, and of those that stay."""
         workers = [pod for pod in self._pods() if pod.component == "worker" and pod.phase == "Running"]
         addressed = {f"tcp://{pod.ip}:4000": pod for pod in workers}
         leaving = {
             uid: self._registered_as(addressed[address]) for uid, address in action.workers if address in addressed
         }
-        gone = self.observed().retired | {uid for _, other in self._retirements for uid, _ in other.workers}
+        others = (*self._retirements, *self._unasked)
+        gone = self.observed().retired | self._left | {uid for _, other in others for uid, _ in other.workers}
         takers = [self._registered_as(pod) for pod in workers if self._uid(pod) not in gone]
         stay = [name for name in takers if name not in leaving.values()]
         kept = {uid for uid, name in leaving.items() if self.held.get(name) and not stay}
         for uid, name in leaving.items():
             if uid not in kept and (moved := self.held.pop(name, 0)):
                 self.held[stay[0]] = self.held.get(stay[0], 0) + moved
-        self.store.retired(KEY, asked, frozenset(leaving) - kept, self.now)
+        return frozenset(leaving) - kept, frozenset(kept)
 
     def _answer(self) -> Survey:
         if not self.scheduler_answers:
             return Survey(self.now, problem=Problem("SchedulerUnreachable", "no answer"))
         workers = [pod for pod in self._pods() if pod.component == "worker" and pod.phase == "Running"]
-        retired = self.observed().retired
-        workers = [pod for pod in workers if self.registers(pod) and self._uid(pod) not in retired]
-        known = [(self._registered_as(pod), f"tcp://{pod.ip}:4000") for pod in workers]
-        return Survey(self.now, tuple(Registration(name, at, self.held.get(name, 0)) for name, at in known))
+        gone = self.observed().retired | self._left
+        workers = [pod for pod in workers if self.registers(pod) and self._uid(pod) not in gone]
+        draining = {uid for _, drain in self._drains() for uid, _ in drain.workers}
+        return Survey(self.now, tuple(self._registration(pod, draining) for pod in workers), agent=self.agent)
+
+    def _registration(self, pod: Pod, draining: Container[str]) -> Registration:
+        name, drains = self._registered_as(pod), self._uid(pod) in draining
+        return Registration(name, f"tcp://{pod.ip}:4000", self.held.get(name, 0), draining=drains)
 
     def _registered_as(self, pod: Pod) -> str:
         """Return a worker's name in Dask; an older operator's have the name of their Deployment."""
@@ -567,6 +622,6 @@ class World:
 
 def executed(actions: Iterable[Action]) -> list[Action]:
     """Return actions in the order in which they are executed: changes, then statuses, then Events, then the rest."""
-    order = ((Create, Patch, Delete), (SetStatus,), (RecordEvent,), (Ask, Retire, ClearFailures, RequeueAt))
+    order = ((Create, Patch, Delete), (SetStatus,), (RecordEvent,), (Ask, Retire, Resume, ClearFailures, RequeueAt))
     every = list(actions)
     return [action for kinds in order for action in every if isinstance(action, kinds)]

@@ -4,8 +4,9 @@ A worker that drains gets no new task. Its results move to other workers, tasks 
 that run there end there. Then it is retired. While it takes part in a P2P shuffle it stays, because every participant
 that leaves makes the whole shuffle start again.
 
-A drain begins by `POST /kubernetes/v1/drain`, by the operation `kubernetes_drain` of Dask's own protocol, or when the
-process of a worker gets SIGTERM: the scheduler sends every nanny and worker a plugin for that.
+A drain begins by `POST /kubernetes/v1/drain`, or when the process of a worker gets SIGTERM: the scheduler sends every
+nanny and worker a plugin for that. `POST /kubernetes/v1/resume` takes back workers that drain, and
+`GET /kubernetes/v1/workers` tells what each holds. Dask's own protocol has the same as operations.
 
 Runs in the user's image, with Python since 3.8 and Dask since 2022.1, and needs nothing else.
 """
@@ -30,86 +31,183 @@ from distributed.http.utils import RequestHandler
 from distributed.preloading import process_preloads
 
 ROUTE = "/kubernetes/v1"
+API = "distributed.http.scheduler.api"
 # `--dashboard-prefix` is a part of every route.
 _PREFIX = "(?:/.*)?"
-OPERATION = "kubernetes_drain"
 LARGEST_REQUEST = 4 * 2**20
 PAUSE = 0.1
 # A heartbeat that was under way when the worker was paused may tell of tasks before; the one after it does not.
 HEARTBEATS = 2
-RETIRED, UNKNOWN, DATA, ACTORS = "retired", "unknown", "data", "actors"
+RETIRED, OVERDUE, RESUMED, UNKNOWN = "retired", "overdue", "resumed", "unknown"
+DATA, ACTORS = "data", "actors"
+"""Reasons to keep a worker."""
+SHUFFLE, MOVES, TASKS = "shuffle", "data moves", "tasks"
+"""What a worker that drains waits for."""
+REMEMBERED = 1000
+LONGEST_NAME = 253
 # For workers without the variable: Kubernetes' default grace period without the time that a worker needs to close.
 DRAIN_SECONDS = 20.0
 logger = logging.getLogger("distributed.kubernetes")
 
 
 class Drain:
-    """The departure of a worker: when it must end, on the monotonic clock, and the task that carries it out."""
+    """The departure of a worker: when it must end, on the monotonic clock, and the task that carries it out.
+
+    `leaves`: the worker's own process is about to end, so nobody can take it back. `retires`: nothing runs on it any
+    more, so it is too late to take it back.
+    """
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
+        self.waits_for = SHUFFLE
+        self.leaves = False
+        self.retires = False
+        self.resumed = False
         self.task: asyncio.Future[str]
+
+    @property
+    def waits(self) -> bool:
+        return not self.resumed and time.monotonic() < self.deadline
 
 
 class Agent:
-    """The drains of a scheduler's workers by address. A worker drains once, whoever asks for it, and how often."""
+    """The drains of a scheduler's workers by address. A worker drains once, whoever asks for it, and how often.
+
+    `gone`: the last workers that were retired, by address, with RETIRED or OVERDUE. `pods`: the names of workers' Pods.
+    """
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.drains: dict[str, Drain] = {}
+        self.gone: dict[str, str] = {}
+        self.pods: dict[str, str] = {}
 
-    async def drain_all(self, workers: list[str], seconds: float) -> dict[str, Any]:
-        """Drain workers. Return `{"retired": [address, ...], "kept": {address: reason}}` at the end of all drains."""
-        reasons = await asyncio.gather(*[self.drain(worker, seconds) for worker in workers])
-        answers = {worker: reason for worker, reason in zip(workers, reasons)}  # noqa: B905, C416 (Python 3.8)
+    async def workers(self) -> dict[str, Any]:
+        """Return what each worker holds, `{"workers": {address: {...}}}`."""
+        participants = {address for run in self._shuffle_runs() for address in run.participating_workers}
+        return {"workers": {ws.address: self._worker(ws, participants) for ws in self.scheduler.workers.values()}}
+
+    def _worker(self, ws: Any, participants: set[str]) -> dict[str, Any]:
+        drain = self.drains.get(ws.address)
         return {
-            "retired": [worker for worker, reason in answers.items() if reason == RETIRED],
-            "kept": {worker: reason for worker, reason in answers.items() if reason in (DATA, ACTORS)},
+            "name": str(ws.name),
+            "pod": self.pods.get(ws.address, ""),
+            "nbytes": ws.nbytes,
+            "tasks": len(ws.processing),
+            "seconds": ws.occupancy,
+            "shuffles": ws.address in participants,
+            "draining": drain is not None and not drain.resumed,
+            "leaves": drain is not None and drain.leaves,
         }
 
-    async def drain(self, worker: str, seconds: float) -> str:
-        """Drain a worker. Return RETIRED, UNKNOWN, or the reason to keep it: ACTORS, or DATA that no other can take.
+    async def belongs(self, worker: str, pod: str) -> None:
+        """Record the Pod of a worker, which its plugin tells."""
+        self.pods = {address: name for address, name in self.pods.items() if address in self.scheduler.workers}
+        if worker in self.scheduler.workers:
+            self.pods[worker] = str(pod)[:LONGEST_NAME]
 
-        After so many `seconds` the worker is retired with what runs on it.
+    async def resume(self, workers: list[str]) -> dict[str, Any]:
+        """Take back workers that drain. Return `{"resumed": [address, ...]}`; for the others it is too late."""
+        drains = {worker: self.drains[worker] for worker in workers if worker in self.drains}
+        back = [worker for worker, drain in drains.items() if not drain.leaves and not drain.retires]
+        for worker in back:
+            drains[worker].resumed = True
+        return {"resumed": back}
+
+    async def drain_all(
+        self, workers: list[str], seconds: float, wait: float | None = None, leaves: bool = False
+    ) -> dict[str, Any]:
+        """Drain workers, and answer when all have ended, or when one has or `wait` seconds are over.
+
+        Return `{"retired": [address, ...], "overdue": [address, ...], "kept": {address: reason}, "draining": {address:
+        what it waits for}}`. A retired worker is `overdue` if it was at work when its time ended. Workers that nobody
+        knows and those that were taken back are in none of them.
+        """
+        drains = {worker: asyncio.ensure_future(self.drain(worker, seconds, leaves)) for worker in workers}
+        if drains:
+            await asyncio.wait(drains.values(), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            # Others that end at about the same time are in the same answer.
+            await asyncio.wait(drains.values(), timeout=None if wait is None else 2 * PAUSE)
+        for drain in drains.values():
+            drain.cancel()  # ends the wait for it, and not the drain itself
+        return self._answer({worker: _end_of(drain) for worker, drain in drains.items() if drain.done()}, workers)
+
+    def _answer(self, ends: dict[str, str], workers: list[str]) -> dict[str, Any]:
+        retired = [worker for worker, reason in ends.items() if reason in (RETIRED, OVERDUE)]
+        drains = {worker: self.drains[worker] for worker in workers if worker not in ends and worker in self.drains}
+        return {
+            "retired": retired,
+            "overdue": [worker for worker in retired if ends[worker] == OVERDUE],
+            "kept": {worker: reason for worker, reason in ends.items() if reason in (DATA, ACTORS)},
+            "draining": {worker: drain.waits_for for worker, drain in drains.items()},
+        }
+
+    async def drain(self, worker: str, seconds: float, leaves: bool = False) -> str:
+        """Drain a worker. Return how it ended: RETIRED, OVERDUE, RESUMED, UNKNOWN, or why it is kept.
+
+        After so many `seconds` the worker is retired with what runs on it. It is kept with ACTORS, and with DATA that
+        no other worker can take.
         """
         self._keep_shuffles_off()
-        if worker not in self.scheduler.workers:
-            return UNKNOWN
         deadline = time.monotonic() + seconds
+        if worker in self.drains and self.drains[worker].resumed:
+            await asyncio.wait([self.drains[worker].task])
+        if worker not in self.scheduler.workers:
+            return self.gone.get(worker, UNKNOWN)
         drain = self.drains.get(worker)
         if drain is None:
             drain = self.drains[worker] = Drain(deadline)
             drain.task = asyncio.ensure_future(self._drain(worker, drain))
-            drain.task.add_done_callback(lambda _: self.drains.pop(worker, None))
+            drain.task.add_done_callback(lambda _: self._ended(worker, drain))
         drain.deadline = min(drain.deadline, deadline)
+        drain.leaves = drain.leaves or leaves
         return await asyncio.shield(drain.task)
+
+    def _ended(self, worker: str, drain: Drain) -> None:
+        if self.drains.get(worker) is drain:
+            del self.drains[worker]
+        if not drain.task.cancelled() and not drain.task.exception() and drain.task.result() in (RETIRED, OVERDUE):
+            self.gone[worker] = drain.task.result()
+            if len(self.gone) > REMEMBERED:
+                del self.gone[next(iter(self.gone))]
 
     async def _drain(self, address: str, drain: Drain) -> str:
         ws = self.scheduler.workers[address]
+        self.gone.pop(address, None)
         if getattr(ws, "actors", None):
             return ACTORS
-        while self._shuffles(address) and time.monotonic() < drain.deadline:  # noqa: ASYNC110
+        while self._shuffles(address) and drain.waits:  # noqa: ASYNC110
             await asyncio.sleep(PAUSE)
+        if drain.resumed:
+            return RESUMED
+        drain.waits_for = MOVES
         # The worker stays known to the scheduler, and its tasks go on.
         if not await self.scheduler.retire_workers(workers=[address], close_workers=False, remove=False):
             return self._remains(ws)
-        await self._until_done(ws, drain)
+        drain.waits_for = TASKS
+        busy = not await self._until_done(ws, drain)
+        if drain.resumed:
+            self._resume(ws)
+            return RESUMED
+        drain.retires, drain.waits_for = True, MOVES
         # Results of the tasks that have ended since then move as well.
         if not await self.scheduler.retire_workers(workers=[address], close_workers=False, remove=True):
             self._resume(ws)
             return self._remains(ws)
-        return RETIRED
+        return OVERDUE if busy else RETIRED
 
-    async def _until_done(self, ws: Any, drain: Drain) -> None:
-        """Wait until nothing runs on a worker any more, and give away what waits there."""
+    async def _until_done(self, ws: Any, drain: Drain) -> bool:
+        """Wait until nothing runs on a worker any more, and give away what waits there. Return whether that came."""
         heartbeats, seen = 0, ws.last_seen
-        while self._is_known(ws) and time.monotonic() < drain.deadline:
-            busy = self._is_busy(ws, heartbeats)
-            if not busy and not self._shuffles(ws.address):
-                return
+        while self._is_known(ws) and drain.waits:
+            busy, shuffles = self._is_busy(ws, heartbeats), self._shuffles(ws.address)
+            if not busy and not shuffles:
+                return True
+            drain.waits_for = TASKS if busy else SHUFFLE
             await asyncio.sleep(PAUSE)
             heartbeats, seen = heartbeats + (ws.last_seen != seen), ws.last_seen
             self._give_away(ws)
+        return not self._is_known(ws)
 
     def _is_known(self, ws: Any) -> bool:
         return self.scheduler.workers.get(ws.address) is ws
@@ -143,14 +241,24 @@ class Agent:
 
     def _shuffles(self, address: str) -> bool:
         """Return whether a worker takes part in a P2P shuffle that goes on."""
-        runs = getattr(self.scheduler.plugins.get("shuffle"), "active_shuffles", {})
-        return any(address in run.participating_workers for run in runs.values())
+        return any(address in run.participating_workers for run in self._shuffle_runs())
+
+    def _shuffle_runs(self) -> list[Any]:
+        return list(getattr(self.scheduler.plugins.get("shuffle"), "active_shuffles", {}).values())
 
     def _keep_shuffles_off(self) -> None:
         """Let new shuffles put no output on workers that drain."""
         plugin = self.scheduler.plugins.get("shuffle")
         if hasattr(plugin, "scheduler") and not isinstance(plugin.scheduler, Staying):
             plugin.scheduler = Staying(self.scheduler, self.drains)
+
+
+def _end_of(drain: asyncio.Future[str]) -> str:
+    """Return how a drain ended; one that failed may be begun again."""
+    if error := drain.exception():
+        logger.error("A worker could not drain", exc_info=error)
+        return UNKNOWN
+    return drain.result()
 
 
 class Staying:
@@ -190,22 +298,36 @@ class StayingWorkers:
         return getattr(self._workers, name)
 
 
-class VersionHandler(RequestHandler):
-    """The version of the agent's routes."""
+class WorkersHandler(RequestHandler):
+    """What each worker holds."""
 
-    def get(self) -> None:
-        self.write({"version": 1})
+    async def get(self) -> None:
+        self.write(await self.server.kubernetes_agent.workers())
 
 
 class DrainHandler(RequestHandler):
-    """A request to drain workers, `{"workers": [address, ...], "seconds": number}`."""
+    """A request to drain workers, `{"workers": [address, ...], "seconds": number, "wait": number}`."""
 
     async def post(self) -> None:
-        if len(self.request.body) > LARGEST_REQUEST:
-            self.set_status(413)
-            return
-        asked = json.loads(self.request.body)
-        self.write(await self.server.kubernetes_agent.drain_all(asked["workers"], float(asked["seconds"])))
+        if asked := _asked(self):
+            self.write(await self.server.kubernetes_agent.drain_all(**asked))
+
+
+class ResumeHandler(RequestHandler):
+    """A request to take back workers that drain, `{"workers": [address, ...]}`."""
+
+    async def post(self) -> None:
+        if asked := _asked(self):
+            self.write(await self.server.kubernetes_agent.resume(**asked))
+
+
+def _asked(handler: Any) -> dict[str, Any]:
+    """Return a request's arguments, none if it is too large to be read."""
+    if len(handler.request.body) > LARGEST_REQUEST:
+        handler.set_status(413)
+        return {}
+    asked: dict[str, Any] = json.loads(handler.request.body)
+    return asked
 
 
 class NannyDeparture(NannyPlugin):
@@ -229,14 +351,17 @@ class WorkerDeparture(WorkerPlugin):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def setup(self, worker: Any) -> None:
-        """Add the worker to those that its process drains, unless a nanny closes it."""
-        if not worker.nanny:
+    async def setup(self, worker: Any) -> None:
+        """Tell the worker's Pod, and add it to those that its process drains, unless a nanny closes it."""
+        if worker.nanny:
+            # `tini -g` sends the signal to this process too.
+            with suppress(ValueError):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        else:
             _drain_on_sigterm(worker, self.seconds)
-            return
-        # `tini -g` sends the signal to this process too.
-        with suppress(ValueError):
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if pod := os.environ.get("KUBERNETES_DASK_POD"):
+            with suppress(Exception):
+                await worker.scheduler.kubernetes_belongs(worker=worker.address, pod=pod)
 
 
 def _drain_on_sigterm(server: Any, seconds: float) -> None:
@@ -282,7 +407,7 @@ class Leave:
         deadline = time.monotonic() + self.seconds
         while True:
             left = max(deadline - time.monotonic(), 0.0)
-            answer = await server.scheduler.kubernetes_drain(workers=[address], seconds=left)
+            answer = await server.scheduler.kubernetes_drain(workers=[address], seconds=left, leaves=True)
             if answer["kept"].get(address) != DATA or not left:
                 return f"{address}: {answer['kept'].get(address, RETIRED)}"
             await asyncio.sleep(1.0)
@@ -311,12 +436,18 @@ def dask_setup(scheduler: Any) -> None:
 
 def _add(scheduler: Any) -> None:
     agent = scheduler.kubernetes_agent = Agent(scheduler)
-    scheduler.handlers[OPERATION] = agent.drain_all
+    scheduler.handlers.update(
+        kubernetes_workers=agent.workers,
+        kubernetes_drain=agent.drain_all,
+        kubernetes_resume=agent.resume,
+        kubernetes_belongs=agent.belongs,
+    )
     # Whoever has chosen the routes may have closed those by which workers are retired.
-    if dask.config.get("distributed.scheduler.http.routes", None, config=dask.config.collect()) is None:
-        own = [(ROUTE, VersionHandler), (ROUTE + "/drain", DrainHandler)]
-        routes = [(_PREFIX + route, handler, {"dask_server": scheduler}) for route, handler in own]
-        scheduler.http_application.add_handlers(".*", routes + _api(scheduler))
+    chosen = dask.config.get("distributed.scheduler.http.routes", None, config=dask.config.collect())
+    if chosen is None or API in chosen:
+        own = [("workers", WorkersHandler), ("drain", DrainHandler), ("resume", ResumeHandler)]
+        routes = [(f"{_PREFIX}{ROUTE}/{name}", handler, {"dask_server": scheduler}) for name, handler in own]
+        scheduler.http_application.add_handlers(".*", routes + ([] if chosen else _api(scheduler)))
     for plugins, plugin in ((scheduler.nanny_plugins, NannyDeparture), (scheduler.worker_plugins, WorkerDeparture)):
         plugins[plugin.name] = pickle.dumps(Text(f"{plugin.__name__}({DRAIN_SECONDS})"))
 
@@ -324,7 +455,7 @@ def _add(scheduler: Any) -> None:
 def _api(scheduler: Any) -> list[tuple[str, Any, dict[str, Any]]]:
     """Return the routes of Dask's HTTP API, which are off by default, and which old releases lack."""
     try:
-        api = import_module("distributed.http.scheduler.api")
+        api = import_module(API)
     except ImportError:
         return []
     return [(_PREFIX + route, handler, {**options, "dask_server": scheduler}) for route, handler, options in api.routes]

@@ -185,7 +185,7 @@ def _worker(
     name = names.worker(group.name, group.uid, ordinal)
     own = Metadata(annotations={names.ORDINAL_ANNOTATION: str(ordinal), **notes})
     meta = _object_meta(name, group, GROUP, metadata, own) | {"ownerReferences": owners}
-    env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: address}
+    env = {names.WORKER_NAME_ENV: name, names.SCHEDULER_ADDRESS_ENV: address, names.POD_ENV: name}
     return _manifest(POD, meta, with_env(spec, env | {names.DRAIN_SECONDS_ENV: drain_seconds(spec)}))
 
 

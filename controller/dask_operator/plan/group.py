@@ -2,7 +2,8 @@
 
 Growing comes first: ended workers are replaced and missing ones are created, at most `Policy.batch_size` per plan.
 Surplus workers leave in three steps, each in a plan of its own: ask the scheduler which workers it knows, tell it to
-retire the ones that `victims` chooses, and delete these when the scheduler has moved their data.
+retire the ones that `victims` chooses, and delete each when its tasks have ended and its data has moved. A group that
+wants more workers again takes back those that have not gone yet.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 from dask_operator import manifests, names
-from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
+from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Resume, Retire
 from dask_operator.model import Endpoint, ObjectRef, Pod, Problem, Survey
 from dask_operator.plan.report.status import scheduler_down_since
 from dask_operator.plan.view import View, Workers, blocked
 from dask_operator.plan.workers import replacement, rollout, room, victims
+from dask_operator.plan.workers.resume import plan_resume, plan_resume_of_unasked, returning
 from dask_operator.plan.workers.room import Room
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
@@ -29,25 +31,48 @@ _NAMED_IN_EVENT = 10
 def plan_group(view: View, workers: Workers, now: float) -> Iterator[Action]:
     """Bring one group closer to the workers that it wants."""
     group = workers.group
-    yield from _delete(view, workers, workers.retired, now, "retired: its data has moved to other workers")
+    yield from _delete_retired(view, workers, now)
     leaving_old = len(rollout.split(group, workers.leaving)[1])
     step = rollout.step(group.replicas, workers.new, workers.old, room=_room(view, workers, now), leaving=leaving_old)
+    back = tuple(plan_resume(view, workers, step.create - returning(view, workers)))
+    yield from back
+    step = step._replace(create=max(step.create - returning(view, workers) - _number(back), 0))
     ended, outdated = rollout.split(group, workers.ended)
     yield from _delete(view, workers, outdated, now, "ended, and its template was edited since")
     if len(workers.staying) <= group.replicas or step.create:
         yield from _grow(view, workers, ended, step.create, now)
     else:
         yield from _delete(view, workers, ended, now, "ended, and the group has enough workers")
+    survey = view.observed.survey
     if step.old_leave or step.new_leave:
         yield from _shrink(view, workers, step, now)
+    elif survey and not survey.problem and _is_fresh(survey, now):
+        yield from plan_resume_of_unasked(view, workers, survey)
 
 
 def plan_removed_groups(view: View, now: float) -> Iterator[Action]:
     """Let the workers of removed groups leave as on any scale-down."""
     for workers in view.removed.values():
-        yield from _delete(view, workers, [*workers.retired, *workers.ended], now, "its group was removed")
+        yield from _delete_retired(view, workers, now, ", as its group was removed")
+        yield from _delete(view, workers, workers.ended, now, "ended, and its group was removed")
         if workers.old:
             yield from _shrink(view, workers, rollout.Step(create=0, old_leave=len(workers.old), new_leave=0), now)
+
+
+def _delete_retired(view: View, workers: Workers, now: float, why: str = "") -> Iterator[Action]:
+    overdue = [pod for pod in workers.retired if pod.uid in view.observed.overdue]
+    others = [pod for pod in workers.retired if pod.uid not in view.observed.overdue]
+    yield from _delete(view, workers, others, now, f"retired: its data has moved to other workers{why}")
+    because = "its drain time ended: its data has moved, and other workers compute again what it ran"
+    yield from _delete(view, workers, overdue, now, because + why)
+
+
+def _number(back: Sequence[Resume]) -> int:
+    return len({uid for action in back for uid, _ in action.workers})
+
+
+def _is_fresh(survey: Survey, now: float) -> bool:
+    return survey.at <= now < survey.at + _ANSWER_LASTS
 
 
 def _pods_of(workers: Workers) -> ObjectRef:
@@ -128,10 +153,10 @@ def _shrink(view: View, workers: Workers, step: rollout.Step, now: float) -> Ite
     if not scheduler or scheduler.phase != "Running" or _keeps_crashing(scheduler):
         yield from _shrink_without_scheduler(view, workers, step, now)
         return
-    if WORKERS in observed.asking or any(pod.uid in observed.retiring for pod in workers.pods):
+    if WORKERS in observed.asking:
         return
     survey, endpoint = observed.survey, manifests.scheduler_endpoint(view.cluster, observed.service, scheduler)
-    if not survey or not survey.at <= now < survey.at + _ANSWER_LASTS:
+    if not survey or not _is_fresh(survey, now):
         leavers = step.old_leave + step.new_leave
         yield _ask(view, endpoint, f"{leavers} workers of {workers.group.name} are to leave")
     elif survey.problem:
@@ -159,8 +184,8 @@ def _shrink_by(view: View, workers: Workers, endpoint: Endpoint, survey: Survey,
     step = rollout.step(workers.group.replicas, new, old, room=_room(view, workers, now), working=working)
     leavers = [(pods, number) for pods, number in ((old, step.old_leave), (new, step.new_leave)) if number]
     if leavers:
-        refused = view.observed.refused
-        chosen = [victims.choose(number, pods, survey, refused, now, everyone) for pods, number in leavers]
+        refused, leaving = view.observed.refused, view.observed.retiring
+        chosen = [victims.choose(number, pods, survey, refused, now, everyone, leaving) for pods, number in leavers]
         yield from _let_go(view, workers, endpoint, survey, victims.together(chosen), now)
     elif now < survey.at + _REGISTRATION:
         yield RequeueAt(survey.at + _REGISTRATION, because="new workers that have not registered yet")
@@ -201,7 +226,9 @@ def _let_go(
     yield from _delete(view, workers, chosen.delete, now, "surplus, and holds no data", unchanged=True)
     if chosen.retire:
         retiring = tuple((pod.uid, address) for pod, address in chosen.retire)
-        yield Retire(endpoint, retiring, f"the group wants {workers.group.replicas} workers of its current template")
+        seconds = workers.group.drain_timeout if survey.agent else None
+        because = f"the group wants {workers.group.replicas} workers of its current template"
+        yield Retire(endpoint, retiring, because, seconds)
     elif chosen.wait_until is not None:
         yield RequeueAt(chosen.wait_until, because="workers that are starting, or that the scheduler did not retire")
 

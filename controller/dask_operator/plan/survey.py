@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dask_operator import manifests
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt
-from dask_operator.plan.report.problems import is_said_silent, is_said_unregistered, said_since
+from dask_operator.plan.report.problems import is_said_retiring, is_said_silent, is_said_unregistered, said_since
 from dask_operator.plan.view import View
 from dask_operator.plan.workers import registration
 
@@ -61,7 +61,11 @@ def _due_about(view: View, newest: float, now: float) -> float | None:
     """Return when to ask about workers that should have registered, the newest of them at `newest`."""
     survey, groups = view.observed.survey, view.workers.values()
     if not survey or survey.at > now:
-        said = is_said_silent(view) or any(is_said_unregistered(view, workers.group) for workers in groups)
+        said = (
+            is_said_silent(view)
+            or is_said_retiring(view)
+            or any(is_said_unregistered(view, workers.group) for workers in groups)
+        )
         return now if said or now < newest + _NEW else None
     if survey.at < newest:
         return survey.at + _PAUSE[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from importlib.metadata import version
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
@@ -20,7 +20,7 @@ from dask_operator.reconcile.store import Store
 PHASES = ("Created", "Pending", "Running", "Error")
 _OTHER = "other"
 """The phase of clusters whose status somebody else wrote: a label's values must not be anybody's to choose."""
-WORKER_STATES = ("pending", "starting", "ready", "ending", "ended")
+WORKER_STATES = ("pending", "starting", "ready", "draining", "ending", "ended")
 
 
 class Gauges(Collector):
@@ -71,13 +71,14 @@ class Gauges(Collector):
             if cluster:
                 phase = cluster.status.get("phase") or "Created"
                 phases[phase if phase in PHASES else _OTHER] += 1
-            states.update(_state(pod) for pod in observed.pods if pod.component == WORKER)
+            states.update(_state(pod, observed.retiring) for pod in observed.pods if pod.component == WORKER)
         clusters = GaugeMetricFamily(
             f"{PREFIX}_clusters", "DaskClusters by the phase in their status.", labels=["phase"]
         )
         workers = GaugeMetricFamily(
             f"{PREFIX}_workers",
-            "Worker Pods: pending (no node yet, or no container), starting, ready, ending (being deleted), ended.",
+            "Worker Pods: pending (no node yet, or no container), starting, ready, draining (told to leave), ending "
+            "(being deleted), ended.",
             labels=["state"],
         )
         for family, counted in ((clusters, phases), (workers, states)):
@@ -90,11 +91,13 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"{PREFIX}_{name}", text, value)
 
 
-def _state(pod: Pod) -> str:
+def _state(pod: Pod, retiring: Container[str]) -> str:
     if pod.deleting:
         return "ending"
     if pod.phase in ENDED:
         return "ended"
+    if pod.uid in retiring:
+        return "draining"
     if pod.ready:
         return "ready"
     return "starting" if pod.phase == "Running" else "pending"

@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from dask_operator import actions, metrics
-from dask_operator.actions import Ask, Retire
+from dask_operator.actions import Ask, Resume, Retire
 from dask_operator.backoff import Backoff
-from dask_operator.model import Key, Problem, Sample, Survey
+from dask_operator.model import Departure, Drained, Key, Problem, Sample, Survey
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
 from dask_operator.scheduler.failures import SchedulerError
 from dask_operator.scheduler.questions import Schedulers
 
 _BACKOFF = Backoff(first=0.5, longest=60.0)
-_RETIRE = "retire"
+_RETIRE, _RESUME = "retire", "resume"
+# A scheduler that answers at once, again and again, is not asked more often.
+_LEAST_PAUSE = 1.0
+# The data of a worker move after its tasks have ended.
+_MOVES = 600.0
+_NEVER_ENDS = Problem("SchedulerAnswer", "the scheduler does not end the drain of its workers in time")
+# As `agent.scheduler` says it.
+_ACTORS = "actors"
 _BUG = Problem("ControllerError", "an error of the controller's own, which its log has; the scheduler is asked again")
 logger = logging.getLogger(__name__)
 
@@ -41,8 +48,17 @@ class Asker:
 
     def retire(self, key: Key, action: Retire) -> None:
         """Start to retire workers."""
-        self._store.facts(key).retirement_began(frozenset(uid for uid, _ in action.workers))
+        now = self._clock()
+        departures = {
+            uid: Departure(tuple(each), now, final=action.seconds is None) for uid, each in _addresses(action).items()
+        }
+        self._store.facts(key).retirement_began(departures)
         self._start(key, self._retire(key, action))
+
+    def resume(self, key: Key, action: Resume) -> None:
+        """Start to take back workers."""
+        self._store.facts(key).resume_began(frozenset(_addresses(action)))
+        self._start(key, self._resume(key, action))
 
     async def close(self) -> None:
         """Cancel all questions."""
@@ -75,11 +91,11 @@ class Asker:
 
     async def _ask_workers(self, key: Key, action: Ask) -> None:
         try:
-            workers = await self._schedulers.workers(action.scheduler, action.pods)
+            workers, agent = await self._schedulers.survey(action.scheduler, action.pods)
         except SchedulerError as error:
             self._store.facts(key).surveyed(self._unanswered(key, error))
         else:
-            self._store.facts(key).surveyed(Survey(self._clock(), workers))
+            self._store.facts(key).surveyed(Survey(self._clock(), workers, agent=agent))
 
     async def _ask_target(self, key: Key, action: Ask) -> None:
         try:
@@ -100,24 +116,89 @@ class Asker:
             self._store.facts(key).idle(token, self._clock())
 
     async def _retire(self, key: Key, action: Retire) -> None:
-        asked = frozenset(uid for uid, _ in action.workers)
-        if not await self._guarded(key, _RETIRE, self._retired(key, action, asked)):
-            self._store.facts(key).retirement_failed(asked, Survey(self._clock(), problem=_BUG))
+        left = _addresses(action)
+        work = self._retired(key, action, left) if action.seconds is None else self._drained(key, action, left)
+        if not await self._guarded(key, _RETIRE, work):
+            self._store.facts(key).retirement_failed(frozenset(left), Survey(self._clock(), problem=_BUG))
 
-    async def _retired(self, key: Key, action: Retire, asked: frozenset[str]) -> None:
+    async def _retired(self, key: Key, action: Retire, left: dict[str, set[str]]) -> None:
         try:
-            addresses = await self._schedulers.retire(action.scheduler, [address for _, address in action.workers])
+            retired = await self._schedulers.retire(action.scheduler, [address for _, address in action.workers])
         except SchedulerError as error:
-            self._store.facts(key).retirement_failed(asked, self._unanswered(key, error))
+            self._store.facts(key).retirement_failed(frozenset(left), self._unanswered(key, error))
             return
         # A Pod of several workers holds data until the last of them is retired.
-        kept = frozenset(uid for uid, address in action.workers if address not in addresses)
-        logger.info(
-            "%s/%s: the scheduler retired the workers of %d Pods, and kept %d", *key, len(asked - kept), len(kept)
-        )
-        metrics.RETIRED.inc(len(asked - kept))
-        metrics.REFUSED.inc(len(kept))
-        self._store.retired(key, asked, asked - kept, self._clock())
+        self._end(key, left, frozenset(uid for uid, addresses in left.items() if addresses <= retired))
+
+    async def _drained(self, key: Key, action: Retire, left: dict[str, set[str]]) -> None:
+        """Retire workers once their tasks have ended. Those whose Pod has ended leave `left`, each in its own time."""
+        clock = asyncio.get_running_loop().time
+        end, overdue = clock() + (action.seconds or 0.0), set[str]()
+        while left:
+            asked, addresses = clock(), [address for each in left.values() for address in each]
+            try:
+                drained = await self._schedulers.drain(action.scheduler, addresses, max(end - asked, 0.0))
+                if drained.draining and asked > end + _MOVES:
+                    raise SchedulerError(_NEVER_ENDS)
+            except SchedulerError as error:
+                self._store.facts(key).retirement_failed(frozenset(left), self._unanswered(key, error))
+                return
+            overdue |= drained.overdue
+            self._take(key, left, drained, overdue)
+            await asyncio.sleep(asked + _LEAST_PAUSE - clock() if left else 0.0)
+
+    def _take(self, key: Key, left: dict[str, set[str]], drained: Drained, overdue: set[str]) -> None:
+        """Record the agent's answer, and remove from `left` the Pods whose drain has ended."""
+        late = frozenset(uid for uid, addresses in left.items() if addresses & overdue)
+        for addresses in left.values():
+            addresses.difference_update(drained.retired)
+        retired = frozenset(uid for uid, addresses in left.items() if not addresses)
+        kept = {uid: drained.kept[each] for uid, addresses in left.items() for each in addresses & drained.kept.keys()}
+        waits = {uid: next(iter(addresses & drained.draining.keys()), "") for uid, addresses in left.items()}
+        going_on = {uid: drained.draining[address] for uid, address in waits.items() if address and uid not in kept}
+        self._store.facts(key).retirement_goes_on(going_on)
+        over = {uid: addresses for uid, addresses in left.items() if uid in retired or uid in kept}
+        if over:
+            actors = frozenset(uid for uid, reason in kept.items() if reason == _ACTORS)
+            self._end(key, over, retired, late & retired, actors)
+        back = frozenset(left.keys() - over.keys() - going_on.keys())
+        if back:
+            self._store.facts(key).retirement_failed(back, None)
+        for uid in (*over, *back):
+            del left[uid]
+        self._queue.add(key)
+
+    def _end(
+        self,
+        key: Key,
+        asked: Mapping[str, set[str]],
+        retired: frozenset[str],
+        overdue: frozenset[str] = frozenset(),
+        actors: frozenset[str] = frozenset(),
+    ) -> None:
+        kept = len(asked) - len(retired)
+        logger.info("%s/%s: the scheduler retired the workers of %d Pods, and kept %d", *key, len(retired), kept)
+        metrics.RETIRED.inc(len(retired) - len(overdue))
+        metrics.OVERDUE.inc(len(overdue))
+        metrics.REFUSED.inc(kept)
+        self._store.retired(key, frozenset(asked), retired, self._clock(), overdue, actors)
+
+    async def _resume(self, key: Key, action: Resume) -> None:
+        left = _addresses(action)
+        try:
+            await self._guarded(key, _RESUME, self._resumed(key, action, left))
+        finally:
+            resumed = frozenset(uid for uid, addresses in left.items() if not addresses)
+            self._store.facts(key).resume_ended(frozenset(left), resumed)
+
+    async def _resumed(self, key: Key, action: Resume, left: dict[str, set[str]]) -> None:
+        try:
+            back = await self._schedulers.resume(action.scheduler, [address for _, address in action.workers])
+        except SchedulerError as error:
+            self._unanswered(key, error)
+            return
+        for addresses in left.values():
+            addresses.difference_update(back)
 
     async def _guarded(self, key: Key, question: str, work: Coroutine[Any, Any, None]) -> bool:
         """Return whether a question ended without an error of the controller's own.
@@ -141,3 +222,11 @@ class Asker:
         metrics.SCHEDULER_ERRORS.inc()
         logger.warning("%s/%s: %s; its condition Degraded says more", *key, error.problem.reason)
         return Survey(self._clock(), problem=error.problem)
+
+
+def _addresses(action: Retire | Resume) -> dict[str, set[str]]:
+    """Return the Dask addresses of an action's workers by uid."""
+    found: dict[str, set[str]] = {}
+    for uid, address in action.workers:
+        found.setdefault(uid, set()).add(address)
+    return found

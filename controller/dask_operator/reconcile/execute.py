@@ -19,6 +19,7 @@ from dask_operator.actions import (
     Patch,
     RecordEvent,
     RequeueAt,
+    Resume,
     Retire,
     SetStatus,
 )
@@ -71,6 +72,8 @@ class Executor:
                     self._asker.ask(key, action)
                 case Retire():
                     self._asker.retire(key, action)
+                case Resume():
+                    self._asker.resume(key, action)
         if changes or statuses:
             self._queue.add(key)
 
@@ -119,8 +122,8 @@ def _line(action: Action) -> tuple[str, str, str] | None:
     match action:
         case Create() | Patch() | Delete():
             return type(action).__name__.lower(), f"{action.subject.kind} {action.subject.name}", action.because
-        case Retire():
-            return "retire", f"{len(action.workers)} workers", action.because
+        case Retire() | Resume():
+            return type(action).__name__.lower(), f"{len(action.workers)} workers", action.because
         case RecordEvent():
             return action.reason, f"{action.subject.kind} {action.subject.name}", ""
         case Ask() | SetStatus() | ClearFailures() | RequeueAt():

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
 from dask_operator.backoff import Backoff
-from dask_operator.model import Demand, Failure, Idleness, ObjectRef, Problem, Sample, Survey, Written
+from dask_operator.model import Demand, Departure, Failure, Idleness, ObjectRef, Problem, Sample, Survey, Written
 from dask_operator.resources import CLUSTER
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
@@ -62,9 +62,12 @@ class Facts:
     demand: Demand | None = None
     idleness: Idleness | None = None
     asking: set[str] = field(default_factory=set)
-    retiring: frozenset[str] = frozenset()
+    retiring: dict[str, Departure] = field(default_factory=dict)
+    resuming: set[str] = field(default_factory=set)
     retired: set[str] = field(default_factory=set)
+    overdue: set[str] = field(default_factory=set)
     refused: dict[str, float] = field(default_factory=dict)
+    actors: set[str] = field(default_factory=set)
     failures: dict[ObjectRef, Failure] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     written: dict[ObjectRef, Written] = field(default_factory=dict)
@@ -82,6 +85,7 @@ class Facts:
         if self.idleness:
             self.idleness = replace(self.idleness, at=self.idleness.at + step, since=self.idleness.since + step)
         self.refused = {uid: at + step for uid, at in self.refused.items()}
+        self.retiring = {uid: each._replace(since=each.since + step) for uid, each in self.retiring.items()}
         self.failures = {about: replace(each, until=each.until + step) for about, each in self.failures.items()}
         self.written = {about: each._replace(at=each.at + step) for about, each in self.written.items()}
         self._done = {
@@ -211,30 +215,61 @@ class Facts:
         # The clock may have been set back.
         self.idleness = Idleness(now, token, min(since, now), problem)
 
-    def retirement_began(self, uids: frozenset[str]) -> None:
+    def retirement_began(self, departures: Mapping[str, Departure]) -> None:
         """Record that the scheduler has been asked to retire workers."""
-        self.retiring |= uids
+        self.retiring |= departures
+
+    def retirement_goes_on(self, waits_for: Mapping[str, str]) -> None:
+        """Record what workers that drain still do."""
+        known = {uid: text for uid, text in waits_for.items() if uid in self.retiring}
+        self.retiring |= {uid: self.retiring[uid]._replace(waits_for=text) for uid, text in known.items()}
 
     def retirement_ended(
-        self, asked: frozenset[str], retired: frozenset[str], present: frozenset[str], now: float
+        self,
+        asked: frozenset[str],
+        retired: frozenset[str],
+        present: frozenset[str],
+        now: float,
+        overdue: frozenset[str] = frozenset(),
+        actors: frozenset[str] = frozenset(),
     ) -> None:
         """Record which of the workers asked for were retired; the others were refused.
 
-        Workers that are not `present` any more need no record. The last survey is out of date.
+        `overdue`, `actors` as in `model.Observed`. Workers that are not `present` any more need no record. The last
+        survey is out of date.
         """
         self.retired |= retired & present
+        self.overdue |= overdue & present
         self.refused |= dict.fromkeys((asked - retired) & present, now)
-        self.retiring -= asked
-        self.survey = None
+        self.actors = (self.actors - asked) | (actors & present)
+        self._leave_no_more(asked)
 
-    def retirement_failed(self, asked: frozenset[str], survey: Survey) -> None:
-        """Record that nobody knows which workers were retired, so that the scheduler is asked again."""
-        self.retiring -= asked
+    def retirement_failed(self, asked: frozenset[str], survey: Survey | None) -> None:
+        """Record that nobody knows which workers were retired, so that the scheduler is asked again.
+
+        `survey`: why it did not answer, if it did not.
+        """
+        self._leave_no_more(asked, survey)
+
+    def resume_began(self, uids: frozenset[str]) -> None:
+        """Record that the scheduler has been asked to take back workers."""
+        self.resuming |= uids
+
+    def resume_ended(self, asked: frozenset[str], resumed: frozenset[str]) -> None:
+        """Record which of the workers asked for were taken back. The others leave."""
+        self.resuming -= asked
+        late = (asked - resumed) & self.retiring.keys()
+        self.retiring |= {uid: self.retiring[uid]._replace(final=True) for uid in late}
+        self._leave_no_more(resumed)
+
+    def _leave_no_more(self, uids: frozenset[str], survey: Survey | None = None) -> None:
+        self.retiring = {uid: departure for uid, departure in self.retiring.items() if uid not in uids}
         self.survey = survey
 
     def worker_gone(self, uid: str) -> None:
         """Drop what is known about a worker that no longer exists."""
-        self.retired.discard(uid)
+        for uids in (self.retired, self.overdue, self.actors):
+            uids.discard(uid)
         self.refused.pop(uid, None)
 
 

@@ -102,11 +102,19 @@ class Store:
         if facts := self._facts.get(key):
             facts.clear_failures(subjects)
 
-    def retired(self, key: Key, asked: frozenset[str], retired: frozenset[str], now: float) -> None:
+    def retired(
+        self,
+        key: Key,
+        asked: frozenset[str],
+        retired: frozenset[str],
+        now: float,
+        overdue: frozenset[str] = frozenset(),
+        actors: frozenset[str] = frozenset(),
+    ) -> None:
         """Record the end of a retirement, as `Facts.retirement_ended` does, for workers that still exist."""
         kinds = (POD.kind, DEPLOYMENT.kind)
         present = frozenset(child.uid for kind in kinds for child in self._children_of(kind, key))
-        self._facts[key].retirement_ended(asked, retired, present, now)
+        self._facts[key].retirement_ended(asked, retired, present, now, overdue, actors)
 
     def clock_set(self, step: float) -> None:
         """Move the times of all facts by the seconds by which the clock was set."""
@@ -137,9 +145,12 @@ class Store:
             demand=facts.demand,
             idleness=facts.idleness,
             asking=frozenset(facts.asking),
-            retiring=facts.retiring,
+            retiring=dict(facts.retiring),
+            resuming=frozenset(facts.resuming),
             retired=frozenset(facts.retired),
+            overdue=frozenset(facts.overdue),
             refused=dict(facts.refused),
+            actors=frozenset(facts.actors),
             failures=dict(facts.failures),
             warnings=tuple(facts.warnings),
             written=dict(facts.written),

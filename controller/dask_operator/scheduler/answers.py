@@ -10,22 +10,26 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
 from dask_operator import parse
-from dask_operator.model import Registration
+from dask_operator.model import Drained, Registration
 
 _WORKERS_PER_POD = 64
 _WORKERS_OF_NONE = 1000
 _LEAST_PER_OBJECT = 32
 """Bytes of JSON per object: half of the average in a real scheduler's answer."""
 _LONGEST_FIELD = 2**10
+_ANSWER_OF_NONE = 2**12
+_PER_WORKER = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
 # Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
+_Text = Annotated[str, msgspec.Meta(max_length=_LONGEST_FIELD)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 _T = TypeVar("_T")
 
 
@@ -47,6 +51,24 @@ class _Spilled(msgspec.Struct):
 
 class _Drained(msgspec.Struct):
     retired: list[str]
+    overdue: list[str]
+    kept: dict[str, str]
+    draining: dict[str, str]
+
+
+class _Resumed(msgspec.Struct):
+    resumed: list[str]
+
+
+class _Burden(msgspec.Struct):
+    name: _Text
+    pod: _Text
+    nbytes: _Count
+    tasks: _Count
+    seconds: Annotated[float, msgspec.Meta(ge=0.0)]
+    shuffles: bool
+    draining: bool
+    leaves: bool
 
 
 class _Counts(msgspec.Struct):
@@ -177,11 +199,29 @@ def retired(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
     return parse.retired(_entries_of(text, wire, _most(asked)))
 
 
-def drained(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
-    """Return the addresses of the retired workers in the agent's reply about this many. Raises as `workers` does."""
-    if text.count(b",") > _most(asked):
-        raise TooManyError(f"it has more than the {_most(asked)} entries that are read")
-    return frozenset(wire.decoded(text, _Drained).retired)
+def burdens(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:
+    """Return the workers in the agent's reply, which run in this many Pods. Raises as `workers` does."""
+    found = _entries_of(wire.decoded(text, _Identity).workers, wire, _most(pods))
+    told = {address: wire.decoded(worker, _Burden) for address, worker in found.items()}
+    return tuple(Registration(address=address, **msgspec.structs.asdict(each)) for address, each in told.items())
+
+
+def drained(text: bytes, wire: Wire, asked: int) -> Drained:
+    """Return what the agent replies about this many workers that drain. Raises as `workers` does."""
+    told = _bounded(text, wire, _Drained, asked)
+    return Drained(frozenset(told.retired), frozenset(told.overdue), told.kept, told.draining)
+
+
+def resumed(text: bytes, wire: Wire, asked: int) -> frozenset[str]:
+    """Return the addresses of those of this many workers that the agent has taken back. Raises as `workers` does."""
+    return frozenset(_bounded(text, wire, _Resumed, asked).resumed)
+
+
+def _bounded(text: bytes, wire: Wire, type_: type[_T], asked: int) -> _T:
+    # Each worker is in few of its lists. No answer is much longer than the addresses in it.
+    if len(text) > _ANSWER_OF_NONE + _PER_WORKER * asked:
+        raise TooManyError(f"it has {len(text)} bytes about {asked} workers")
+    return wire.decoded(text, type_)
 
 
 def _most(pods: int) -> int:

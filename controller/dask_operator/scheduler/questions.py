@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from dask_operator.model import Endpoint, Problem, Registration
+from dask_operator.model import Drained, Endpoint, Problem, Registration
 from dask_operator.scheduler import answers, lazy_rpc
 from dask_operator.scheduler.answers import JSON, MESSAGE, Wire
 from dask_operator.scheduler.failures import Failure, Kind, SchedulerError, unexpected, wrong
@@ -26,10 +26,10 @@ _LARGEST_VALUE = 64 * 2**10
 _ANSWER_OF_NONE = 256 * 2**10
 _ANSWER_PER_POD = 16 * 2**10
 _ANSWER_TIMEOUT = 10.0
-# A worker that drains ends its tasks within this time, or loses them.
-_DRAIN = 3600.0
 # The answer comes after all data have moved.
-_RETIRE_TIMEOUT = _DRAIN + 300.0
+_RETIRE_TIMEOUT = 600.0
+# Seconds after which the agent answers, though no drain has ended.
+_WAIT = 30.0
 _T = TypeVar("_T")
 
 
@@ -65,33 +65,47 @@ _TARGET = Question(
 _IDLE = Question(
     "/api/v1/check_idle", "check_idle", lambda text, wire: answers.idle_since(wire.value(text, "idle_since"))
 )
-_HAS_AGENT = Question("/kubernetes/v1", "", lambda text, _: text)
 _HAS_API = Question("/api/v1", "", lambda text, _: text)
 
 
-def _drain(addresses: Sequence[str]) -> Question[frozenset[str]]:
-    return _departure("/kubernetes/v1/drain", "", answers.drained, addresses, seconds=_DRAIN)
+def _burdens(pods: int) -> Question[tuple[Registration, ...]]:
+    return Question(
+        "/kubernetes/v1/workers",
+        "kubernetes_workers",
+        lambda text, wire: answers.burdens(text, wire, pods),
+        _largest(pods),
+    )
+
+
+def _drain(addresses: Sequence[str], seconds: float) -> Question[Drained]:
+    route, operation, timeout = "/kubernetes/v1/drain", "kubernetes_drain", _WAIT + _ANSWER_TIMEOUT
+    return _about(route, operation, answers.drained, addresses, timeout, seconds=seconds, wait=_WAIT)
+
+
+def _resume(addresses: Sequence[str]) -> Question[frozenset[str]]:
+    return _about("/kubernetes/v1/resume", "kubernetes_resume", answers.resumed, addresses, _ANSWER_TIMEOUT)
 
 
 def _retire(addresses: Sequence[str]) -> Question[frozenset[str]]:
-    return _departure("/api/v1/retire_workers", "retire_workers", answers.retired, addresses)
+    return _about("/api/v1/retire_workers", "retire_workers", answers.retired, addresses, _RETIRE_TIMEOUT)
 
 
-def _departure(
+def _about(
     route: str,
     operation: str,
-    read: Callable[[bytes, Wire, int], frozenset[str]],
+    read: Callable[[bytes, Wire, int], _T],
     addresses: Sequence[str],
+    timeout: float,
     **others: float,
-) -> Question[frozenset[str]]:
-    """Return a question that ends workers, with its `others` arguments. Its answer names those that were retired."""
+) -> Question[_T]:
+    """Return a question that makes the scheduler do something with workers, with its `others` arguments."""
     number = len(addresses)
     return Question(
         route,
         operation,
         lambda text, wire: read(text, wire, number),
         _largest(number),
-        _RETIRE_TIMEOUT,
+        timeout,
         {"workers": list(addresses), **others},
     )
 
@@ -111,6 +125,18 @@ class Schedulers:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
+    async def survey(self, endpoint: Endpoint, pods: int = 0) -> tuple[tuple[Registration, ...], bool]:
+        """Return the scheduler's workers as `workers` does, and whether the agent has told them, who knows more."""
+        question = _burdens(pods)
+        answer = await self._by_http(endpoint, question)
+        with suppress(SchedulerError):
+            if not isinstance(answer, Failure):
+                return _understood(f"{endpoint.url}{question.route}", answer, JSON, question), True
+            # A scheduler whose HTTP routes are closed may have the agent all the same.
+            if answer.kind is Kind.UNREACHED or isinstance(await self._by_http(endpoint, _HAS_API), Failure):
+                return await _by_rpc(endpoint, question, answer), True
+        return await self.workers(endpoint, pods), False
+
     async def workers(self, endpoint: Endpoint, pods: int = 0) -> tuple[Registration, ...]:
         """Return the scheduler's workers, which run in this many Pods, with their burdens if it tells them."""
         question = _workers(pods)
@@ -127,19 +153,30 @@ class Schedulers:
         """Return when the scheduler became idle, in seconds since the epoch by its own clock, or None if it is busy."""
         return await self._read(endpoint, _IDLE, await self._by_http(endpoint, _IDLE))
 
+    async def drain(self, endpoint: Endpoint, addresses: Sequence[str], seconds: float) -> Drained:
+        """Let the agent retire workers, each when its tasks and shuffles have ended or after so many seconds.
+
+        Return when one has ended, or after a while. To be called again with those that drain: they go on. The agent
+        moves the data of workers to others. A worker whose data no other can take stays.
+        """
+        question = _drain(addresses, seconds)
+        return await self._read(endpoint, question, await self._by_http(endpoint, question))
+
+    async def resume(self, endpoint: Endpoint, addresses: Sequence[str]) -> frozenset[str]:
+        """Let the agent take back workers that drain; return the addresses of those for which it was not too late."""
+        question = _resume(addresses)
+        return await self._read(endpoint, question, await self._by_http(endpoint, question))
+
     async def retire(self, endpoint: Endpoint, addresses: Sequence[str]) -> frozenset[str]:
         """Move the data of workers to others and end them; return the addresses of those that were retired.
 
-        The controller's agent in the scheduler lets their tasks and shuffles end first. A worker whose data no other
-        can take stays. After an error some may have been retired, or may be later.
+        What they run is computed again. A worker whose data no other can take stays. After an error some may have been
+        retired, or may be later.
         """
         question = _retire(addresses)
-        for route, means in ((_HAS_AGENT, _drain(addresses)), (_HAS_API, question)):
-            answer = await self._by_http(endpoint, route)
-            if not isinstance(answer, Failure):
-                return await self._act(endpoint, means) & frozenset(addresses)
-            if answer.kind is Kind.UNREACHED:
-                break
+        answer = await self._by_http(endpoint, _HAS_API)
+        if not isinstance(answer, Failure):
+            return await self._act(endpoint, question) & frozenset(addresses)
         return await self._read(endpoint, question, answer) & frozenset(addresses)
 
     async def _act(self, endpoint: Endpoint, question: Question[_T]) -> _T:

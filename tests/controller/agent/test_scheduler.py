@@ -25,6 +25,7 @@ from dask_operator import agent, names
 from dask_operator.agent.scheduler import DRAIN_SECONDS, LARGEST_REQUEST, ROUTE
 from dask_operator.manifests.environment import drain_seconds
 
+WORKERS = f"{ROUTE}/workers"
 P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
 
 
@@ -59,10 +60,21 @@ class Counter:
         return 1
 
 
-def _drain(made: Dask, *workers: str, seconds: float = 60.0) -> dict[str, Any]:
-    asked = {"workers": list(workers), "seconds": seconds}
-    answer: dict[str, Any] = httpx.post(f"http://{made.http}/kubernetes/v1/drain", json=asked, timeout=180).json()
-    return answer
+def _drain(made: Dask, *workers: str, **others: float) -> dict[str, Any]:
+    """Drain workers. Return the answer without its empty parts."""
+    return _post(made, "drain", {"workers": list(workers), "seconds": 60.0, **others})
+
+
+def _post(made: Dask, route: str, asked: dict[str, Any]) -> dict[str, Any]:
+    answer = httpx.post(f"http://{made.http}/kubernetes/v1/{route}", json=asked, timeout=180).json()
+    return {key: value for key, value in answer.items() if value}
+
+
+def _told(made: Dask, name: str) -> dict[str, Any]:
+    """Return what the agent tells about a worker."""
+    workers = httpx.get(f"http://{made.http}/kubernetes/v1/workers", timeout=60).json()["workers"]
+    (told,) = [worker for worker in workers.values() if worker["name"] == name]
+    return dict(told)
 
 
 def _leave(process: subprocess.Popen[bytes]) -> int:
@@ -114,7 +126,7 @@ def test_tasks_that_wait_on_a_worker_that_drains_go_elsewhere(dask_of_two: Dask,
         drain = pool.submit(_drain, dask_of_two, *address)
         dask_of_two.client.gather(tasks[1:])
         assert not tasks[0].done()
-        assert drain.result(180) == {"retired": address, "kept": {}}
+        assert drain.result(180) == {"retired": address}
     assert tasks[0].result(120) == "done"
     assert [file.read_text() for file in tmp_path.iterdir()] == ["began\n"] * 8
 
@@ -149,7 +161,7 @@ def test_a_new_shuffle_puts_no_output_on_a_worker_that_drains(tmp_path: Path) ->
                 assert not drain.done()
             finally:
                 (tmp_path / "end").touch()
-            assert drain.result(180) == {"retired": address, "kept": {}}
+            assert drain.result(180) == {"retired": address}
         assert running.result(120) == "done"
         assert " initialized by task" in made.log
         assert " restarted due to" not in made.log
@@ -173,7 +185,7 @@ def test_the_last_worker_stays_and_goes_on(tmp_path: Path) -> None:
         held = made.client.submit(uuid4, pure=False)
         result = held.result(120)
         address = made.addresses("last")
-        assert _drain(made, *address) == {"retired": [], "kept": {address[0]: "data"}}
+        assert _drain(made, *address) == {"kept": {address[0]: "data"}}
         assert made.client.submit(sum, [1, 2]).result(120) == 3
         assert held.result(120) == result
 
@@ -206,7 +218,7 @@ def test_an_actor_keeps_its_worker(dask_of_two: Dask) -> None:
     address = dask_of_two.addresses("leaving")
     future = dask_of_two.client.submit(Counter, actor=True, workers=address)
     counter = future.result(120)
-    assert _drain(dask_of_two, *address) == {"retired": [], "kept": {address[0]: "actors"}}
+    assert _drain(dask_of_two, *address) == {"kept": {address[0]: "actors"}}
     assert dask_of_two.client.submit(_counted, counter).result(120) == 1
 
 
@@ -214,7 +226,8 @@ def test_after_its_time_a_worker_is_retired_with_what_runs_on_it(dask_of_two: Da
     address, log = dask_of_two.addresses("leaving"), tmp_path / "log"
     running = dask_of_two.client.submit(_slowly, log, 5.0, workers=address, allow_other_workers=True, pure=False)
     eventually(log.exists, "the task runs", 120)
-    assert _drain(dask_of_two, *address, seconds=0.5) == {"retired": address, "kept": {}}
+    assert _drain(dask_of_two, *address, seconds=0.5) == {"retired": address, "overdue": address}
+    assert _drain(dask_of_two, *address) == {"retired": address, "overdue": address}, "asked once more"
     assert running.result(60) == "done"
     assert log.read_text() == "began\n" * 2
 
@@ -231,7 +244,7 @@ def test_a_worker_drains_once_for_all_who_ask(dask_of_two: Dask, tmp_path: Path)
 
 
 def test_unknown_workers_are_neither_retired_nor_kept(dask_of_two: Dask) -> None:
-    assert _drain(dask_of_two, "tcp://10.0.0.1:1") == {"retired": [], "kept": {}}
+    assert _drain(dask_of_two, "tcp://10.0.0.1:1") == {}
 
 
 def test_preloads_of_configuration_files_stay_in_force(tmp_path: Path) -> None:
@@ -241,7 +254,7 @@ def test_preloads_of_configuration_files_stay_in_force(tmp_path: Path) -> None:
     with a_dask(AGENT | env) as made:
         eventually(lambda: "MINE IS SET UP" in made.log, "the user's preload is set up", 120)
         made.worker("last")
-        assert _drain(made, *made.addresses())["kept"] == {}
+        assert "kept" not in _drain(made, *made.addresses())
 
 
 def test_the_http_api_is_there_also_below_a_prefix() -> None:
@@ -253,9 +266,9 @@ def test_the_http_api_is_there_also_below_a_prefix() -> None:
 def test_routes_that_a_user_has_chosen_stay_as_they_are() -> None:
     with a_dask(AGENT | {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "['distributed.http.health']"}) as made:
         answers = {
-            route: httpx.get(f"http://{made.http}{route}").status_code for route in ("/health", "/api/v1", ROUTE)
+            route: httpx.get(f"http://{made.http}{route}").status_code for route in ("/health", "/api/v1", WORKERS)
         }
-        assert answers == {"/health": 200, "/api/v1": 404, ROUTE: 404}
+        assert answers == {"/health": 200, "/api/v1": 404, WORKERS: 404}
 
 
 def test_a_scheduler_to_which_it_cannot_be_added_works_without_it() -> None:
@@ -279,14 +292,71 @@ def test_the_names_of_its_variables_are_those_of_the_manifests() -> None:
     assert f"os.environ['{names.AGENT_ENV}']" in agent.PRELOAD
     assert f'os.environ["{names.AGENT_ENV}"]' in agent.TEXT
     assert f'os.environ.get("{names.DRAIN_SECONDS_ENV}", ' in agent.TEXT
+    assert f'os.environ.get("{names.POD_ENV}")' in agent.TEXT
 
 
 def test_a_worker_without_the_variable_drains_as_one_with_the_default_grace_period() -> None:
     assert str(int(DRAIN_SECONDS)) == drain_seconds({})
 
 
-def test_its_version_is_told(dask_of_two: Dask) -> None:
-    assert httpx.get(f"http://{dask_of_two.http}{ROUTE}").json() == {"version": 1}
+def test_a_worker_that_drains_is_told_and_may_be_taken_back(dask_of_two: Dask, tmp_path: Path) -> None:
+    (address,), log = dask_of_two.addresses("leaving"), tmp_path / "log"
+    running = dask_of_two.client.submit(_until_exists, log, tmp_path / "end", workers=[address], pure=False)
+    try:
+        eventually(log.exists, "the task runs", 120)
+        assert _drain(dask_of_two, address, wait=3.0) == {"draining": {address: "tasks"}}
+        told = _told(dask_of_two, "leaving")
+        assert (told["draining"], told["leaves"], told["tasks"], told["shuffles"]) == (True, False, 1, False)
+        assert told["seconds"] > 0.0
+        assert _post(dask_of_two, "resume", {"workers": [address, "tcp://10.0.0.1:1"]}) == {"resumed": [address]}
+        assert not _told(dask_of_two, "leaving")["draining"]
+        later = dask_of_two.client.map(lambda n: n, range(4), workers=[address], pure=False)
+    finally:
+        (tmp_path / "end").touch()
+    assert running.result(120) == "done"
+    assert dask_of_two.client.gather(later) == [0, 1, 2, 3], "it works again"
+    assert _drain(dask_of_two, address) == {"retired": [address]}
+    assert _post(dask_of_two, "resume", {"workers": [address]}) == {}
+
+
+def test_a_worker_whose_process_ends_is_not_taken_back(dask_of_two: Dask, tmp_path: Path) -> None:
+    with a_dask() as made:
+        made.worker("kept")
+        leaving = made.worker("leaving")
+        (address,), log = made.addresses("leaving"), tmp_path / "log"
+        running = made.client.submit(_until_exists, log, tmp_path / "end", workers=[address], pure=False)
+        try:
+            eventually(log.exists, "the task runs", 120)
+            leaving.send_signal(signal.SIGTERM)
+            eventually(lambda: _told(made, "leaving")["leaves"], "it drains", 60)
+            assert _post(made, "resume", {"workers": [address]}) == {}
+        finally:
+            (tmp_path / "end").touch()
+        assert leaving.wait(60) == 0
+        assert running.result(120) == "done"
+
+
+def test_the_first_of_several_workers_is_not_kept_by_the_others(dask_of_two: Dask, tmp_path: Path) -> None:
+    dask_of_two.worker("idle")
+    (busy,), (idle,) = dask_of_two.addresses("leaving"), dask_of_two.addresses("idle")
+    running = dask_of_two.client.submit(_until_exists, tmp_path / "log", tmp_path / "end", workers=[busy], pure=False)
+    try:
+        eventually((tmp_path / "log").exists, "the task runs", 120)
+        assert _drain(dask_of_two, busy, idle, wait=60.0) == {"retired": [idle], "draining": {busy: "tasks"}}
+    finally:
+        (tmp_path / "end").touch()
+    assert _drain(dask_of_two, busy, wait=60.0) == {"retired": [busy]}
+    assert running.result(120) == "done"
+
+
+def test_a_participant_of_a_shuffle_is_told() -> None:
+    with a_dask(AGENT | P2P) as made, dask.config.set({"array.rechunk.method": "p2p"}):
+        made.worker("one")
+        made.worker("two")
+        numbers = dask.array.random.random((400, 400), chunks=(20, 400)).map_blocks(_paused)
+        total = made.client.compute(numbers.rechunk((400, 20)).sum())
+        eventually(lambda: _told(made, "one")["shuffles"], "the shuffle runs", 120)
+        assert total.result(60) > 0.0
 
 
 def test_a_request_that_is_too_large_is_not_read(dask_of_two: Dask) -> None:

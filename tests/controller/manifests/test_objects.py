@@ -103,6 +103,7 @@ def test_the_default_group() -> None:
 
 
 ADDRESS = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://simple-scheduler.default.svc:8786"}
+POD = "KUBERNETES_DASK_POD"
 DRAIN = {"name": "KUBERNETES_DASK_DRAIN_SECONDS", "value": "20"}
 
 
@@ -144,6 +145,7 @@ def test_a_worker() -> None:
                         "env": [
                             {"name": "DASK_WORKER_NAME", "value": "simple-default-worker-cd1e974d05"},
                             ADDRESS,
+                            {"name": POD, "value": "simple-default-worker-cd1e974d05"},
                             DRAIN,
                         ],
                     }
@@ -157,7 +159,9 @@ def test_workers_differ_in_name_and_ordinal_alone() -> None:
     first, second = manifests.worker_manifests(a_cluster(), a_group(), [0, 1], attempt=0)
     for pod in (first, second):
         del pod["metadata"]["annotations"]["kubernetes.dask.org/ordinal"], pod["metadata"]["name"]
-        pod["spec"]["containers"][0]["env"][0].pop("value")
+        for variable in pod["spec"]["containers"][0]["env"]:
+            if variable["name"] in ("DASK_WORKER_NAME", POD):
+                del variable["value"]
     assert first == second
 
 
@@ -192,9 +196,9 @@ def test_every_container_gets_the_variables_unless_the_user_set_them() -> None:
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec={"containers": containers}), [0], attempt=0)
     name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
     assert [container["env"] for container in pod["spec"]["containers"]] == [
-        [own, name, DRAIN],
-        [name, ADDRESS, DRAIN],
-        [name, ADDRESS, DRAIN],
+        [own, name, {**name, "name": POD}, DRAIN],
+        [name, ADDRESS, {**name, "name": POD}, DRAIN],
+        [name, ADDRESS, {**name, "name": POD}, DRAIN],
     ]
 
 
@@ -205,7 +209,7 @@ def test_the_users_variables_may_refer_to_ours() -> None:
     spec = {"containers": [{"name": "worker", "env": own}]}
     (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
     name = {"name": "DASK_WORKER_NAME", "value": pod["metadata"]["name"]}
-    assert pod["spec"]["containers"][0]["env"] == [*own[:2], name, ADDRESS, DRAIN, *own[2:]]
+    assert pod["spec"]["containers"][0]["env"] == [*own[:2], name, ADDRESS, {**name, "name": POD}, DRAIN, *own[2:]]
 
 
 def _with_metadata() -> Cluster:

@@ -24,8 +24,9 @@ from tests.support.builders import (
 )
 
 from dask_operator import names
-from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
+from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Resume, Retire
 from dask_operator.model import (
+    Departure,
     Group,
     Metadata,
     ObjectRef,
@@ -107,7 +108,7 @@ def test_workers_that_go_do_not_count_and_keep_their_ordinals() -> None:
     going = [a_pod(0, deleting=True), a_failed_pod(1), a_pod(2)]
     planned = _planned(a_group(workers=2), seen(going))
     assert (_created(planned), _deleted(planned)) == (_names(3), [a_pod(1).name])
-    retiring = seen(3, retiring=frozenset({a_pod(0).uid}))
+    retiring = seen(3, retiring=dict.fromkeys({a_pod(0).uid}, Departure(final=True)))
     assert _created(_planned(a_group(workers=3), retiring)) == _names(3)
 
 
@@ -278,11 +279,84 @@ def test_workers_are_retired_by_address_and_none_is_deleted() -> None:
     assert planned == [Retire(ENDPOINT, workers, "the group wants 1 workers of its current template")]
 
 
-def test_while_workers_are_being_retired_no_others_are() -> None:
+def _leaving(*pods: Pod, final: bool = False) -> dict[str, Departure]:
+    return {pod.uid: Departure((f"tcp://{pod.ip}:40000",), NOON, final=final) for pod in pods}
+
+
+def test_while_workers_are_being_retired_others_may_be_as_well() -> None:
     pods = [a_pod(number) for number in range(5)]
-    observed = seen(pods, survey=a_survey(pods), retiring=frozenset({pods[0].uid, pods[1].uid}))
+    observed = seen(pods, survey=a_survey(pods), retiring=_leaving(*pods[:2]))
     assert _planned(a_group(workers=3), observed) == []
-    assert _planned(a_group(workers=1), observed) == []
+    assert len(_retired(_planned(a_group(workers=1), observed))) == 2
+
+
+def test_the_last_of_those_that_do_not_leave_yet_takes_the_data() -> None:
+    pods = [a_pod(number) for number in range(3)]
+    observed = seen(pods, survey=a_survey(pods), retiring=_leaving(pods[0]))
+    assert len(_retired(_planned(a_group(workers=0), observed))) == 1
+
+
+def test_a_group_that_wants_more_again_takes_back_those_that_have_not_gone() -> None:
+    pods = [a_pod(number) for number in range(4)]
+    observed = seen(pods, retiring=_leaving(*pods[2:]))
+    (resume,) = _planned(a_group(workers=3), observed)
+    assert resume == Resume(ENDPOINT, ((pods[2].uid, "tcp://10.0.0.3:40000"),), "the group wants 3 workers again")
+
+
+def test_what_it_does_not_get_back_is_created() -> None:
+    pods = [a_pod(number) for number in range(4)]
+    observed = seen(pods, retiring=_leaving(*pods[2:]))
+    planned = _planned(a_group(workers=5), observed)
+    assert [len(action.workers) for action in planned if isinstance(action, Resume)] == [2]
+    assert len(_created(planned)) == 1
+    under_way = replace(observed, resuming=frozenset({pods[2].uid, pods[3].uid}))
+    planned = _planned(a_group(workers=5), under_way)
+    assert not [action for action in planned if isinstance(action, Resume)]
+    assert len(_created(planned)) == 1
+
+
+@pytest.mark.parametrize("how", ["too late", "retired", "old template", "no scheduler"])
+def test_those_that_cannot_come_back_are_replaced(how: str) -> None:
+    pods = [a_pod(0), a_pod(1, template="old") if how == "old template" else a_pod(1)]
+    observed = seen(pods, retiring=_leaving(pods[1], final=how == "too late"))
+    if how == "retired":
+        observed = replace(observed, retiring={}, retired=frozenset({pods[1].uid}))
+    if how == "no scheduler":
+        observed = replace(observed, pods=tuple(pods))
+    planned = _planned(a_group(workers=2), observed)
+    assert not [action for action in planned if isinstance(action, Resume)]
+    assert len(_created(planned)) == (0 if how == "no scheduler" else 1)
+
+
+def test_workers_that_drain_for_a_controller_that_has_ended_are_chosen_first_or_taken_back() -> None:
+    pods = [a_pod(number) for number in range(2)]
+    idle, busy = map(registered, pods)
+    drains, leaves = replace(busy, draining=True, tasks=5, nbytes=1000), replace(busy, draining=True, leaves=True)
+    observed = seen(pods, survey=Survey(NOON, (idle, drains), agent=True))
+    assert _retired(_planned(a_group(workers=1), observed)) == [pods[1].uid]
+    back = [action for action in _planned(a_group(workers=2), observed) if isinstance(action, Resume)]
+    assert [uid for action in back for uid, _ in action.workers] == [pods[1].uid]
+    stale = replace(observed, survey=Survey(NOON - 6.0, (idle, drains), agent=True))
+    assert _planned(a_group(workers=2), stale) == []
+    last = replace(observed, survey=Survey(NOON, (idle, leaves), agent=True))
+    assert _planned(a_group(workers=2), last) == [], "its own process has begun it"
+
+
+@pytest.mark.parametrize(("agent", "seconds"), [(True, 90.0), (False, None)])
+def test_a_drain_lasts_as_long_as_the_group_says(agent: bool, seconds: float | None) -> None:
+    pods = [a_pod(number) for number in range(2)]
+    observed = seen(pods, survey=replace(a_survey(pods), agent=agent))
+    planned = _planned(replace(a_group(workers=1), drain_timeout=90.0), observed)
+    assert [action.seconds for action in planned if isinstance(action, Retire)] == [seconds]
+
+
+def test_the_overdue_are_deleted_with_another_word() -> None:
+    pods = [a_pod(0), a_pod(1), a_pod(2)]
+    both = frozenset({pods[1].uid, pods[2].uid})
+    planned = _planned(a_group(workers=1), seen(pods, retired=both, overdue=frozenset({pods[2].uid})))
+    because = {action.name: action.because for action in planned if isinstance(action, Delete)}
+    assert because[pods[1].name] == "retired: its data has moved to other workers"
+    assert because[pods[2].name].startswith("its drain time ended")
 
 
 def test_the_retired_are_deleted_and_said_at_once() -> None:

@@ -18,7 +18,7 @@ from tests.support.builders import (
 from tests.support.world import World
 
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt
-from dask_operator.model import Observed, Pod, Problem, Survey
+from dask_operator.model import Departure, Observed, Pod, Problem, Survey
 from dask_operator.parse import rfc3339
 from dask_operator.plan.survey import plan_survey
 from dask_operator.plan.view import View
@@ -97,7 +97,7 @@ def test_an_answer_from_the_future_does_not_count() -> None:
         _seen(60.0, groups=[a_group(workers=1, unread="is too large")]),
         _seen(60.0, groups=[a_group(workers=0)]),
         _seen(60.0, pods=[a_pod(0, started=NOON - 60.0, template="older")]),
-        _seen(60.0, retiring=frozenset({a_pod(0).uid})),
+        _seen(60.0, retiring=dict.fromkeys({a_pod(0).uid}, Departure(final=True))),
         _seen(60.0, pods=[a_pod(0, started=NOON - 60.0), a_pod(1, group="removed")]),
     ],
 )

@@ -18,7 +18,7 @@ from tests.support.builders import (
     seen,
 )
 
-from dask_operator.model import Failure, Group, ObjectRef, Observed, Pod
+from dask_operator.model import Departure, Failure, Group, ObjectRef, Observed, Pod
 from dask_operator.plan import Policy, plan
 from dask_operator.plan.view import View, Workers, blocked, live, owned
 
@@ -82,7 +82,7 @@ def test_workers_are_sorted_by_what_becomes_of_them() -> None:
     workers = _workers(
         [old, moved, moving, gone, ended, pending, a_pod(6, deleting=True)],
         retired=retired,
-        retiring=frozenset({moving.uid}),
+        retiring=dict.fromkeys({moving.uid}, Departure(final=True)),
     )
     assert (workers.new, workers.old) == ([pending], [old])
     assert list(workers.staying) == [pending, old]

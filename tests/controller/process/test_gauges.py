@@ -11,6 +11,7 @@ from tests.support.clock import Run
 from tests.support.fake_api import connected
 
 from dask_operator.kubernetes.watch import Watch
+from dask_operator.model import Departure, Key
 from dask_operator.process.gauges import Gauges
 from dask_operator.reconcile.store import Store
 from dask_operator.resources import CLUSTER, GROUP, POD
@@ -42,6 +43,7 @@ async def test_what_there_is_is_counted() -> None:
     pods = [a_pod(0), a_pod(1), a_pending_pod(2), a_failed_pod(3), a_pod(4, deleting=True), a_pod(5, ready=False)]
     for pod in (*pods, a_scheduler_pod()):
         store.observe(POD.kind, pod)
+    store.facts(Key("default", "simple")).retirement_began({pods[1].uid: Departure()})
     found = _scraped(_gauges(store))
     assert {name: value for name, value in found.items() if name.startswith("clusters")} == {
         "clusters/Created": 1.0,
@@ -53,7 +55,8 @@ async def test_what_there_is_is_counted() -> None:
     assert {name: value for name, value in found.items() if name.startswith("workers")} == {
         "workers/pending": 1.0,
         "workers/starting": 1.0,
-        "workers/ready": 2.0,
+        "workers/ready": 1.0,
+        "workers/draining": 1.0,
         "workers/ending": 1.0,
         "workers/ended": 1.0,
     }

@@ -14,8 +14,8 @@ from tests.support.server import Answer, serving
 from tests.support.wait import until
 
 from dask_operator import metrics
-from dask_operator.actions import IDLE, TARGET, WORKERS, Ask, Retire
-from dask_operator.model import Endpoint, Observed, Pod
+from dask_operator.actions import IDLE, TARGET, WORKERS, Ask, Resume, Retire
+from dask_operator.model import Drained, Endpoint, Observed, Pod, Registration
 from dask_operator.reconcile.asking import Asker
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
@@ -114,7 +114,7 @@ async def test_only_those_the_scheduler_names_are_retired() -> None:
         first, second = bench.pods()
         workers = ((first.uid, "tcp://10.0.0.1:1"), (second.uid, "tcp://10.0.0.2:1"))
         observed = await bench.execute(Retire(at(url), workers, "scale down"))
-        assert observed.retiring == {first.uid, second.uid}
+        assert observed.retiring.keys() == {first.uid, second.uid}
         await until(lambda: not bench.observed().retiring, "the end of the retirement")
         assert bench.observed().retired == {first.uid}
         assert list(bench.observed().refused) == [second.uid]
@@ -128,6 +128,89 @@ async def test_a_pod_of_several_dask_workers_is_retired_when_all_of_them_are() -
         await bench.execute(Retire(at(url), workers, "scale down"))
         await until(lambda: not bench.observed().retiring, "the end of the retirement")
         assert bench.observed().retired == frozenset(), "one of its two still holds data"
+
+
+class _Agent:
+    """The agent's side of a drain: each request gets the next of these answers."""
+
+    def __init__(self, *said: dict[str, Any]) -> None:
+        self.said = list(said)
+        self.asked: list[Any] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append((request.path.rpartition("/")[2], await request.json()))
+        return web.json_response({"retired": [], "overdue": [], "kept": {}, "draining": {}} | self.said.pop(0))
+
+
+FIRST, SECOND = "tcp://10.0.0.1:1", "tcp://10.0.0.2:1"
+
+
+async def test_each_worker_that_drains_is_retired_in_its_own_time() -> None:
+    agent = _Agent(
+        {"retired": [FIRST], "draining": {SECOND: "tasks"}}, {"draining": {SECOND: "shuffle"}}, {"retired": [SECOND]}
+    )
+    async with a_bench(raw_pod(0), raw_pod(1)) as bench, serving(agent.answer) as url:
+        first, second = bench.pods()
+        await bench.execute(Retire(at(url), ((first.uid, FIRST), (second.uid, SECOND)), "x", seconds=60.0))
+        await until(lambda: bench.observed().retired == {first.uid}, "the first is retired")
+        assert bench.observed().retiring[second.uid].waits_for == "tasks"
+        await until(lambda: not bench.observed().retiring, "the end of all drains")
+        assert bench.observed().retired == {first.uid, second.uid}
+    assert [asked["workers"] for _, asked in agent.asked] == [[FIRST, SECOND], [SECOND], [SECOND]]
+    assert agent.asked[2][1]["seconds"] < agent.asked[0][1]["seconds"] == 60.0
+
+
+async def test_a_worker_that_drains_is_kept_for_its_actors_or_retired_in_the_middle_of_its_work() -> None:
+    agent = _Agent({"retired": [SECOND], "overdue": [SECOND], "kept": {FIRST: "actors"}})
+    async with a_bench(raw_pod(0), raw_pod(1)) as bench, serving(agent.answer) as url:
+        first, second = bench.pods()
+        await bench.execute(Retire(at(url), ((first.uid, FIRST), (second.uid, SECOND)), "x", seconds=60.0))
+        await until(lambda: not bench.observed().retiring, "the end of all drains")
+        observed = bench.observed()
+        assert (observed.retired, observed.overdue) == (frozenset({second.uid}), frozenset({second.uid}))
+        assert (list(observed.refused), observed.actors) == ([first.uid], frozenset({first.uid}))
+
+
+async def test_workers_are_taken_back_as_far_as_it_is_not_too_late() -> None:
+    both = {FIRST: "tasks", SECOND: "data moves"}
+    agent = _Agent({"draining": both}, {"resumed": [FIRST]}, {"retired": [SECOND]})
+    async with a_bench(raw_pod(0), raw_pod(1)) as bench, serving(agent.answer) as url:
+        first, second = bench.pods()
+        workers = ((first.uid, FIRST), (second.uid, SECOND))
+        await bench.execute(Retire(at(url), workers, "x", seconds=60.0))
+        await until(lambda: bool(bench.observed().retiring[first.uid].waits_for), "both drain")
+        observed = await bench.execute(Resume(at(url), workers, "x"))
+        assert observed.resuming == {first.uid, second.uid}
+        await until(lambda: not bench.observed().resuming, "the answer")
+        assert bench.observed().retiring.keys() == {second.uid}
+        assert bench.observed().retiring[second.uid].final
+        await until(lambda: not bench.observed().retiring, "the end of the drain")
+        assert bench.observed().retired == {second.uid}
+    assert [about for about, _ in agent.asked] == ["drain", "resume", "drain"]
+
+
+async def test_a_scheduler_that_ends_no_drain_is_not_asked_for_ever() -> None:
+    schedulers = _Endless()
+    async with _asking(schedulers) as (asker, observed, _):  # type: ignore[arg-type]
+        asker.retire(KEY, Retire(ENDPOINT, (("uid", FIRST),), "x", seconds=60.0))
+        async with asyncio.timeout(2000.0):
+            while observed().retiring:  # noqa: ASYNC110
+                await asyncio.sleep(1.0)
+        survey = observed().survey
+        assert survey
+        assert survey.problem
+        assert survey.problem.reason == "SchedulerAnswer"
+    assert schedulers.asked <= 662, "at most once a second"
+
+
+class _Endless:
+    """Schedulers whose workers drain for ever, and that answer at once."""
+
+    asked = 0
+
+    async def drain(self, *_: object) -> Drained:
+        self.asked += 1
+        return Drained(draining={FIRST: "tasks"})
 
 
 async def test_after_a_retirement_without_an_answer_nobody_is_retired() -> None:
@@ -189,7 +272,11 @@ class _Wrong:
             raise ZeroDivisionError("a mistake of ours")
         return frozenset()
 
-    workers = target = idle_since = retire = _ask
+    async def survey(self, *_: object) -> tuple[tuple[Registration, ...], bool]:
+        await self._ask()
+        return (), False
+
+    target = idle_since = retire = drain = resume = _ask
 
 
 @asynccontextmanager
@@ -240,9 +327,9 @@ async def test_a_retirement_that_fails_by_our_own_error_is_over_after_the_pause(
     async with _asking(schedulers) as (asker, observed, queue):
         asker.retire(KEY, Retire(ENDPOINT, (("uid", "tcp://10.0.0.2:1"),), "x"))
         await asyncio.sleep(0.1)
-        assert observed().retiring == {"uid"}
+        assert observed().retiring.keys() == {"uid"}
         await _planned_again(queue)
-        assert (observed().retiring, observed().retired, observed().refused) == (frozenset(), frozenset(), {})
+        assert (observed().retiring, observed().retired, observed().refused) == ({}, frozenset(), {})
         survey = observed().survey
         assert survey
         assert survey.problem

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.support.builders import NOON
 
-from dask_operator.model import Demand, Failure, Idleness, Key, ObjectRef, Problem, Sample, Survey, Written
+from dask_operator.model import Demand, Departure, Failure, Idleness, Key, ObjectRef, Problem, Sample, Survey, Written
 from dask_operator.reconcile.facts import NEW_PODS, TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
@@ -146,12 +146,17 @@ def test_questions_are_under_way_until_they_are_answered() -> None:
 
 def test_a_retirement_ends_with_an_answer_or_without() -> None:
     facts, survey = Facts(), Survey(NOON, problem=PROBLEM)
-    facts.retirement_began(frozenset("abcd"))
+    facts.retirement_began(dict.fromkeys("abcd", Departure()))
     facts.surveyed(Survey(NOON))
     facts.retirement_ended(frozenset("abc"), frozenset("ac"), frozenset("abd"), NOON)
-    assert (facts.retiring, facts.retired, facts.refused, facts.survey) == (frozenset("d"), {"a"}, {"b": NOON}, None)
+    assert (facts.retiring, facts.retired, facts.refused, facts.survey) == (
+        {"d": Departure()},
+        {"a"},
+        {"b": NOON},
+        None,
+    )
     facts.retirement_failed(frozenset("d"), survey)
-    assert (facts.retiring, facts.retired, facts.refused, facts.survey) == (frozenset(), {"a"}, {"b": NOON}, survey)
+    assert (facts.retiring, facts.retired, facts.refused, facts.survey) == ({}, {"a"}, {"b": NOON}, survey)
     for uid in "abx":
         facts.worker_gone(uid)
     assert (facts.retired, facts.refused) == (set(), {})

@@ -24,7 +24,7 @@ from dask_operator import parse
 from dask_operator.actions import IDLE, WORKERS
 from dask_operator.kubernetes import decode
 from dask_operator.kubernetes.decode import LARGEST_OBJECT
-from dask_operator.model import Key, Object, ObjectRef, Pod, Problem, Survey, Written
+from dask_operator.model import Departure, Key, Object, ObjectRef, Pod, Problem, Survey, Written
 from dask_operator.reconcile.facts import TERMINATING
 from dask_operator.reconcile.store import Store
 
@@ -231,32 +231,32 @@ def test_who_is_not_retired_is_refused_and_what_was_said_before_is_old() -> None
     first, second, third = a_pod(0), a_pod(1), a_pod(2)
     store = _store(first, second, third)
     store.facts(KEY).surveyed(a_survey([first, second, third]))
-    store.facts(KEY).retirement_began(frozenset({first.uid, second.uid}))
-    assert store.snapshot(KEY)[1].retiring == {first.uid, second.uid}
+    store.facts(KEY).retirement_began(dict.fromkeys({first.uid, second.uid}, Departure()))
+    assert store.snapshot(KEY)[1].retiring.keys() == {first.uid, second.uid}
     store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     observed = store.snapshot(KEY)[1]
     assert observed.retired == {first.uid}
-    assert (observed.refused, observed.retiring) == ({second.uid: NOON}, frozenset())
+    assert (observed.refused, observed.retiring) == ({second.uid: NOON}, {})
     assert observed.survey is None
 
 
 def test_facts_about_workers_go_with_them() -> None:
     first, second = a_pod(0), a_pod(1)
     store = _store(first, second)
-    store.facts(KEY).retirement_began(frozenset({first.uid, second.uid}))
+    store.facts(KEY).retirement_began(dict.fromkeys({first.uid, second.uid}, Departure()))
     store.retired(KEY, frozenset({first.uid, second.uid}), frozenset({first.uid}), NOON)
     for pod in (first, second):
         store.removed("Pod", replace(pod, resource_version=300))
     observed = store.snapshot(KEY)[1]
     assert (observed.retired, observed.refused) == (frozenset(), {})
-    store.facts(KEY).retirement_began(frozenset({first.uid}))
+    store.facts(KEY).retirement_began(dict.fromkeys({first.uid}, Departure()))
     store.retired(KEY, frozenset({first.uid}), frozenset({first.uid}), NOON)
     assert store.snapshot(KEY)[1].retired == frozenset(), "one that went meanwhile"
 
 
 def test_a_worker_that_takes_anothers_name_is_not_retired_with_it() -> None:
     store = _store(a_pod())
-    store.facts(KEY).retirement_began(frozenset({a_pod().uid}))
+    store.facts(KEY).retirement_began(dict.fromkeys({a_pod().uid}, Departure()))
     store.retired(KEY, frozenset({a_pod().uid}), frozenset({a_pod().uid}), NOON)
     store.observe("Pod", a_pod(uid="of-the-next", resource_version=300))
     assert store.snapshot(KEY)[1].retired == frozenset()
@@ -264,10 +264,10 @@ def test_a_worker_that_takes_anothers_name_is_not_retired_with_it() -> None:
 
 def test_after_a_failed_retirement_nobody_is_retired_or_refused() -> None:
     store = _store(a_pod())
-    store.facts(KEY).retirement_began(frozenset({a_pod().uid}))
+    store.facts(KEY).retirement_began(dict.fromkeys({a_pod().uid}, Departure()))
     store.facts(KEY).retirement_failed(frozenset({a_pod().uid}), Survey(NOON, problem=PROBLEM))
     observed = store.snapshot(KEY)[1]
-    assert (observed.retiring, observed.retired, observed.refused) == (frozenset(), frozenset(), {})
+    assert (observed.retiring, observed.retired, observed.refused) == ({}, frozenset(), {})
     assert observed.survey == Survey(NOON, problem=PROBLEM)
 
 
@@ -299,8 +299,8 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     store.facts(KEY).warned("Pod x", "x")
     store.status_written(KEY, THE_CLUSTER, {}, NOON)
     store.facts(KEY).asked(WORKERS)
-    store.facts(KEY).retirement_began(frozenset({"x"}))
-    assert (observed.asking, observed.retiring) == (frozenset(), frozenset())
+    store.facts(KEY).retirement_began(dict.fromkeys({"x"}, Departure()))
+    assert (observed.asking, observed.retiring) == (frozenset(), {})
     assert (observed.failures, observed.pods, observed.warnings, observed.written) == ({}, (a_pod(),), (), {})
 
 
@@ -352,7 +352,7 @@ def test_a_worker_that_is_a_deployment_is_retired_as_one() -> None:
     store = _store()
     deployment = a_worker_deployment(0)
     store.observe("Deployment", deployment)
-    store.facts(KEY).retirement_began(frozenset({deployment.uid}))
+    store.facts(KEY).retirement_began(dict.fromkeys({deployment.uid}, Departure()))
     store.retired(KEY, frozenset({deployment.uid}), frozenset({deployment.uid}), NOON)
     assert store.snapshot(KEY)[1].retired == {deployment.uid}
     store.removed("Deployment", replace(deployment, resource_version=300))
@@ -362,13 +362,13 @@ def test_a_worker_that_is_a_deployment_is_retired_as_one() -> None:
 def test_two_retirements_at_once_end_one_by_one() -> None:
     first, second = a_pod(0), a_pod(1, group="simple-gpu")
     store = _store(first, second)
-    store.facts(KEY).retirement_began(frozenset({first.uid}))
-    store.facts(KEY).retirement_began(frozenset({second.uid}))
+    store.facts(KEY).retirement_began(dict.fromkeys({first.uid}, Departure()))
+    store.facts(KEY).retirement_began(dict.fromkeys({second.uid}, Departure()))
     store.retired(KEY, frozenset({first.uid}), frozenset({first.uid}), NOON)
-    assert store.snapshot(KEY)[1].retiring == {second.uid}
+    assert store.snapshot(KEY)[1].retiring.keys() == {second.uid}
     store.facts(KEY).retirement_failed(frozenset({second.uid}), Survey(NOON, problem=PROBLEM))
     observed = store.snapshot(KEY)[1]
-    assert (observed.retiring, observed.retired, observed.refused) == (frozenset(), frozenset({first.uid}), {})
+    assert (observed.retiring, observed.retired, observed.refused) == ({}, frozenset({first.uid}), {})
 
 
 def test_a_question_that_ends_after_its_cluster_leaves_nothing_behind() -> None:

@@ -14,7 +14,9 @@ from dask_operator.model import Declared, Json, Observed, Problem
 from dask_operator.parse import may_have_passed, rfc3339, timestamp
 from dask_operator.plan.view import blocked, status
 
-DEGRADED = "Degraded"
+DEGRADED, PROGRESSING = "Degraded", "Progressing"
+RETIRING = "Retiring"
+"""The reason of `Progressing` while workers leave."""
 _GENERATION = "observedGeneration"
 # Messages of the API server have any length, and it refuses a status that is too long as a whole.
 _LONGEST_REASON, _LONGEST_MESSAGE = 1024, 4096

@@ -8,7 +8,7 @@ from dask_operator import manifests, names
 from dask_operator.model import Cluster, Group, Json, ObjectRef, Pod, Problem, Survey
 from dask_operator.parse import timestamp
 from dask_operator.plan.ownership import children
-from dask_operator.plan.report.conditions import DEGRADED, by_type
+from dask_operator.plan.report.conditions import DEGRADED, PROGRESSING, RETIRING, by_type
 from dask_operator.plan.report.unread import too_large
 from dask_operator.plan.view import View, Workers, cluster_status, live, problem, status
 from dask_operator.plan.workers import registration, replacement, victims
@@ -75,6 +75,11 @@ def said_since(view: View) -> float | None:
 def is_said_unregistered(view: View, group: Group) -> bool:
     """Return whether a group's status says that a worker has not registered."""
     return _said_of(view, group).get("reason") == _NOT_REGISTERED
+
+
+def is_said_retiring(view: View) -> bool:
+    """Return whether the cluster's status says that workers leave, of which a new controller does not know."""
+    return by_type(cluster_status(view.cluster, view.observed)).get(PROGRESSING, {}).get("reason") == RETIRING
 
 
 def _said(view: View) -> Json:
@@ -149,7 +154,10 @@ def _cannot_shrink(view: View, staying: Sequence[Pod], now: float) -> Problem | 
     refused = (pod.name for pod in staying if now < observed.refused.get(pod.uid, -_SAID_FOR) + _SAID_FOR)
     if not (name := next(refused, "")):
         return None
-    why = "stays because the scheduler cannot move its data to another worker; the operator retries"
+    if any(pod.name == name and pod.uid in observed.actors for pod in staying):
+        why = "stays because it holds actors, which Dask never moves; release them, or delete its Pod"
+    else:
+        why = "stays because the scheduler cannot move its data to another worker; the operator retries"
     return Problem("RetirementRefused", f"worker {name} {why}")
 
 

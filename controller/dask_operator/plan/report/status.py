@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from dask_operator import manifests, names
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Cluster, Group, Json, ObjectRef, Observed, Pod, Problem
-from dask_operator.parse import timestamp
+from dask_operator.parse import rfc3339, timestamp
 from dask_operator.plan.ownership import children
-from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, is_true, rendered, write
+from dask_operator.plan.report.conditions import (
+    DEGRADED,
+    PROGRESSING,
+    RETIRING,
+    Condition,
+    by_type,
+    degraded,
+    is_true,
+    rendered,
+    write,
+)
 from dask_operator.plan.report.problems import cluster_problem, group_problem
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import RECOVERED_AFTER, View, Workers, cluster_status, status
@@ -30,7 +40,11 @@ INVALID = ("Invalid", "BadRequest")
 """Reasons of refusals that only an edit ends."""
 READY = "SchedulerReady"
 WORKERS_READY = "WorkersReady"
-PROGRESSING = "Progressing"
+AGENT_MISSING = "AgentMissing"
+_NO_AGENT = (
+    "the operator's agent does not run in the scheduler, so workers that leave do not end their tasks and shuffles "
+    "first: their results move, and Dask computes the rest again; see the docs, How workers leave"
+)
 
 
 class _Count(NamedTuple):
@@ -115,13 +129,20 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
     default = names.default_group(cluster.name)
     count = counts.get(default, _Count(cluster.replicas or 0, 0, 0, 0))
     removed = ((len(workers.old), len(workers.leaving)) for workers in view.removed.values())
+    everyone = (*view.workers.values(), *view.removed.values())
     going = [_Count(0, old, 0, old, leaving=leaving) for old, leaving in removed]
     total = _Count(*map(sum, zip(*(counts.values() or [count]), *going, strict=True)))
     conditions = [
         _scheduler_ready(cluster, scheduler, now),
         _workers_ready(total),
-        _progressing(total, scheduler_ready=bool(scheduler and scheduler.ready), refused=_refused(cluster, observed)),
+        _progressing(
+            total,
+            scheduler_ready=bool(scheduler and scheduler.ready),
+            refused=_refused(cluster, observed),
+            slowest=_slowest(observed, [pod for workers in everyone for pod in workers.leaving]),
+        ),
         degraded(cluster_problem(view, now)),
+        *_agent_missing(view),
     ]
     # The groups of a young job's cluster write no status of their own.
     ordinals = {name: _last_ordinal(workers, counts[name]) for name, workers in view.workers.items()}
@@ -141,7 +162,7 @@ def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
     group, count = workers.group, _count(view, workers)
     conditions = [
         _workers_ready(count),
-        _progressing(count, scheduler_ready=True, refused=""),
+        _progressing(count, scheduler_ready=True, refused="", slowest=_slowest(view.observed, workers.leaving)),
         degraded(group_problem(view, workers, now)),
     ]
     return {
@@ -225,18 +246,18 @@ def _refused(cluster: Cluster, observed: Observed) -> str:
     return next((f"{ref.kind} {ref.name}" for ref in children.refs(cluster) if ref in observed.failures), "")
 
 
-def _progressing(count: _Count, *, scheduler_ready: bool, refused: str) -> Condition:
+def _progressing(count: _Count, *, scheduler_ready: bool, refused: str, slowest: str) -> Condition:
     if refused:
         return Condition(PROGRESSING, True, "Retrying", f"the API server rejected {refused}; the operator retries")
-    if unsettled := _unsettled(count):
+    if unsettled := _unsettled(count, slowest):
         return Condition(PROGRESSING, True, *unsettled)
     if not scheduler_ready:
         return Condition(PROGRESSING, True, "SchedulerStarting", "the scheduler is not ready yet")
     return Condition(PROGRESSING, False, "Settled", "the cluster matches its spec")
 
 
-def _unsettled(count: _Count) -> tuple[str, str] | None:
-    """Return why workers are to come or to go, with a reason."""
+def _unsettled(count: _Count, slowest: str) -> tuple[str, str] | None:
+    """Return why workers are to come or to go, with a reason. `slowest`: what the last of those that go still does."""
     queued = f"; {count.gated} have scheduling gates, as in a queue" if count.gated else ""
     if count.updated < count.live:
         message = f"{count.updated} of {count.wanted} workers have the current template{queued}"
@@ -247,8 +268,29 @@ def _unsettled(count: _Count) -> tuple[str, str] | None:
         held = "; the others wait for the scheduler's Pod" if count.held else ""
         return "ScalingUp", f"{count.live} of {count.wanted} workers exist{queued}{held}"
     if count.leaving:
-        return "Retiring", f"{count.leaving} workers hand over their data before they are deleted"
+        return RETIRING, f"{count.leaving} workers hand over their data before they are deleted{slowest}"
     return None
+
+
+def _slowest(observed: Observed, pods: Sequence[Pod]) -> str:
+    """Return what the worker still does that has been leaving for longest, empty if that is not known."""
+    drains = [(observed.retiring[pod.uid], pod.name) for pod in pods if pod.uid in observed.retiring]
+    known = [(departure.since, name, departure.waits_for) for departure, name in drains if departure.waits_for]
+    if not known:
+        return ""
+    since, name, waits_for = min(known)
+    return f"; {name} has {waits_for} left, since {rfc3339(since)}"
+
+
+def _agent_missing(view: View) -> Iterator[Condition]:
+    """Yield the condition that the scheduler has no agent, once it has been without."""
+    survey, said = view.observed.survey, by_type(cluster_status(view.cluster, view.observed)).get(AGENT_MISSING)
+    if survey and not survey.problem and not survey.agent:
+        yield Condition(AGENT_MISSING, True, "NoAgent", _NO_AGENT)
+    elif survey and not survey.problem and said:
+        yield Condition(AGENT_MISSING, False, "AgentAnswers", "workers that leave end their tasks first")
+    elif said:
+        yield Condition(AGENT_MISSING, said.get("status") == "True", str(said["reason"]), str(said["message"]))
 
 
 def _awaited(old: Json, new: Json) -> bool:

@@ -53,11 +53,13 @@ def choose(
     refused: Mapping[str, float],
     now: float,
     everyone: Sequence[Pod] = (),
+    leaving: Container[str] = (),
 ) -> Victims:
     """Choose while a scheduler runs, by its answer: unknown workers first, then idle ones that hold least.
 
     `everyone`: all Pods of the cluster, because the scheduler's workers may be other Pods than the candidates.
-    `refused`: when the scheduler last refused to retire a worker, by uid.
+    `refused`: when the scheduler last refused to retire a worker, by uid. `leaving`: the uids of those that it retires
+    now, which take no data.
 
     With a surplus of 2, a candidate is treated like this:
 
@@ -67,9 +69,11 @@ def choose(
     Pending, no container started yet   deleted first
     running, unknown for a minute       deleted, unless a registration belongs to no Pod
     running, started less than 60 s ago neither; counts as leaving, and `wait_until` is in 1 s
-    known, no tasks, 1 MB               retired next
-    known, no tasks, 9 MB               retired after that
-    known, runs a task                  retired last
+    known, drains already               retired next: another controller has chosen it
+    known, no tasks, 1 MB               retired after that
+    known, no tasks, 9 MB               then
+    known, runs tasks for 5 s           then
+    known, takes part in a P2P shuffle  retired last, because it stays until the shuffle ends
     known, refused 10 s ago             not retired; `wait_until` is in 20 s
     ==================================  ======================================================
 
@@ -84,7 +88,8 @@ def choose(
     soon = [pod for pod in strangers if _starting(pod, now)][:surplus]
     willing = [pod for pod in pods if pod.uid in known and now >= refused.get(pod.uid, 0.0) + REFUSAL_LASTS]
     willing.sort(key=lambda pod: _burden(known[pod.uid], pod))
-    retire = _but_the_last(willing[: surplus - len(soon)], known)
+    taking = {uid: workers for uid, workers in known.items() if uid not in leaving}
+    retire = _but_the_last(willing[: surplus - len(soon)], taking)
     again = [now + 1.0] if soon else []
     if len(retire) + len(soon) < surplus:
         again += [at + REFUSAL_LASTS for uid, at in refused.items() if uid in known and at + REFUSAL_LASTS > now]
@@ -104,7 +109,8 @@ def _but_the_last(retire: Sequence[Pod], known: Mapping[str, Sequence[Registrati
 def registered(pods: Sequence[Pod], survey: Survey) -> dict[str, list[Registration]]:
     """Return the registrations by Pod uid; a Pod may run several workers.
 
-    They match by name, or by address if only one Pod has that address: with hostNetwork several have.
+    They match by their Pod if the agent tells it, by name, or by address if only one Pod has that address: with
+    hostNetwork several have.
     """
     found: dict[str, list[Registration]] = {}
     for pod, worker in _matched(pods, survey):
@@ -126,11 +132,14 @@ def _matched(pods: Sequence[Pod], survey: Survey) -> Iterator[tuple[Pod | None, 
     hosts = Counter(pod.ip for pod in pods if pod.ip)
     by_host = {pod.ip: pod for pod in pods if hosts[pod.ip] == 1}
     for worker in survey.workers:
-        yield by_name.get(_base_name(worker.name, by_name)) or by_host.get(_host(worker.address)), worker
+        if worker.pod:
+            yield by_name.get(worker.pod), worker
+        else:
+            yield by_name.get(_base_name(worker.name, by_name)) or by_host.get(_host(worker.address)), worker
 
 
 def _has_name_of_pod(worker: Registration) -> bool:
-    return names.is_worker(worker.name) or names.is_worker(_base_name(worker.name, ()))
+    return bool(worker.pod) or names.is_worker(worker.name) or names.is_worker(_base_name(worker.name, ()))
 
 
 def _base_name(name: str, known: Container[str]) -> str:
@@ -139,9 +148,11 @@ def _base_name(name: str, known: Container[str]) -> str:
     return base if name not in known and number.isdecimal() else name
 
 
-def _burden(workers: Sequence[Registration], pod: Pod) -> tuple[bool, int, int, float, str]:
+def _burden(workers: Sequence[Registration], pod: Pod) -> tuple[bool, bool, bool, int, float, int, float, str]:
     tasks, nbytes = sum(worker.tasks for worker in workers), sum(worker.nbytes for worker in workers)
-    return tasks > 0, nbytes, tasks, -pod.created, pod.name
+    stays = not all(worker.draining for worker in workers)
+    shuffles, seconds = any(worker.shuffles for worker in workers), max(worker.seconds for worker in workers)
+    return stays, shuffles, tasks > 0, nbytes, seconds, tasks, -pod.created, pod.name
 
 
 def _starting(pod: Pod, now: float) -> bool:

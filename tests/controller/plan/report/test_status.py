@@ -25,12 +25,16 @@ from tests.support.builders import (
 )
 
 from dask_operator.actions import Action, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Cluster, ObjectRef, Observed, Problem, Survey, Written
+from dask_operator.model import Cluster, Departure, ObjectRef, Observed, Pod, Problem, Survey, Written
 from dask_operator.plan.report.status import INTERVAL, plan_orphan, plan_status, scheduler_down_since
 from dask_operator.plan.view import View
 
 SELECTOR = "dask.org/cluster-name=simple,dask.org/component=worker,dask.org/workergroup-name=simple-default"
 CLUSTER, GROUP = ObjectRef("DaskCluster", "simple"), ObjectRef("DaskWorkerGroup", "simple-default")
+
+
+def _leave(*pods: Pod) -> dict[str, Departure]:
+    return {pod.uid: Departure() for pod in pods}
 
 
 def _planned(observed: Observed, cluster: Cluster = a_cluster(), now: float = NOON) -> list[Action]:
@@ -77,7 +81,11 @@ def test_the_status_of_a_cluster_that_is_as_it_should_be() -> None:
 
 
 def test_workers_that_are_being_retired_are_not_settled() -> None:
-    observed = seen(3, groups=[a_group(workers=1, last_ordinal=2)], retiring=frozenset({a_pod(1).uid, a_pod(2).uid}))
+    observed = seen(
+        3,
+        groups=[a_group(workers=1, last_ordinal=2)],
+        retiring=_leave(a_pod(1), a_pod(2)),
+    )
     for status in (_cluster_status(observed), _group_status(observed)):
         progress = condition(status, "Progressing")
         message = "2 workers hand over their data before they are deleted"
@@ -86,7 +94,7 @@ def test_workers_that_are_being_retired_are_not_settled() -> None:
 
 def test_workers_of_a_removed_group_that_are_being_retired_are_not_settled() -> None:
     leaving = a_pod(0, group="simple-gpu")
-    status = _cluster_status(seen([*map(a_pod, range(3)), leaving], retiring=frozenset({leaving.uid})))
+    status = _cluster_status(seen([*map(a_pod, range(3)), leaving], retiring=_leave(leaving)))
     assert condition(status, "Progressing")["reason"] == "Retiring"
 
 
@@ -184,7 +192,7 @@ def test_counts_are_of_the_default_group_and_conditions_of_all() -> None:
 
 def test_workers_that_go_do_not_count() -> None:
     pods = [a_pod(0), a_pod(1, deleting=True), a_failed_pod(2), a_pod(3), a_pod(4)]
-    observed = seen(pods, retired=frozenset({pods[3].uid}), retiring=frozenset({pods[4].uid}))
+    observed = seen(pods, retired=frozenset({pods[3].uid}), retiring=_leave(pods[4]))
     status = _group_status(observed)
     assert (status["replicas"], status["readyReplicas"]) == (1, 1)
 

@@ -1,0 +1,54 @@
+"""Taking back workers that drain, when their group wants more workers again.
+
+A worker of the current template that has not gone yet is as good as a new one, and it holds results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dask_operator import manifests
+from dask_operator.actions import Action, Resume
+from dask_operator.model import Pod, Survey
+from dask_operator.plan.view import View, Workers, current_templates
+from dask_operator.plan.workers import victims
+
+
+def returning(view: View, workers: Workers) -> int:
+    """Return how many workers of a group are about to be taken back."""
+    return sum(pod.uid in view.observed.resuming for pod in workers.leaving)
+
+
+def plan_resume(view: View, workers: Workers, number: int) -> Iterator[Resume]:
+    """Take back at most this many workers of a group that drain."""
+    retiring, resuming = view.observed.retiring, view.observed.resuming
+    current = current_templates(workers.group)
+    able = [
+        pod
+        for pod in workers.leaving
+        if pod.uid in retiring and pod.uid not in resuming and not retiring[pod.uid].final and pod.template in current
+    ]
+    back = [(pod.uid, address) for pod in able[: max(number, 0)] for address in retiring[pod.uid].addresses]
+    yield from _resume(view, back, f"the group wants {workers.group.replicas} workers again")
+
+
+def plan_resume_of_unasked(view: View, workers: Workers, survey: Survey) -> Iterator[Action]:
+    """Take back workers that drain because a controller asked for it that has ended since, and that are to stay."""
+    if not any(worker.draining and not worker.leaves for worker in survey.workers):
+        return
+    known = victims.registered(view.live, survey)
+    astray: Sequence[Pod] = [pod for pod in workers.new if pod.uid not in view.observed.resuming]
+    back = [
+        (pod.uid, worker.address)
+        for pod in astray
+        for worker in known.get(pod.uid, ())
+        if worker.draining and not worker.leaves
+    ]
+    yield from _resume(view, back, f"the group wants {workers.group.replicas} workers")
+
+
+def _resume(view: View, back: Sequence[tuple[str, str]], because: str) -> Iterator[Resume]:
+    scheduler = view.scheduler
+    if back and scheduler and scheduler.phase == "Running":
+        endpoint = manifests.scheduler_endpoint(view.cluster, view.observed.service, scheduler)
+        yield Resume(endpoint, tuple(back), because)
