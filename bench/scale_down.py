@@ -1,10 +1,11 @@
-"""Scale-downs under load, one after another: lost results, and workers deleted by mistake.
+"""Scale-downs under load, one after another: lost results, tasks that ran twice, and workers deleted by mistake.
 
-    python bench/scale_down.py [--rounds 1000] [--by http|rpc] [--seed 1]
+    python bench/scale_down.py [--rounds 1000] [--by http|rpc] [--without-agent] [--seed 1]
 
 The whole controller works on an in-memory API server, whose worker Pods are real Dask workers in this process. It asks
-a real scheduler in a separate process. Two groups of workers hold random results while sums are computed on them. Each
-round scales one group or both. A result that was lost and computed again has another digest.
+a real scheduler in a separate process. Two groups of workers hold random results while sums are computed on them, and
+P2P shuffles of dataframes and of arrays, long tasks and long tasks that have seceded. Each round scales one group or
+both. A result that was lost and computed again has another digest. Every start of a task is counted on its worker.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
-from distributed import Client, Worker
+import dask.array
+import dask.dataframe
+import dask.datasets
+from distributed import Client, Worker, secede
 from tests.support.builders import NOON, raw_cluster, raw_group, raw_pod
 from tests.support.dask import HTTP_ROUTES, WITHOUT_API, a_scheduler
 from tests.support.fake_api import FakeApi, connected
+from tests.support.starts import STARTS, Starts
 from tests.support.wait import meanwhile, until
 
 from dask_operator.kubernetes.api import Api
@@ -48,6 +53,8 @@ RESULTS = 40
 RENEWED = 10
 PATIENCE = 240.0  # seconds, many times the need of a quiet machine
 
+P2P = {"dataframe.shuffle.method": "p2p", "array.rechunk.method": "p2p"}
+
 logger = logging.getLogger("scale_down")
 
 
@@ -65,20 +72,30 @@ class Tally:
     refused: int = 0
     sums_right: int = 0
     sums_wrong: int = 0
+    tasks: int = 0
+    tasks_run_again: int = 0
+    shuffles: int = 0
+    shuffles_restarted: int = 0
+    seconds_per_scale_down: float = 0.0
 
     def __str__(self) -> str:
-        return "\n".join(f"  {f.name.replace('_', ' '):<16} {getattr(self, f.name):>7}" for f in fields(self))
+        return "\n".join(f"  {f.name.replace('_', ' '):<22} {getattr(self, f.name):>9.6g}" for f in fields(self))
 
 
-def scale_downs(rounds: int, by: str = "http", seed: int = 1) -> Tally:
-    """Run at least `rounds` scale-downs, asking the scheduler `by` http or rpc."""
+def scale_downs(rounds: int, by: str = "http", seed: int = 1, *, agent: bool = True) -> Tally:
+    """Run at least `rounds` scale-downs, asking the scheduler `by` http or rpc, with the controller's agent in it."""
     quick = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
+    STARTS.clear()
     with (
-        dask.config.set(quick),
+        dask.config.set(quick | P2P),
         TemporaryDirectory() as folder,
-        a_scheduler(Path(folder), ROUTES[by]) as (address, port),
+        a_scheduler(Path(folder), ROUTES[by], agent_=agent) as (address, port),
     ):
-        return asyncio.run(_measure(rounds, address, port, random.Random(seed), folder))
+        tally = asyncio.run(_measure(rounds, address, port, random.Random(seed), folder))
+        log = (Path(folder) / "scheduler.log").read_text()
+    tally.tasks, tally.tasks_run_again = len(STARTS), sum(number > 1 for number in STARTS.values())
+    tally.shuffles, tally.shuffles_restarted = log.count(" initialized by task"), log.count(" restarted due to")
+    return tally
 
 
 async def _measure(rounds: int, address: str, port: int, chance: random.Random, folder: str) -> Tally:
@@ -88,12 +105,17 @@ async def _measure(rounds: int, address: str, port: int, chance: random.Random, 
             _declare(fake, address, port)
             await kubelet.has(dict.fromkeys(GROUPS, LARGEST_GROUP))
             async with Client(address, asynchronous=True, name="results") as client:
+                await client.register_plugin(Starts())
                 load = asyncio.create_task(_load(client, tally))
                 held = _Held(client)
                 sizes = dict.fromkeys(GROUPS, LARGEST_GROUP)
                 while tally.scale_downs < rounds and not load.done():
                     await held.renew()
+                    work = _work(client, chance)
+                    await asyncio.sleep(chance.uniform(0.0, 0.5))
                     sizes = await _round(api, kubelet, sizes, _other(sizes, chance), tally)
+                    async with asyncio.timeout(PATIENCE):
+                        await client.gather(work)
                     tally.lost += await held.lost()
                     tally.results_checked += RESULTS
                     fake.requests.clear()
@@ -114,16 +136,19 @@ def _other(sizes: Mapping[str, int], chance: random.Random) -> dict[str, int]:
 async def _round(
     api: Api, kubelet: _Kubelet, before: Mapping[str, int], after: dict[str, int], tally: Tally
 ) -> dict[str, int]:
-    deleted = Counter(kubelet.deleted)
+    deleted, began = Counter(kubelet.deleted), time.monotonic()
     for group, number in after.items():
         await api.patch(GROUP, "default", group, {"spec": {"worker": {"replicas": number}}})
     await kubelet.has(after)
+    spent, before_this = tally.seconds_per_scale_down * tally.scale_downs, tally.scale_downs
     for group in GROUPS:
         went, surplus = kubelet.deleted[group] - deleted[group], before[group] - after[group]
         tally.scale_downs += surplus > 0
         tally.workers_deleted += went
         tally.wrong_group += went if surplus <= 0 else 0
         tally.too_many += max(went - surplus, 0) if surplus > 0 else 0
+    if tally.scale_downs > before_this:
+        tally.seconds_per_scale_down = (spent + time.monotonic() - began) / tally.scale_downs
     return after
 
 
@@ -149,6 +174,37 @@ class _Held:
         digests = self._client.map(_digest, futures, pure=False)
         found: list[str] = await self._client.gather(digests)
         return found
+
+
+def _work(client: Client, chance: random.Random) -> list[Any]:
+    """Begin two of four kinds of work."""
+    kinds = chance.sample((_shuffle, _rechunk, _long, _seceded), 2)
+    return [future for kind in kinds for future in kind(client, chance)]
+
+
+def _shuffle(client: Client, chance: random.Random) -> list[Any]:
+    days = {"start": "2000-01-01", "end": "2000-01-09", "freq": "300s", "partition_freq": "1d"}
+    frame = dask.datasets.timeseries(**days, seed=chance.randrange(2**31))  # type: ignore[no-untyped-call]
+    return [client.compute(frame.shuffle("id").size)]
+
+
+def _rechunk(client: Client, chance: random.Random) -> list[Any]:
+    generator = dask.array.random.default_rng(chance.randrange(2**31))  # type: ignore[no-untyped-call]
+    numbers = generator.random((400, 400), chunks=(50, 400))
+    return [client.compute((numbers.rechunk((400, 50)) + 1).sum())]
+
+
+def _long(client: Client, chance: random.Random) -> list[Any]:
+    return list(client.map(time.sleep, [chance.uniform(0.2, 1.5) for _ in range(8)], pure=False))
+
+
+def _seceded(client: Client, chance: random.Random) -> list[Any]:
+    return list(client.map(_secede_and_sleep, [chance.uniform(0.2, 1.5) for _ in range(4)], pure=False))
+
+
+def _secede_and_sleep(seconds: float) -> None:
+    secede()
+    time.sleep(seconds)
 
 
 async def _load(client: Client, tally: Tally) -> None:
@@ -290,16 +346,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1000, help="number of scale-downs")
     parser.add_argument("--by", choices=sorted(ROUTES), default="http", help="protocol for asking the scheduler")
+    parser.add_argument("--without-agent", action="store_true", help="with a scheduler that has no agent")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s")
     logger.setLevel(logging.INFO)
     began = time.monotonic()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its errors about connections to ended workers
-    tally = scale_downs(arguments.rounds, arguments.by, arguments.seed)
+    tally = scale_downs(arguments.rounds, arguments.by, arguments.seed, agent=not arguments.without_agent)
     print(f"by {arguments.by}, in {time.monotonic() - began:.0f} s:\n{tally}")
     if tally.lost or tally.wrong_group or tally.too_many or tally.sums_wrong:
         raise SystemExit("results were lost, or workers deleted by mistake")
+    if not arguments.without_agent and (tally.tasks_run_again or tally.shuffles_restarted):
+        raise SystemExit("tasks were run again")
 
 
 if __name__ == "__main__":

@@ -61,13 +61,15 @@ class Scenario:
     """A scenario. `declared`: the objects of the settled state; `act`: the users' act.
 
     `workers`: number of real Dask workers that hold results before the act; None without a scheduler that is asked.
-    `busy`: whether the scheduler has more work than they can do. `runner`: the final phase of a job's Pod.
+    `at_work`: whether each of them runs a task then. `busy`: whether the scheduler has more work than they can do.
+    `runner`: the final phase of a job's Pod.
     """
 
     name: str
     act: Act
     declared: Callable[[Place], Sequence[Raw]] = field(default=lambda _: ())
     workers: int | None = None
+    at_work: bool = False
     busy: bool = False
     runner: str = ""
 
@@ -119,6 +121,9 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario("create", _create),
     Scenario("scale up", lambda place: place.scale(5), lambda place: [place.cluster(2)]),
     Scenario("scale down", lambda place: place.scale(1), lambda place: [place.cluster(3)], workers=3),
+    Scenario(
+        "scale down at work", lambda place: place.scale(1), lambda place: [place.cluster(3)], workers=3, at_work=True
+    ),
     Scenario("rollout", _edit, lambda place: [place.cluster(2)], workers=2),
     _succeed(),
     _fail(),

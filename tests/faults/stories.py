@@ -162,7 +162,7 @@ class Kill(Fault):
 @dataclass(frozen=True)
 class End:
     """The end of a story. `killed`: the place of the kill, or "nowhere"; `calls`: number of requests; `created`: number
-    of Pods of each name."""
+    of Pods of each name; `lost`: of results; `again`: of tasks that ran more than once."""
 
     killed: str
     calls: int
@@ -170,6 +170,7 @@ class End:
     created: Counter[str]
     orphans: tuple[str, ...]
     lost: int
+    again: int
 
     def wrong(self, undisturbed: End) -> str:
         """Return the differences from the undisturbed story, or ""."""
@@ -178,6 +179,7 @@ class End:
         found = [f"created more than once: {twice}"] if twice else []
         found += [f"orphans: {self.orphans}"] if self.orphans else []
         found += [f"{self.lost} results lost"] if self.lost else []
+        found += [f"{self.again} tasks run again"] if self.again else []
         if self.state != undisturbed.state:
             found += difference(self.state, undisturbed.state) or ["it ends differently"]
         return f"killed {self.killed}: " + "\n".join(found) if found else ""
@@ -189,7 +191,9 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | No
         results = await _surround(slot, scenario, surroundings)
         await _prepare(slot, scenario)
         if results and scenario.workers:
-            await results.spread(await _workers(slot))
+            await results.spread(workers := await _workers(slot))
+            if scenario.at_work:
+                await results.work(workers)
         await scenario.act(slot.place)
         usual = min(kill.number, undisturbed.calls) if undisturbed else 0
         created = await _disturbed(slot, kill, undisturbed, usual)
@@ -197,9 +201,9 @@ async def tell(slot: Slot, scenario: Scenario, kill: Kill, undisturbed: End | No
         if kill.killed.is_set():
             created += await _disturbed(slot, Kill(0, after=False), undisturbed)
         state = await slot.state()
-        lost = await results.lost() if results else 0
+        lost, again = (await results.lost(), await results.again()) if results else (0, 0)
     await empty(slot)
-    return End(kill.at, calls, state, Counter(created), tuple(orphans(state)), lost)
+    return End(kill.at, calls, state, Counter(created), tuple(orphans(state)), lost, again)
 
 
 async def _disturbed(slot: Slot, kill: Kill, undisturbed: End | None, usual: int = 0) -> list[str]:
@@ -251,8 +255,7 @@ async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack
         Client(slot.scheduler.address, asynchronous=True, name="results", timeout=PATIENCE)
     )
     if scenario.busy:
-        # No node has that resource, so they wait, and the scheduler asks for more workers.
-        waiting = client.map(abs, range(100), resources={"none": 1}, pure=False)
+        waiting = client.map(time.sleep, [1.0] * 300, pure=False)
         surroundings.push_async_callback(client.cancel, waiting, force=True)
     return Results(client)
 

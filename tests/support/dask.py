@@ -19,6 +19,7 @@ from distributed import LocalCluster
 from distributed.security import Security
 from tests.support.process import Process
 
+from dask_operator import agent, names
 from dask_operator.model import Endpoint
 
 HTTP_ROUTES = (*dask.config.get("distributed.scheduler.http.routes"), "distributed.http.scheduler.api")
@@ -75,13 +76,15 @@ class Scheduler(NamedTuple):
 
 
 @contextmanager
-def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES) -> Iterator[Scheduler]:
+def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES, *, agent_: bool = True) -> Iterator[Scheduler]:
+    """Run a scheduler, with the controller's agent or without. Its log is `scheduler.log` in the folder."""
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     # It ends with this process, also if that is killed.
     command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "dask", "scheduler"]
     command += ["--host", "tcp://127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
     command += ["--scheduler-file", str(file)]
-    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
+    preload = {names.AGENT_ENV: agent.TEXT, names.PRELOAD_ENV: repr([agent.PRELOAD])} if agent_ else {}
+    environment = {**os.environ, **preload, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}
     with Process(command, environment, log, ready="") as process:
         deadline = time.monotonic() + _START
         while not (identity := _identity(file)):

@@ -6,11 +6,14 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask
 from distributed import Client, Worker
@@ -23,6 +26,10 @@ from dask_operator.names import COMPONENT_LABEL, WORKER
 from dask_operator.resources import POD
 
 PATIENCE = 300.0
+_WORK = 4.0
+"""Seconds that a task takes."""
+_BEGUN: Counter[str] = Counter()
+"""How often each task was begun. All workers are in this process."""
 _MEMORY = 2**34
 """Bytes; a scheduler retires workers only while the others have room for their results."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
@@ -93,6 +100,7 @@ class Results:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._digests: dict[Any, str] = {}
+        self._at_work: list[Any] = []
 
     async def spread(self, workers: Sequence[str], each: int = 2) -> None:
         """Put `each` results on each of these workers, once all have registered."""
@@ -110,6 +118,21 @@ class Results:
             now = await self._digested(list(self._digests))
         return sum(old != new for old, new in zip(self._digests.values(), now, strict=True))
 
+    async def work(self, workers: Sequence[str]) -> None:
+        """Let each of these workers run a task that takes some seconds."""
+        ids = [uuid4().hex for _ in workers]
+        pairs = zip(ids, workers, strict=True)
+        self._at_work = [
+            self._client.submit(_work, id_, key=id_, workers=[name], allow_other_workers=True) for id_, name in pairs
+        ]
+        await until_seen(lambda: _begun(ids), "all are at work", PATIENCE)
+
+    async def again(self) -> int:
+        """Return how many of these tasks were begun more than once, when all have ended."""
+        async with asyncio.timeout(PATIENCE):
+            ids: list[str] = await self._client.gather(self._at_work)
+        return sum(_BEGUN[id_] > 1 for id_ in ids)
+
     async def _registered(self, workers: Sequence[str]) -> bool:
         assert self._client.scheduler
         known = (await self._client.scheduler.identity())["workers"].values()
@@ -118,6 +141,16 @@ class Results:
     async def _digested(self, futures: list[Any]) -> list[str]:
         found: list[str] = await self._client.gather(self._client.map(_digest, futures, pure=False))
         return found
+
+
+def _work(id_: str) -> str:
+    _BEGUN[id_] += 1
+    time.sleep(_WORK)
+    return id_
+
+
+async def _begun(ids: Sequence[str]) -> bool:
+    return all(_BEGUN[id_] for id_ in ids)
 
 
 def _result(_: int) -> bytes:
