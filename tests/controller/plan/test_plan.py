@@ -602,6 +602,65 @@ def test_up_in_the_middle_of_going_down_and_the_reverse(takes: float) -> None:
     _well(world, 6)
 
 
+def _draining() -> tuple[World, set[str]]:
+    """Return a world in whose middle of a scale-down from 4 to 2 workers tasks run, and those that leave."""
+    world = World(workers=4)
+    world.settle()
+    world.now += HOUR
+    world.held = dict.fromkeys(world.running(), 1000)
+    world.retiring_takes = 600.0
+    world.scale(2)
+    world.run(30.0)
+    leaving = {pod.name for pod in world.pods() if pod.uid in world.observed().retiring}
+    assert len(leaving) == 2
+    return world, leaving
+
+
+def test_workers_that_drain_come_back_when_the_group_wants_them_again() -> None:
+    world, _ = _draining()
+    before = set(world.running())
+    world.scale(4)
+    world.run(10.0)
+    _well(world, 4)
+    assert set(world.running()) == before
+    world.run(900.0)
+    assert set(world.running()) == before, "no drain goes on"
+    assert sum(world.held.values()) == 4000
+
+
+def test_another_controller_goes_on_with_the_same_drains() -> None:
+    world, leaving = _draining()
+    began = world.now
+    world.restart_controller()
+    world.run(30.0)
+    assert {pod.name for pod in world.pods() if pod.uid in world.observed().retiring} == leaving
+    world.run(began + 620.0 - world.now)
+    assert set(world.running()).isdisjoint(leaving), "not begun anew"
+    assert sum(world.held.values()) == 4000
+    _well(world, 2)
+
+
+def test_another_controller_takes_back_workers_that_are_to_stay_by_now() -> None:
+    world, _ = _draining()
+    before = set(world.running())
+    world.restart_controller()
+    world.scale(4)
+    world.run(900.0)
+    _well(world, 4)
+    assert set(world.running()) == before
+
+
+def test_without_the_agent_workers_leave_all_the_same() -> None:
+    world = World(workers=3)
+    world.agent = False
+    world.settle()
+    world.held = dict.fromkeys(world.running(), 1000)
+    world.scale(1)
+    world.run(60.0)
+    assert sum(world.held.values()) == 3000
+    _well(world, 1)
+
+
 def test_a_retirement_that_fails_is_tried_again() -> None:
     world = World(workers=4)
     world.settle()

@@ -78,6 +78,8 @@ def test_a_controller_that_has_just_started_asks_about_new_workers_and_about_rep
     assert _planned(_seen(344.0)) == [ASK]
     assert _planned(_seen(345.0)) == []
     assert _planned(_seen(345.0, status=said)) == [ASK]
+    leaving = {"conditions": [{"type": "Progressing", "status": "True", "reason": "Retiring", "message": ""}]}
+    assert list(plan_survey(View.of(a_cluster(status=leaving), _seen(345.0)), NOON)) == [ASK]
     silent = {"conditions": [{"type": "Degraded", "status": "True", "reason": "SchedulerUnreachable", "message": ""}]}
     view = View.of(a_cluster(status=silent), _seen(345.0))
     assert list(plan_survey(view, NOON)) == [ASK]

@@ -115,6 +115,10 @@ def test_what_keeps_a_group_from_shrinking_is_said_only_while_it_is_to_shrink() 
     assert found.reason == "RetirementRefused"
     assert a_pod(0).name in found.message
     assert _problem(a_group(workers=1), refused, NOON + 60.0) is None
+    holder = replace(refused, actors=frozenset({a_pod(0).uid}))
+    found = _problem(a_group(workers=1), holder, NOON)
+    assert found
+    assert "actors" in found.message
 
 
 def test_workers_without_the_names_of_their_pods_keep_a_group_from_shrinking() -> None:

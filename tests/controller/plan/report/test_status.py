@@ -19,6 +19,7 @@ from tests.support.builders import (
     a_pod,
     a_scheduler_pod,
     a_service,
+    a_survey,
     condition,
     seen,
     statuses,
@@ -96,6 +97,33 @@ def test_workers_of_a_removed_group_that_are_being_retired_are_not_settled() -> 
     leaving = a_pod(0, group="simple-gpu")
     status = _cluster_status(seen([*map(a_pod, range(3)), leaving], retiring=_leave(leaving)))
     assert condition(status, "Progressing")["reason"] == "Retiring"
+
+
+def test_what_the_worker_still_does_that_leaves_for_longest_is_said() -> None:
+    retiring = {
+        a_pod(1).uid: Departure(since=NOON - 60.0, waits_for="tasks"),
+        a_pod(2).uid: Departure(since=NOON - 30.0, waits_for="shuffle"),
+    }
+    observed = seen(3, groups=[a_group(workers=1, last_ordinal=2)], retiring=retiring)
+    for status in (_cluster_status(observed), _group_status(observed)):
+        message = condition(status, "Progressing")["message"]
+        assert message.startswith("2 workers hand over")
+        assert message.endswith(f"; {a_pod(1).name} has tasks left, since 2026-01-01T11:59:00Z")
+
+
+def test_a_scheduler_without_the_agent_is_said_until_it_has_one() -> None:
+    def said(cluster: Cluster, survey: Survey | None) -> tuple[str, str] | None:
+        conditions = {each["type"]: each for each in _cluster_status(seen(3, survey=survey), cluster)["conditions"]}
+        found = conditions.get("AgentMissing")
+        return (found["status"], found["reason"]) if found else None
+
+    pods = [a_pod(number) for number in range(3)]
+    without, with_, silent = a_survey(pods), a_survey(pods, agent=True), a_survey(problem=Problem("X", "silent"))
+    assert [said(a_cluster(), survey) for survey in (None, with_, silent)] == [None] * 3
+    assert said(a_cluster(), without) == ("True", "NoAgent")
+    told = a_cluster(status=dict(_cluster_status(seen(3, survey=without))))
+    assert [said(told, survey) for survey in (None, silent, without)] == [("True", "NoAgent")] * 3
+    assert said(told, with_) == ("False", "AgentAnswers")
 
 
 @pytest.mark.parametrize("name", ["DaskCluster/simple", "DaskWorkerGroup/simple-default"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from tests.support.builders import NOON, a_pending_pod, a_pod, a_survey, registered
@@ -8,6 +9,7 @@ from tests.support.builders import NOON, a_pending_pod, a_pod, a_survey, registe
 from dask_operator import names
 from dask_operator.model import Pod, Problem, Registration, Survey
 from dask_operator.plan.workers.victims import REFUSAL_LASTS, Victims, choose, unmatched, without_scheduler
+from dask_operator.plan.workers.victims import registered as registrations
 
 
 def test_who_holds_nothing_is_deleted_before_anyone_is_retired() -> None:
@@ -168,3 +170,44 @@ def test_when_the_scheduler_is_gone_for_good_anyone_goes_the_pending_first() -> 
     pods = [a_pod(0), a_pending_pod(1), a_pod(2, created=NOON)]
     assert without_scheduler(2, pods, gone=True).delete == (pods[1], pods[2])
     assert len(without_scheduler(9, pods, gone=True).delete) == 3
+
+
+def test_participants_of_a_shuffle_leave_last_and_those_that_drain_first() -> None:
+    pods = [a_pod(number) for number in range(4)]
+    idle = registered(pods[0])
+    drains, shuffles, busy = (replace(registered(pod), nbytes=10) for pod in pods[1:])
+    workers = (
+        idle,
+        replace(drains, draining=True, tasks=3),
+        replace(shuffles, shuffles=True),
+        replace(busy, tasks=1, nbytes=1000),
+    )
+    chosen = choose(4, [*pods, a_pod(4)], Survey(NOON, (*workers, registered(a_pod(4), nbytes=10**9))), {}, NOON)
+    assert [pod.ordinal for pod, _ in chosen.retire] == [1, 0, 4, 3]
+
+
+def test_of_those_that_hold_as_much_the_one_that_is_free_first_leaves() -> None:
+    pods = [a_pod(number) for number in range(3)]
+    workers = tuple(replace(registered(pod, tasks=1), seconds=10.0 - pod.ordinal) for pod in pods)
+    (pair,) = choose(1, pods, Survey(NOON, workers), {}, NOON).retire
+    assert pair[0].ordinal == 2
+
+
+def test_workers_with_names_of_their_own_are_matched_by_the_pod_that_the_agent_tells() -> None:
+    pods = [replace(a_pod(number), ip="10.0.0.1") for number in range(2)]
+    addresses = [f"tcp://10.1.0.{number}:1" for number in range(2)]
+    workers = tuple(Registration(at, at, pod=pod.name) for at, pod in zip(addresses, pods, strict=True))
+    gone = Registration("another", "tcp://10.1.0.9:1", pod="simple-default-worker-9")
+    survey = Survey(NOON, (*workers, gone))
+    assert {uid: [worker.address for worker in known] for uid, known in registrations(pods, survey).items()} == {
+        pod.uid: [f"tcp://10.1.0.{pod.ordinal}:1"] for pod in pods
+    }
+    assert unmatched(pods, survey) == [], "one of a Pod that is gone counts for nobody"
+
+
+def test_those_that_leave_already_take_no_data() -> None:
+    pods = [a_pod(number) for number in range(2)]
+    survey = a_survey([*pods, a_pod(2)])
+    everyone = [*pods, a_pod(2)]
+    assert len(choose(2, pods, survey, {}, NOON, everyone).retire) == 2
+    assert len(choose(2, pods, survey, {}, NOON, everyone, {a_pod(2).uid}).retire) == 1
