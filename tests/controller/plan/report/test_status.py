@@ -113,8 +113,9 @@ def test_what_the_worker_still_does_that_leaves_for_longest_is_said() -> None:
 
 def test_a_scheduler_without_the_agent_is_said_until_it_has_one() -> None:
     def said(cluster: Cluster, survey: Survey | None) -> tuple[str, str] | None:
-        conditions = {each["type"]: each for each in _cluster_status(seen(3, survey=survey), cluster)["conditions"]}
-        found = conditions.get("AgentMissing")
+        planned = statuses(_planned(seen(3, survey=survey), cluster))
+        wanted = planned.get("DaskCluster/simple", cluster.status)
+        found = {each["type"]: each for each in wanted["conditions"]}.get("AgentMissing")
         return (found["status"], found["reason"]) if found else None
 
     pods = [a_pod(number) for number in range(3)]
