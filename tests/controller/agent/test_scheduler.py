@@ -23,7 +23,7 @@ from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
 from dask_operator import agent, names
 from dask_operator.agent.scheduler import DRAIN_SECONDS, LARGEST_REQUEST, ROUTE
-from dask_operator.manifests.environment import drain_seconds
+from dask_operator.manifests.grace import drain_seconds
 
 P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
 
