@@ -14,7 +14,7 @@ import yaml
 from dask_kubernetes.exceptions import DaskKubernetesError
 from dask_kubernetes.operator.manifests.fields import Manifest
 from dask_kubernetes.operator.manifests.spec import make_additional_group
-from dask_kubernetes.operator.settings import Settings
+from dask_kubernetes.operator.settings import Settings, seconds_to_drain
 
 
 @click.group(name="kubernetes")
@@ -63,6 +63,11 @@ def _workers(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--worker-command", help="Command that starts a worker.", show_default="kubernetes.worker-command"
         ),
+        click.option(
+            "--drain-timeout",
+            help="Seconds, or a duration, within which a worker that leaves ends its running tasks.",
+            show_default="kubernetes.drain-timeout",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -100,13 +105,14 @@ def cluster(**arguments: Any) -> None:
 @click.option("--name", required=True, help="Name of the group within its cluster.")
 @click.option("--n-workers", type=int, default=3, show_default=True, help="Workers of the group.")
 @_workers
-def worker(cluster_name: str, **arguments: Any) -> None:
+def worker(cluster_name: str, drain_timeout: str | None, **arguments: Any) -> None:
     """Print the DaskWorkerGroup that add_worker_group creates with the same arguments.
 
     Defaults are those of a cluster created from Dask's configuration.
     """
     with _mistakes():
-        _print(make_additional_group(Settings.of(name=cluster_name).manifest(), **arguments))
+        seconds = seconds_to_drain(drain_timeout)
+        _print(make_additional_group(Settings.of(name=cluster_name).manifest(), **arguments, drain_timeout=seconds))
 
 
 @main.command()

@@ -18,6 +18,8 @@ import msgspec
 Json = Mapping[str, Any]
 CLAIM = "PersistentVolumeClaim "
 """The prefix of a claim's name among a Pod's volumes."""
+DRAIN_TIMEOUT = 3600.0
+"""Seconds within which workers that leave end their tasks, unless their user sets another time."""
 LARGEST_DEPTH = 100
 """The most levels of lists and objects that a user may nest. A Pod has a dozen."""
 _HASHES: dict[bytes, str] = {}
@@ -181,11 +183,13 @@ class Listening(NamedTuple):
 class Cluster(Declared):
     """A DaskCluster. `replicas` is None if the spec sets no number of workers for the default group.
 
+    `drain_timeout`: the seconds that the default group's workers have to drain, None if the spec sets none.
     `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `ports`: those of its
     Service. `headless`: its Service has no address of its own. `ipv6`: its Pods may have addresses of IPv6 only.
     """
 
     replicas: int | None = 0
+    drain_timeout: int | None = None
     idle_timeout: float = 0.0
     job: str = ""
     worker: Template = Template()
@@ -205,11 +209,16 @@ class Cluster(Declared):
 class Group(Declared):
     """A DaskWorkerGroup. `replicas_unset`: its user has set no number, and `replicas` is the number that counts
     instead.
+
+    `drain_timeout`: the seconds within which a worker that leaves ends its tasks. `drain_timeout_unset`: its user has
+    set none, and `drain_timeout` is the default.
     """
 
     cluster: str = ""
     replicas: int = 0
     replicas_unset: bool = False
+    drain_timeout: float = DRAIN_TIMEOUT
+    drain_timeout_unset: bool = True
     copied: str = ""
     """The replicas last copied from the DaskCluster (`manifests.replicas_note`); empty if never."""
     worker: Template = Template()

@@ -10,6 +10,7 @@ import yaml
 from ci.verify import crds as copies
 from ci.verify.schemas import crd_kinds
 from jsonschema import Draft202012Validator
+from tests.charts.renderings import CLUSTER, schema
 
 from dask_operator import parse
 
@@ -107,6 +108,12 @@ def test_default_of_a_window_is_what_the_controller_takes(direction: str, second
     assert {"scaleUp": autoscaler.up, "scaleDown": autoscaler.down}[direction].window == seconds
     path = f"spec.behavior.{direction}.stabilizationWindowSeconds"
     assert f"{seconds} for {direction}" in copies.at(CRDS["daskautoscaler"], path)["description"]
+
+
+def test_a_drain_may_take_as_long_in_the_chart_as_in_the_definitions() -> None:
+    defined = copies.at(CRDS["daskcluster"], "spec.worker.drainTimeoutSeconds")
+    of_chart = schema(CLUSTER)["properties"]["worker"]["properties"]["drainTimeoutSeconds"]
+    assert [of_chart[bound] for bound in ("minimum", "maximum")] == [defined["minimum"], defined["maximum"]]
 
 
 def test_rules_have_messages() -> None:

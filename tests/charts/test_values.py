@@ -37,6 +37,7 @@ WORKER = {
     "memoryLimit": "7GiB",
     "lifetime": "7 hours",
     "lifetimeStagger": "7 minutes",
+    "drainTimeoutSeconds": 7,
     "retireOnTermination": True,
     "terminationGracePeriodSeconds": 7,
 }

@@ -27,6 +27,7 @@ CLUSTER = [
     "--env=A=1",
     "-e",
     "OPTIONS=x=y z",
+    "--drain-timeout=1h",
     "--worker-command=dask worker --nthreads 2",
     "--scheduler-service-type=NodePort",
     "--idle-timeout=60",
@@ -56,6 +57,7 @@ def test_a_cluster() -> None:
         scheduler_service_type="NodePort",
         idle_timeout=60,
         jupyter=True,
+        drain_timeout=3600,
     )
     assert printed("gen", "cluster", "--name=c", *CLUSTER) == expected
 
@@ -85,8 +87,9 @@ def test_a_worker_group() -> None:
         resources={"limits": {"memory": "2Gi"}},
         env={"A": "1", "OPTIONS": "x=y z"},
         worker_command=["dask", "worker", "--nthreads", "2"],
+        drain_timeout=3600,
     )
-    assert printed("gen", "worker", "--cluster=c", "--name=highmem", *CLUSTER[:7]) == expected
+    assert printed("gen", "worker", "--cluster=c", "--name=highmem", *CLUSTER[:8]) == expected
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,7 @@ def test_a_worker_group() -> None:
         (["cluster", "--name=c", "--env=A"], "'A' is not NAME=VALUE."),
         (["cluster", "--name=c", "--idle-timeout=soon"], "Error: idle_timeout is 'soon'"),
         (["cluster", "--name=c", "--scheduler-service-type=x"], "one of ClusterIP, NodePort, LoadBalancer"),
+        (["worker", "--cluster=c", "--name=x", "--drain-timeout=soon"], "Error: drain_timeout is 'soon'"),
         (["worker", "--name=x"], "Missing option '--cluster'"),
         (["worker", "--cluster=c", "--name=X"], "Error: A worker group cannot be called 'X'"),
     ],

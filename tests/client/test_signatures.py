@@ -137,13 +137,14 @@ RIGHT: dict[str, list[Any]] = {
     "port_forward_cluster_ip": FLAGS,
     "shutdown_on_close": FLAGS,
     "idle_timeout": ["10", 0, 1.5],
+    "drain_timeout": ["10", 0, 1.5],
     "resource_timeout": ["10", 0, 1.5],
     "scheduler_forward_port": ["10"],
     "jupyter": FLAGS,
     "restricted": FLAGS,
 }
 # A manifest takes neither text nor parts of seconds.
-RIGHT_IN_A_MANIFEST = RIGHT | {"idle_timeout": [0]}
+RIGHT_IN_A_MANIFEST = RIGHT | {"idle_timeout": [0], "drain_timeout": [0]}
 
 
 ANY_DICT = [each for each in WRITTEN if isinstance(each, Mapping)]

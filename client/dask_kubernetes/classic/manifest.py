@@ -49,6 +49,7 @@ def manifest(
         n_workers=settings.n_workers,
         scheduler_service_type=settings.scheduler_service_type,
         idle_timeout=settings.idle_timeout,
+        drain_timeout=settings.drain_timeout,
         jupyter=settings.jupyter,
         # The templates say how their Pods run.
         restricted=False,

@@ -23,6 +23,7 @@ from dask.utils import parse_timedelta
 from dask_kubernetes.exceptions import ValidationError
 from dask_kubernetes.operator.manifests.fields import (
     LONGEST_CLUSTER_NAME,
+    LONGEST_DRAIN,
     MOST_WORKERS,
     Manifest,
     command_words,
@@ -73,6 +74,8 @@ class Settings:
     scheduler_forward_port: int | None
     jupyter: bool
     restricted: bool
+    drain_timeout: int | None
+    """The default, None, leaves the time to the operator."""
 
     @classmethod
     def of(cls, **arguments: Any) -> Self:
@@ -112,6 +115,7 @@ class Settings:
             idle_timeout=self.idle_timeout,
             jupyter=self.jupyter,
             restricted=self.restricted,
+            drain_timeout=self.drain_timeout,
         )
         return dict(without_nulls(made))
 
@@ -168,6 +172,16 @@ def _user() -> str:
     except (KeyError, OSError, ImportError):
         # The user id of a container may have no name.
         return "dask"
+
+
+def seconds_to_drain(value: Any) -> int | None:
+    """Return a drain timeout, given as seconds or as a duration, as whole seconds. Raises ValidationError."""
+    if value is None:
+        return None
+    seconds = _seconds("drain_timeout", value)
+    if seconds > LONGEST_DRAIN:
+        raise ValidationError(f"drain_timeout is {value!r}: it must be at most a year.")
+    return math.ceil(seconds)
 
 
 def _setting(key: str, given: object = None) -> Any:
@@ -264,4 +278,5 @@ _SOURCES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "scheduler_forward_port": ("kubernetes.scheduler-forward-port", _port),
     "jupyter": ("kubernetes.scheduler-jupyter", partial(flag, "jupyter")),
     "restricted": ("kubernetes.restricted", partial(flag, "restricted")),
+    "drain_timeout": ("kubernetes.drain-timeout", seconds_to_drain),
 }

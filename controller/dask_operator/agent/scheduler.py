@@ -47,6 +47,8 @@ REMEMBERED = 1000
 LONGEST_NAME = 253
 # For workers without the variable: Kubernetes' default grace period without the time that a worker needs to close.
 DRAIN_SECONDS = 20.0
+# Results that have not moved by the end of the drain may use a part of the time to close.
+MOVING = 5.0
 logger = logging.getLogger("distributed.kubernetes")
 
 
@@ -394,7 +396,7 @@ class Leave:
     async def _leave(self, signum: int, frame: Any) -> None:
         drains = asyncio.gather(*map(self._drain, self.servers), return_exceptions=True)
         try:
-            for answer in await asyncio.wait_for(drains, self.seconds + PAUSE):
+            for answer in await asyncio.wait_for(drains, self.seconds + MOVING):
                 logger.info("Before the end: %s", answer)
         except asyncio.TimeoutError:  # noqa: UP041 (another exception before Python 3.11)
             logger.warning("Not drained within %.0f s", self.seconds)

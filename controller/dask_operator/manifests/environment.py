@@ -11,9 +11,6 @@ from dask_operator import agent, names
 from dask_operator.model import Json
 
 _PRELOAD_ARGV_ENV = f"{names.PRELOAD_ENV}_ARGV"
-# A worker closes within this time, or is killed.
-_CLOSING = 10
-_GRACE_PERIOD = 30
 
 
 def with_env(spec: Json, env: Mapping[str, str]) -> dict[str, Any]:
@@ -70,12 +67,6 @@ def _listed(value: str) -> list[str]:
         if isinstance(read, str):
             return [read]
     return [value] if value else []
-
-
-def drain_seconds(spec: Json) -> str:
-    """Return how long a worker may drain of the time that Kubernetes gives its Pod to end."""
-    grace = spec.get("terminationGracePeriodSeconds")
-    return str(max((grace if isinstance(grace, int) else _GRACE_PERIOD) - _CLOSING, 0))
 
 
 def _refers(variable: Any, env: Iterable[str]) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from dask_operator import agent, names
 from dask_operator.manifests.addresses import scheduler_address_from
-from dask_operator.manifests.environment import drain_seconds, with_env, with_preload
+from dask_operator.manifests.environment import with_env, with_preload
+from dask_operator.manifests.grace import drain_seconds, with_grace_period
 from dask_operator.manifests.ipv6 import listening_on_ipv6
 from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object, Service
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
@@ -68,10 +69,11 @@ def group_manifest(cluster: Cluster) -> Manifest:
     metadata, notes = _group_metadata(cluster), _notes(cluster.worker.hash, cluster.worker.metadata)
     notes = Metadata(annotations={names.REPLICAS_ANNOTATION: replicas_note(cluster), **notes.annotations})
     replicas = 1 if cluster.replicas is None else cluster.replicas
+    drain_timeout = {} if cluster.drain_timeout is None else {"drainTimeoutSeconds": cluster.drain_timeout}
     return _manifest(
         GROUP,
         _object_meta(names.default_group(cluster.name), cluster, CLUSTER, metadata, notes),
-        {"cluster": cluster.name, "worker": {"replicas": replicas, **group_worker(cluster)}},
+        {"cluster": cluster.name, "worker": {"replicas": replicas, **drain_timeout, **group_worker(cluster)}},
     )
 
 
@@ -91,6 +93,7 @@ def worker_manifests(
     # A retired worker ends with success and must not start again.
     spec = _with_defaults(listening_on_ipv6(group.worker.spec) if cluster.ipv6 else group.worker.spec)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
+    spec = spec if group.drain_timeout_unset else with_grace_period(spec, group.drain_timeout)
     notes = {names.TEMPLATE_ANNOTATION: group.worker.hash} | (
         {names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {}
     )

@@ -63,6 +63,11 @@ def replicas_patch(number: int) -> Manifest:
     return {"spec": {"worker": {"replicas": number}}}
 
 
+def drain_timeout_patch(cluster: Cluster) -> Manifest:
+    """Return the patch that gives the default group the cluster's drain timeout, or none if the cluster has none."""
+    return {"spec": {"worker": {"drainTimeoutSeconds": cluster.drain_timeout}}}
+
+
 def scaled_group_patch(autoscaler: Autoscaler, replicas: int, at: str, because: str) -> Manifest:
     """Return the patch by which an autoscaler scales a group, with the time and the reason."""
     return _noted({names.SCALED_ANNOTATION: f"{at} {autoscaler.name} {because}"}) | replicas_patch(replicas)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dask_operator import names
 from dask_operator.model import (
+    DRAIN_TIMEOUT,
     Autoscaler,
     Cluster,
     Cut,
@@ -35,6 +36,7 @@ _MOST_POLICIES = 100
 _MOST_OWNERS = 100
 # The metadata that is read of an object that is too large.
 _OUTLINE = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
+_LONGEST_DRAIN = 365 * 24 * 60 * 60  # as the definitions say
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
 
 
@@ -61,6 +63,7 @@ def cluster(raw: Json) -> Cluster:
     return Cluster(
         **_declared(raw),
         replicas=_replicas(worker),
+        drain_timeout=_drain_timeout(worker),
         idle_timeout=positive(spec.get("idleTimeout")) or 0.0,
         job=next((text(job.get("name")) for job in jobs), ""),
         worker=_template(worker),
@@ -78,12 +81,14 @@ def group(raw: Json) -> Group:
     """Return a DaskWorkerGroup."""
     spec, declared = mapping(raw.get("spec")), _declared(raw)
     worker, notes = mapping(spec.get("worker")), metadata_of(meta_of(raw)).annotations
-    replicas = _replicas(worker)
+    replicas, drain_timeout = _replicas(worker), _drain_timeout(worker)
     return Group(
         **declared,
         cluster=text(spec.get("cluster")),
         replicas=1 if replicas is None else replicas,
         replicas_unset=replicas is None,
+        drain_timeout=DRAIN_TIMEOUT if drain_timeout is None else float(drain_timeout),
+        drain_timeout_unset=drain_timeout is None,
         copied=_copied(notes.get(names.REPLICAS_ANNOTATION, "")),
         worker=_template(worker),
         last_ordinal=max(
@@ -219,3 +224,8 @@ def _packed(metadata: Metadata) -> Metadata:
 def _replicas(worker: Mapping[str, Any]) -> int | None:
     number = worker.get("replicas")
     return max(integer(number), 0) if is_number(number) else None
+
+
+def _drain_timeout(worker: Mapping[str, Any]) -> int | None:
+    seconds = worker.get("drainTimeoutSeconds")
+    return min(integer(seconds), _LONGEST_DRAIN) if is_number(seconds) and integer(seconds) >= 0 else None

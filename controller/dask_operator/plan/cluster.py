@@ -13,13 +13,15 @@ from dask_operator.resources import DEPLOYMENT, GROUP
 
 
 def plan_cluster(view: View, now: float) -> Iterator[Action]:
-    """Create missing children, patch edited ones, and copy edited replicas to the default group."""
+    """Create missing children, patch edited ones, and copy edited numbers to the default group."""
     for child in children(view):
         if action := _wanted(view.cluster, child):
             yield unless_blocked(action, view.observed, now)
     group = view.default_group
     if group and group.copied not in ("", manifests.replicas_note(view.cluster)):
         yield unless_blocked(_copy_replicas(view.cluster, group), view.observed, now)
+    if group and not group.deleting and not group.unread and _drain_timeout(group) != view.cluster.drain_timeout:
+        yield unless_blocked(_set_drain_timeout(view.cluster, group), view.observed, now)
 
 
 def _wanted(cluster: Cluster, child: Child) -> Create | Patch | None:
@@ -38,3 +40,13 @@ def _copy_replicas(cluster: Cluster, group: Group) -> Patch:
     # Once per change of the cluster's replicas, so that a later `kubectl scale daskworkergroup` keeps its effect.
     because = f"the cluster's replicas went from {group.copied} to {manifests.replicas_note(cluster)}"
     return Patch(ObjectRef(GROUP.kind, group.name), manifests.copied_replicas_patch(cluster), because)
+
+
+def _drain_timeout(group: Group) -> float | None:
+    return None if group.drain_timeout_unset else group.drain_timeout
+
+
+def _set_drain_timeout(cluster: Cluster, group: Group) -> Patch:
+    seconds = "none" if cluster.drain_timeout is None else f"{cluster.drain_timeout} s"
+    because = f"the drain timeout of the cluster's workers is {seconds}"
+    return Patch(ObjectRef(GROUP.kind, group.name), manifests.drain_timeout_patch(cluster), because)

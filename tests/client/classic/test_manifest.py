@@ -32,7 +32,7 @@ def affinity(purpose: str) -> dict[str, Any]:
 
 def test_the_documented_pod() -> None:
     before = copy.deepcopy(WORKER)
-    cluster = made(WORKER, seek="preferred", n_workers=2, idle_timeout="1 minute")
+    cluster = made(WORKER, seek="preferred", n_workers=2, idle_timeout="1 minute", drain_timeout="1 hour")
     (given,) = WORKER["spec"]["containers"]
     args = "dask worker --nthreads 2 --no-dashboard --memory-limit 6GB --death-timeout 60 --name $(DASK_WORKER_NAME)"
     scheduler = make_scheduler_spec("c", env=given["env"], image="dask:1", restricted=False)
@@ -45,6 +45,7 @@ def test_the_documented_pod() -> None:
             "idleTimeout": 60,
             "worker": {
                 "replicas": 2,
+                "drainTimeoutSeconds": 3600,
                 "metadata": {"labels": {"foo": "bar"}},
                 "spec": {
                     "restartPolicy": "Never",

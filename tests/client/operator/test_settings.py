@@ -42,6 +42,7 @@ def test_defaults() -> None:
         scheduler_forward_port=None,
         jupyter=False,
         restricted=True,
+        drain_timeout=None,
     )
     assert made.manifest() == without_nulls(make_cluster_spec("c", n_workers=0))
 
@@ -63,6 +64,7 @@ CONFIGURED = {
     "scheduler-forward-port": 8787,
     "scheduler-jupyter": True,
     "restricted": False,
+    "drain-timeout": "2 hours",
 }
 
 
@@ -87,6 +89,7 @@ def test_configuration() -> None:
         scheduler_forward_port=8787,
         jupyter=True,
         restricted=False,
+        drain_timeout=7200,
     )
     assert made.manifest() == make_cluster_spec(
         "configured",
@@ -99,6 +102,7 @@ def test_configuration() -> None:
         300,
         jupyter=True,
         restricted=False,
+        drain_timeout=7200,
     )
 
 
@@ -118,6 +122,7 @@ def test_arguments_come_before_configuration() -> None:
         "resource_timeout": 1.5,
         "scheduler_service_type": "LoadBalancer",
         "scheduler_forward_port": "8788",
+        "drain_timeout": 0,
     }
     with dask.config.set({f"kubernetes.{key}": value for key, value in CONFIGURED.items()}):
         made = Settings.of(**arguments)
@@ -151,6 +156,11 @@ def test_create_mode_as_string() -> None:
         ({"restricted": "no"}, "restricted is 'no': it must be True or False"),
         ({"idle_timeout": "soon"}, "idle_timeout is 'soon'"),
         ({"idle_timeout": -1}, "idle_timeout is -1"),
+        ({"drain_timeout": "soon"}, "drain_timeout is 'soon': it must be a number of seconds, or a duration"),
+        ({"drain_timeout": -1}, "drain_timeout is -1"),
+        ({"drain_timeout": True}, "drain_timeout is True"),
+        ({"drain_timeout": 31_536_001}, "drain_timeout is 31536001: it must be at most a year"),
+        ({"drain_timeout": "53 weeks"}, "drain_timeout is '53 weeks'"),
         ({"resource_timeout": "1 parsec"}, "resource_timeout is '1 parsec'"),
         ({"resource_timeout": True}, "resource_timeout is True"),
         ({"scheduler_forward_port": 0}, "scheduler_forward_port is 0"),
@@ -162,6 +172,16 @@ def test_create_mode_as_string() -> None:
 def test_mistakes(arguments: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         Settings.of(**{"name": "c"} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(None, None), (0, 0), (600, 600), ("1h", 3600), ("90", 90), (0.5, 1), (31_536_000, 31_536_000)],
+)
+def test_times_to_drain(given: Any, seconds: int | None) -> None:
+    worker = Settings.of(name="c", drain_timeout=given).manifest()["spec"]["worker"]
+    assert worker.get("drainTimeoutSeconds") == seconds
+    assert ("drainTimeoutSeconds" in worker) is (seconds is not None)
 
 
 def test_a_custom_cluster_is_created_as_it_is() -> None:

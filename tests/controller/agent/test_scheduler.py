@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import dask.array
 import httpx
@@ -23,7 +23,7 @@ from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
 from dask_operator import agent, names
 from dask_operator.agent.scheduler import DRAIN_SECONDS, LARGEST_REQUEST, ROUTE
-from dask_operator.manifests.environment import drain_seconds
+from dask_operator.manifests.grace import drain_seconds
 
 WORKERS = f"{ROUTE}/workers"
 P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
@@ -48,6 +48,14 @@ def _slowly(log: Path, seconds: float) -> str:
 def _slowly_and_seceded(log: Path, seconds: float) -> str:
     secede()
     return _slowly(log, seconds)
+
+
+def _bulky(_: int) -> tuple[UUID, bytes]:
+    return uuid4(), bytes(10 * 2**20)
+
+
+def _first(pair: tuple[UUID, bytes]) -> UUID:
+    return pair[0]
 
 
 def _counted(counter: Any) -> int:
@@ -100,6 +108,22 @@ def test_a_worker_that_gets_sigterm_ends_its_task_and_hands_over_its_results(
         assert running.result(120) == "done"
         assert log.read_text() == "began\n", "it ran once"
         assert made.client.gather(held) == results
+
+
+def test_a_worker_that_may_not_drain_hands_over_its_results(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with a_dask({**AGENT, names.DRAIN_SECONDS_ENV: "0"}) as made:
+        made.worker("kept")
+        leaving = made.worker("leaving")
+        on_leaving: Any = {"workers": made.addresses("leaving"), "allow_other_workers": True, "pure": False}
+        held = made.client.map(_bulky, range(20), **on_leaving)
+        results = made.client.gather(made.client.map(_first, held, **on_leaving))
+        running = made.client.submit(_slowly, log, 8.0, **on_leaving)
+        eventually(log.exists, "the task runs", 120)
+        _leave(leaving)
+        assert running.result(120) == "done"
+        assert log.read_text() == "began\n" * 2, "it was not waited for"
+        assert made.client.gather(made.client.map(_first, held, pure=False)) == results
 
 
 def test_all_workers_of_a_process_drain(tmp_path: Path) -> None:

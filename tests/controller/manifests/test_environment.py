@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import ast
 from typing import Any
 
 import dask
 import pytest
-from tests.support.builders import a_cluster, a_group
+from tests.support.builders import a_cluster
 
 from dask_operator import agent, manifests, names
 
@@ -68,12 +67,3 @@ def test_what_is_no_variable_is_left_to_the_api_server(wrong: Any) -> None:
 def test_a_manifest_that_was_made_once_is_not_changed_by_making_it_again() -> None:
     env = _scheduler_env({"name": PRELOAD, "value": "a"})
     assert _preloads(_scheduler_env(*env)) == _preloads(env)
-
-
-@pytest.mark.parametrize(("grace", "seconds"), [(None, "20"), (300, "290"), (5, "0"), ("typo", "20")])
-def test_a_worker_drains_within_its_grace_period(grace: Any, seconds: str) -> None:
-    spec: dict[str, Any] = {"containers": [{"name": "worker", "image": "dask"}]}
-    spec |= {} if grace is None else {"terminationGracePeriodSeconds": grace}
-    (pod,) = manifests.worker_manifests(a_cluster(), a_group(worker_spec=spec), [0], attempt=0)
-    env = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
-    assert ast.literal_eval(env[names.DRAIN_SECONDS_ENV]) == int(seconds)

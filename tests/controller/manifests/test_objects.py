@@ -102,6 +102,12 @@ def test_the_default_group() -> None:
     }
 
 
+@pytest.mark.parametrize("seconds", [0, 600])
+def test_the_default_group_has_its_clusters_drain_timeout(seconds: int) -> None:
+    worker = manifests.group_manifest(a_cluster(workers=4, drain_timeout=seconds))["spec"]["worker"]
+    assert worker == {"replicas": 4, "drainTimeoutSeconds": seconds, "spec": WORKER_SPEC}
+
+
 ADDRESS = {"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://simple-scheduler.default.svc:8786"}
 POD = "KUBERNETES_DASK_POD"
 DRAIN = {"name": "KUBERNETES_DASK_DRAIN_SECONDS", "value": "20"}

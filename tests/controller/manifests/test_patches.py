@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.support.builders import (
     NOON_TEXT,
     OWNED_BY_CLUSTER,
@@ -35,6 +36,12 @@ def test_replicas_that_the_cluster_does_not_say_are_noted_as_such() -> None:
         "metadata": {"annotations": {"kubernetes.dask.org/replicas": "unsaid"}}
     }
     assert manifests.group_manifest(a_cluster(workers=None))["spec"]["worker"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("seconds", [0, 600, None])
+def test_a_drain_timeout_is_set_or_removed(seconds: int | None) -> None:
+    patch = manifests.drain_timeout_patch(a_cluster(drain_timeout=seconds))
+    assert patch == {"spec": {"worker": {"drainTimeoutSeconds": seconds}}}
 
 
 def _added(patch: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ci.verify import crds
 from tests.support.builders import (
     NOON,
     NOON_TEXT,
@@ -17,6 +18,8 @@ from tests.support.builders import (
 
 from dask_operator import parse
 from dask_operator.model import LARGEST_DEPTH, Metadata, Scaling, ScalingPolicy
+
+LONGEST_DRAIN = crds.at(crds.load()["daskworkergroup"], "spec.worker.drainTimeoutSeconds")["maximum"]
 
 
 def test_a_cluster() -> None:
@@ -161,6 +164,50 @@ def test_idle_timeouts(given: object, expected: float) -> None:
     raw = raw_cluster()
     raw["spec"]["idleTimeout"] = given
     assert parse.cluster(raw).idle_timeout == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (0, 0),
+        (600, 600),
+        (10**30, LONGEST_DRAIN),
+        (None, None),
+        (-1, None),
+        ("600", None),
+        ("1h", None),
+        (True, None),
+        (0.5, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        ([], None),
+        ({}, None),
+    ],
+)
+def test_drain_timeouts(given: Any, expected: int | None) -> None:
+    cluster, group = raw_cluster(), raw_group()
+    for raw in (cluster, group):
+        raw["spec"]["worker"] = {"spec": WORKER_SPEC, "drainTimeoutSeconds": given}
+    assert parse.cluster(cluster).drain_timeout == expected
+    read = parse.group(group)
+    assert (read.drain_timeout, read.drain_timeout_unset) == (
+        3600.0 if expected is None else expected,
+        expected is None,
+    )
+    assert isinstance(read.drain_timeout, float)
+
+
+def test_a_drain_timeout_that_nobody_has_set() -> None:
+    assert parse.cluster(raw_cluster()).drain_timeout is None
+    group = parse.group(raw_group())
+    assert (group.drain_timeout, group.drain_timeout_unset) == (3600.0, True)
+
+
+def test_a_drain_timeout_is_no_part_of_the_template_of_workers() -> None:
+    raw = raw_group()
+    before = parse.group(raw).worker.hash
+    raw["spec"]["worker"]["drainTimeoutSeconds"] = 600
+    assert parse.group(raw).worker.hash == before
 
 
 def test_a_groups_notes() -> None:

@@ -18,8 +18,8 @@ from tests.support.builders import (
 from tests.support.world import World
 
 from dask_operator import manifests
-from dask_operator.actions import Create, Patch, RequeueAt
-from dask_operator.model import Metadata, ObjectRef, Observed, Problem
+from dask_operator.actions import Create, Delete, Patch, RequeueAt
+from dask_operator.model import Group, Metadata, ObjectRef, Observed, Problem
 from dask_operator.plan.cluster import plan_cluster
 from dask_operator.plan.view import View
 
@@ -27,6 +27,10 @@ SERVICE = ObjectRef("Service", "simple-scheduler")
 DEPLOYMENT = ObjectRef("Deployment", "simple-scheduler")
 GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 MISSING = "the cluster has none"
+
+
+def _drained(seconds: float, name: str = "simple-default") -> Group:
+    return a_group(name, drain_timeout=seconds, drain_timeout_unset=False)
 
 
 def _planned(observed: Observed, workers: int = 3) -> list[object]:
@@ -100,6 +104,55 @@ def test_replicas_of_zero_are_copied() -> None:
 def test_a_default_group_of_another_operator_keeps_its_replicas() -> None:
     # An autoscaler may have scaled it; the replicas of both are recorded when it is taken over.
     assert _planned(seen(groups=[a_group(workers=9, copied="", template="")])) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "group", "because"),
+    [
+        (600, a_group(), "the drain timeout of the cluster's workers is 600 s"),
+        (0, a_group(), "the drain timeout of the cluster's workers is 0 s"),
+        # As if unset, but for the grace period of new Pods.
+        (3600, a_group(), "the drain timeout of the cluster's workers is 3600 s"),
+        (600, _drained(60.0), "the drain timeout of the cluster's workers is 600 s"),
+        (None, _drained(60.0), "the drain timeout of the cluster's workers is none"),
+    ],
+)
+def test_a_change_of_the_clusters_drain_timeout_is_copied(seconds: int | None, group: Group, because: str) -> None:
+    cluster = a_cluster(drain_timeout=seconds)
+    planned = list(plan_cluster(View.of(cluster, seen(groups=[group])), NOON))
+    assert planned == [Patch(GROUP, manifests.drain_timeout_patch(cluster), because)]
+
+
+@pytest.mark.parametrize(
+    "group", [_drained(600.0), a_group(unread="has 5000 finalizers"), a_group(deleting=True, owner="another")]
+)
+def test_a_drain_timeout_that_need_not_be_copied(group: Group) -> None:
+    planned = plan_cluster(View.of(a_cluster(drain_timeout=600), seen(groups=[group])), NOON)
+    assert [action for action in planned if isinstance(action, Patch)] == []
+
+
+def test_other_groups_keep_their_drain_timeout() -> None:
+    assert _planned(seen(groups=[a_group(), _drained(60.0, "simple-gpu")])) == []
+
+
+def test_a_change_of_the_drain_timeout_restarts_no_worker_and_holds_for_later_pods() -> None:
+    world = World(2)
+    world.settle()
+    before = world.running()
+    for seconds in (600, 0, None):
+        world.edit("DaskCluster", "simple", worker={"drainTimeoutSeconds": seconds})
+        done = world.settle()
+        assert [action.subject.kind for action in done if isinstance(action, Patch | Create | Delete)] == [GROUP.kind]
+        worker = world.raw("DaskWorkerGroup", "simple-default")["spec"]["worker"]
+        assert worker.get("drainTimeoutSeconds") == seconds
+        assert world.running() == before
+    world.edit("DaskCluster", "simple", worker={"drainTimeoutSeconds": 600, "replicas": 3})
+    world.settle()
+    (new,) = {*world.running()} - {*before}
+    assert world.raw("Pod", new)["spec"]["terminationGracePeriodSeconds"] == 610
+    assert {"terminationGracePeriodSeconds"} & {
+        key for name in before for key in world.raw("Pod", name)["spec"]
+    } == set()
 
 
 def test_other_groups_keep_their_replicas() -> None:

@@ -28,6 +28,9 @@ worker:
   {{- with include "dask-cluster.replicas" (dict "path" "worker" "own" .Values.worker "values" .Values.worker) }}
   {{- . | nindent 2 }}
   {{- end }}
+  {{- with include "dask-cluster.drainTimeout" .Values.worker }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- include "dask-cluster.podTemplate" (dict "root" . "name" "worker" "group" (include "dask-cluster.defaultGroupName" .) "values" .Values.worker) | nindent 2 }}
 {{- /* Last, because Helm cuts the line breaks of a text that ends a manifest. */}}
 idleTimeout: {{ .Values.idleTimeout | int }}

@@ -29,7 +29,7 @@ from dask_kubernetes.operator.manifests import fields, spec
 from dask_kubernetes.operator.manifests.names import DEFAULT_GROUP
 from dask_kubernetes.operator.manifests.spec import make_cluster_spec, make_scheduler_spec, make_worker_spec
 from dask_kubernetes.operator.session import Session
-from dask_kubernetes.operator.settings import CreateMode, Settings
+from dask_kubernetes.operator.settings import CreateMode, Settings, seconds_to_drain
 from dask_kubernetes.operator.startup import poll_interval
 
 # Programs import all of these from here.
@@ -106,6 +106,10 @@ class KubeCluster(Cluster):
         Whether Pods comply with Kubernetes' Pod Security Standard ``restricted``: they run as the user 1000, without
         privileges, and without a token of the ServiceAccount. By default True. If False, they run as the user of the
         image, and with the token.
+    drain_timeout: int | str, optional
+        Seconds within which a worker that leaves ends its running tasks, or a duration such as ``"2 hours"``; 0 to
+        wait for none. By default an hour when the operator removes the worker, and the grace period of its Pod when
+        anybody else deletes that.
     **kwargs: dict
         Other arguments of ``distributed.deploy.Cluster``.
 
@@ -151,6 +155,7 @@ class KubeCluster(Cluster):
         quiet: bool = False,
         security: Security | None = None,
         restricted: bool | None = None,
+        drain_timeout: float | str | None = None,
         **kwargs: Any,
     ) -> None:
         _validate(security, asynchronous=asynchronous, quiet=quiet, others=kwargs)
@@ -172,6 +177,7 @@ class KubeCluster(Cluster):
             scheduler_forward_port=scheduler_forward_port,
             jupyter=jupyter,
             restricted=restricted,
+            drain_timeout=drain_timeout,
         )
         self.namespace = settings.namespace
         self.image = settings.image
@@ -286,8 +292,12 @@ class KubeCluster(Cluster):
         worker_command: Sequence[str] | str | None = None,
         env: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
         custom_spec: Json | None = None,
+        *,
+        drain_timeout: float | str | None = None,
     ) -> Any:
-        """Add a group of workers. Its defaults are the image, resources, command and environment of the default group.
+        """Add a group of workers.
+
+        Its defaults are the image, resources, command, environment and drain timeout of the default group.
 
         Parameters
         ----------
@@ -304,8 +314,10 @@ class KubeCluster(Cluster):
         env: list[dict] | dict[str, str], optional
             Environment variables of the workers, as in ``KubeCluster``.
         custom_spec: dict, optional
-            The result of ``make_worker_spec``, or a DaskWorkerGroup manifest. Replaces all parameters above except
+            The result of ``make_worker_spec``, or a DaskWorkerGroup manifest. Replaces all other parameters except
             ``name``.
+        drain_timeout: int | str, optional
+            The time within which a worker that leaves ends its running tasks, as in ``KubeCluster``.
 
         Raises
         ------
@@ -325,6 +337,7 @@ class KubeCluster(Cluster):
             worker_command=worker_command,
             env=env,
             custom_spec=custom_spec,
+            drain_timeout=seconds_to_drain(drain_timeout),
         )
 
     async def _add_worker_group(self, name: str | None, custom_spec: Json | None, **group: Any) -> None:

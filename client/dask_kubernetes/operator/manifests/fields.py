@@ -21,6 +21,8 @@ LONGEST_CLUSTER_NAME = 53
 LONGEST_GROUP_NAME = 63
 # No scheduler can serve more, so a larger number is a typing error.
 MOST_WORKERS = 10_000
+# As the definitions say.
+LONGEST_DRAIN = 365 * 24 * 60 * 60
 CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 GROUP_NAME = re.compile(rf"{CLUSTER_NAME.pattern}(\.{CLUSTER_NAME.pattern})*")
 
@@ -90,6 +92,17 @@ def idle_seconds(value: object) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
     raise ValidationError(f"idle_timeout is {value!r}: it must be a whole number of seconds, 0 for never.")
+
+
+def drain_seconds(value: object) -> int | None:
+    """Return a drain timeout as an int, or None for None. Raises ValidationError."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LONGEST_DRAIN:
+        return value
+    raise ValidationError(
+        f"drain_timeout is {value!r}: it must be a whole number of seconds, at most {LONGEST_DRAIN}, a year."
+    )
 
 
 def command_words(command: object) -> list[str]:

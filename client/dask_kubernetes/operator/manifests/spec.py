@@ -18,6 +18,7 @@ from dask_kubernetes.operator.manifests.fields import (
     Env,
     Manifest,
     command_words,
+    drain_seconds,
     env_list,
     flag,
     idle_seconds,
@@ -57,6 +58,7 @@ def make_cluster_spec(
     jupyter: bool = False,
     *,
     restricted: bool = True,
+    drain_timeout: int | None = None,
 ) -> Manifest:
     """Return a DaskCluster manifest, for `KubeCluster(custom_cluster_spec=…)` or, as YAML, for `kubectl apply`.
 
@@ -85,6 +87,9 @@ def make_cluster_spec(
         Whether Pods comply with Kubernetes' Pod Security Standard `restricted`: they run as the user 1000, without
         privileges, and without a token of the ServiceAccount; with variables in `env`, HOME is /tmp unless they set it.
         If False, they run as the user of the image, and with the token.
+    drain_timeout : int, optional
+        Seconds within which a worker that leaves ends its running tasks; 0 to wait for none. If None, it has an hour
+        when the operator removes it, and the grace period of its Pod when anybody else deletes that.
 
     Returns
     -------
@@ -109,7 +114,9 @@ def make_cluster_spec(
         "metadata": {"name": name},
         "spec": {
             "idleTimeout": idle_seconds(idle_timeout),
-            "worker": make_worker_spec(image, n_workers, resources, env, worker_command, restricted=restricted),
+            "worker": make_worker_spec(
+                image, n_workers, resources, env, worker_command, restricted=restricted, drain_timeout=drain_timeout
+            ),
             "scheduler": make_scheduler_spec(
                 name, env, resources, image, scheduler_service_type, jupyter, restricted=restricted
             ),
@@ -126,12 +133,13 @@ def make_worker_spec(
     *,
     cluster_name: str | None = None,
     restricted: bool = True,
+    drain_timeout: int | None = None,
 ) -> Manifest:
     """Return the spec of a group's workers, for `KubeCluster.add_worker_group(custom_spec=…)`.
 
     Parameters
     ----------
-    image, n_workers, resources, env, worker_command, restricted
+    image, n_workers, resources, env, worker_command, restricted, drain_timeout
         As in `make_cluster_spec`.
     cluster_name : str, optional
         Has no effect: the group belongs to the cluster to which it is added.
@@ -139,7 +147,7 @@ def make_worker_spec(
     Returns
     -------
     dict
-        `{"replicas": …, "spec": …}`, where `spec` is a Pod's.
+        `{"replicas": …, "spec": …}`, where `spec` is a Pod's, and `drainTimeoutSeconds` if it is given.
 
     Raises
     ------
@@ -161,7 +169,12 @@ def make_worker_spec(
         # No liveness or startup probe: a worker may be busy, or wait for its scheduler, for a long time.
         "readinessProbe": _health(period=1, timeout=10, failures=30),
     }
-    return {"replicas": optional_count("n_workers", n_workers, MOST_WORKERS), "spec": _pod(container, restricted)}
+    seconds = drain_seconds(drain_timeout)
+    return {
+        "replicas": optional_count("n_workers", n_workers, MOST_WORKERS),
+        **({} if seconds is None else {"drainTimeoutSeconds": seconds}),
+        "spec": _pod(container, restricted),
+    }
 
 
 def make_scheduler_spec(
@@ -261,6 +274,8 @@ def make_additional_group(
     worker_command: str | Sequence[str] | None = None,
     env: Env | None = None,
     custom_spec: Mapping[str, Any] | None = None,
+    *,
+    drain_timeout: int | None = None,
 ) -> Manifest:
     """Return the DaskWorkerGroup manifest for `KubeCluster.add_worker_group`.
 
@@ -280,6 +295,7 @@ def make_additional_group(
         default.get("env") if env is None else env,
         "dask-worker" if worker_command is None else worker_command,
         restricted=bool(default.get("securityContext")),
+        drain_timeout=worker.get("drainTimeoutSeconds") if drain_timeout is None else drain_timeout,
     )
     (container,) = made["spec"]["containers"]
     of_pod, of_container = security.inherited(worker["spec"], default)

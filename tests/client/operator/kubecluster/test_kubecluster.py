@@ -211,6 +211,7 @@ def test_it_can_be_shown_at_each_stage(operator: Operator) -> None:
         (lambda c: c.adapt(-1), ValidationError, "minimum is -1"),
         (lambda c: c.add_worker_group("A b"), ValidationError, "cannot be called 'A b'"),
         (lambda c: c.add_worker_group("g", n_workers=-1), ValidationError, "n_workers is -1"),
+        (lambda c: c.add_worker_group("g", drain_timeout="x"), ValidationError, "drain_timeout is 'x'"),
         (lambda c: c.add_worker_group("g", image=""), ValidationError, "image is ''"),
         (lambda c: c.add_worker_group("g", worker_command=""), ValidationError, "worker_command is empty"),
         (lambda c: c.add_worker_group("g", resources="2Gi"), ValidationError, "resources is '2Gi'"),
@@ -228,6 +229,15 @@ def test_mistakes(operator: Operator, act: Callable[[KubeCluster], Any], error: 
         with pytest.raises(error, match=words):
             act(cluster)
         assert len(operator.fake.writes) - written <= (words.startswith("no worker group"))
+
+
+def test_a_group_with_a_time_to_drain(operator: Operator) -> None:
+    with a_cluster(drain_timeout="1h") as cluster:
+        cluster.add_worker_group("as-all", n_workers=1)
+        cluster.add_worker_group("patient", n_workers=1, drain_timeout="1 day")
+        made = {name: operator.fake.find(resources.GROUP, name) for name in ("mine-as-all", "mine-patient")}
+        found = {name: group["spec"]["worker"]["drainTimeoutSeconds"] for name, group in made.items() if group}
+        assert found == {"mine-as-all": 3600, "mine-patient": 86400}
 
 
 def test_a_group_by_a_manifest(operator: Operator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ci.verify import crds
 from tests.client.operator.manifests.objects import WORKER_ARGS, container
 
 from dask_kubernetes.exceptions import ValidationError
@@ -150,6 +151,20 @@ def test_a_number_that_has_to_be_given() -> None:
 def test_whole_numbers_of_every_type_are_sent_as_numbers() -> None:
     assert type(fields.worker_count("n", Four())) is int
     assert make_worker_spec(n_workers=Four())["replicas"] == 4  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [-1, 0.5, "60", "1h", True, 31_536_001])
+def test_a_time_to_drain_that_cannot_be(seconds: Any) -> None:
+    with pytest.raises(
+        ValidationError, match=f"^drain_timeout is {seconds!r}: it must be a whole number of seconds, at"
+    ):
+        make_worker_spec(drain_timeout=seconds)
+
+
+def test_a_drain_may_take_as_long_as_the_definitions_say() -> None:
+    for kind in ("daskcluster", "daskworkergroup"):
+        defined = crds.at(crds.load()[kind], "spec.worker.drainTimeoutSeconds")
+        assert (defined["minimum"], defined["maximum"]) == (0, fields.LONGEST_DRAIN)
 
 
 def test_nulls_are_left_out_of_a_copy() -> None:

@@ -107,6 +107,8 @@ def test_a_whole_cluster() -> None:
     "manifest",
     [
         make_cluster_spec("c"),
+        make_cluster_spec("c", drain_timeout=0),
+        make_worker_group("c", "highmem", make_worker_spec(drain_timeout=31_536_000)),
         make_cluster_spec("c", n_workers=0, resources={"cpu": 0.5}, env={"A": 1}, idle_timeout=None),
         make_cluster_spec("c", env=[{"name": "A", "value": 1}], resources={"limits": {"nvidia.com/gpu": 1}}),
         make_worker_group("c", "highmem", make_worker_spec()),
@@ -321,6 +323,23 @@ def test_an_additional_group_of_a_cluster_that_has_a_command() -> None:
         spec.make_additional_group(cluster, "x", worker_command="dask worker")["spec"]["worker"]
     )
     assert spec.make_additional_group(cluster, "x", None)["spec"]["worker"]["replicas"] == 7
+
+
+@pytest.mark.parametrize(
+    ("clusters", "own", "seconds"), [(600, None, 600), (600, 0, 0), (None, 60, 60), (None, None, None)]
+)
+def test_an_additional_group_has_the_clusters_time_to_drain_or_its_own(
+    clusters: int | None, own: int | None, seconds: int | None
+) -> None:
+    cluster = make_cluster_spec("c", drain_timeout=clusters)
+    worker = spec.make_additional_group(cluster, "x", drain_timeout=own)["spec"]["worker"]
+    assert worker.get("drainTimeoutSeconds") == seconds
+
+
+def test_the_operator_gives_workers_the_time_to_drain() -> None:
+    pods = of_operator(make_cluster_spec("c", drain_timeout=600))
+    assert pods["more"]["terminationGracePeriodSeconds"] == pods["worker"]["terminationGracePeriodSeconds"] == 610
+    assert "terminationGracePeriodSeconds" not in pods["scheduler"]
 
 
 def test_an_additional_group_of_its_own() -> None:
