@@ -229,8 +229,6 @@ class Group(Declared):
     """The labels and annotations that its cluster's user had set on it (`manifests.declared_keys`)."""
     adopted_template: str = ""
     """The hash of the template of the workers that another operator made."""
-    drain_timeout: float = 3600.0
-    """Seconds within which a worker that leaves ends its tasks."""
     scaled: str = ""
     """The last scaling by a DaskAutoscaler: its time (RFC 3339), the autoscaler and the reason, separated by spaces."""
 
