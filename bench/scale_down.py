@@ -177,7 +177,7 @@ class _Held:
 
 
 def _work(client: Client, chance: random.Random) -> list[Any]:
-    """Begin two of four kinds of work."""
+    """Start two of four kinds of work."""
     kinds = chance.sample((_shuffle, _rechunk, _long, _seceded), 2)
     return [future for kind in kinds for future in kind(client, chance)]
 

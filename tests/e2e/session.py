@@ -19,8 +19,9 @@ from tests.support.kube import PATIENCE, Kube
 _SAID = 60.0
 """Seconds beyond the client's own timeouts, so that it can report the obstacle."""
 PROGRAM = """
-import hashlib, json, os, sys, threading, time
-from distributed import Client, wait
+import collections, hashlib, json, os, sys, threading, time
+import dask, dask.array
+from distributed import Client, WorkerPlugin, wait
 
 def result(number):
     return os.urandom(100_000)
@@ -37,16 +38,42 @@ def until(file):
         time.sleep(0.1)
     return True
 
+class Starts(WorkerPlugin):
+    name = "starts"
+
+    def setup(self, worker):
+        self.worker = worker
+
+    def transition(self, key, start, finish, **others):
+        if finish == "executing" and start not in ("executing", "resumed", "cancelled", "long-running"):
+            self.worker.log_event("starts", [str(key), 1])
+        elif finish == "rescheduled":
+            self.worker.log_event("starts", [str(key), -1])
+
+def starts():
+    counted = collections.Counter()
+    for at, (key, number) in client.get_events("starts"):
+        counted[key] += number
+    return {"tasks": len(counted), "again": [key for key, number in counted.items() if number > 1]}
+
+def shuffled():
+    numbers = dask.array.random.random((300, 300), chunks=(30, 300)).map_blocks(pause).rechunk((300, 30), method="p2p")
+    return 0.0 < client.compute(numbers.sum()).result() < 300.0 * 300.0
+
+def pause(block):
+    time.sleep(0.2)
+    return block
+
 class Load(threading.Thread):
-    def __init__(self, number, seconds):
+    def __init__(self, number, seconds, shuffles):
         super().__init__(daemon=True)
         self.right, self.wrong, self.error, self.over = 0, 0, "", threading.Event()
-        self.number, self.seconds = number, seconds
+        self.number, self.seconds, self.shuffles = number, seconds, shuffles
 
     def run(self):
         try:
             while not self.over.is_set():
-                answer = squares(self.number, self.seconds)
+                answer = squares(self.number, self.seconds) and (not self.shuffles or shuffled())
                 self.right += answer
                 self.wrong += not answer
         except Exception as error:
@@ -94,6 +121,10 @@ def answer(do, **arguments):
         load.over.set()
         load.join()
         return {"right": load.right, "wrong": load.wrong, "error": load.error}
+    elif do == "count":
+        client.register_plugin(Starts())
+    elif do == "starts":
+        return starts()
     elif do == "occupy":
         occupied = client.submit(until, arguments["file"], pure=False)
         while not any(client.processing().values()):
@@ -144,9 +175,20 @@ class Session:
         found: list[str] = self.ask("digests", key=key)
         return found
 
-    def load(self, number: int = 40, seconds: float = 0.25) -> None:
-        """Keep all workers busy until `rest`, with sums of `number` parts of `seconds` each."""
-        self.ask("load", number=number, seconds=seconds)
+    def load(self, number: int = 40, seconds: float = 0.25, *, shuffles: bool = False) -> None:
+        """Keep all workers busy until `rest`, with sums of `number` parts of `seconds` each, and with P2P shuffles."""
+        self.ask("load", number=number, seconds=seconds, shuffles=shuffles)
+
+    def count_starts(self) -> None:
+        """Count from now on how often each task starts."""
+        self.ask("count")
+
+    def run_again(self) -> list[str]:
+        """Return the keys of tasks that have started more than once. Fails if none has started."""
+        found = self.ask("starts")
+        assert found["tasks"]
+        again: list[str] = found["again"]
+        return again
 
     def rest(self) -> int:
         """Return the number of right sums since `load`. Fails if one was wrong."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ from tests.support.manifests import dask_cluster
 # Two scale-downs each: LOSSLESS_ROUNDS=25 make test-e2e
 ROUNDS = int(os.environ.get("LOSSLESS_ROUNDS", "4"))
 RESULTS = 200
+# Departures of each kind: DEPARTURES=100 make test-e2e
+DEPARTURE_ROUNDS = int(os.environ.get("DEPARTURES", "2"))
+WORKERS = 3
 
 
 def _scale(kube: Kube, number: int) -> None:
@@ -58,3 +62,67 @@ def test_a_worker_whose_pod_is_deleted_ends_its_task(
     assert dask.free()
     eventually(lambda: kube.get("pod", busy) is None, f"{busy} is gone", 60)
     assert dask.digests() == results.digests
+
+
+def _edit(kube: Kube, number: int) -> None:
+    edition = f"e{number}"
+    body = {"spec": {"worker": {"metadata": {"labels": {"edition": edition}}}}}
+    kube.run("patch", "daskcluster", "simple", "--type=merge", "--patch", json.dumps(body))
+    eventually(lambda: _labelled(kube, edition) == WORKERS, f"{edition} has rolled out", 240)
+    kube.wait_for_workers("simple", WORKERS)
+
+
+def _labelled(kube: Kube, edition: str) -> int:
+    return sum(pod["metadata"]["labels"].get("edition") == edition for pod in kube.workers("simple-default"))
+
+
+def _delete_one(kube: Kube, number: int) -> None:
+    name = sorted(_names(kube))[number % WORKERS]
+    kube.run("delete", "pod", name, "--wait=false")
+    _are_replaced(kube, {name})
+
+
+def _evict_all(kube: Kube, number: int) -> None:
+    """Evict all workers at once, as `kubectl drain` does."""
+    before = _names(kube)
+    for name in before:
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        where = f"/api/v1/namespaces/{kube.namespace}/pods/{name}/eviction"
+        kube.run("create", "--raw", where, "--filename", "-", stdin=json.dumps(eviction))
+    _are_replaced(kube, before)
+
+
+def _names(kube: Kube) -> set[str]:
+    return {pod["metadata"]["name"] for pod in kube.workers("simple-default")}
+
+
+def _are_replaced(kube: Kube, before: set[str]) -> None:
+    eventually(lambda: not any(kube.get("pod", name) for name in before), f"{before} are gone", 240)
+    kube.wait_for_workers("simple", WORKERS)
+
+
+DEPARTURES = {"rollout": _edit, "delete": _delete_one, "drain": _evict_all}
+
+
+@pytest.mark.timeout(300 + 300 * DEPARTURE_ROUNDS)
+@pytest.mark.parametrize("departure", DEPARTURES.values(), ids=DEPARTURES)
+def test_whoever_ends_workers_no_task_runs_again_and_no_shuffle_restarts(
+    kube: Kube, session: Callable[[str], Session], dask_image: Image, departure: Callable[[Kube, int], None]
+) -> None:
+    cluster = dask_cluster("simple", WORKERS, image=str(dask_image))
+    cluster["spec"]["worker"]["drainTimeoutSeconds"] = 120
+    kube.apply(cluster)
+    kube.wait_for_workers("simple", WORKERS)
+    dask = session("simple")
+    dask.wait_for_workers(WORKERS)
+    dask.count_starts()
+    results = dask.hold(RESULTS)
+    dask.load(6, 1.0, shuffles=True)
+    for number in range(DEPARTURE_ROUNDS):
+        departure(kube, number)
+    assert dask.digests() == results.digests
+    assert dask.rest() > 0
+    assert dask.run_again() == []
+    scheduler = kube.run("logs", "deployment/simple-scheduler")
+    assert "P2P" in scheduler
+    assert " restarted due to" not in scheduler

@@ -29,7 +29,7 @@ PATIENCE = 300.0
 _WORK = 4.0
 """Seconds that a task takes."""
 _BEGUN: Counter[str] = Counter()
-"""How often each task was begun. All workers are in this process."""
+"""The number of starts of each task. All workers are in this process."""
 _MEMORY = 2**34
 """Bytes; a scheduler retires workers only while the others have room for their results."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}

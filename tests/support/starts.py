@@ -1,4 +1,4 @@
-"""How often tasks start on the workers of this process."""
+"""Numbers of starts of tasks on the workers of this process."""
 
 from __future__ import annotations
 

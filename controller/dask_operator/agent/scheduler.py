@@ -42,7 +42,7 @@ RETIRED, OVERDUE, RESUMED, UNKNOWN = "retired", "overdue", "resumed", "unknown"
 DATA, ACTORS = "data", "actors"
 """Reasons to keep a worker."""
 SHUFFLE, MOVES, TASKS = "shuffle", "data moves", "tasks"
-"""What a worker that drains waits for."""
+"""The work that keeps a worker which drains."""
 REMEMBERED = 1000
 LONGEST_NAME = 253
 # For workers without the variable: Kubernetes' default grace period without the time that a worker needs to close.

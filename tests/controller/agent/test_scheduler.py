@@ -137,9 +137,9 @@ def test_all_workers_of_a_process_drain(tmp_path: Path) -> None:
 
 
 def test_tasks_that_wait_on_a_worker_that_drains_go_elsewhere(dask_of_two: Dask, tmp_path: Path) -> None:
-    address = dask_of_two.addresses("leaving")
+    address, end = dask_of_two.addresses("leaving"), tmp_path / "end"
     tasks = dask_of_two.client.map(
-        lambda n: _slowly(tmp_path / str(n), 4.0 if n == 0 else 0.01),
+        lambda n: _until_exists(tmp_path / str(n), end) if n == 0 else _slowly(tmp_path / str(n), 0.01),
         range(8),
         workers=address,
         allow_other_workers=True,
@@ -147,12 +147,15 @@ def test_tasks_that_wait_on_a_worker_that_drains_go_elsewhere(dask_of_two: Dask,
     )
     eventually((tmp_path / "0").exists, "the first task runs", 120)
     with ThreadPoolExecutor() as pool:
-        drain = pool.submit(_drain, dask_of_two, *address)
-        dask_of_two.client.gather(tasks[1:])
-        assert not tasks[0].done()
+        drain = pool.submit(_drain, dask_of_two, *address, seconds=300.0)
+        try:
+            dask_of_two.client.gather(tasks[1:])
+            assert not drain.done()
+        finally:
+            end.touch()
         assert drain.result(180) == {"retired": address}
     assert tasks[0].result(120) == "done"
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["began\n"] * 8
+    assert [(tmp_path / str(n)).read_text() for n in range(1, 8)] == ["began\n"] * 7
 
 
 def test_a_participant_of_a_shuffle_stays_until_its_end() -> None:
