@@ -23,7 +23,7 @@ _VERBS = """
     Accept Acquire Act Add Allow Alternate Answer Append Apply Ask Assert Await Bring Build Calculate Call Cancel Cause
     Check Choose Claim Clear Close Collect Compare Compute Configure Connect Convert Copy Count Create Cut Decide Decode
     Delete Describe Detect Discard Divide Do Download Drain Drop
-    Encode End Enqueue Ensure Execute Expand Fail Fill Filter
+    Encode End Enqueue Ensure Evict Execute Expand Fail Fill Filter
     Find Fold Follow Format Forward Generate Give Grow Handle Hash Import Install Iterate Join Keep Kill Leave Let Limit
     List Listen Load Lock Log Make Manage Mark Match Measure Merge Move Note Notify Observe Open Order Parse Patch Plan
     Play Plot Poll Post Print Prune Publish Put Query Raise Read Reconcile Record Redirect Refuse Register Release
