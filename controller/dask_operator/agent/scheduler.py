@@ -301,7 +301,7 @@ class StayingWorkers:
 
 
 class WorkersHandler(RequestHandler):
-    """What each worker holds."""
+    """A request to tell what each worker holds."""
 
     async def get(self) -> None:
         self.write(await self.server.kubernetes_agent.workers())
