@@ -58,7 +58,7 @@ def starts():
 
 def shuffled():
     numbers = dask.array.random.random((300, 300), chunks=(30, 300)).map_blocks(pause).rechunk((300, 30), method="p2p")
-    return 0.0 < client.compute(numbers.sum()).result() < 300.0 * 300.0
+    return bool(0.0 < client.compute(numbers.sum()).result() < 300.0 * 300.0)
 
 def pause(block):
     time.sleep(0.2)

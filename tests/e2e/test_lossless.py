@@ -124,5 +124,5 @@ def test_whoever_ends_workers_no_task_runs_again_and_no_shuffle_restarts(
     assert dask.rest() > 0
     assert dask.run_again() == []
     scheduler = kube.run("logs", "deployment/simple-scheduler")
-    assert "P2P" in scheduler
+    assert " initialized by task" in scheduler
     assert " restarted due to" not in scheduler
