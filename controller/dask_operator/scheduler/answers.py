@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
 from dask_operator import parse
-from dask_operator.model import Registration
+from dask_operator.model import Need, Registration
 
 _WORKERS_PER_POD = 64
 _WORKERS_OF_NONE = 1000
@@ -23,6 +23,8 @@ _LEAST_PER_OBJECT = 32
 """Bytes of JSON per object: half of the average in a real scheduler's answer."""
 _LONGEST_FIELD = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
+_MOST_RESOURCES = 100
+_LONGEST_NAME = 64
 # Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
@@ -47,6 +49,18 @@ class _Spilled(msgspec.Struct):
 
 class _Drained(msgspec.Struct):
     retired: list[str]
+
+
+class _Need(msgspec.Struct):
+    resources: dict[
+        Annotated[str, msgspec.Meta(max_length=_LONGEST_NAME)], Annotated[float, msgspec.Meta(ge=0.0)]
+    ]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_TARGET)]
+
+
+class _Demand(msgspec.Struct):
+    target: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_TARGET)]
+    needs: list[_Need]
 
 
 class _Counts(msgspec.Struct):
@@ -139,6 +153,18 @@ def target(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_TARGET:
         raise UnexpectedError(value)
     return value
+
+
+def demand(text: bytes) -> tuple[int, tuple[Need, ...]]:
+    """Return the agent's answer: how many workers are wanted, and what tasks want that need resources.
+
+    Raises ValueError, TypeError or RecursionError.
+    """
+    found = msgspec.json.decode(text, type=_Demand)
+    if sum(len(need.resources) for need in found.needs) > _MOST_RESOURCES:
+        raise TooManyError(f"its tasks need more than the {_MOST_RESOURCES} resources that are read")
+    needs = (Need(tuple(sorted(need.resources.items())), need.threads) for need in found.needs if need.resources)
+    return found.target, tuple(needs)
 
 
 def idle_since(value: Any) -> float | None:
