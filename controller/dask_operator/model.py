@@ -403,10 +403,14 @@ class Survey:
 
 
 class Need(NamedTuple):
-    """Tasks that need certain resources of a worker: so many `threads` should run them at once."""
+    """Tasks that need certain resources of a worker: so many `threads` should run them at once.
+
+    `offered`: a worker that their scheduler has now offers these.
+    """
 
     resources: tuple[tuple[str, float], ...]
     threads: int
+    offered: bool = False
 
 
 class Sample(NamedTuple):

@@ -31,7 +31,7 @@ from dask_operator.actions import (
     Retire,
     SetStatus,
 )
-from dask_operator.model import Cluster, Key, ObjectRef, Observed, Pod, Problem, Registration, Sample, Survey
+from dask_operator.model import Cluster, Key, Need, ObjectRef, Observed, Pod, Problem, Registration, Sample, Survey
 from dask_operator.names import RESERVED_PREFIX
 from dask_operator.parse import rfc3339
 from dask_operator.plan import Policy, plan
@@ -85,6 +85,8 @@ class World:
         """Seconds from the request to retire workers to its answer."""
         self.target: int | None = None
         """Number of workers the scheduler asks for; None for no answer."""
+        self.needs: tuple[Need, ...] = ()
+        """What the scheduler's tasks want that need resources."""
         self.idle_since: float | None = None
         """Start of the scheduler's idle period; None while it is busy."""
         self._retirements: list[tuple[float, Retire]] = []
@@ -441,7 +443,7 @@ class World:
     def _ask(self, action: Ask) -> None:
         unreachable = Problem("SchedulerUnreachable", "no answer")
         if action.question == TARGET and self.target is not None and self.scheduler_answers:
-            self.store.facts(KEY).demanded(Sample(self.now, self.target, action.replicas), action.keep)
+            self.store.facts(KEY).demanded(Sample(self.now, self.target, action.replicas, self.needs), action.keep)
         elif action.question == TARGET:
             self.store.facts(KEY).demand_unknown(unreachable, self.now)
         elif action.question == IDLE and self.scheduler_answers:

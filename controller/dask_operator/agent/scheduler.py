@@ -227,10 +227,10 @@ class Demand:
         self.waiting = Need()
 
     def answer(self) -> dict[str, Any]:
-        """Return `{"target": int, "needs": [{"resources": {name: number}, "threads": int}, ...]}`.
+        """Return `{"target": int, "needs": [{"resources": {name: number}, "threads": int, "offered": bool}, ...]}`.
 
         `target`: how many workers the tasks want that need no resources. `threads`: how many tasks that need these
-        resources should run at once.
+        resources should run at once. `offered`: there are workers that offer them.
         """
         self._count_waiting()
         self._count_placed()
@@ -286,6 +286,7 @@ class Demand:
 
     def _target(self) -> int:
         """Return how many workers are wanted beside those for tasks that need resources, as Dask calculates it."""
+        target: int
         number = len(self.workers)
         seconds = self.scheduler.total_occupancy - self.served.seconds + self.waiting.seconds
         tasks = sum(len(ws.processing) for ws in self.workers) - self.served.tasks + self.waiting.tasks
@@ -294,8 +295,8 @@ class Demand:
             target = math.ceil(target / sum(ws.nthreads for ws in self.workers) * number)
         elif self.waiting.tasks:
             target = max(target, 1)
-        limit, used = (sum(getattr(ws, name) for ws in self.workers) for name in ("memory_limit", "nbytes"))
-        if used > 0.6 * limit > 0:
+        limit = sum(ws.memory_limit for ws in self.workers)
+        if sum(ws.nbytes for ws in self.workers) > 0.6 * limit > 0:
             target = max(target, 2 * number - len(self.serving))
         if target >= number:
             return target
@@ -307,7 +308,13 @@ class Demand:
         for resources, need in sorted(self.needs.items(), key=lambda item: -item[1].tasks):
             if len(resources) <= left and all(math.isfinite(number) for _, number in resources):
                 left -= len(resources)
-                yield {"resources": dict(resources), "threads": need.threads(self.target_duration)}
+                threads = need.threads(self.target_duration)
+                yield {"resources": dict(resources), "threads": threads, "offered": self._is_offered(resources)}
+
+    def _is_offered(self, resources: tuple[tuple[str, float], ...]) -> bool:
+        """Return whether there are workers that offer each of these resources."""
+        offered = self.scheduler.resources
+        return all(max(offered.get(name, {}).values(), default=-1.0) >= number for name, number in resources)
 
 
 def _some(tasks: Iterable[Any], number: int, most: int) -> tuple[list[Any], float]:

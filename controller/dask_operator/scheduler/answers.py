@@ -52,10 +52,9 @@ class _Drained(msgspec.Struct):
 
 
 class _Need(msgspec.Struct):
-    resources: dict[
-        Annotated[str, msgspec.Meta(max_length=_LONGEST_NAME)], Annotated[float, msgspec.Meta(ge=0.0)]
-    ]
+    resources: dict[Annotated[str, msgspec.Meta(max_length=_LONGEST_NAME)], Annotated[float, msgspec.Meta(ge=0.0)]]
     threads: Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_TARGET)]
+    offered: bool
 
 
 class _Demand(msgspec.Struct):
@@ -163,7 +162,11 @@ def demand(text: bytes) -> tuple[int, tuple[Need, ...]]:
     found = msgspec.json.decode(text, type=_Demand)
     if sum(len(need.resources) for need in found.needs) > _MOST_RESOURCES:
         raise TooManyError(f"its tasks need more than the {_MOST_RESOURCES} resources that are read")
-    needs = (Need(tuple(sorted(need.resources.items())), need.threads) for need in found.needs if need.resources)
+    needs = (
+        Need(tuple(sorted(need.resources.items())), need.threads, need.offered)
+        for need in found.needs
+        if need.resources
+    )
     return found.target, tuple(needs)
 
 
