@@ -32,7 +32,7 @@ def _offer(arguments: list[str], env: dict[str, str], processors: int) -> list[A
     configured = dask.config.collect_env(env).get("distributed", {}).get("worker", {}).get("resources", {})
     with (
         # It triples the thresholds each time.
-        mock.patch.object(dask_worker.gc, "set_threshold"),
+        mock.patch("gc.set_threshold"),
         mock.patch.object(dask_worker, "CPU_COUNT", processors),
         mock.patch.object(dask_worker, "nprocesses_nthreads", return_value=utils.nprocesses_nthreads(processors)),
         mock.patch.object(dask_worker, "Nanny", nanny),

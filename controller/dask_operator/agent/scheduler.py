@@ -210,7 +210,7 @@ class Need:
 
 
 class Demand:
-    """What the tasks of a scheduler want: workers, and for those that need resources, threads by resources.
+    """The work of a scheduler: how many workers it wants, and for tasks that need resources, how many threads.
 
     Of many tasks some are looked at, and count for the others.
     """

@@ -370,7 +370,8 @@ def test_whatever_tasks_need_the_bounds_hold_and_all_is_served_that_can_be(seed:
     offers = {name: Offer((("GPU", float(chance.randint(0, 4))),), None, chance.randint(1, 3)) for name in names}
     bounds = {name: (chance.randint(0, 2), chance.choice([None, chance.randint(2, 9)])) for name in names}
     needs = [_need(chance.randint(1, 30), GPU=chance.choice([0.5, 1, 2, 4])) for _ in range(chance.randint(1, 3))]
-    wish = _wished(chance.randint(0, 9), *needs, offers=offers, **bounds)
+    autoscalers = [_of(name, *each) for name, each in bounds.items()]
+    wish = wished(Sample(NOON, chance.randint(0, 9), {}, tuple(needs)), autoscalers, offers)
     for name, (minimum, maximum) in bounds.items():
         assert minimum <= wish[name] <= (math.inf if maximum is None else maximum)
     if len(needs) == 1:
