@@ -205,6 +205,14 @@ class Cluster(Declared):
         return Key(self.namespace, self.name)
 
 
+class Offer(NamedTuple):
+    """The resources and the threads of each worker in a Pod, as far as its template says them, and their number."""
+
+    resources: tuple[tuple[str, float], ...] = ()
+    threads: int | None = None
+    workers: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Group(Declared):
     """A DaskWorkerGroup. `replicas_unset`: its user has set no number, and `replicas` is the number that counts
@@ -222,6 +230,7 @@ class Group(Declared):
     copied: str = ""
     """The replicas last copied from the DaskCluster (`manifests.replicas_note`); empty if never."""
     worker: Template = Template()
+    offer: Offer = Offer()
     last_ordinal: int = -1
     template: str = ""
     """The hash of the template that the default group was made from; empty if this controller did not make it."""
@@ -442,12 +451,27 @@ class Departure(NamedTuple):
     final: bool = False
 
 
+class Need(NamedTuple):
+    """Tasks that need certain resources of a worker: so many `threads` should run them at once.
+
+    `offered`: a worker that their scheduler has now offers these.
+    """
+
+    resources: tuple[tuple[str, float], ...]
+    threads: int
+    offered: bool = False
+
+
 class Sample(NamedTuple):
-    """An answer of a scheduler: the number of workers that it wants in all, and the `replicas` of each group then."""
+    """An answer of a scheduler: the number of workers that it wants in all, and the `replicas` of each group then.
+
+    `needs`: what its tasks want that need resources. `target` is without the workers for these.
+    """
 
     at: float
     target: int
     replicas: Mapping[str, int]
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,19 @@ from dask_operator.actions import (
     Retire,
     SetStatus,
 )
-from dask_operator.model import Cluster, Departure, Key, ObjectRef, Observed, Pod, Problem, Registration, Sample, Survey
+from dask_operator.model import (
+    Cluster,
+    Departure,
+    Key,
+    Need,
+    ObjectRef,
+    Observed,
+    Pod,
+    Problem,
+    Registration,
+    Sample,
+    Survey,
+)
 from dask_operator.names import RESERVED_PREFIX
 from dask_operator.parse import rfc3339
 from dask_operator.plan import Policy, plan
@@ -89,6 +101,8 @@ class World:
         """Whether the scheduler has the controller's agent."""
         self.target: int | None = None
         """Number of workers the scheduler asks for; None for no answer."""
+        self.needs: tuple[Need, ...] = ()
+        """What the scheduler's tasks want that need resources."""
         self.idle_since: float | None = None
         """Start of the scheduler's idle period; None while it is busy."""
         self._retirements: list[tuple[float, Retire]] = []
@@ -458,7 +472,7 @@ class World:
     def _ask(self, action: Ask) -> None:
         unreachable = Problem("SchedulerUnreachable", "no answer")
         if action.question == TARGET and self.target is not None and self.scheduler_answers:
-            self.store.facts(KEY).demanded(Sample(self.now, self.target, action.replicas), action.keep)
+            self.store.facts(KEY).demanded(Sample(self.now, self.target, action.replicas, self.needs), action.keep)
         elif action.question == TARGET:
             self.store.facts(KEY).demand_unknown(unreachable, self.now)
         elif action.question == IDLE and self.scheduler_answers:

@@ -16,16 +16,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import pickle
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
+from itertools import chain, islice
 from typing import Any
 
 import dask
+from dask.utils import parse_timedelta
 from distributed.diagnostics.plugin import NannyPlugin, WorkerPlugin
 from distributed.http.utils import RequestHandler
 from distributed.preloading import process_preloads
@@ -44,11 +48,15 @@ DATA, ACTORS = "data", "actors"
 SHUFFLE, MOVES, TASKS = "shuffle", "data moves", "tasks"
 """The work that keeps a worker which drains."""
 REMEMBERED = 1000
-LONGEST_NAME = 253
+LONGEST_POD_NAME = 253
 # For workers without the variable: Kubernetes' default grace period without the time that a worker needs to close.
 DRAIN_SECONDS = 20.0
 # Results that have not moved by the end of the drain may use a part of the time to close.
 MOVING = 5.0
+# Of so many tasks it is looked at whether they need resources, and of so many at which. Each counts for several others.
+LOOKED_AT, COUNTED = 10_000, 2_000
+# An answer has so many names of resources, each of so many letters.
+MOST_RESOURCES, LONGEST_NAME = 100, 64
 logger = logging.getLogger("distributed.kubernetes")
 
 
@@ -106,7 +114,7 @@ class Agent:
         """Record the Pod of a worker, which its plugin tells."""
         self.pods = {address: name for address, name in self.pods.items() if address in self.scheduler.workers}
         if worker in self.scheduler.workers:
-            self.pods[worker] = str(pod)[:LONGEST_NAME]
+            self.pods[worker] = str(pod)[:LONGEST_POD_NAME]
 
     async def resume(self, workers: list[str]) -> dict[str, Any]:
         """Take back workers that drain. Return `{"resumed": [address, ...]}`; for the others it is too late."""
@@ -300,6 +308,155 @@ class StayingWorkers:
         return getattr(self._workers, name)
 
 
+class Need:
+    """The tasks that need the same resources: their number, how many run, and the seconds that they take in all."""
+
+    def __init__(self) -> None:
+        self.tasks = self.running = self.seconds = 0.0
+
+    def threads(self, target_duration: float) -> int:
+        """Return how many of the tasks should run at once, at least those that do."""
+        return math.ceil(min(self.tasks, max(self.running, math.ceil(self.seconds / target_duration), 1.0)))
+
+
+class Demand:
+    """The work of a scheduler: how many workers it wants, and for tasks that need resources, how many threads.
+
+    Of many tasks some are looked at, and count for the others.
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+        self.workers = list(scheduler.workers.values())
+        self.target_duration = parse_timedelta(dask.config.get("distributed.adaptive.target-duration"))
+        self.needs: dict[tuple[tuple[str, float], ...], Need] = {}
+        # Of the tasks on workers those that need resources, and these workers.
+        self.served = Need()
+        self.serving: set[str] = set()
+        # Of the tasks without a worker those that need no resources.
+        self.waiting = Need()
+
+    def answer(self) -> dict[str, Any]:
+        """Return `{"target": int, "needs": [{"resources": {name: number}, "threads": int, "offered": bool}, ...]}`.
+
+        `target`: how many workers the tasks want that need no resources. `threads`: how many tasks that need these
+        resources should run at once. `offered`: there are workers that offer them.
+        """
+        self._count_waiting()
+        self._count_placed()
+        target = self._target() if self.needs else self.scheduler.adaptive_target()
+        return {"target": int(target), "needs": list(self._told())}
+
+    def _count_waiting(self) -> None:
+        unrunnable, queued = self.scheduler.unrunnable, getattr(self.scheduler, "queued", ())
+        # No new worker can run the tasks that are pinned.
+        tasks, weight = _some(unrunnable, len(unrunnable), LOOKED_AT)
+        movable = [ts for ts in tasks if not _is_pinned(ts)]
+        self._count([ts for ts in movable if ts.resource_restrictions], weight)
+        free = [ts for ts in movable if not ts.resource_restrictions]
+        for waiting, each in ((free, weight), (queued, 1.0)):
+            some, of = _some(waiting, len(waiting), COUNTED)
+            self.waiting.tasks += len(waiting) * each
+            self.waiting.seconds += self._seconds(Counter(ts.prefix for ts in some)) * of * each
+
+    def _count_placed(self) -> None:
+        number = sum(len(ws.processing) for ws in self.workers)
+        tasks, weight = _some(chain.from_iterable(ws.processing for ws in self.workers), number, LOOKED_AT)
+        restricted = [(ts, ts.processing_on) for ts in tasks if ts.resource_restrictions]
+        self.serving = {ws.address for _, ws in restricted}
+        self.served.tasks = len(restricted) * weight
+        some, each = _some(restricted, len(restricted), COUNTED)
+        # The time of tasks that have seceded is no part of the total.
+        occupying = Counter(ts.prefix for ts, ws in some if ts not in getattr(ws, "long_running", ()))
+        self.served.seconds = self._seconds(occupying) * each * weight
+        running = [ts for ts, ws in some if ts in ws.executing]
+        # One that is pinned needs the worker that it is on, and no other.
+        self._count(running + [ts for ts, ws in some if ts not in ws.executing and not _is_pinned(ts)], each * weight)
+        for ts in running:
+            self.needs[_resources(ts.resource_restrictions.items())].running += each * weight
+
+    def _count(self, tasks: list[Any], weight: float) -> None:
+        """Add tasks to those that need the same resources."""
+        some, each = _some(tasks, len(tasks), COUNTED)
+        same = Counter((tuple(ts.resource_restrictions.items()), ts.prefix) for ts in some)
+        for (resources, prefix), number in same.items():
+            need = self.needs.setdefault(_resources(resources), Need())
+            need.tasks += number * each * weight
+            need.seconds += self._seconds({prefix: number}) * each * weight
+
+    def _seconds(self, numbers: Mapping[Any, int]) -> float:
+        """Return how long so many tasks of each prefix are expected to run, as Dask estimates it."""
+        return sum(number * self._duration(prefix) for prefix, number in numbers.items())
+
+    def _duration(self, prefix: Any) -> float:
+        if prefix.duration_average >= 0:
+            return float(prefix.duration_average)
+        longest = getattr(prefix, "max_exec_time", -1)
+        return float(2 * longest if longest > 0 else self.scheduler.UNKNOWN_TASK_DURATION)
+
+    def _target(self) -> int:
+        """Return how many workers are wanted beside those for tasks that need resources, as Dask calculates it."""
+        target: int
+        number = len(self.workers)
+        seconds = self.scheduler.total_occupancy - self.served.seconds + self.waiting.seconds
+        tasks = sum(len(ws.processing) for ws in self.workers) - self.served.tasks + self.waiting.tasks
+        target = max(math.ceil(min(tasks, math.ceil(seconds / self.target_duration))), 0)
+        if self.workers:
+            target = math.ceil(target / sum(ws.nthreads for ws in self.workers) * number)
+        elif self.waiting.tasks:
+            target = max(target, 1)
+        limit = sum(ws.memory_limit for ws in self.workers)
+        if sum(ws.nbytes for ws in self.workers) > 0.6 * limit > 0:
+            target = max(target, 2 * number - len(self.serving))
+        if target >= number:
+            return target
+        leaving = {*self.scheduler.workers_to_close(), *self.serving}
+        return max(target, sum(ws.address not in leaving for ws in self.workers))
+
+    def _told(self) -> Iterator[dict[str, Any]]:
+        left = MOST_RESOURCES
+        for resources, need in sorted(self.needs.items(), key=lambda item: -item[1].tasks):
+            if len(resources) <= left and all(math.isfinite(number) for _, number in resources):
+                left -= len(resources)
+                threads = need.threads(self.target_duration)
+                yield {"resources": dict(resources), "threads": threads, "offered": self._is_offered(resources)}
+
+    def _is_offered(self, resources: tuple[tuple[str, float], ...]) -> bool:
+        """Return whether there are workers that offer each of these resources."""
+        offered = self.scheduler.resources
+        return all(max(offered.get(name, {}).values(), default=-1.0) >= number for name, number in resources)
+
+
+def _some(tasks: Iterable[Any], number: int, most: int) -> tuple[list[Any], float]:
+    """Return at most so many of a number of tasks, evenly distributed, and for how many each of them counts."""
+    step = -(-number // most)
+    # An odd step meets both of two kinds of tasks that alternate.
+    some = list(islice(tasks, 0, None, step + 1 - step % 2 if step > 1 else 1))
+    return some, number / max(len(some), 1)
+
+
+def _is_pinned(ts: Any) -> bool:
+    """Return whether a task must run on certain workers."""
+    return bool(ts.worker_restrictions or ts.host_restrictions) and not ts.loose_restrictions
+
+
+def _resources(needed: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((str(name)[:LONGEST_NAME], max(float(number), 0.0)) for name, number in needed))
+
+
+class DemandHandler(RequestHandler):
+    """The demand of a scheduler's tasks."""
+
+    def get(self) -> None:
+        try:
+            answer = Demand(self.server).answer()
+        except Exception:
+            # A release of Dask in which a task or a worker has other attributes.
+            logger.exception("The tasks that need resources are not told from others")
+            answer = {"target": int(self.server.adaptive_target()), "needs": []}
+        self.write(answer)
+
+
 class WorkersHandler(RequestHandler):
     """A request to tell what each worker holds."""
 
@@ -447,7 +604,12 @@ def _add(scheduler: Any) -> None:
     # Whoever has chosen the routes may have closed those by which workers are retired.
     chosen = dask.config.get("distributed.scheduler.http.routes", None, config=dask.config.collect())
     if chosen is None or API in chosen:
-        own = [("workers", WorkersHandler), ("drain", DrainHandler), ("resume", ResumeHandler)]
+        own = [
+            ("workers", WorkersHandler),
+            ("drain", DrainHandler),
+            ("resume", ResumeHandler),
+            ("demand", DemandHandler),
+        ]
         routes = [(f"{_PREFIX}{ROUTE}/{name}", handler, {"dask_server": scheduler}) for name, handler in own]
         scheduler.http_application.add_handlers(".*", routes + ([] if chosen else _api(scheduler)))
     for plugins, plugin in ((scheduler.nanny_plugins, NannyDeparture), (scheduler.worker_plugins, WorkerDeparture)):

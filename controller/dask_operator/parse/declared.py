@@ -27,6 +27,7 @@ from dask_operator.model import (
 )
 from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
+from dask_operator.parse.offers import offer
 from dask_operator.parse.values import integer, is_number, mapping, mappings, number, ordinal, positive, text
 
 _D = TypeVar("_D", bound=Declared)
@@ -91,6 +92,7 @@ def group(raw: Json) -> Group:
         drain_timeout_unset=drain_timeout is None,
         copied=_copied(notes.get(names.REPLICAS_ANNOTATION, "")),
         worker=_template(worker),
+        offer=offer(mapping(worker.get("spec"))),
         last_ordinal=max(
             ordinal(declared["status"].get("lastOrdinal")), ordinal(number(notes.get(names.LAST_ORDINAL_ANNOTATION)))
         ),

@@ -71,12 +71,13 @@ def _words(container: Json) -> list[str]:
     parts = (container.get("command"), container.get("args"))
     words = (word or "''" for part in parts if isinstance(part, list) for word in part if isinstance(word, str))
     # Few letters of a template must not become many.
-    known = {name: value for name, value in _variables(container).items() if len(value) <= _LONGEST_VALUE}
+    known = {name: value for name, value in variables(container).items() if len(value) <= _LONGEST_VALUE}
     line = _REFERENCE.sub(lambda match: known.get(match[1], match[0]), " ".join(words))
     return [word.strip("'\"") for word in line.replace("=", " ").split()]
 
 
-def _variables(container: Json) -> dict[str, str]:
+def variables(container: Json) -> dict[str, str]:
+    """Return the environment variables of a container that its template says."""
     return {text(each.get("name")): text(each.get("value")) for each in mappings(container.get("env"))}
 
 
@@ -86,10 +87,10 @@ def _runs_scheduler(words: list[str]) -> bool:
 
 def _settings(container: Json, words: list[str]) -> dict[str, str]:
     """Return Dask's configuration by environment variables, those that a script sets included."""
-    variables = chain(_variables(container).items(), pairwise(words))
+    settings = chain(variables(container).items(), pairwise(words))
     return {
         name[5:].lower().replace("__", ".").replace("_", "-"): value.strip("'\"")
-        for name, value in variables
+        for name, value in settings
         if name.startswith("DASK_")
     }
 

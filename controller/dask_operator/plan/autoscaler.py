@@ -6,12 +6,13 @@ times, also while no scheduler answers; then nothing else changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_operator import manifests
 from dask_operator.actions import TARGET, Action, Ask, Patch, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Autoscaler, Group, ObjectRef, Observed, Problem
+from dask_operator.model import Autoscaler, Group, Need, ObjectRef, Observed, Problem, Sample
 from dask_operator.parse import rfc3339, timestamp
 from dask_operator.plan.report.conditions import Condition, by_type, rendered, write
 from dask_operator.plan.report.unread import too_large, write_conditions
@@ -25,6 +26,7 @@ INTERVAL = 2.0
 _STATUS_INTERVAL = 30.0
 _ANSWER_LASTS = 10.0
 _LONGEST = 1024
+_FEW = 3
 ACTIVE, LIMITED = "ScalingActive", "ScalingLimited"
 _USUAL = ("SchedulerNotReady", "NotAsked")
 """Reasons not to scale that every cluster has while it starts."""
@@ -35,9 +37,10 @@ def plan_autoscalers(view: View, now: float) -> Iterator[Action]:
     chosen = _chosen(view)
     # An autoscaler that is not read scales nothing, and no other one takes its place.
     active = [each for each in chosen if not each.unread and not view.workers[each.group].group.unread]
+    wished = _wished(view, active)
     for autoscaler in _own(view):
         if autoscaler in active:
-            yield from _scale(view, autoscaler, active, now)
+            yield from _scale(view, autoscaler, active, wished, now)
         else:
             yield from _report(view, autoscaler, now, problem=_out_of_work(view, autoscaler, chosen))
     if active:
@@ -100,10 +103,28 @@ def _ask(view: View, active: Sequence[Autoscaler], now: float) -> Iterator[Actio
     )
 
 
-def _scale(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], now: float) -> Iterator[Action]:
+def _wished(view: View, active: Sequence[Autoscaler]) -> list[Mapping[str, int]]:
+    """Return how many Pods each group with an autoscaler should have by each of the scheduler's answers."""
+    offers = {group.name: group.offer for group in view.groups}
+    wished: list[Mapping[str, int]] = []
+    before: Sample | None = None
+    for sample in view.observed.demand.samples if view.observed.demand and active else ():
+        same = before is not None and sample[1:] == before[1:]
+        wished.append(wished[-1] if same else scaling.wished(sample, active, offers))
+        before = sample
+    return wished
+
+
+def _scale(
+    view: View,
+    autoscaler: Autoscaler,
+    active: Sequence[Autoscaler],
+    wished: Sequence[Mapping[str, int]],
+    now: float,
+) -> Iterator[Action]:
     group = view.workers[autoscaler.group].group
     demand, problem = view.observed.demand, _silence(view, now)
-    (desired, limit), because = _decision(view, autoscaler, active, problem)
+    (desired, limit), because = _decision(view, autoscaler, wished, problem)
     ref = ObjectRef(GROUP.kind, group.name)
     # The number that the group has is written down first (`plan_replicas`): of two writes at once either may come last.
     if desired != group.replicas and not group.replicas_unset:
@@ -111,9 +132,10 @@ def _scale(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], now
         body = manifests.scaled_group_patch(autoscaler, desired, rfc3339(now), decision)
         yield unless_blocked(Patch(ref, body, f"{decision} ({autoscaler.name})"), view.observed, now)
     failure = view.observed.failures.get(ref)
-    asked = demand.samples[-1].target if demand and demand.samples and not problem else None
+    held_back = None
+    if demand and demand.samples and not problem:
+        held_back = _not_offered(view, demand.samples[-1]) or _limited(view, autoscaler, active, limit)
     problem = failure.problem if failure else problem
-    held_back = _limited(autoscaler, asked, limit)
     yield from _report(view, autoscaler, now, problem=problem, desired=desired, limited=held_back)
 
 
@@ -128,7 +150,7 @@ def _silence(view: View, now: float) -> Problem | None:
 
 
 def _decision(
-    view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], problem: Problem | None
+    view: View, autoscaler: Autoscaler, wished: Sequence[Mapping[str, int]], problem: Problem | None
 ) -> tuple[Decision, str]:
     """Return how many workers the autoscaler's group should have, and why."""
     group, demand = view.workers[autoscaler.group].group, view.observed.demand
@@ -137,15 +159,28 @@ def _decision(
         return Decision(current), f"minimum {autoscaler.minimum}, maximum {_maximum(autoscaler)}"
     if problem or not demand:
         return Decision(current), ""
-    samples, scaled = demand.samples, {each.group for each in active}
-    wishes = [
-        (sample.at, scaling.shares(sample.target, active, _others(sample.replicas, scaled))[autoscaler.group])
-        for sample in samples
-    ]
-    others = _others({each.name: each.replicas for each in view.groups}, {autoscaler.group})
-    share = f", and other groups have {others}" if others else ""
-    because = f"the scheduler asks for {samples[-1].target} workers{share}"
-    return scaling.decide(autoscaler, current, wishes, samples), because
+    wishes = [(sample.at, wish[autoscaler.group]) for sample, wish in zip(demand.samples, wished, strict=True)]
+    return scaling.decide(autoscaler, current, wishes, demand.samples), _because(view, group, demand.samples[-1])
+
+
+def _because(view: View, group: Group, sample: Sample) -> str:
+    """Return what the scheduler asks for, as far as it is for this group."""
+    served = [need for need in sample.needs if scaling.slots(group.offer, need)]
+    if served:
+        pods = scaling.needed(served, {group.name: group.offer}, {group.name: math.inf})[group.name]
+        others = f", and other tasks want {sample.target} workers" if sample.target else ""
+        return f"tasks that need {_in_words(served)} want {pods} Pod{'s' if pods != 1 else ''}{others}"
+    if sample.needs:
+        return f"the scheduler asks for {sample.target} workers for tasks that need no resources"
+    have = _others({each.name: each.replicas for each in view.groups}, {group.name})
+    share = f", and other groups have {have}" if have else ""
+    return f"the scheduler asks for {sample.target} workers{share}"
+
+
+def _in_words(needs: Sequence[Need]) -> str:
+    """Return what tasks need, as the option `--resources` has it."""
+    each = [",".join(f"{name}={number:g}" for name, number in need.resources) for need in sorted(needs)]
+    return " or ".join([*each[:_FEW], *(["more"] if len(each) > _FEW else [])])
 
 
 def _others(replicas: Mapping[str, int], scaled: Container[str]) -> int:
@@ -225,15 +260,32 @@ def _conditions(autoscaler: Autoscaler, problem: Problem | None, limited: Proble
     yield Condition(LIMITED, bool(limited), *(limited or free))
 
 
-def _limited(autoscaler: Autoscaler, asked: int | None, limit: str) -> Problem | None:
+def _not_offered(view: View, sample: Sample) -> Problem | None:
+    """Return what tasks need that no group is known to offer, and no worker."""
+    missing = [
+        need for need in scaling.unserved(sample.needs, [each.offer for each in view.groups]) if not need.offered
+    ]
+    if not missing:
+        return None
+    message = f"tasks need {_in_words(missing)}, and no DaskWorkerGroup has workers that offer so much"
+    fix = "add the option --resources to the arguments of a group's workers"
+    return Problem("ResourcesNotOffered", f"{message}: {fix}")
+
+
+def _limited(view: View, autoscaler: Autoscaler, active: Sequence[Autoscaler], limit: str) -> Problem | None:
     """Return what keeps the group from the number that the scheduler asks for: the behavior before the bounds."""
     if limit:
         return Problem(limit, _limit_in_words(autoscaler, limit))
-    if asked is not None and autoscaler.maximum is not None and asked > autoscaler.maximum:
+    demand, offers = view.observed.demand, {group.name: group.offer for group in view.groups}
+    if not demand:
+        return None
+    free = [scaling.unbounded(each) if each is autoscaler else each for each in active]
+    asked = scaling.wished(demand.samples[-1], free, offers)[autoscaler.group]
+    if autoscaler.maximum is not None and asked > autoscaler.maximum:
         return Problem(
             "TooManyReplicas", f"the scheduler asks for more than the maximum of {autoscaler.maximum} workers"
         )
-    if asked is not None and asked < autoscaler.minimum:
+    if asked < autoscaler.minimum:
         return Problem(
             "TooFewReplicas", f"the scheduler asks for fewer than the minimum of {autoscaler.minimum} workers"
         )

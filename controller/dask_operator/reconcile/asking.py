@@ -99,12 +99,12 @@ class Asker:
 
     async def _ask_target(self, key: Key, action: Ask) -> None:
         try:
-            target = await self._schedulers.target(action.scheduler)
+            target, needs = await self._schedulers.demand(action.scheduler)
         except SchedulerError as error:
             metrics.SCHEDULER_ERRORS.inc()
             self._store.facts(key).demand_unknown(error.problem, self._clock())
         else:
-            self._store.facts(key).demanded(Sample(self._clock(), target, action.replicas), action.keep)
+            self._store.facts(key).demanded(Sample(self._clock(), target, action.replicas, needs), action.keep)
 
     async def _ask_idle(self, key: Key, action: Ask) -> None:
         try:

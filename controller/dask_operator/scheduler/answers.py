@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 
 from dask_operator import parse
-from dask_operator.model import Drained, Registration
+from dask_operator.model import Drained, Need, Registration
 
 _WORKERS_PER_POD = 64
 _WORKERS_OF_NONE = 1000
@@ -25,6 +25,8 @@ _LONGEST_FIELD = 2**10
 _ANSWER_OF_NONE = 2**12
 _PER_WORKER = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
+_MOST_RESOURCES = 100
+_LONGEST_NAME = 64
 # Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
@@ -69,6 +71,17 @@ class _Burden(msgspec.Struct):
     shuffles: bool
     draining: bool
     leaves: bool
+
+
+class _Need(msgspec.Struct):
+    resources: dict[Annotated[str, msgspec.Meta(max_length=_LONGEST_NAME)], Annotated[float, msgspec.Meta(ge=0.0)]]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_TARGET)]
+    offered: bool
+
+
+class _Demand(msgspec.Struct):
+    target: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_TARGET)]
+    needs: list[_Need]
 
 
 class _Counts(msgspec.Struct):
@@ -161,6 +174,22 @@ def target(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_TARGET:
         raise UnexpectedError(value)
     return value
+
+
+def demand(text: bytes) -> tuple[int, tuple[Need, ...]]:
+    """Return the agent's answer: how many workers are wanted, and what tasks want that need resources.
+
+    Raises ValueError, TypeError or RecursionError.
+    """
+    found = msgspec.json.decode(text, type=_Demand)
+    if sum(len(need.resources) for need in found.needs) > _MOST_RESOURCES:
+        raise TooManyError(f"its tasks need more than the {_MOST_RESOURCES} resources that are read")
+    needs = (
+        Need(tuple(sorted(need.resources.items())), need.threads, need.offered)
+        for need in found.needs
+        if need.resources
+    )
+    return found.target, tuple(needs)
 
 
 def idle_since(value: Any) -> float | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from dask_operator.model import Drained, Endpoint, Problem, Registration
+from dask_operator.model import Drained, Endpoint, Need, Problem, Registration
 from dask_operator.scheduler import answers, lazy_rpc
 from dask_operator.scheduler.answers import JSON, MESSAGE, Wire
 from dask_operator.scheduler.failures import Failure, Kind, SchedulerError, unexpected, wrong
@@ -58,6 +58,8 @@ def _names(pods: int) -> Question[tuple[Registration, ...]]:
     return Question("/api/v1/get_workers", "", lambda text, _: answers.listed(text, pods), _largest(pods))
 
 
+_DEMAND = Question("/kubernetes/v1/demand", "", lambda text, _: answers.demand(text))
+# The question to a scheduler without the agent: it does not tell which resources tasks need.
 _TARGET = Question(
     "/api/v1/adaptive_target", "adaptive_target", lambda text, wire: answers.target(wire.value(text, "workers"))
 )
@@ -145,9 +147,17 @@ class Schedulers:
             return await self._workers_of_busy(endpoint, answer, pods)
         return await self._read(endpoint, question, answer)
 
-    async def target(self, endpoint: Endpoint) -> int:
-        """Return the number of workers that the scheduler wants for its tasks."""
-        return await self._read(endpoint, _TARGET, await self._by_http(endpoint, _TARGET))
+    async def demand(self, endpoint: Endpoint) -> tuple[int, tuple[Need, ...]]:
+        """Return how many workers the scheduler wants, and what its tasks want that need resources.
+
+        A scheduler without the controller's agent wants workers for all tasks.
+        """
+        answer = await self._by_http(endpoint, _DEMAND)
+        if not isinstance(answer, Failure):
+            return _understood(f"{endpoint.url}{_DEMAND.route}", answer, JSON, _DEMAND)
+        if answer.kind is Kind.NO_ROUTE:
+            answer = await self._by_http(endpoint, _TARGET)
+        return await self._read(endpoint, _TARGET, answer), ()
 
     async def idle_since(self, endpoint: Endpoint) -> float | None:
         """Return when the scheduler became idle, in seconds since the epoch by its own clock, or None if it is busy."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 import pytest
 from tests.support.builders import (
@@ -18,15 +19,17 @@ from tests.support.builders import (
     condition,
     raw_autoscaler,
     raw_cluster,
+    raw_group,
     seen,
     statuses,
 )
 from tests.support.world import World
 
 from dask_operator.actions import TARGET, Action, Ask, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Autoscaler, Demand, Group, ObjectRef, Observed, Problem, Scaling, ScalingPolicy
+from dask_operator.model import Autoscaler, Demand, Group, Need, ObjectRef, Observed, Problem, Scaling, ScalingPolicy
 from dask_operator.plan.autoscaler import INTERVAL, plan_autoscalers, plan_without_cluster
 from dask_operator.plan.view import View
+from dask_operator.plan.workers import scaling
 
 GROUP = ObjectRef("DaskWorkerGroup", "simple-default")
 UNREACHABLE = Problem("SchedulerUnreachable", "no answer")
@@ -446,6 +449,89 @@ def test_two_autoscalers_share_without_fighting() -> None:
         assert (world.replicas(), world.replicas("simple-gpu")) == expected
         assert len(_decisions(world, before)) <= 2
         _quiet(world)
+
+
+GPU = (("GPU", 1.0),)
+
+
+def _world_with_gpus(**gpu: Any) -> World:
+    """Build the cluster of docs/dask-cluster.md#autoscaling: a group of GPU workers beside the default one."""
+    world = World(1)
+    spec = {"containers": [{"name": "worker", "args": ["dask", "worker", "--resources", "GPU=1"]}]}
+    world.put(raw_group("simple-gpu", spec={"cluster": "simple", "worker": {"replicas": 0, "spec": spec}}))
+    world.put(raw_autoscaler("cpu", maximum=20))
+    world.put(raw_autoscaler("gpu", workerGroup="simple-gpu", **{"minimum": 0, "maximum": 2, **gpu}))
+    world.target = 0
+    world.settle(20.0)
+    return world
+
+
+@pytest.mark.parametrize(("threads", "pods"), [(1, 1), (10, 2)])
+def test_tasks_that_need_gpus_get_gpu_workers_from_zero_and_no_others(threads: int, pods: int) -> None:
+    world = _world_with_gpus()
+    before = len(world.done)
+    world.needs = (Need(GPU, threads),)
+    world.settle(20.0)
+    assert (len(world.running("simple-gpu")), len(world.running())) == (pods, 1)
+    wanted = f"{threads} Pod{'s' if threads > 1 else ''}"
+    assert _decisions(world, before) == [f"0 → {pods}: tasks that need GPU=1 want {wanted}"]
+    limited = condition(world.status("DaskAutoscaler", "gpu"), "ScalingLimited")
+    assert (limited["reason"], limited["status"]) == (
+        ("TooManyReplicas", "True") if threads > 2 else ("WithinBounds", "False")
+    )
+    _quiet(world)
+    world.needs = ()
+    world.settle(30.0)
+    assert (len(world.running("simple-gpu")), len(world.running())) == (0, 1)
+    _quiet(world)
+
+
+def test_percents_let_a_group_grow_from_zero_for_what_tasks_need() -> None:
+    behavior = {"scaleUp": {"policies": [{"type": "Percent", "value": 50, "periodSeconds": 4}]}}
+    world = _world_with_gpus(behavior=behavior)
+    world.needs = (Need(GPU, 2),)
+    world.settle(30.0)
+    assert len(world.running("simple-gpu")) == 2
+
+
+def test_tasks_of_both_kinds_each_get_their_workers() -> None:
+    world = _world_with_gpus()
+    world.needs, world.target = (Need(GPU, 2),), 5
+    world.settle(20.0)
+    assert (world.replicas("simple-gpu"), world.replicas()) == (2, 5)
+    assert "1 → 5: the scheduler asks for 5 workers for tasks that need no resources" in _decisions(world)
+    assert "0 → 2: tasks that need GPU=1 want 2 Pods, and other tasks want 5 workers" in _decisions(world)
+    _quiet(world)
+
+
+@pytest.mark.parametrize(
+    ("need", "words"), [(Need((("GPU", 2.0),), 3), "GPU=2"), (Need((("GPU", 1.0), ("MEM", 0.5)), 3), "GPU=1,MEM=0.5")]
+)
+def test_what_no_group_offers_is_said_and_buys_nothing(need: Need, words: str) -> None:
+    world = _world_with_gpus()
+    world.needs = (need,)
+    world.settle(60.0)
+    assert (world.replicas("simple-gpu"), world.replicas()) == (0, 1)
+    for name in ("cpu", "gpu"):
+        limited = condition(world.status("DaskAutoscaler", name), "ScalingLimited")
+        assert (limited["reason"], limited["status"]) == ("ResourcesNotOffered", "True")
+        assert f"tasks need {words}, and no DaskWorkerGroup" in limited["message"]
+        assert "--resources" in limited["message"]
+    _quiet(world)
+
+
+def test_very_many_needs_are_few_words() -> None:
+    world = _world_with_gpus()
+    world.needs = tuple(Need(((f"{n:064}", 1.0),), 1) for n in range(100))
+    world.settle(60.0)
+    assert len(condition(world.status("DaskAutoscaler", "gpu"), "ScalingLimited")["message"]) < 500
+
+
+def test_answers_that_are_alike_are_calculated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calculated = mock.Mock(side_effect=scaling.wished)
+    monkeypatch.setattr(scaling, "wished", calculated)
+    _planned(_with(an_autoscaler(), demand=a_demand(*[3] * 900, *[4] * 900)))
+    assert calculated.call_count < 5
 
 
 def test_two_autoscalers_of_one_group_do_not_fight() -> None:

@@ -15,7 +15,7 @@ from tests.support.wait import until
 
 from dask_operator import metrics
 from dask_operator.actions import IDLE, TARGET, WORKERS, Ask, Resume, Retire
-from dask_operator.model import Drained, Endpoint, Observed, Pod, Registration
+from dask_operator.model import Drained, Endpoint, Need, Observed, Pod, Registration
 from dask_operator.reconcile.asking import Asker
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
@@ -29,8 +29,8 @@ def ask_workers(url: str) -> Ask:
 
 async def test_what_a_scheduler_asks_for_is_a_fact_with_what_there_was_then() -> None:
     async def answer(request: web.Request) -> web.Response:
-        assert request.path.endswith("adaptive_target")
-        return web.json_response({"workers": 7})
+        assert request.path.endswith("demand")
+        return web.json_response({"target": 7, "needs": [{"resources": {"GPU": 2}, "threads": 5, "offered": False}]})
 
     async with a_bench() as bench, serving(answer) as url:
         ask = Ask(TARGET, at(url), "autoscaling", 30.0, {"simple-default": 3})
@@ -38,7 +38,9 @@ async def test_what_a_scheduler_asks_for_is_a_fact_with_what_there_was_then() ->
         await until(lambda: not bench.observed().asking, "the answer")
         demand = bench.observed().demand
         assert demand
-        assert [(sample.target, sample.replicas) for sample in demand.samples] == [(7, {"simple-default": 3})]
+        assert [sample[1:] for sample in demand.samples] == [
+            (7, {"simple-default": 3}, (Need((("GPU", 2.0),), 5),)),
+        ]
 
 
 @pytest.mark.parametrize("question", [TARGET, IDLE])
@@ -276,7 +278,7 @@ class _Wrong:
         await self._ask()
         return (), False
 
-    target = idle_since = retire = drain = resume = _ask
+    demand = idle_since = retire = drain = resume = _ask
 
 
 @asynccontextmanager

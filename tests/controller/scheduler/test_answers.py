@@ -8,7 +8,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from dask_operator.model import Registration
+from dask_operator.model import Need, Registration
 from dask_operator.scheduler import answers
 from dask_operator.scheduler.answers import JSON, MESSAGE, TooManyError, UnexpectedError, Wire
 
@@ -254,3 +254,39 @@ def test_no_number_of_workers(value: object) -> None:
 def test_no_time(value: object) -> None:
     with pytest.raises(UnexpectedError):
         answers.idle_since(value)
+
+
+def _demand(*needs: object, target: object = 3) -> bytes:
+    return json.dumps({"target": target, "needs": needs}).encode()
+
+
+def _need(threads: object = 2, offered: object = False, **resources: object) -> dict[str, object]:
+    return {"resources": resources, "threads": threads, "offered": offered}
+
+
+def test_demand() -> None:
+    assert answers.demand(_demand()) == (3, ())
+    said = _demand(_need(MEM=2, GPU=1.5), _need(7, True, GPU=0), _need())
+    assert answers.demand(said) == (3, (Need((("GPU", 1.5), ("MEM", 2.0)), 2), Need((("GPU", 0.0),), 7, True)))
+
+
+@pytest.mark.parametrize("number", [None, -1, "1", True, 1.5, 1e300, float("nan"), float("inf"), 2**31, 10**400])
+def test_no_demand(number: object) -> None:
+    for text in (_demand(target=number), _demand(_need(number, GPU=1))):
+        with pytest.raises((ValueError, TypeError)):
+            answers.demand(text)
+
+
+@pytest.mark.parametrize("amount", [None, -1, "1", True, float("nan"), float("inf"), 10**400, [1]])
+def test_no_amount_of_a_resource(amount: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        answers.demand(_demand(_need(GPU=amount)))
+
+
+def test_no_more_resources_than_the_agent_tells_of() -> None:
+    for needs in ([_need(**{f"r{n}": 1}) for n in range(101)], [_need(**{f"r{n}": 1 for n in range(101)})]):
+        with pytest.raises(answers.TooManyError):
+            answers.demand(_demand(*needs))
+    with pytest.raises(ValueError):
+        answers.demand(_demand(_need(**{"x" * 65: 1})))
+    assert len(answers.demand(_demand(*[_need(**{"x" * 64: 1})] * 100))[1]) == 100

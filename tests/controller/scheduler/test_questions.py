@@ -24,7 +24,7 @@ from tests.support.processes import AGENT, a_dask
 from tests.support.server import Answer, serving
 
 from dask_operator import names
-from dask_operator.model import Drained, Endpoint, Problem, Registration
+from dask_operator.model import Drained, Endpoint, Need, Problem, Registration
 from dask_operator.scheduler import http
 from dask_operator.scheduler.failures import SchedulerError
 from dask_operator.scheduler.questions import Schedulers
@@ -35,7 +35,7 @@ NOBODY = "tcp://127.0.0.1:1"
 Question = Callable[[Schedulers, Endpoint], Awaitable[object]]
 QUESTIONS: dict[str, Question] = {
     "workers": Schedulers.workers,
-    "target": Schedulers.target,
+    "demand": Schedulers.demand,
     "idle_since": Schedulers.idle_since,
     "retire": lambda schedulers, at: schedulers.retire(at, ["tcp://10.0.0.1:1"]),
     "drain": lambda schedulers, at: schedulers.drain(at, ["tcp://10.0.0.1:1"], 60.0),
@@ -44,7 +44,7 @@ QUESTIONS: dict[str, Question] = {
 _IDLE_WORKER = {"nbytes": 0, "tasks": 0, "seconds": 0.0, "shuffles": False, "draining": False, "leaves": False}
 ALL = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
 OF_AGENT = ("drain", "resume")
-BUT_RETIRE = pytest.mark.parametrize("question", [QUESTIONS[name] for name in ("workers", "target", "idle_since")])
+BUT_RETIRE = pytest.mark.parametrize("question", [QUESTIONS[name] for name in ("workers", "demand", "idle_since")])
 BY_EITHER = pytest.mark.parametrize("routes", [HTTP_ROUTES, WITHOUT_API], ids=["http", "rpc"])
 
 
@@ -100,11 +100,22 @@ def test_a_scheduler_whose_workers_compute_is_answered_for(routes: tuple[str, ..
 @BY_EITHER
 def test_what_a_scheduler_wants_follows_its_work(routes: tuple[str, ...]) -> None:
     with a_dask_cluster(workers=2, routes=routes) as cluster, Client(cluster) as client:
-        assert _ask(cluster, Schedulers.target) == 0
+        assert _ask(cluster, Schedulers.demand) == (0, ())
         futures = client.map(_square_slowly, range(1000), pure=False)
         futures[0].result()
-        assert _ask(cluster, Schedulers.target) > 2
+        assert _ask(cluster, Schedulers.demand)[0] > 2
         client.cancel(futures)
+
+
+def test_a_scheduler_with_the_agent_tells_what_tasks_need() -> None:
+    with a_dask() as made:
+        made.worker("cpu")
+        waiting = made.client.map(_square_slowly, range(8), resources={"GPU": 1}, pure=False)
+        at = Endpoint(f"http://{made.http}", NOBODY)
+        eventually(
+            lambda: asyncio.run(_put(at, Schedulers.demand)) == (0, (Need((("GPU", 1.0),), 1),)), "what tasks need"
+        )
+        made.client.cancel(waiting)
 
 
 @BY_EITHER
@@ -296,6 +307,12 @@ def test_a_wrong_answer_is_nobodys_workers_target_or_idleness(run: Run, path: st
     assert len(message) < 300
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", '{"target": 1e300, "needs": []}', '{"target": NaN, "needs": []}', "\0"])
+def test_a_wrong_answer_of_the_agent_is_nobodys_demand(run: Run, text: str) -> None:
+    reason, message = run(_problem(_answering(text), Schedulers.demand))
+    assert (reason, "/kubernetes/v1/demand: " in message, len(message) < 300) == ("SchedulerAnswer", True, True)
+
+
 @pytest.mark.parametrize("listed", [{}, {"num_workers": 2, "workers": [{"name": 1, "address": "tcp://10.0.0.1:1"}]}])
 def test_a_list_of_workers_that_is_not_whole_is_none(run: Run, listed: Any) -> None:
     async def answer(request: web.Request) -> web.Response:
@@ -379,7 +396,7 @@ def test_more_than_its_workers_could_be_is_no_answer(run: Run, workers: str) -> 
 
 @pytest.mark.parametrize("path", ["/api/v1/adaptive_target", "/api/v1/check_idle"])
 def test_a_value_is_short(run: Run, path: str) -> None:
-    question = {"/api/v1/adaptive_target": Schedulers.target, "/api/v1/check_idle": Schedulers.idle_since}[path]
+    question = {"/api/v1/adaptive_target": Schedulers.demand, "/api/v1/check_idle": Schedulers.idle_since}[path]
     text = '{"workers":1,"idle_since":null,"x":"' + "x" * 70_000 + '"}'
     reason, message = run(_problem(_by_path({path: text}), question))
     assert (reason, "more than 65536 bytes" in message) == ("SchedulerAnswer", True)
@@ -463,11 +480,11 @@ def test_a_connection_that_breaks_is_made_again(run: Run, trouble: int | None) -
 
     async def answer(request: web.Request) -> web.Response:
         if not left:
-            return web.Response(text='{"workers": 3}')
+            return web.Response(text='{"target": 3, "needs": []}')
         code = left.pop()
         return web.Response(status=code) if code else _break(request)
 
-    assert run(_asked(answer, Schedulers.target)) == 3
+    assert run(_asked(answer, Schedulers.demand)) == (3, ())
 
 
 def test_nothing_is_retired_by_rpc_while_http_may_be_at_it(run: Run) -> None:
@@ -578,7 +595,7 @@ def test_a_connection_whose_other_end_vanished_is_noticed(run: Run) -> None:
             if is_asked():
                 break
             await asyncio.sleep(0.001)
-        return web.Response(text='{"workers": 3}')
+        return web.Response(text='{"target": 3, "needs": []}')
 
-    run(_asked(answer, Schedulers.target))
+    run(_asked(answer, Schedulers.demand))
     assert is_asked(), f"the kernel asks for a sign of life; its timers: {timers}"

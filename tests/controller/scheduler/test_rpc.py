@@ -189,7 +189,7 @@ def test_what_is_wrong_with_certificates_is_said(certificates: Path, tmp_path: P
 
         async def asked() -> None:
             async with Schedulers() as schedulers:
-                await schedulers.target(endpoint(cluster))
+                await schedulers.demand(endpoint(cluster))
 
         for message, settings in wanted.items():
             with dask.config.set(settings), pytest.raises(SchedulerError) as caught:

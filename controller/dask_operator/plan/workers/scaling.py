@@ -1,4 +1,6 @@
-"""Arithmetic of autoscaling: the number of workers of a group, by the demand of its scheduler.
+"""Arithmetic of autoscaling: the number of Pods of a group, by the demand of its scheduler.
+
+What tasks need goes to groups that offer it (`wished`), and the other work to all.
 
 The behaviour is that of a HorizontalPodAutoscaler (autoscaling/v2). A stabilization window in each direction counts the
 most cautious demand of its time. Policies limit how many workers come or go within a period.
@@ -6,10 +8,17 @@ most cautious demand of its time. Policies limit how many workers come or go wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
-from dask_operator.model import Autoscaler, Sample, Scaling, ScalingPolicy
+from dask_operator.model import Autoscaler, Need, Offer, Sample, Scaling, ScalingPolicy
+
+_MOST_SLOTS = 2**31
+_ROUNDING = 1e-6
+"""Parts of a Pod that come of the sums of fractions."""
 
 
 class Decision(NamedTuple):
@@ -30,27 +39,93 @@ def history(autoscaler: Autoscaler) -> float:
     return max(max([scaling.window, *(policy.period for policy in scaling.policies)]) for scaling in both)
 
 
+def unbounded(autoscaler: Autoscaler) -> Autoscaler:
+    """Return an autoscaler without bounds, whose share is what its group would have without them."""
+    return replace(autoscaler, minimum=0, maximum=None)
+
+
 def bounded(autoscaler: Autoscaler, number: int) -> int:
     """Return a number within the bounds. The maximum wins where an older definition allowed a greater minimum."""
     least = max(number, autoscaler.minimum)
     return least if autoscaler.maximum is None else min(least, autoscaler.maximum)
 
 
-def shares(target: int, autoscalers: Sequence[Autoscaler], others: int) -> dict[str, int]:
-    """Return each autoscaler's share of a scheduler's target, by group.
+def slots(offer: Offer, need: Need) -> int:
+    """Return how many tasks of a need a Pod with this offer runs at once, 0 if it cannot run any."""
+    offered = dict(offer.resources)
+    if any(offered.get(name, -1.0) < number for name, number in need.resources):
+        return 0
+    most = [int(min(offered[name] / number, _MOST_SLOTS)) for name, number in need.resources if number > 0.0]
+    if offer.threads:
+        most.append(offer.threads)
+    return offer.workers * min(most, default=1)
 
-    `others`: the number of workers in groups without an autoscaler. Every autoscaler gets its minimum; the rest goes to
-    the first one up to its maximum, then to the next::
+
+def unserved(needs: Iterable[Need], offers: Iterable[Offer]) -> list[Need]:
+    """Return the needs that none of the offers can serve."""
+    known = list(offers)
+    return [need for need in needs if not any(slots(offer, need) for offer in known)]
+
+
+def needed(needs: Sequence[Need], offers: Mapping[str, Offer], most: Mapping[str, float]) -> dict[str, int]:
+    """Return how many Pods of each group the tasks take that need resources.
+
+    `most`: how many Pods each group may have, in the order in which groups get tasks. Needs that few groups can serve
+    come first.
+    """
+    used = dict.fromkeys(most, 0.0)
+    able = {need: [group for group in most if slots(offers[group], need)] for need in needs}
+    for need in sorted(needs, key=lambda need: (len(able[need]), need)):
+        rest = float(need.threads)
+        for group in able[need]:
+            at_once = slots(offers[group], need)
+            pods = min(rest / at_once, most[group] - used[group])
+            used[group] += pods
+            rest -= pods * at_once
+    return {group: math.ceil(pods - _ROUNDING) for group, pods in used.items()}
+
+
+def wished(sample: Sample, autoscalers: Sequence[Autoscaler], offers: Mapping[str, Offer]) -> dict[str, int]:
+    """Return how many Pods each autoscaler's group should have by a sample.
+
+    Tasks that need resources come first. They go to groups that offer these: those without an autoscaler, then the
+    others in the order of the autoscalers.
+    """
+    scaled = {autoscaler.group for autoscaler in autoscalers}
+    fixed = {group: number for group, number in sample.replicas.items() if group not in scaled}
+    all_offers = {group: offers.get(group, Offer()) for group in (*fixed, *scaled)}
+    most = {**fixed, **{each.group: math.inf if each.maximum is None else each.maximum for each in autoscalers}}
+    pods = needed(sample.needs, all_offers, most)
+    # Their scheduler has workers for these, and how many a Pod has room for is not known.
+    hidden = sum(need.threads for need in unserved(sample.needs, offers.values()) if need.offered)
+    others = sum((number - pods[group]) * all_offers[group].workers for group, number in fixed.items())
+    return shares(sample.target + hidden, autoscalers, others, pods, all_offers)
+
+
+def shares(
+    target: int,
+    autoscalers: Sequence[Autoscaler],
+    others: int,
+    pods: Mapping[str, int] = MappingProxyType({}),
+    offers: Mapping[str, Offer] = MappingProxyType({}),
+) -> dict[str, int]:
+    """Return each autoscaler's share of a scheduler's target, by group, in Pods.
+
+    `others`: the number of workers in groups without an autoscaler; `pods`: the Pods that are taken by tasks that need
+    resources. Both are no part of the target. Every autoscaler gets its minimum; the rest goes to the first one up to
+    its maximum, then to the next. Groups that offer resources come after all others::
 
         target 10, others 1, a: 1 to 4, b: 2 to 20   ->   a: 4, b: 5
         target  2, others 1, a: 1 to 4, b: 2 to 20   ->   a: 1, b: 2
     """
-    parts = {autoscaler.group: bounded(autoscaler, 0) for autoscaler in autoscalers}
-    rest = target - others - sum(parts.values())
-    for autoscaler in autoscalers:
-        more = bounded(autoscaler, parts[autoscaler.group] + max(rest, 0)) - parts[autoscaler.group]
-        parts[autoscaler.group] += more
-        rest -= more
+    parts = {autoscaler.group: bounded(autoscaler, pods.get(autoscaler.group, 0)) for autoscaler in autoscalers}
+    per_pod = {group: offers.get(group, Offer()).workers for group in parts}
+    rest = target - others - sum((part - pods.get(group, 0)) * per_pod[group] for group, part in parts.items())
+    for autoscaler in sorted(autoscalers, key=lambda each: bool(offers.get(each.group, Offer()).resources)):
+        group = autoscaler.group
+        more = bounded(autoscaler, parts[group] + -(-max(rest, 0) // per_pod[group])) - parts[group]
+        parts[group] += more
+        rest -= more * per_pod[group]
     return parts
 
 

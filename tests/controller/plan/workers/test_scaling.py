@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from tests.support.builders import NOON, an_autoscaler
 
-from dask_operator.model import Autoscaler, Sample, Scaling, ScalingPolicy
-from dask_operator.plan.workers.scaling import bounded, decide, history, shares
+from dask_operator.model import Autoscaler, Need, Offer, Sample, Scaling, ScalingPolicy
+from dask_operator.plan.workers.scaling import bounded, decide, history, shares, slots, unserved, wished
 
 GROUP = "simple-default"
 NONE = Scaling()
@@ -265,3 +267,114 @@ def _kept(scaling: Scaling, sign: int, trace: Sequence[tuple[float, int, int]]) 
                 continue
             for at, _, after in around:
                 assert at < began or sign * (after - before) <= allowed, (policy, began, at)
+
+
+# Tasks that need resources
+
+
+def _need(threads: int, **resources: float) -> Need:
+    return Need(tuple(sorted(resources.items())), threads)
+
+
+def _offers(**resources: float) -> Offer:
+    return Offer(tuple(sorted(resources.items())))
+
+
+@pytest.mark.parametrize(
+    ("offer", "need", "expected"),
+    [
+        (Offer((("GPU", 1.0),)), _need(9, GPU=1), 1),
+        (Offer((("GPU", 4.0),)), _need(9, GPU=1), 4),
+        (Offer((("GPU", 4.0),), threads=2), _need(9, GPU=1), 2),
+        (Offer((("GPU", 4.0),), threads=8, workers=3), _need(9, GPU=2), 6),
+        (Offer((("GPU", 1.0),)), _need(9, GPU=2), 0),
+        (Offer((("GPU", 1.0),)), _need(9, MEM=1), 0),
+        (Offer((("GPU", 4.0), ("MEM", 2.0))), _need(9, GPU=1, MEM=1), 2),
+        (Offer((("GPU", 1.0),)), _need(9, GPU=0), 1),
+        (Offer((("GPU", 1.0),), threads=4), _need(9, GPU=0), 4),
+        (Offer(threads=4), _need(9, GPU=0), 0),
+        (Offer((("MEM", 1e300),)), _need(9, MEM=1e-300), 2**31),
+    ],
+)
+def test_how_many_tasks_a_pod_runs_at_once(offer: Offer, need: Need, expected: int) -> None:
+    assert slots(offer, need) == expected
+
+
+def _wished(
+    target: int, *needs: Need, offers: Mapping[str, Offer], fixed: Mapping[str, int] | None = None, **bounds: Any
+) -> dict[str, int]:
+    autoscalers = [_of(group, *each) for group, each in bounds.items()]
+    return wished(Sample(NOON, target, fixed or {}, needs), autoscalers, offers)
+
+
+def test_a_group_with_gpus_grows_from_zero_and_no_other_grows_for_it() -> None:
+    offers = {"gpu": _offers(GPU=1)}
+    for threads, expected in ((1, 1), (2, 2), (10, 2)):
+        wish = _wished(0, _need(threads, GPU=1), offers=offers, cpu=(1, 20), gpu=(0, 2))
+        assert wish == {"cpu": 1, "gpu": expected}
+    assert _wished(0, offers=offers, cpu=(1, 20), gpu=(0, 2)) == {"cpu": 1, "gpu": 0}
+
+
+def test_other_work_goes_to_groups_without_resources_first() -> None:
+    offers = {"gpu": _offers(GPU=1)}
+    assert _wished(7, offers=offers, gpu=(0, 9), cpu=(1, 5)) == {"gpu": 2, "cpu": 5}
+    assert _wished(5, _need(3, GPU=1), offers=offers, gpu=(0, 9), cpu=(0, 5)) == {"gpu": 3, "cpu": 5}
+    assert _wished(7, _need(3, GPU=1), offers=offers, gpu=(0, 9), cpu=(0, 5)) == {"gpu": 5, "cpu": 5}
+
+
+def test_a_minimum_beyond_what_tasks_need_is_there_for_other_work() -> None:
+    offers = {"gpu": _offers(GPU=1)}
+    assert _wished(3, _need(1, GPU=1), offers=offers, gpu=(3, 9), cpu=(0, 5)) == {"gpu": 3, "cpu": 1}
+
+
+def test_groups_without_an_autoscaler_take_tasks_first() -> None:
+    offers = {"gpu": _offers(GPU=1), "fixed": _offers(GPU=2), "plain": Offer()}
+    fixed = {"fixed": 2, "plain": 1}
+    assert _wished(0, _need(6, GPU=1), offers=offers, fixed=fixed, gpu=(0, 9)) == {"gpu": 2}
+    assert _wished(3, _need(2, GPU=1), offers=offers, fixed=fixed, gpu=(0, 9)) == {"gpu": 1}
+
+
+def test_several_workers_of_a_pod_count() -> None:
+    offers = {"cpu": Offer((), 4, workers=4), "gpu": Offer((("GPU", 1.0),), 1, workers=2)}
+    assert _wished(9, _need(3, GPU=1), offers=offers, cpu=(0, None), gpu=(0, None)) == {"cpu": 3, "gpu": 2}
+
+
+def test_tasks_that_few_groups_can_run_come_first() -> None:
+    offers = {"big": _offers(GPU=1, MEM=1), "gpu": _offers(GPU=1)}
+    for needs in ((_need(4, GPU=1), _need(2, GPU=1, MEM=1)), (_need(2, GPU=1, MEM=1), _need(4, GPU=1))):
+        assert _wished(0, *needs, offers=offers, big=(0, 3), gpu=(0, 9)) == {"big": 3, "gpu": 3}
+
+
+def test_kinds_of_tasks_share_pods() -> None:
+    needs = (_need(3, GPU=1), _need(4, GPU=0.25), _need(1, MEM=1))
+    assert _wished(0, *needs, offers={"gpu": _offers(GPU=4)}, gpu=(0, None)) == {"gpu": 1}
+
+
+def test_what_nobody_offers_buys_nothing() -> None:
+    offers = {"gpu": _offers(GPU=1)}
+    needs = (_need(9, MEM=1), _need(9, GPU=2))
+    assert _wished(0, *needs, offers=offers, cpu=(0, 9), gpu=(0, 9)) == {"cpu": 0, "gpu": 0}
+    assert unserved(needs, offers.values()) == list(needs)
+    assert unserved([_need(1, GPU=1)], offers.values()) == []
+
+
+def test_what_workers_offer_of_whom_the_template_says_nothing_counts_as_before() -> None:
+    need = Need((("GPU", 1.0),), 5, offered=True)
+    assert _wished(2, need, offers={"cpu": Offer()}, cpu=(0, 20)) == {"cpu": 7}
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_whatever_tasks_need_the_bounds_hold_and_all_is_served_that_can_be(seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"g{n}" for n in range(chance.randint(1, 4))]
+    offers = {name: Offer((("GPU", float(chance.randint(0, 4))),), None, chance.randint(1, 3)) for name in names}
+    bounds = {name: (chance.randint(0, 2), chance.choice([None, chance.randint(2, 9)])) for name in names}
+    needs = [_need(chance.randint(1, 30), GPU=chance.choice([0.5, 1, 2, 4])) for _ in range(chance.randint(1, 3))]
+    autoscalers = [_of(name, *each) for name, each in bounds.items()]
+    wish = wished(Sample(NOON, chance.randint(0, 9), {}, tuple(needs)), autoscalers, offers)
+    for name, (minimum, maximum) in bounds.items():
+        assert minimum <= wish[name] <= (math.inf if maximum is None else maximum)
+    if len(needs) == 1:
+        run = sum(slots(offers[name], needs[0]) * number for name, number in wish.items())
+        full = all(wish[name] == bounds[name][1] or not slots(offers[name], needs[0]) for name in names)
+        assert run >= needs[0].threads or full
