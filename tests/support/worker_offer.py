@@ -1,4 +1,4 @@
-"""What `dask worker` offers by its arguments and environment, without starting it.
+"""The offer of `dask worker` by its arguments and environment, without starting it.
 
     python -m tests.support.worker_offer < CASES
 

@@ -102,7 +102,7 @@ class World:
         self.target: int | None = None
         """Number of workers the scheduler asks for; None for no answer."""
         self.needs: tuple[Need, ...] = ()
-        """What the scheduler's tasks want that need resources."""
+        """The needs of the scheduler's tasks."""
         self.idle_since: float | None = None
         """Start of the scheduler's idle period; None while it is busy."""
         self._retirements: list[tuple[float, Retire]] = []

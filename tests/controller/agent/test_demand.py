@@ -1,4 +1,4 @@
-"""What the agent says about the work of a scheduler."""
+"""The demand of a scheduler, as the agent tells it."""
 
 from __future__ import annotations
 
