@@ -56,7 +56,7 @@ MOVING = 5.0
 # Of so many tasks it is looked at whether they need resources, and of so many at which. Each counts for several others.
 LOOKED_AT, COUNTED = 10_000, 2_000
 # An answer has so many names of resources, each of so many letters.
-MOST_RESOURCES, LONGEST_NAME = 100, 64
+MOST_RESOURCES, LONGEST_NAME = 20, 64
 logger = logging.getLogger("distributed.kubernetes")
 
 
@@ -225,7 +225,7 @@ class Agent:
     def _is_busy(self, ws: Any, heartbeats: int) -> bool:
         if not ws.processing:
             return False
-        return heartbeats < HEARTBEATS or any(ts in ws.executing or ts in ws.long_running for ts in ws.processing)
+        return heartbeats < HEARTBEATS or any(ts in ws.executing or ts in _long_running(ws) for ts in ws.processing)
 
     def _give_away(self, ws: Any) -> None:
         """Ask a worker for its waiting tasks, as in work stealing. It refuses those that run."""
@@ -234,7 +234,7 @@ class Agent:
         if stealing is None or decide is None:
             return
         for ts in list(ws.processing):
-            if ts in ws.executing or ts in ws.long_running or ts in stealing.in_flight:
+            if ts in ws.executing or ts in _long_running(ws) or ts in stealing.in_flight:
                 continue
             thief = decide(ts)
             if thief is not None and thief is not ws:
@@ -261,6 +261,11 @@ class Agent:
         plugin = self.scheduler.plugins.get("shuffle")
         if hasattr(plugin, "scheduler") and not isinstance(plugin.scheduler, Staying):
             plugin.scheduler = Staying(self.scheduler, self.drains)
+
+
+def _long_running(ws: Any) -> Any:
+    """Return the tasks of a worker that have seceded. Releases before 2022.8 have another name for them."""
+    return getattr(ws, "long_running", None) or getattr(ws, "_long_running", ())
 
 
 def _end_of(drain: asyncio.Future[str]) -> str:
@@ -367,7 +372,7 @@ class Demand:
         self.served.tasks = len(restricted) * weight
         some, each = _some(restricted, len(restricted), COUNTED)
         # The time of tasks that have seceded is no part of the total.
-        occupying = Counter(ts.prefix for ts, ws in some if ts not in getattr(ws, "long_running", ()))
+        occupying = Counter(ts.prefix for ts, ws in some if ts not in _long_running(ws))
         self.served.seconds = self._seconds(occupying) * each * weight
         running = [ts for ts, ws in some if ts in ws.executing]
         # One that is pinned needs the worker that it is on, and no other.

@@ -25,7 +25,7 @@ _LONGEST_FIELD = 2**10
 _ANSWER_OF_NONE = 2**12
 _PER_WORKER = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
-_MOST_RESOURCES = 100
+_MOST_RESOURCES = 20
 _LONGEST_NAME = 64
 # Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")

@@ -284,9 +284,9 @@ def test_no_amount_of_a_resource(amount: object) -> None:
 
 
 def test_no_more_resources_than_the_agent_tells_of() -> None:
-    for needs in ([_need(**{f"r{n}": 1}) for n in range(101)], [_need(**{f"r{n}": 1 for n in range(101)})]):
+    for needs in ([_need(**{f"r{n}": 1}) for n in range(21)], [_need(**{f"r{n}": 1 for n in range(21)})]):
         with pytest.raises(answers.TooManyError):
             answers.demand(_demand(*needs))
     with pytest.raises(ValueError):
         answers.demand(_demand(_need(**{"x" * 65: 1})))
-    assert len(answers.demand(_demand(*[_need(**{"x" * 64: 1})] * 100))[1]) == 100
+    assert len(answers.demand(_demand(*[_need(**{"x" * 64: 1})] * 20))[1]) == 20
