@@ -601,10 +601,10 @@ def dask_setup(scheduler: Any) -> None:
 def _add(scheduler: Any) -> None:
     agent = scheduler.kubernetes_agent = Agent(scheduler)
     scheduler.handlers.update(
-        kubernetes_workers=agent.workers,
-        kubernetes_drain=agent.drain_all,
-        kubernetes_resume=agent.resume,
-        kubernetes_belongs=agent.belongs,
+        kubernetes_workers=_operation(agent.workers),
+        kubernetes_drain=_operation(agent.drain_all),
+        kubernetes_resume=_operation(agent.resume),
+        kubernetes_belongs=_operation(agent.belongs),
     )
     # Whoever has chosen the routes may have closed those by which workers are retired.
     chosen = dask.config.get("distributed.scheduler.http.routes", None, config=dask.config.collect())
@@ -619,6 +619,11 @@ def _add(scheduler: Any) -> None:
         scheduler.http_application.add_handlers(".*", routes + ([] if chosen else _api(scheduler)))
     for plugins, plugin in ((scheduler.nanny_plugins, NannyDeparture), (scheduler.worker_plugins, WorkerDeparture)):
         plugins[plugin.name] = pickle.dumps(Text(f"{plugin.__name__}({DRAIN_SECONDS})"))
+
+
+def _operation(act: Any) -> Any:
+    """Return an operation of Dask's protocol. Releases before 2022.6 give it the connection, too."""
+    return lambda *_, **asked: act(**asked)
 
 
 def _api(scheduler: Any) -> list[tuple[str, Any, dict[str, Any]]]:
