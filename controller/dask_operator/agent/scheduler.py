@@ -217,7 +217,7 @@ class Agent:
             await asyncio.sleep(PAUSE)
             heartbeats, seen = heartbeats + (ws.last_seen != seen), ws.last_seen
             self._give_away(ws)
-        return not self._is_known(ws)
+        return not self._is_known(ws) or not (self._is_busy(ws, HEARTBEATS) or self._shuffles(ws.address))
 
     def _is_known(self, ws: Any) -> bool:
         return self.scheduler.workers.get(ws.address) is ws

@@ -259,6 +259,11 @@ def test_after_its_time_a_worker_is_retired_with_what_runs_on_it(dask_of_two: Da
     assert log.read_text() == "began\n" * 2
 
 
+def test_an_idle_worker_without_time_is_not_overdue(dask_of_two: Dask) -> None:
+    address = dask_of_two.addresses("leaving")
+    assert _drain(dask_of_two, *address, seconds=0.0) == {"retired": address}
+
+
 def test_a_worker_drains_once_for_all_who_ask(dask_of_two: Dask, tmp_path: Path) -> None:
     address, log = dask_of_two.addresses("leaving"), tmp_path / "log"
     running = dask_of_two.client.submit(_slowly, log, 3.0, workers=address, pure=False)
