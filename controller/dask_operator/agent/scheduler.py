@@ -68,6 +68,7 @@ class Drain:
     """
 
     def __init__(self, deadline: float) -> None:
+        self.began = time.monotonic()
         self.deadline = deadline
         self.waits_for = SHUFFLE
         self.leaves = False
@@ -78,6 +79,10 @@ class Drain:
     @property
     def waits(self) -> bool:
         return not self.resumed and time.monotonic() < self.deadline
+
+    async def pause(self) -> None:
+        """Wait until it is time to look again: less often in a long drain, as there may be a thousand."""
+        await asyncio.sleep(min(max((time.monotonic() - self.began) / 20, PAUSE), 10 * PAUSE))
 
 
 class Agent:
@@ -186,8 +191,8 @@ class Agent:
         self.gone.pop(address, None)
         if getattr(ws, "actors", None):
             return ACTORS
-        while self._shuffles(address) and drain.waits:  # noqa: ASYNC110
-            await asyncio.sleep(PAUSE)
+        while self._shuffles(address) and drain.waits:
+            await drain.pause()
         if drain.resumed:
             return RESUMED
         drain.waits_for = MOVES
@@ -214,7 +219,7 @@ class Agent:
             if not busy and not shuffles:
                 return True
             drain.waits_for = TASKS if busy else SHUFFLE
-            await asyncio.sleep(PAUSE)
+            await drain.pause()
             heartbeats, seen = heartbeats + (ws.last_seen != seen), ws.last_seen
             self._give_away(ws)
         return not self._is_known(ws) or not (self._is_busy(ws, HEARTBEATS) or self._shuffles(ws.address))
