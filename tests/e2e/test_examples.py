@@ -68,7 +68,7 @@ def _files_and_configuration(release: Release) -> None:
 
 
 TRIED = {
-    "adaptive": Trial("worker.autoscaler.minimum=2", _workers(2), here=""),
+    "adaptive": Trial("worker.autoscaler.minimum=2", _workers(2), here="worker.autoscaler.maximum=2"),
     "data": Trial("config.distributed.scheduler.allowed-failures=20", _files_and_configuration),
     "highmem": Trial(
         "workerGroups.highmem.replicas=2",
