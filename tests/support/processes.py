@@ -27,9 +27,15 @@ class Dask:
         self._stack, self.folder, self._file = stack, folder, folder / "scheduler.json"
         # They import the functions of the tests.
         self._env = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}", **env}
-        self._process("scheduler", "--dashboard-address", "127.0.0.1:0", "--port", "0", *arguments)
+        self._scheduler = self._process("scheduler", "--dashboard-address", "127.0.0.1:0", "--port", "0", *arguments)
         self.client = stack.enter_context(Client(scheduler_file=str(self._file), set_as_default=False, timeout=60))
         self.http = f"127.0.0.1:{json.loads(self._file.read_text())['services']['dashboard']}"
+
+    def end(self) -> None:
+        """End the scheduler first: workers with results would wait for another worker to take them."""
+        self.client.close()
+        self._scheduler.terminate()
+        self._scheduler.wait(30)
 
     @property
     def log(self) -> str:
@@ -48,8 +54,9 @@ class Dask:
     def coming_worker(
         self, name: str, *arguments: str, processes: int = 1, env: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.Popen[bytes]:
-        several = ("--nworkers", str(processes)) if processes > 1 else ()
-        return self._process("worker", "--name", name, "--nthreads", "1", *several, *arguments, env=env)
+        # A worker without a nanny is one process fewer. Several of one command have nannies.
+        kind = ("--nworkers", str(processes)) if processes > 1 else ("--no-nanny",)
+        return self._process("worker", "--name", name, "--nthreads", "1", *kind, *arguments, env=env)
 
     def addresses(self, *prefixes: str) -> list[str]:
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
@@ -72,4 +79,8 @@ class Dask:
 def a_dask(env: Mapping[str, str] = AGENT, arguments: Sequence[str] = ()) -> Iterator[Dask]:
     """Run a scheduler with these environment variables and arguments."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        yield Dask(stack, Path(folder), env, arguments)
+        made = Dask(stack, Path(folder), env, arguments)
+        try:
+            yield made
+        finally:
+            made.end()

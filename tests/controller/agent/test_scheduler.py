@@ -90,7 +90,7 @@ def _leave(process: subprocess.Popen[bytes]) -> int:
     return process.wait(180)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--no-nanny"]], ids=["nanny", "no nanny"])
+@pytest.mark.parametrize("arguments", [["--nanny"], []], ids=["nanny", "no nanny"])
 @pytest.mark.parametrize("task", [_slowly, _slowly_and_seceded])
 def test_a_worker_that_gets_sigterm_ends_its_task_and_hands_over_its_results(
     tmp_path: Path, task: Any, arguments: list[str]
@@ -232,7 +232,7 @@ def test_the_last_worker_that_gets_sigterm_waits_for_its_replacement() -> None:
 def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
     with a_dask() as made:
         made.worker("kept")
-        leaving = made.worker("leaving")
+        leaving = made.worker("leaving", "--nanny")
         running = made.client.submit(_slowly, tmp_path / "log", 60.0, workers=made.addresses("leaving"), pure=False)
         eventually((tmp_path / "log").exists, "the task runs", 120)
         leaving.send_signal(signal.SIGTERM)
