@@ -239,6 +239,7 @@ def test_the_users_environment_wins(kube: Kube) -> None:
     assert _env(worker) == [
         ("DASK_WORKER_NAME", "mine"),
         ("DASK_SCHEDULER_ADDRESS", "tcp://mine:1"),
+        (names.POD_ENV, worker["metadata"]["name"]),
         (names.DRAIN_SECONDS_ENV, "20"),
     ]
     (scheduler,) = kube.objects("pods", "dask.org/component=scheduler,dask.org/cluster-name=env")
