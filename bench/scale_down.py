@@ -183,7 +183,7 @@ def _work(client: Client, chance: random.Random) -> list[Any]:
 
 
 def _shuffle(client: Client, chance: random.Random) -> list[Any]:
-    days = {"start": "2000-01-01", "end": "2000-01-09", "freq": "300s", "partition_freq": "1d"}
+    days = {"start": "2000-01-01", "end": "2000-01-09", "freq": "300s", "partition_freq": "1D"}
     frame = dask.datasets.timeseries(**days, seed=chance.randrange(2**31))  # type: ignore[no-untyped-call]
     return [client.compute(frame.shuffle("id").size)]
 

@@ -70,9 +70,18 @@ class Dask:
         process = subprocess.Popen(
             [*command, *arguments], cwd=self.folder, env={**self._env, **env}, stdout=log, stderr=log
         )
-        self._stack.callback(process.wait, 30)
-        self._stack.callback(process.terminate)
+        self._stack.callback(_end, process)
         return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, also one whose task goes on for long."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

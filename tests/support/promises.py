@@ -50,6 +50,12 @@ PROMISES = (
         "where nobody says how many workers there are to be, they stay as many as they are (CRD)",
     ),
     Promise(
+        r"\w+ spec\.worker\.drainTimeoutSeconds = ",
+        NEW,
+        r"Pod .*-worker-#/\d+/spec/(terminationGracePeriodSeconds|containers/0/env/3/value)",
+        "a worker keeps the time that Kubernetes gives its Pod to end; an edit of it restarts nothing (docs/resources)",
+    ),
+    Promise(
         r"DaskCluster spec\.scheduler\.service(\.ports\S* |\[\]\.port = | = {})",
         NEW,
         r'Pod .*-worker-#/\d+/spec/containers/0/env/1/value: "tcp:',
