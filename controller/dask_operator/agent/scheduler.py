@@ -143,9 +143,13 @@ class Agent:
             await asyncio.wait(drains.values(), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             # Others that end at about the same time are in the same answer.
             await asyncio.wait(drains.values(), timeout=None if wait is None else 2 * PAUSE)
-        for drain in drains.values():
+        ends = {worker: _end_of(drain) for worker, drain in drains.items() if drain.done()}
+        for worker, drain in drains.items():
             drain.cancel()  # ends the wait for it, and not the drain itself
-        return self._answer({worker: _end_of(drain) for worker, drain in drains.items() if drain.done()}, workers)
+            # One that has ended a moment ago is no longer among the drains.
+            if worker not in ends and worker in self.gone:
+                ends[worker] = self.gone[worker]
+        return self._answer(ends, workers)
 
     def _answer(self, ends: dict[str, str], workers: list[str]) -> dict[str, Any]:
         retired = [worker for worker, reason in ends.items() if reason in (RETIRED, OVERDUE)]
