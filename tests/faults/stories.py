@@ -21,7 +21,7 @@ from distributed import Client
 from tests.faults import account
 from tests.faults.scenarios import Place, Scenario
 from tests.support.dask import Scheduler
-from tests.support.dask_workers import ENDS, Results, wait_for, workers_of
+from tests.support.dask_workers import Results, workers_of
 from tests.support.events import events
 from tests.support.fault_proxy import Call, Fault, FaultProxy, Lines, LostError, PassOn, proxy_to
 from tests.support.forked import Forked
@@ -255,10 +255,9 @@ async def _surround(slot: Slot, scenario: Scenario, surroundings: AsyncExitStack
         Client(slot.scheduler.address, asynchronous=True, name="results", timeout=PATIENCE)
     )
     if scenario.busy:
-        over = uuid.uuid4().hex
-        waiting = client.map(wait_for, [over] * 100, pure=False)
+        # There is no such worker, so they wait, and the scheduler asks for more workers.
+        waiting = client.map(abs, range(100), workers=["tcp://10.0.0.9:1"], pure=False)
         surroundings.push_async_callback(client.cancel, waiting, force=True)
-        surroundings.callback(ENDS[over].set)
     return Results(client)
 
 

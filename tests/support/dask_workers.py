@@ -6,9 +6,8 @@ import asyncio
 import hashlib
 import logging
 import os
-import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,8 +30,6 @@ _WORK = 4.0
 """Seconds that a task takes."""
 _BEGUN: Counter[str] = Counter()
 """The number of starts of each task. All workers are in this process."""
-ENDS: dict[str, threading.Event] = defaultdict(threading.Event)
-"""Events by a random name, for tasks that wait. All workers are in this process."""
 _MEMORY = 2**34
 """Bytes; a scheduler retires workers only while the others have room for their results."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
@@ -150,11 +147,6 @@ def _work(id_: str) -> str:
     _BEGUN[id_] += 1
     time.sleep(_WORK)
     return id_
-
-
-def wait_for(end: str) -> None:
-    """Wait in a task until this one of ENDS is set."""
-    ENDS[end].wait(PATIENCE)
 
 
 async def _begun(ids: Sequence[str]) -> bool:
