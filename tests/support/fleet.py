@@ -69,6 +69,9 @@ class Mirror:
             self.created[key].add(raw["metadata"]["uid"])
 
 
+_IDLE = {"nbytes": 0, "tasks": 0, "seconds": 0.0, "shuffles": False, "draining": False, "leaves": False}
+
+
 @dataclass
 class Schedulers:
     """The schedulers of all clusters, at one port. Each knows the workers that run.
@@ -97,9 +100,14 @@ class Schedulers:
             "/api/v1/adaptive_target": {"workers": self.targets.get(cluster, 1)},
             "/api/v1/check_idle": {"idle_since": None},
             "/api/v1": {},
+            "/kubernetes/v1/workers": {
+                "workers": {_address(name): {"name": name, "pod": name, **_IDLE} for name in known}
+            },
         }
         if request.path == "/api/v1/retire_workers":
             return web.json_response(self._retire(known, (await request.json())["workers"]))
+        if request.path == "/kubernetes/v1/drain":
+            return web.json_response(self._drain(known, (await request.json())["workers"]))
         if request.path not in answers:
             raise web.HTTPNotFound
         return web.json_response(answers[request.path])
@@ -127,6 +135,11 @@ class Schedulers:
         workers = [pod for pod in pods if labels.items() <= pod["metadata"]["labels"].items()]
         running = [pod["metadata"]["name"] for pod in workers if pod["status"].get("phase") == "Running"]
         return [name for name in running if name not in self._retired]
+
+    def _drain(self, known: list[str], addresses: list[str]) -> Raw:
+        retired = list(self._retire(known, addresses))
+        stay = [_address(name) for name in known if _address(name) in addresses and _address(name) not in retired]
+        return {"retired": retired, "overdue": [], "kept": dict.fromkeys(stay, "data"), "draining": {}}
 
     def _retire(self, known: list[str], addresses: list[str]) -> Raw:
         leaving = [name for name in known if _address(name) in addresses]
