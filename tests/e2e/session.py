@@ -6,6 +6,7 @@ Meanwhile it keeps workers busy with sums, and checks the answers.
 
 from __future__ import annotations
 
+import inspect
 import json
 import select
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.kube import PATIENCE, Kube
+from tests.support.starts import counted
 
 _SAID = 60.0
 """Seconds beyond the client's own timeouts, so that it can report the obstacle."""
@@ -45,10 +47,8 @@ class Starts(WorkerPlugin):
         self.worker = worker
 
     def transition(self, key, start, finish, **others):
-        if finish == "executing" and start not in ("executing", "resumed", "cancelled", "long-running"):
-            self.worker.log_event("starts", [str(key), 1])
-        elif finish == "rescheduled":
-            self.worker.log_event("starts", [str(key), -1])
+        if number := counted(start, finish):
+            self.worker.log_event("starts", [str(key), number])
 
 def starts():
     counted = collections.Counter()
@@ -156,7 +156,8 @@ class Session:
 
     def __init__(self, kube: Kube, address: str, log: Path, pod: str = "client") -> None:
         command = [kube.kubectl, "--kubeconfig", str(kube.kubeconfig), "--namespace", kube.namespace]
-        command += ["exec", "--stdin", pod, "--", "python", "-u", "-c", PROGRAM, address, str(PATIENCE)]
+        program = inspect.getsource(counted) + PROGRAM
+        command += ["exec", "--stdin", pod, "--", "python", "-u", "-c", program, address, str(PATIENCE)]
         self._log = log
         with log.open("w") as errors:
             self._process = subprocess.Popen(

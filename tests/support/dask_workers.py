@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import dask
 from distributed import Client, Worker
 from tests.support.dask import Scheduler
 from tests.support.events import events
+from tests.support.starts import STARTS, Starts
 from tests.support.wait import until_seen
 
 from dask_operator.kubernetes.api import Api
@@ -28,8 +28,6 @@ from dask_operator.resources import POD
 PATIENCE = 300.0
 _WORK = 4.0
 """Seconds that a task takes."""
-_BEGUN: Counter[str] = Counter()
-"""The number of starts of each task. All workers are in this process."""
 _MEMORY = 2**34
 """Bytes; a scheduler retires workers only while the others have room for their results."""
 _QUICK = {"distributed.worker.http.routes": [], "distributed.admin.tick.limit": "1h"}
@@ -120,18 +118,20 @@ class Results:
 
     async def work(self, workers: Sequence[str]) -> None:
         """Let each of these workers run a task that takes some seconds."""
+        await self._client.register_plugin(Starts())
         ids = [uuid4().hex for _ in workers]
         pairs = zip(ids, workers, strict=True)
         self._at_work = [
-            self._client.submit(_work, id_, key=id_, workers=[name], allow_other_workers=True) for id_, name in pairs
+            self._client.submit(time.sleep, _WORK, key=id_, workers=[name], allow_other_workers=True)
+            for id_, name in pairs
         ]
         await until_seen(lambda: _begun(ids), "all are at work", PATIENCE)
 
     async def again(self) -> int:
         """Return how many of these tasks were begun more than once, when all have ended."""
         async with asyncio.timeout(PATIENCE):
-            ids: list[str] = await self._client.gather(self._at_work)
-        return sum(_BEGUN[id_] > 1 for id_ in ids)
+            await self._client.gather(self._at_work)
+        return sum(STARTS[task.key] > 1 for task in self._at_work)
 
     async def _registered(self, workers: Sequence[str]) -> bool:
         assert self._client.scheduler
@@ -143,14 +143,8 @@ class Results:
         return found
 
 
-def _work(id_: str) -> str:
-    _BEGUN[id_] += 1
-    time.sleep(_WORK)
-    return id_
-
-
 async def _begun(ids: Sequence[str]) -> bool:
-    return all(_BEGUN[id_] for id_ in ids)
+    return all(STARTS[id_] for id_ in ids)
 
 
 def _result(_: int) -> bytes:

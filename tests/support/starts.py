@@ -11,14 +11,18 @@ STARTS: Counter[Any] = Counter()
 """The starts of each task by its key."""
 
 
+def counted(start: str, finish: str) -> int:
+    """Return for how many starts a transition counts. A task that asks to be scheduled again has not started."""
+    if finish == "executing" and start not in ("executing", "resumed", "cancelled", "long-running"):
+        return 1
+    return -1 if finish == "rescheduled" else 0
+
+
 class Starts(WorkerPlugin):
-    """A plugin of workers that counts the starts of tasks. A task that asks to be scheduled again has not started."""
+    """A plugin of workers that counts the starts of tasks."""
 
     name = "starts"
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """Count a start."""
-        if finish == "executing" and start not in ("executing", "resumed", "cancelled", "long-running"):
-            STARTS[key] += 1
-        elif finish == "rescheduled":
-            STARTS[key] -= 1
+        STARTS[key] += counted(start, finish)

@@ -143,22 +143,16 @@ class Agent:
             await asyncio.wait(drains.values(), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             # Others that end at about the same time are in the same answer.
             await asyncio.wait(drains.values(), timeout=None if wait is None else 2 * PAUSE)
-        ends = {worker: _end_of(drain) for worker, drain in drains.items() if drain.done()}
-        for worker, drain in drains.items():
+        # One that has ended a moment ago is among those that are gone before its end is told.
+        ends = {worker: _end_of(drain) if drain.done() else self.gone.get(worker) for worker, drain in drains.items()}
+        for drain in drains.values():
             drain.cancel()  # ends the wait for it, and not the drain itself
-            # One that has ended a moment ago is no longer among the drains.
-            if worker not in ends and worker in self.gone:
-                ends[worker] = self.gone[worker]
-        return self._answer(ends, workers)
-
-    def _answer(self, ends: dict[str, str], workers: list[str]) -> dict[str, Any]:
-        retired = [worker for worker, reason in ends.items() if reason in (RETIRED, OVERDUE)]
-        drains = {worker: self.drains[worker] for worker in workers if worker not in ends and worker in self.drains}
+        going_on = [worker for worker, end in ends.items() if end is None and worker in self.drains]
         return {
-            "retired": retired,
-            "overdue": [worker for worker in retired if ends[worker] == OVERDUE],
-            "kept": {worker: reason for worker, reason in ends.items() if reason in (DATA, ACTORS)},
-            "draining": {worker: drain.waits_for for worker, drain in drains.items()},
+            "retired": [worker for worker, end in ends.items() if end in (RETIRED, OVERDUE)],
+            "overdue": [worker for worker, end in ends.items() if end == OVERDUE],
+            "kept": {worker: end for worker, end in ends.items() if end in (DATA, ACTORS)},
+            "draining": {worker: self.drains[worker].waits_for for worker in going_on},
         }
 
     async def drain(self, worker: str, seconds: float, leaves: bool = False) -> str:
@@ -177,18 +171,10 @@ class Agent:
         if drain is None:
             drain = self.drains[worker] = Drain(deadline)
             drain.task = asyncio.ensure_future(self._drain(worker, drain))
-            drain.task.add_done_callback(lambda _: self._ended(worker, drain))
+            drain.task.add_done_callback(lambda _: self.drains.pop(worker, None))
         drain.deadline = min(drain.deadline, deadline)
         drain.leaves = drain.leaves or leaves
         return await asyncio.shield(drain.task)
-
-    def _ended(self, worker: str, drain: Drain) -> None:
-        if self.drains.get(worker) is drain:
-            del self.drains[worker]
-        if not drain.task.cancelled() and not drain.task.exception() and drain.task.result() in (RETIRED, OVERDUE):
-            self.gone[worker] = drain.task.result()
-            if len(self.gone) > REMEMBERED:
-                del self.gone[next(iter(self.gone))]
 
     async def _drain(self, address: str, drain: Drain) -> str:
         ws = self.scheduler.workers[address]
@@ -213,7 +199,10 @@ class Agent:
         if not await self.scheduler.retire_workers(workers=[address], close_workers=False, remove=True):
             self._resume(ws)
             return self._remains(ws)
-        return OVERDUE if busy else RETIRED
+        self.gone[address] = OVERDUE if busy else RETIRED
+        if len(self.gone) > REMEMBERED:
+            del self.gone[next(iter(self.gone))]
+        return self.gone[address]
 
     async def _until_done(self, ws: Any, drain: Drain) -> bool:
         """Wait until nothing runs on a worker any more, and give away what waits there. Return whether that came."""
@@ -234,7 +223,7 @@ class Agent:
     def _is_busy(self, ws: Any, heartbeats: int) -> bool:
         if not ws.processing:
             return False
-        return heartbeats < HEARTBEATS or any(ts in ws.executing or ts in _long_running(ws) for ts in ws.processing)
+        return heartbeats < HEARTBEATS or any(ts in ws.executing or ts in long_running(ws) for ts in ws.processing)
 
     def _give_away(self, ws: Any) -> None:
         """Ask a worker for its waiting tasks, as in work stealing. It refuses those that run."""
@@ -243,7 +232,7 @@ class Agent:
         if stealing is None or decide is None:
             return
         for ts in list(ws.processing):
-            if ts in ws.executing or ts in _long_running(ws) or ts in stealing.in_flight:
+            if ts in ws.executing or ts in long_running(ws) or ts in stealing.in_flight:
                 continue
             thief = decide(ts)
             if thief is not None and thief is not ws:
@@ -272,7 +261,7 @@ class Agent:
             plugin.scheduler = Staying(self.scheduler, self.drains)
 
 
-def _long_running(ws: Any) -> Any:
+def long_running(ws: Any) -> Any:
     """Return the tasks of a worker that have seceded. Releases before 2022.8 have another name for them."""
     return getattr(ws, "long_running", None) or getattr(ws, "_long_running", ())
 
@@ -381,7 +370,7 @@ class Demand:
         self.served.tasks = len(restricted) * weight
         some, each = _some(restricted, len(restricted), COUNTED)
         # The time of tasks that have seceded is no part of the total.
-        occupying = Counter(ts.prefix for ts, ws in some if ts not in _long_running(ws))
+        occupying = Counter(ts.prefix for ts, ws in some if ts not in long_running(ws))
         self.served.seconds = self._seconds(occupying) * each * weight
         running = [ts for ts, ws in some if ts in ws.executing]
         # One that is pinned needs the worker that it is on, and no other.
@@ -610,10 +599,10 @@ def dask_setup(scheduler: Any) -> None:
 def _add(scheduler: Any) -> None:
     agent = scheduler.kubernetes_agent = Agent(scheduler)
     scheduler.handlers.update(
-        kubernetes_workers=_operation(agent.workers),
-        kubernetes_drain=_operation(agent.drain_all),
-        kubernetes_resume=_operation(agent.resume),
-        kubernetes_belongs=_operation(agent.belongs),
+        kubernetes_workers=operation(agent.workers),
+        kubernetes_drain=operation(agent.drain_all),
+        kubernetes_resume=operation(agent.resume),
+        kubernetes_belongs=operation(agent.belongs),
     )
     # Whoever has chosen the routes may have closed those by which workers are retired.
     chosen = dask.config.get("distributed.scheduler.http.routes", None, config=dask.config.collect())
@@ -630,7 +619,7 @@ def _add(scheduler: Any) -> None:
         plugins[plugin.name] = pickle.dumps(Text(f"{plugin.__name__}({DRAIN_SECONDS})"))
 
 
-def _operation(act: Any) -> Any:
+def operation(act: Any) -> Any:
     """Return an operation of Dask's protocol. Releases before 2022.6 give it the connection, too."""
     return lambda *_, **asked: act(**asked)
 

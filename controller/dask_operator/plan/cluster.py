@@ -20,7 +20,7 @@ def plan_cluster(view: View, now: float) -> Iterator[Action]:
     group = view.default_group
     if group and group.copied not in ("", manifests.replicas_note(view.cluster)):
         yield unless_blocked(_copy_replicas(view.cluster, group), view.observed, now)
-    if group and not group.deleting and not group.unread and _drain_timeout(group) != view.cluster.drain_timeout:
+    if group and not group.unread and _drain_timeout(group) != view.cluster.drain_timeout:
         yield unless_blocked(_set_drain_timeout(view.cluster, group), view.observed, now)
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 from dask_operator import manifests, names
-from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Resume, Retire
+from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
 from dask_operator.model import Endpoint, ObjectRef, Pod, Problem, Survey
 from dask_operator.plan.report.status import scheduler_down_since
 from dask_operator.plan.view import View, Workers, blocked
 from dask_operator.plan.workers import replacement, rollout, room, victims
-from dask_operator.plan.workers.resume import plan_resume, plan_resume_of_unasked, returning
+from dask_operator.plan.workers.resume import plan_resume, plan_resume_of_unasked, resumable, returning
 from dask_operator.plan.workers.room import Room
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
@@ -34,9 +34,10 @@ def plan_group(view: View, workers: Workers, now: float) -> Iterator[Action]:
     yield from _delete_retired(view, workers, now)
     leaving_old = len(rollout.split(group, workers.leaving)[1])
     step = rollout.step(group.replicas, workers.new, workers.old, room=_room(view, workers, now), leaving=leaving_old)
-    back = tuple(plan_resume(view, workers, step.create - returning(view, workers)))
-    yield from back
-    step = step._replace(create=max(step.create - returning(view, workers) - _number(back), 0))
+    missing = max(step.create - returning(view, workers), 0)
+    back = resumable(view, workers)[:missing]
+    yield from plan_resume(view, workers, back)
+    step = step._replace(create=missing - len(back))
     ended, outdated = rollout.split(group, workers.ended)
     yield from _delete(view, workers, outdated, now, "ended, and its template was edited since")
     if len(workers.staying) <= group.replicas or step.create:
@@ -65,10 +66,6 @@ def _delete_retired(view: View, workers: Workers, now: float, why: str = "") -> 
     yield from _delete(view, workers, others, now, f"retired: its data has moved to other workers{why}")
     because = "its drain time ended: its data has moved, and other workers compute again what it ran"
     yield from _delete(view, workers, overdue, now, because + why)
-
-
-def _number(back: Sequence[Resume]) -> int:
-    return len({uid for action in back for uid, _ in action.workers})
 
 
 def _is_fresh(survey: Survey, now: float) -> bool:

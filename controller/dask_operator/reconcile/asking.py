@@ -25,7 +25,7 @@ _LEAST_PAUSE = 1.0
 _MOVES = 600.0
 _NEVER_ENDS = Problem("SchedulerAnswer", "the scheduler does not end the drain of its workers in time")
 # As `agent.scheduler` says it.
-_ACTORS = "actors"
+ACTORS = "actors"
 _BUG = Problem("ControllerError", "an error of the controller's own, which its log has; the scheduler is asked again")
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Asker:
         self._store.facts(key).retirement_goes_on(going_on)
         over = {uid: addresses for uid, addresses in left.items() if uid in retired or uid in kept}
         if over:
-            actors = frozenset(uid for uid, reason in kept.items() if reason == _ACTORS)
+            actors = frozenset(uid for uid, reason in kept.items() if reason == ACTORS)
             self._end(key, over, retired, late & retired, actors)
         back = frozenset(left.keys() - over.keys() - going_on.keys())
         if back:

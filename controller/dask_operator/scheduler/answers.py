@@ -25,8 +25,8 @@ _LONGEST_FIELD = 2**10
 _ANSWER_OF_NONE = 2**12
 _PER_WORKER = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
-_MOST_RESOURCES = 20
-_LONGEST_NAME = 64
+MOST_RESOURCES = 20
+LONGEST_NAME = 64
 # Python writes these numbers, which are not JSON.
 _NO_NUMBERS = re.compile(rb"(?<=[\[,:\s])(?:NaN|-?Infinity)(?=[\],}\s])")
 _NONE = msgspec.Raw()
@@ -74,7 +74,7 @@ class _Burden(msgspec.Struct):
 
 
 class _Need(msgspec.Struct):
-    resources: dict[Annotated[str, msgspec.Meta(max_length=_LONGEST_NAME)], Annotated[float, msgspec.Meta(ge=0.0)]]
+    resources: dict[Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)], Annotated[float, msgspec.Meta(ge=0.0)]]
     threads: Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_TARGET)]
     offered: bool
 
@@ -182,8 +182,8 @@ def demand(text: bytes) -> tuple[int, tuple[Need, ...]]:
     Raises ValueError, TypeError or RecursionError.
     """
     found = msgspec.json.decode(text, type=_Demand)
-    if sum(len(need.resources) for need in found.needs) > _MOST_RESOURCES:
-        raise TooManyError(f"its tasks need more than the {_MOST_RESOURCES} resources that are read")
+    if sum(len(need.resources) for need in found.needs) > MOST_RESOURCES:
+        raise TooManyError(f"its tasks need more than the {MOST_RESOURCES} resources that are read")
     needs = (
         Need(tuple(sorted(need.resources.items())), need.threads, need.offered)
         for need in found.needs

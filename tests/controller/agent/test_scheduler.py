@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import pickle
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,8 +25,22 @@ from tests.support.kube import eventually
 from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
 from dask_operator import agent, names
-from dask_operator.agent.scheduler import DRAIN_SECONDS, LARGEST_REQUEST, ROUTE
+from dask_operator.agent.scheduler import (
+    ACTORS,
+    DRAIN_SECONDS,
+    LARGEST_REQUEST,
+    LONGEST_NAME,
+    MOST_RESOURCES,
+    REMEMBERED,
+    ROUTE,
+    Agent,
+    long_running,
+    operation,
+)
 from dask_operator.manifests.grace import drain_seconds
+from dask_operator.model import Registration
+from dask_operator.reconcile import asking
+from dask_operator.scheduler import answers
 
 WORKERS = f"{ROUTE}/workers"
 P2P = {"DASK_ARRAY__RECHUNK__METHOD": "p2p"}
@@ -327,6 +344,41 @@ def test_the_names_of_its_variables_are_those_of_the_manifests() -> None:
     assert f'os.environ.get("{names.POD_ENV}")' in agent.TEXT
 
 
+def test_what_the_controller_knows_of_its_answers_is_as_it_says() -> None:
+    assert asking.ACTORS == ACTORS
+    assert (answers.MOST_RESOURCES, answers.LONGEST_NAME) == (MOST_RESOURCES, LONGEST_NAME)
+    told = asyncio.run(Agent(SimpleNamespace(workers={"a": _idle()}, plugins={})).workers())
+    assert {field.name for field in fields(Registration)} - {"address"} == set(told["workers"][_idle().address])
+
+
+def _idle() -> Any:
+    return SimpleNamespace(address="tcp://10.0.0.1:1", name="a", nbytes=0, processing=(), occupancy=0.0, last_seen=0.0)
+
+
+def test_releases_that_pass_the_connection_or_name_seceded_tasks_otherwise_are_understood() -> None:
+    act = operation(lambda **asked: asked)
+    assert act(workers=["a"]) == act("the connection", workers=["a"]) == {"workers": ["a"]}
+    for name in ("long_running", "_long_running"):
+        assert long_running(SimpleNamespace(**{name: {"a"}})) == {"a"}
+    assert not long_running(SimpleNamespace(long_running=set()))
+
+
+def test_no_more_departures_than_a_thousand_are_remembered() -> None:
+    async def retired(**_: Any) -> dict[str, Any]:
+        return {"a": {}}
+
+    async def all_leave() -> None:
+        for number in range(REMEMBERED + 5):
+            scheduler.workers = {str(number): _idle()}
+            await drains.drain(str(number), 0.0)
+
+    scheduler = SimpleNamespace(workers={}, plugins={}, retire_workers=retired)
+    drains = Agent(scheduler)
+    asyncio.run(all_leave())
+    assert len(drains.gone) == REMEMBERED
+    assert str(REMEMBERED + 4) in drains.gone
+
+
 def test_a_worker_without_the_variable_drains_as_one_with_the_default_grace_period() -> None:
     assert str(int(DRAIN_SECONDS)) == drain_seconds({})
 
@@ -381,14 +433,30 @@ def test_the_first_of_several_workers_is_not_kept_by_the_others(dask_of_two: Das
     assert running.result(120) == "done"
 
 
-def test_a_participant_of_a_shuffle_is_told() -> None:
+def test_a_participant_of_a_shuffle_is_told(tmp_path: Path) -> None:
     with a_dask(AGENT | P2P) as made, dask.config.set({"array.rechunk.method": "p2p"}):
         made.worker("one")
         made.worker("two")
-        numbers = dask.array.random.random((400, 400), chunks=(20, 400)).map_blocks(_paused)
+        made.client.run_on_scheduler(_hold_shuffles, end=tmp_path / "end")
+        numbers = dask.array.random.random((400, 400), chunks=(20, 400))
         total = made.client.compute(numbers.rechunk((400, 20)).sum())
-        eventually(lambda: _told(made, "one")["shuffles"], "the shuffle runs", 120)
+        try:
+            eventually(lambda: _told(made, "one")["shuffles"], "the shuffle runs", 120)
+        finally:
+            (tmp_path / "end").touch()
         assert total.result(60) > 0.0
+
+
+def _hold_shuffles(dask_scheduler: Any, end: Path) -> None:
+    """Let no shuffle get past its barrier before a file exists."""
+    barrier = dask_scheduler.handlers["shuffle_barrier"]
+
+    async def waits(**asked: Any) -> Any:
+        while not end.exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.05)
+        return await barrier(**asked)
+
+    dask_scheduler.handlers["shuffle_barrier"] = waits
 
 
 def test_a_request_that_is_too_large_is_not_read(dask_of_two: Dask) -> None:

@@ -178,6 +178,7 @@ def test_when_the_clock_is_set_all_times_move_with_it(step: float) -> None:
         facts.idle(7.0, now - 5.0)
         facts.idle(7.0, now)
         facts.refused["uid"] = now
+        facts.retirement_began({"uid": Departure(since=now)})
         facts.failures[PODS] = Failure(PROBLEM, 1, now + 10.0)
         facts.written[THE_CLUSTER] = Written(now, {}, "uid")
 

@@ -6,6 +6,7 @@ A worker of the current template that has not gone yet is as good as a new one, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from dask_operator import manifests
 from dask_operator.actions import Action, Resume
@@ -19,36 +20,45 @@ def returning(view: View, workers: Workers) -> int:
     return sum(pod.uid in view.observed.resuming for pod in workers.leaving)
 
 
-def plan_resume(view: View, workers: Workers, number: int) -> Iterator[Resume]:
-    """Take back at most this many workers of a group that drain."""
+def resumable(view: View, workers: Workers) -> list[Pod]:
+    """Return the workers of a group that drain and may be taken back."""
+    if not _running(view.scheduler):
+        return []
     retiring, resuming = view.observed.retiring, view.observed.resuming
     current = current_templates(workers.group)
-    able = [
+    return [
         pod
         for pod in workers.leaving
         if pod.uid in retiring and pod.uid not in resuming and not retiring[pod.uid].final and pod.template in current
     ]
-    back = [(pod.uid, address) for pod in able[: max(number, 0)] for address in retiring[pod.uid].addresses]
+
+
+def plan_resume(view: View, workers: Workers, pods: Sequence[Pod]) -> Iterator[Action]:
+    """Take back these workers of a group."""
+    back = [(pod.uid, address) for pod in pods for address in view.observed.retiring[pod.uid].addresses]
     yield from _resume(view, back, f"the group wants {workers.group.replicas} workers again")
 
 
 def plan_resume_of_unasked(view: View, workers: Workers, survey: Survey) -> Iterator[Action]:
     """Take back workers that drain because a controller asked for it that has ended since, and that are to stay."""
-    if not any(worker.draining and not worker.leaves for worker in survey.workers):
+    draining = [worker for worker in survey.workers if worker.draining and not worker.leaves]
+    if not draining:
         return
-    known = victims.registered(view.live, survey)
-    astray: Sequence[Pod] = [pod for pod in workers.new if pod.uid not in view.observed.resuming]
+    known = victims.registered(view.live, replace(survey, workers=tuple(draining)))
     back = [
         (pod.uid, worker.address)
-        for pod in astray
+        for pod in workers.new
+        if pod.uid not in view.observed.resuming
         for worker in known.get(pod.uid, ())
-        if worker.draining and not worker.leaves
     ]
     yield from _resume(view, back, f"the group wants {workers.group.replicas} workers")
 
 
-def _resume(view: View, back: Sequence[tuple[str, str]], because: str) -> Iterator[Resume]:
-    scheduler = view.scheduler
-    if back and scheduler and scheduler.phase == "Running":
+def _running(scheduler: Pod | None) -> Pod | None:
+    return scheduler if scheduler and scheduler.phase == "Running" else None
+
+
+def _resume(view: View, back: Sequence[tuple[str, str]], because: str) -> Iterator[Action]:
+    if back and (scheduler := _running(view.scheduler)):
         endpoint = manifests.scheduler_endpoint(view.cluster, view.observed.service, scheduler)
         yield Resume(endpoint, tuple(back), because)
