@@ -45,7 +45,10 @@ def identity() -> str:
 
 
 class Election:
-    """The part of one process in an election. While it has a `complaint`, it cannot tell who leads."""
+    """The part of one process in an election. While it has a `complaint`, it cannot tell who leads.
+
+    `succeeds`: whether another process may have led since `look`, or since this one last led.
+    """
 
     def __init__(self, api: Api, lease: LeaseName, identity: str, times: Times = Times()) -> None:
         self._api = api
@@ -53,9 +56,11 @@ class Election:
         self._identity = identity
         self._times = times
         self._seen = KnownLease()
+        self._vacant: KnownLease | None = None
         self._until = NEVER
         self._sent = NEVER
         self._failures = 0
+        self.succeeds = True
         self.complaint = Complaint(logger)
 
     @property
@@ -66,6 +71,12 @@ class Election:
     def leading(self) -> bool:
         """Return whether this process may write at this moment."""
         return _now() < self._until
+
+    async def look(self) -> None:
+        """Note whether somebody leads, before this process learns what there is."""
+        with suppress(ApiError):
+            await self._look()
+            self._vacant = None if self.holder else self._seen
 
     async def run(self, lead: Lead) -> None:
         """Run `lead` whenever this process holds the Lease, and cancel it when the Lease is lost.
@@ -132,6 +143,7 @@ class Election:
 
     async def _take(self) -> bool:
         sent = self._sent = _now()
+        self.succeeds, self._vacant = self._seen != self._vacant, None
         if won := await self._put(taken(self._seen, self._name, self._identity, _micro_time(), self._times)):
             self._settle()
             self._until = sent + self._times.deadline

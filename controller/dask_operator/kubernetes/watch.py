@@ -14,6 +14,9 @@ again when the watch cannot be continued. What is easy to get wrong, and is deci
   never sent is made good within half an hour.
 - *A quiet kind looks like a dead connection.* Bookmarks, which come every minute if at all, tell them apart. After
   SILENCE seconds without one the connection is given up.
+- *What was seen may be older than what is known to have happened.* A connection that is cut shows nothing until it is
+  given up, and one kind may be behind another. Whoever needs a state that is at least as new as this moment calls
+  `Watch.renew`.
 - *A watch that fails may succeed in listing.* If lists work and watches do not, each list would start the pauses
   between attempts anew. So only an event ends a series of failures, and only a watch that has stayed open for a second
   settles the complaint.
@@ -100,8 +103,8 @@ class State(NamedTuple):
 class Watch:
     """The watch of one kind in one namespace ("": in all). `turned` is called when `state.stale` has changed.
 
-    `synced` is set by the first list, or once the API server says that it does not know the kind; `answered` then
-    too, or by a refusal that lasts. Neither is ever unset.
+    `synced` is set by the first list, or once the API server says that it does not know the kind, and never unset.
+    `answered` is set by every list, and by an answer that lasts, such as a refusal; `renew` unsets it.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Watch:
         self._turned = turned
         self._parse = parse or PARSERS[resource.kind]
         self._retry = asyncio.Event()
+        self._renewal: asyncio.Timeout | None = None
         self._woken = False
         self._failures = 0
         self.resource = resource
@@ -138,17 +142,35 @@ class Watch:
         while True:
             self.last_try = _now()
             try:
-                version = await self._list()
-                for _ in range(_RENEWALS):
-                    version = await self._watch(version)
+                await self._list_and_watch()
             except ApiError as error:
                 await self._recover(error)
             except (LookupError, TypeError, ValueError) as error:
                 await self._recover(ApiError(0, "Malformed", f"an answer without {error}"))
 
+    def renew(self) -> None:
+        """List everything anew from now on, whatever the watch is doing, and set `answered` when that is done."""
+        self.answered.clear()
+        self._retry.set()
+        if self._renewal:
+            self._renewal.reschedule(_now())
+            self._renewal = None
+
     def retry(self) -> None:
         """End the pause after a failure, because there is reason to think that an attempt would succeed now."""
         self._retry.set()
+
+    async def _list_and_watch(self) -> None:
+        """List and watch until `renew`, or until it is time to list anew."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as renewal:
+                self._renewal = renewal
+                try:
+                    version = await self._list()
+                    for _ in range(_RENEWALS):
+                        version = await self._watch(version)
+                finally:
+                    self._renewal = None
 
     async def _list(self) -> str:
         objects: list[Object] = []

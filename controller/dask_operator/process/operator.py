@@ -77,6 +77,7 @@ class Operator:
             watches = Watches(api, self._store, self._scope, self._changed)
             if self._settings.lease:
                 self._election = Election(lease_api, self._settings.lease, identity(), self._settings.times)
+                await self._election.look()
             async with self._observable(watches, address), asyncio.TaskGroup() as tasks:
                 tasks.create_task(watches.run())
                 if self._settings.pod:
@@ -90,6 +91,8 @@ class Operator:
                     await self._lead(watches, schedulers)
 
     async def _lead(self, watches: Watches, schedulers: Schedulers) -> None:
+        if self._election and self._election.succeeds:
+            await watches.renew()
         permitted = self._election.leading if self._election else lambda: True
         queue = WorkQueue(self._clock)
         # Our own writes end at once, when their connections close; then plugins may take their time.

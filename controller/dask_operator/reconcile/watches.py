@@ -1,13 +1,17 @@
 """All watches of the controller: one per kind in each namespace that is operated.
 
-A plan needs everything about a cluster at once, and it comes by seven watches that know nothing of each other. Three
-things can go wrong, and `Namespace`, which has the seven of one namespace, decides about them alone:
+A plan needs everything about a cluster at once, and it comes by seven watches that know nothing of each other. Four
+things can go wrong. `Watches` decides about the third, and `Namespace`, which has the seven of one namespace, about the
+others:
 
 - *A plan before the first lists are complete* would create what exists. So no key is passed on before that.
 - *A plan from states of different times.* After an outage one watch may be live again while another is stale. A plan
   that has heard of the end of a cluster's Pods, and not of the end of the cluster, would create the Pods anew. So
   `consistent_for` holds plans back until all watches have listed again. A watch that keeps failing while the others
   work, such as for want of a permission, is not waited for.
+- *A plan from states older than the last leader's writes.* A process that stood by may have seen the status of a job
+  that names a Pod, and not the Pod; it would take the Pod for lost. So a process that begins to lead lists everything
+  anew first: `Watches.renew`.
 - *A slow recovery.* Each watch backs off on its own, so after a long outage the last might try half a minute after the
   first, and plans would wait for it. So when one watch recovers, all others try at once. A watch that was woken in this
   way wakes nobody: where lists work and watches do not, they would otherwise wake each other without end.
@@ -18,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.watch import State, Watch
@@ -66,6 +71,14 @@ class Watches:
         """Wait until the API server has answered every watch, with a complete list or with a lasting refusal."""
         await asyncio.gather(*(watch.answered.wait() for watch in self._of_namespaces))
         await asyncio.gather(*(watch.answered.wait() for watch in self))
+
+    async def renew(self) -> None:
+        """List everything anew. A kind that still cannot be listed after a minute is waited for no longer."""
+        for watch in self:
+            watch.renew()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CATCHING_UP):
+                await self.answered()
 
     def keys(self) -> set[Key]:
         """Return the clusters in namespaces whose lists are complete."""

@@ -385,3 +385,44 @@ async def test_a_lease_whose_duration_was_edited_gets_its_own_back() -> None:
         candidates.fake.put({**lease, "spec": {**lease["spec"], "leaseDurationSeconds": 1}})
         await until(lambda: candidates.spec["leaseDurationSeconds"] == DURATION, "a renewal", 5.0)
         assert candidates.leads == ["a"]
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_who_finds_the_lease_vacant_when_it_starts_and_when_it_wins_succeeds_nobody(before: bool) -> None:
+    async with _candidates() as candidates:
+        if before:
+            candidates.start("former")
+            await candidates.leader("former")
+            await candidates.stop("former")
+        election = Election(candidates.api, NAME, "a")
+        await election.look()
+        await asyncio.sleep(10.0)
+        async with meanwhile(election.run(_forever)):
+            await until(election.leading, "the election", 5.0)
+            assert not election.succeeds
+
+
+async def test_who_finds_another_leader_or_an_interlude_or_cannot_look_succeeds_another() -> None:
+    async with _candidates() as candidates:
+        early, late, blind = (Election(candidates.api, NAME, name) for name in ("early", "late", "blind"))
+        await early.look()
+        candidates.start("a")
+        await candidates.leader("a")
+        await late.look()
+        await candidates.stop("a")
+        candidates.fake.fail("GET", LEASE, 500)
+        await blind.look()
+        for election in (early, late, blind):
+            async with meanwhile(election.run(_forever)):
+                await until(election.leading, "the election", 5.0)
+                assert election.succeeds
+
+
+async def test_who_leads_again_may_have_missed_another() -> None:
+    async with _candidates() as candidates:
+        election = Election(candidates.api, NAME, "a")
+        await election.look()
+        for again in (False, True):
+            async with meanwhile(election.run(_forever)):
+                await until(election.leading, "the election", 5.0)
+                assert election.succeeds == again

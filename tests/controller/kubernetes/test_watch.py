@@ -352,3 +352,27 @@ async def test_an_object_that_is_half_valid_stops_no_watch() -> None:
         await asyncio.wait_for(watch.synced.wait(), 5.0)
         task.cancel()
         assert [group.name for group in store.snapshot(KEY)[1].groups] == ["simple-default"]
+
+
+async def test_renewed_it_lists_what_a_silent_connection_has_not_shown() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        watching.fake.silence_watches(POD)
+        watching.fake.put(raw_pod(1))
+        watching.watch.renew()
+        assert not watching.watch.answered.is_set()
+        await asyncio.wait_for(watching.watch.answered.wait(), 5.0)
+        assert len(watching.names()) == 2
+        assert watching.lists() == 2
+        await until(lambda: watching.fake.watching(POD) == 1, "the watch to be open again", 5.0)
+        watching.fake.put(raw_pod(2))
+        await watching.sees(0, 1, 2)
+
+
+async def test_renewed_during_a_pause_it_lists_at_once() -> None:
+    async with _watching(raw_pod(0)) as watching:
+        fault = watching.fake.fail("GET", POD, 500, times=1000)
+        watching.fake.cut_watches(POD)
+        await asyncio.sleep(100.0)
+        fault.times = 0
+        watching.watch.renew()
+        await asyncio.wait_for(watching.watch.answered.wait(), 0.5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.support.builders import NOON, raw_cluster
+from tests.support.builders import NOON, raw_cluster, raw_job
 from tests.support.clock import Run
 from tests.support.fake_api import FakeApi, Seen, serve
 from tests.support.server import free_port
@@ -23,7 +23,7 @@ from dask_operator.process.operator import Operator
 from dask_operator.process.server import Address
 from dask_operator.process.settings import PodReference, Settings
 from dask_operator.reconcile.scope import Scope
-from dask_operator.resources import AUTOSCALER, CLUSTER, EVENT, LEASE, POD, WATCHED
+from dask_operator.resources import AUTOSCALER, CLUSTER, EVENT, JOB, LEASE, POD, WATCHED
 
 LEADING = "leading"
 SETTINGS = Settings(lease=LeaseName("default", "controller"))
@@ -79,6 +79,23 @@ async def _has_workers(fake: FakeApi, number: int) -> None:
 
 def _created(fake: FakeApi) -> list[str]:
     return [seen.body["metadata"]["name"] for seen in fake.asked("POST", "pods")]
+
+
+async def _scheduler_is_ready(fake: FakeApi) -> None:
+    def scheduler() -> dict[str, Any] | None:
+        return fake.find(POD, "simple-scheduler-abc")
+
+    await until(scheduler, "the scheduler's Pod", 60.0)
+    ready = {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    fake.put({**(scheduler() or {}), "status": ready})
+
+
+def _is_runner(seen: Seen) -> bool:
+    return seen.method == "POST" and bool(seen.body["metadata"]["name"] == "simple-runner")
+
+
+def _job_status(fake: FakeApi) -> dict[str, Any]:
+    return dict((fake.find(JOB, "simple") or {}).get("status", {}))
 
 
 async def _get(address: Address, path: str) -> tuple[int, str]:
@@ -138,9 +155,53 @@ def test_a_standby_knows_everything_and_writes_nothing(run: Run) -> None:
             await _has_workers(fake, 5)
             assert standby.leads
             assert len(_created(fake)) == 5
-            assert len([seen for seen in fake.asked("GET") if seen.plural in ("pods", "daskclusters")]) == 4, (
-                "as before"
-            )
+            lists = [seen for seen in fake.asked("GET") if seen.plural != "leases" and not seen.name]
+            assert len(lists) == 3 * len(WATCHED), "a new leader lists once more"
+
+    _operated(run, scenario)
+
+
+def test_a_new_leader_acts_on_nothing_older_than_its_predecessors_writes(run: Run) -> None:
+    """Check that a job whose runner the standby has not seen is not taken for one that has lost it."""
+
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 2) as (leader, standby):
+            refused = fake.fail("POST", POD, 503, reason="ServiceUnavailable", times=10_000, matches=_is_runner)
+            fake.put(raw_job(restartPolicy="Never"))
+            await _scheduler_is_ready(fake)
+            await until(lambda: any(map(_is_runner, fake.requests)), "a try to create the runner", 60.0)
+            fake.silence_watches(POD)  # the leader learns from the reply
+            refused.times = 0
+            await until(lambda: _job_status(fake).get("jobRunnerPodName"), "the name of the runner in the status", 60.0)
+            await leader.stop()
+            await until(lambda: standby.leads, "the standby", 10.0)
+            await asyncio.sleep(60.0)
+            assert (_job_status(fake)["jobStatus"], _job_status(fake)["failed"]) == ("ClusterCreated", 0)
+
+    _operated(run, scenario)
+
+
+def test_a_kind_that_cannot_be_listed_delays_a_new_leader_by_a_minute(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        async with _processes(fake, 2) as (leader, standby):
+            fault = fake.fail("GET", AUTOSCALER, 500, times=10_000)
+            await leader.stop()
+            fake.put(raw_cluster(workers=1))
+            assert not await happens(lambda: standby.leads, 50.0)
+            await _has_workers(fake, 1)
+            assert fault.times
+
+    _operated(run, scenario)
+
+
+def test_the_first_of_all_leaders_lists_once(run: Run) -> None:
+    async def scenario(fake: FakeApi) -> None:
+        for _ in range(2):
+            fake.requests.clear()
+            async with _processes(fake, 1):
+                await asyncio.sleep(10.0)
+                lists = [seen for seen in fake.asked("GET") if seen.plural != "leases"]
+                assert len(lists) == len(WATCHED)
 
     _operated(run, scenario)
 
