@@ -7,7 +7,7 @@ while it is made.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -310,6 +310,33 @@ class Autoscaler(Declared):
     down: Scaling = Scaling()
 
 
+class Taint(NamedTuple):
+    """A mark of a node: Pods that do not tolerate it are not to run there."""
+
+    key: str
+    value: str
+    effect: str
+
+
+class Toleration(NamedTuple):
+    """The taints that a Pod tolerates. An empty `key` or `effect` stands for all, as does a `value` of None."""
+
+    key: str
+    value: str | None
+    effect: str
+
+    def of(self, taint: Taint) -> bool:
+        """Return whether it tolerates a taint."""
+        return self.key in ("", taint.key) and self.value in (None, taint.value) and self.effect in ("", taint.effect)
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Object):
+    """A node. `taints`: those that somebody gave it, and that keep new Pods away; a cordoned node has one, too."""
+
+    taints: tuple[Taint, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Pod(Object):
     """A scheduler, worker or runner Pod. Times are in seconds since the epoch, 0.0 for never.
@@ -320,6 +347,7 @@ class Pod(Object):
     `ending`: how a runner ended the last time. `restarted`: the last start of a container that had crashed more than
     once. `deployment`: the Deployment that made the Pod; `template`: the hash of the template that this controller made
     it from. `gated`: it has a scheduling gate; `volumes`: what its volumes need, claims with the prefix `CLAIM`.
+    `node`: where it runs; `tolerations`: those of taints that somebody may give a node.
     `problem` counts from `problem_from`: a state that every Pod passes through is a problem only if it lasts.
     """
 
@@ -341,12 +369,18 @@ class Pod(Object):
     template: str = ""
     gated: bool = False
     volumes: frozenset[str] = frozenset()
+    node: str = ""
+    tolerations: tuple[Toleration, ...] = ()
     problem: Problem | None = None
     problem_from: float = 0.0
 
     def problem_at(self, now: float) -> Problem | None:
         """Return the problem if it counts by now."""
         return self.problem if now >= self.problem_from else None
+
+    def is_kept_away_by(self, taints: Iterable[Taint]) -> bool:
+        """Return whether it does not tolerate one of these taints."""
+        return any(not any(toleration.of(taint) for toleration in self.tolerations) for taint in taints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -559,6 +593,8 @@ class Observed:
     """The uids of the worker Pods that the scheduler refused to retire, and when."""
     actors: frozenset[str] = frozenset()
     """The uids of those that it refused because they hold actors, which never move."""
+    displaced: frozenset[str] = frozenset()
+    """The uids of the Pods whose node takes no more Pods like them, because it is cordoned or tainted."""
     failures: Mapping[ObjectRef, Failure] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """Warnings of the API server about objects that it accepted."""

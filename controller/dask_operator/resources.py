@@ -18,6 +18,7 @@ class Resource:
     verbs: tuple[str, ...]
     selector: str = ""
     """The label selector of the objects that are watched."""
+    namespaced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -36,7 +37,8 @@ DEPLOYMENT = Resource(
 )
 EVENT = Resource("Event", "", "v1", "events", ("create",))
 LEASE = Resource("Lease", "coordination.k8s.io", "v1", "leases", ("get", "create", "update"))
-NAMESPACE = Resource("Namespace", "", "v1", "namespaces", ("list", "watch"))
+NAMESPACE = Resource("Namespace", "", "v1", "namespaces", ("list", "watch"), namespaced=False)
+NODE = Resource("Node", "", "v1", "nodes", ("list", "watch"), namespaced=False)
 
 WATCHED = (CLUSTER, GROUP, JOB, AUTOSCALER, POD, SERVICE, DEPLOYMENT)
 RESOURCES = {resource.kind: resource for resource in (*WATCHED, EVENT)}
@@ -59,3 +61,6 @@ LEASE_RULES = _rules(LEASE, EVENT)
 
 NAMESPACE_RULES = _rules(NAMESPACE)
 """The permissions that patterns of namespaces need."""
+
+NODE_RULES = _rules(NODE)
+"""The permissions for workers to leave cordoned nodes."""

@@ -20,7 +20,7 @@ from tests.support.permissions import (
     triples,
 )
 
-from dask_operator.resources import LEASE_RULES, NAMESPACE_RULES, RULES
+from dask_operator.resources import LEASE_RULES, NAMESPACE_RULES, NODE_RULES, RULES
 
 OWN = ("--set", "scope=own", "--set", "crds.install=false")
 CLUSTERS = "daskclusters.kubernetes.dask.org"
@@ -45,6 +45,7 @@ def users_roles(kube: Kube, helm: Helm) -> None:
         (("scope=cluster",), RULES | LEASE_RULES, RULES),
         (("scope=own",), RULES | LEASE_RULES, NOTHING),
         (("scope.namespaces={default}",), LEASE_RULES, RULES),
+        (("scope=own", "watchNodes=true"), RULES | LEASE_RULES | NODE_RULES, NODE_RULES),
         (("kopfArgs={--namespace=dev-*}",), RULES | LEASE_RULES | NAMESPACE_RULES, RULES | NAMESPACE_RULES),
     ],
 )

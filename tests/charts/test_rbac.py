@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from tests.charts.conftest import Render
 
-from dask_operator.resources import AUTOSCALER, CLUSTER, DASK, GROUP, JOB, LEASE_RULES, NAMESPACE_RULES, RULES
+from dask_operator.resources import (
+    AUTOSCALER,
+    CLUSTER,
+    DASK,
+    GROUP,
+    JOB,
+    LEASE_RULES,
+    NAMESPACE_RULES,
+    NODE_RULES,
+    RULES,
+)
 
 CHART = "dask-kubernetes-operator"
 PATTERNS = {"kopfArgs": ["--namespace=dev-*,!dev-x"]}
@@ -48,6 +58,12 @@ def test_lease_is_in_the_namespace_of_the_release(render: Render, cluster: bool)
     lease = role(render, "Role", "operator-lease", values)
     assert lease["metadata"]["namespace"] == "dask"
     assert triples(lease) == LEASE_RULES
+
+
+@pytest.mark.parametrize("scope", ["cluster", "own"])
+def test_nodes_are_watched_by_a_role_of_their_own(render: Render, scope: str) -> None:
+    values = {"watchNodes": True, "scope": scope}
+    assert triples(role(render, "ClusterRole", "dask-operator-nodes", values)) == NODE_RULES
 
 
 # The permissions that could be namespaced or not, all enabled.

@@ -101,6 +101,8 @@ class World:
         """Whether the scheduler has the controller's agent."""
         self.target: int | None = None
         """Number of workers the scheduler asks for; None for no answer."""
+        self.nodes: dict[str, bool] = {"node-0": True, "node-1": True, "node-2": True, "node-3": True}
+        """Whether each node takes Pods. A Pod that starts gets one of those that do, or starts later."""
         self.needs: tuple[Need, ...] = ()
         """The needs of the scheduler's tasks."""
         self.idle_since: float | None = None
@@ -250,6 +252,17 @@ class World:
         }
         self._update({**self.raw("Pod", pod), "status": {**status, "containerStatuses": [container]}})
 
+    def cordon(self, *names: str, back: bool = False) -> None:
+        """Keep Pods away from nodes, or with `back` let them in again."""
+        for name in names:
+            self.nodes[name] = back
+            node = {"metadata": {"name": name}, "spec": {} if back else {"unschedulable": True}}
+            self.store.taint(name, parse.node(node).taints)
+
+    def on(self, node: str) -> set[str]:
+        """Return the names of the workers that run on a node."""
+        return {pod.name for pod in self._pods() if pod.node == node and pod.component == "worker"}
+
     def restart_controller(self) -> None:
         self.store = Store()
         self._unasked += [(ends, retire) for ends, retire in self._retirements if retire.seconds is not None]
@@ -347,7 +360,7 @@ class World:
         how = self.ends(pod) if pod.component == "worker" else ""
         if pod.phase == "Pending" and how == "Rejected":
             self.end(pod.name, "Failed", reason="OutOfcpu")
-        elif pod.phase == "Pending" and self.starts(pod):
+        elif pod.phase == "Pending" and self.starts(pod) and any(self.nodes.values()):
             self._start(pod)
         elif pod.phase == "Pending" and self.unschedulable(pod) and (not pod.problem or pod.problem_from):
             self._cannot_be_scheduled(pod)
@@ -396,7 +409,9 @@ class World:
             "podIP": f"10.0.{number // 250}.{number % 250}",
             "conditions": [{"type": "Ready", "status": "True"}],
         }
-        self._update({**self.raw("Pod", pod.name), "status": status})
+        raw, free = self.raw("Pod", pod.name), [name for name, takes in self.nodes.items() if takes]
+        spec = {**raw["spec"], "nodeName": free[number % len(free)]}
+        self._update({**raw, "spec": spec, "status": status})
 
     def _cannot_be_scheduled(self, pod: Pod) -> None:
         said = {"reason": "Unschedulable", "message": self.unschedulable_because}

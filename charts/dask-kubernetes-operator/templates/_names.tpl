@@ -26,6 +26,11 @@
 {{- printf "%s-lease" (include "dask-kubernetes-operator.fullname" . | trunc 57 | trimSuffix "-") -}}
 {{- end }}
 
+{{/* The name of the ClusterRole for nodes. The namespace is part of it, as releases of one name may be in several. */}}
+{{- define "dask-kubernetes-operator.nodesRoleName" -}}
+{{- printf "%s-%s-nodes" .Release.Namespace (include "dask-kubernetes-operator.fullname" .) -}}
+{{- end }}
+
 {{/* The name of the objects of `helm test`, at most 53 characters because a DaskCluster has it too. */}}
 {{- define "dask-kubernetes-operator.testName" -}}
 {{- printf "%s-test" (include "dask-kubernetes-operator.fullname" . | trunc 48 | trimSuffix "-") -}}

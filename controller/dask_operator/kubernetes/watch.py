@@ -135,6 +135,8 @@ class Watch:
     @property
     def what(self) -> str:
         """The watched objects, for a person."""
+        if not self.resource.namespaced:
+            return self.resource.plural
         return f"{self.resource.plural} in {f'namespace {self._namespace}' if self._namespace else 'all namespaces'}"
 
     async def run(self) -> None:

@@ -21,7 +21,7 @@ from dask_operator.parse.declared import (
 from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import resource_version, version_number
 from dask_operator.parse.offers import offer
-from dask_operator.parse.pods import pod
+from dask_operator.parse.pods import node, pod
 from dask_operator.parse.schedulers import listed_workers, registrations, retired
 from dask_operator.parse.values import may_have_passed, ordinal, rfc3339, timestamp
 
@@ -37,6 +37,7 @@ __all__ = [
     "listed_workers",
     "listening",
     "may_have_passed",
+    "node",
     "offer",
     "ordinal",
     "pod",
@@ -56,6 +57,7 @@ PARSERS: Mapping[str, Callable[[Json], Object]] = {
     "DaskJob": job,
     "DaskAutoscaler": autoscaler,
     "Pod": pod,
+    "Node": node,
     "Deployment": deployment,
     "Service": service,
 }

@@ -1,11 +1,16 @@
-"""The parser of Pods: what a Pod's containers say about the program that runs in it."""
+"""The parsers of Pods and of their nodes.
+
+A Pod's containers say how the program is that runs in it. A node says by its taints whether Pods are to leave it: those
+that Kubernetes adds for a node's condition come and go with its load, and do not count.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from dask_operator import names
-from dask_operator.model import Json, Pod
+from dask_operator.model import Json, Node, Pod, Taint, Toleration
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
 from dask_operator.parse.pod_problems import crashed_again, ending, is_gated, mounted, pod_problem
 from dask_operator.parse.values import at, integer, mappings, number, ordinal, seconds, text
@@ -13,6 +18,10 @@ from dask_operator.parse.values import at, integer, mappings, number, ordinal, s
 # Schedulers that an earlier version of the controller has made have the last one.
 _OUR_ENV = (names.SCHEDULER_ADDRESS_ENV, names.AGENT_ENV, names.HTTP_ROUTES_ENV)
 _OVER = ("Succeeded", "Failed")
+_CONDITIONS = "node.kubernetes.io/"
+_CORDONED = Taint(f"{_CONDITIONS}unschedulable", "", "NoSchedule")
+_KEEP_AWAY = ("NoSchedule", "NoExecute")
+_OPERATORS = ("", "Equal")
 
 
 def pod(raw: Json) -> Pod:
@@ -49,9 +58,48 @@ def pod(raw: Json) -> Pod:
         restarted=max((_started(c) for c in containers if crashed_again(c)), default=0.0),
         gated=is_gated(conditions),
         volumes=mounted(spec),
+        node=text(spec.get("nodeName")),
+        tolerations=_tolerations(spec),
         problem=problem,
         problem_from=counts_from,
     )
+
+
+def node(raw: Json) -> Node:
+    """Return a node."""
+    spec = at(raw, "spec")
+    listed = [
+        Taint(text(each.get("key")), text(each.get("value")), text(each.get("effect")))
+        for each in mappings(spec.get("taints"))
+    ]
+    taints = {taint for taint in listed if _is_given(taint.key) and taint.effect in _KEEP_AWAY}
+    # The taint comes a moment after the field, by another controller.
+    cordoned = {_CORDONED} if spec.get("unschedulable") is True else set()
+    return Node(**object_fields(raw), taints=tuple(sorted(taints | cordoned)))
+
+
+def _is_given(key: str) -> bool:
+    """Return whether a taint's key is of one that somebody gives a node, and not of a node's condition."""
+    return key == _CORDONED.key or not key.startswith(_CONDITIONS)
+
+
+@lru_cache(maxsize=1024)
+def _shared(tolerations: tuple[Toleration, ...]) -> tuple[Toleration, ...]:
+    """Return the same object for the same tolerations, as those of a group's ten thousand Pods are."""
+    return tolerations
+
+
+def _tolerations(spec: Json) -> tuple[Toleration, ...]:
+    listed = (
+        Toleration(
+            text(each.get("key")),
+            text(each.get("value")) if text(each.get("operator")) in _OPERATORS else None,
+            text(each.get("effect")),
+        )
+        for each in mappings(spec.get("tolerations"))
+        if _is_given(text(each.get("key")))
+    )
+    return _shared(tuple(listed))
 
 
 def _program(spec: Json) -> Json:

@@ -32,8 +32,9 @@ def plan_group(view: View, workers: Workers, now: float) -> Iterator[Action]:
     """Bring one group closer to the workers that it wants."""
     group = workers.group
     yield from _delete_retired(view, workers, now)
-    leaving_old = len(rollout.split(group, workers.leaving)[1])
-    step = rollout.step(group.replicas, workers.new, workers.old, room=_room(view, workers, now), leaving=leaving_old)
+    step = rollout.step(
+        group.replicas, workers.new, workers.old, room=_room(view, workers, now), leaving=workers.old_leaving
+    )
     missing = max(step.create - returning(view, workers), 0)
     back = resumable(view, workers)[:missing]
     yield from plan_resume(view, workers, back)
@@ -82,8 +83,9 @@ def _room(view: View, workers: Workers, now: float) -> Room:
         return Room.ENOUGH
     refused = view.observed.failures.get(_pods_of(workers))
     stuck = [pod for pod in workers.new if pod.gated or pod.problem_at(now)]
-    problems = [pod.problem for pod in stuck if pod.problem] + ([refused.problem] if refused else [])
-    in_nodes = room.needed(problems)
+    # No worker that leaves a cordoned node makes room on another.
+    on_nodes = [] if len(workers.old) == workers.displaced else [pod.problem for pod in stuck if pod.problem]
+    in_nodes = room.needed(on_nodes + ([refused.problem] if refused else []))
     in_queue = Room.ONE_OF_SEVERAL if any(pod.gated for pod in stuck) else Room.ENOUGH
     return max(in_nodes, in_queue, room.on_volumes(stuck, workers.staying, workers.old))
 

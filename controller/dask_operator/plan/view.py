@@ -43,9 +43,11 @@ class Workers:
     """The Pods of one group, sorted.
 
     A Pod that runs or may yet run is in `new` or `old` if it stays, and in `leaving` if its scheduler retires it or has
-    retired it. `new`: made from the group's current template; `old`: made from an earlier one. `retired`: retired, and
-    not deleted yet. `ended`: ended, neither deleted nor retired. `ready`: the number of ready Pods among those that
-    stay. `highest`, `highest_going`: the highest ordinal of all Pods, and of those that stay no longer.
+    retired it. `new`: made from the group's current template, and on a node where it may stay; `old`: all others.
+    `displaced`: the number of those that are old for their node alone; `old_leaving`: of those that leave and are not
+    as new ones. `retired`: retired, and not deleted yet. `ended`: ended, neither deleted nor retired. `ready`: the
+    number of ready Pods among those that stay. `highest`, `highest_going`: the highest ordinal of all Pods, and of
+    those that stay no longer.
     """
 
     group: Group
@@ -55,6 +57,8 @@ class Workers:
     leaving: Sequence[Pod] = ()
     retired: Sequence[Pod] = ()
     ended: Sequence[Pod] = ()
+    displaced: int = 0
+    old_leaving: int = 0
     ready: int = 0
     gated: int = 0
     """The number of those that stay and have a scheduling gate."""
@@ -80,6 +84,7 @@ class Workers:
         suspects: list[Pod] = []
         disowned: list[Pod] = []
         current = current_templates(group)
+        displaced, old_leaving = 0, 0
         highest, highest_going = -1, -1
         for pod in pods:
             is_retired = pod.uid in observed.retired
@@ -90,11 +95,14 @@ class Workers:
                 (retired if is_retired else ended).append(pod)
             elif is_retired or pod.uid in observed.retiring:
                 leaving.append(pod)
+                old_leaving += pod.template not in current or pod.uid in observed.displaced
                 if is_retired:
                     retired.append(pod)
             else:
                 stays = True
-                (new if pod.template in current else old).append(pod)
+                is_displaced = pod.template in current and pod.uid in observed.displaced
+                displaced += is_displaced
+                (new if pod.template in current and not is_displaced else old).append(pod)
             if pod.problem or pod.phase == "Succeeded":
                 suspects.append(pod)
             if cluster_uid not in pod.owners:
@@ -111,6 +119,8 @@ class Workers:
             leaving=leaving,
             retired=retired,
             ended=ended,
+            displaced=displaced,
+            old_leaving=old_leaving,
             ready=len(ready),
             gated=sum(pod.gated for pod in (*new, *old)) if len(ready) < len(new) + len(old) else 0,
             latest=max((pod.started for pod in ready), default=0.0),

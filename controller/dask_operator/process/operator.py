@@ -74,7 +74,7 @@ class Operator:
         """Reconcile until cancelled, and answer probes at an address. Raises OSError if the address is taken."""
         self._clock = Clock(self._wall_clock, asyncio.get_running_loop().time, self._clock_set)
         async with Api(self._login) as api, Api(self._login) as lease_api, Schedulers() as schedulers:
-            watches = Watches(api, self._store, self._scope, self._changed)
+            watches = Watches(api, self._store, self._scope, self._changed, nodes=self._settings.watch_nodes)
             if self._settings.lease:
                 self._election = Election(lease_api, self._settings.lease, identity(), self._settings.times)
                 await self._election.look()

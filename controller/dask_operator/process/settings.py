@@ -18,6 +18,7 @@ LEASE_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__LEASE__NAMESPACE"
 LEASE_DURATION = "DASK_KUBERNETES__CONTROLLER__LEASE__DURATION"
 LEASE_RENEW_DEADLINE = "DASK_KUBERNETES__CONTROLLER__LEASE__RENEW_DEADLINE"
 LEASE_RETRY_PERIOD = "DASK_KUBERNETES__CONTROLLER__LEASE__RETRY_PERIOD"
+WATCH_NODES = "DASK_KUBERNETES__CONTROLLER__WATCH_NODES"
 POD_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE"
 POD_NAME = "DASK_KUBERNETES__CONTROLLER__POD__NAME"
 API_SERVER = "KUBERNETES_SERVICE_HOST"
@@ -36,13 +37,15 @@ class Settings:
     """The policy of plans, and the place of this process.
 
     `lease` is the Lease by which several controllers elect a leader, or None for a single controller. `pod` is the Pod
-    of this process, or None outside of Kubernetes. `times` are those of the election.
+    of this process, or None outside of Kubernetes. `times` are those of the election. With `watch_nodes`, workers leave
+    nodes that are cordoned or tainted.
     """
 
     policy: Policy = Policy()
     lease: LeaseName | None = None
     pod: PodReference | None = None
     times: Times = Times()
+    watch_nodes: bool = False
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -57,6 +60,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         _lease(environment),
         _pod(environment),
         _times(environment),
+        _value(environment, WATCH_NODES, _boolean, False),
     )
 
 
@@ -93,6 +97,12 @@ def _value(environment: Mapping[str, str], name: str, parse: Callable[[str], _T]
         return parse(text)
     except ValueError as error:
         raise ValueError(f"{name}={text}: {error}") from None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
 
 
 def _positive(text: str) -> int:

@@ -25,6 +25,7 @@ from dask_operator.model import (
     Observed,
     Pod,
     Service,
+    Taint,
     Written,
 )
 from dask_operator.reconcile.facts import Facts
@@ -40,6 +41,7 @@ class Store:
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._children: dict[tuple[str, Key], dict[str, Object]] = defaultdict(dict)
         self._facts: dict[Key, Facts] = defaultdict(Facts)
+        self._tainted: dict[str, tuple[Taint, ...]] = {}
         self._watched: dict[tuple[str, str], int] = {}
         self._deleted: set[str] = set()
 
@@ -70,6 +72,21 @@ class Store:
     def reached(self, kind: str, namespace: str, version: int) -> None:
         """Record that a watch has shown everything up to a resource version."""
         self._watched[kind, namespace] = max(version, self._watched.get((kind, namespace), 0))
+
+    def taint(self, node: str, taints: tuple[Taint, ...]) -> set[Key]:
+        """Take the taints of a node, none if it is gone. Return the clusters with Pods on it if they have changed."""
+        if taints == self._tainted.get(node, ()):
+            return set()
+        self._tainted[node] = taints
+        if not taints:
+            del self._tainted[node]
+        pods = self._objects[POD.kind].values()
+        return {cluster_of(pod) for pod in pods if isinstance(pod, Pod) and pod.node == node}
+
+    @property
+    def tainted(self) -> frozenset[str]:
+        """The names of the nodes that have taints."""
+        return frozenset(self._tainted)
 
     # From replies to our own writes
 
@@ -137,7 +154,7 @@ class Store:
             service=self._scheduler(SERVICE.kind, key, Service),
             groups=self._children_of(GROUP.kind, key),
             autoscalers=self._children_of(AUTOSCALER.kind, key),
-            pods=self._children_of(POD.kind, key),
+            pods=(pods := self._children_of(POD.kind, key)),
             worker_deployments=tuple(
                 each for each in self._children_of(DEPLOYMENT.kind, key) if each.component == names.WORKER
             ),
@@ -151,10 +168,17 @@ class Store:
             overdue=frozenset(facts.overdue),
             refused=dict(facts.refused),
             actors=frozenset(facts.actors),
+            displaced=self._displaced(pods),
             failures=dict(facts.failures),
             warnings=tuple(facts.warnings),
             written=dict(facts.written),
         )
+
+    def _displaced(self, pods: Iterable[Pod]) -> frozenset[str]:
+        tainted = self._tainted
+        if not tainted:
+            return frozenset()
+        return frozenset(pod.uid for pod in pods if pod.is_kept_away_by(tainted.get(pod.node, ())))
 
     def missing(self, kind: str, namespace: str, named: Iterable[str]) -> set[str]:
         """Return the names of those objects that do not exist."""

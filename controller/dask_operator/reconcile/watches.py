@@ -26,11 +26,11 @@ from contextlib import suppress
 
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.watch import State, Watch
-from dask_operator.model import Json, Key, Object
+from dask_operator.model import Json, Key, Node, Object
 from dask_operator.parse import resource_version
 from dask_operator.reconcile.scope import Scope
 from dask_operator.reconcile.store import Store
-from dask_operator.resources import NAMESPACE, WATCHED
+from dask_operator.resources import NAMESPACE, NODE, WATCHED
 
 ALL = ""
 _CATCHING_UP = 60.0
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 class Watches:
     """The watches of everything in scope; iterate over it for each `Watch`. `changed` gets the keys of clusters."""
 
-    def __init__(self, api: Api, store: Store, scope: Scope, changed: Changed) -> None:
+    def __init__(self, api: Api, store: Store, scope: Scope, changed: Changed, *, nodes: bool = False) -> None:
         self._api = api
         self._store = store
         self._changed = changed
@@ -53,9 +53,11 @@ class Watches:
         self._matching: dict[str, asyncio.Task[None]] = {}
         watch = Watch(api, _Matching(Scope(patterns=scope.patterns), self), NAMESPACE, ALL, parse=_namespace)
         self._of_namespaces = (watch,) if scope.patterns else ()
+        self._of_nodes = (Watch(api, _Nodes(store, self), NODE, ALL),) if nodes else ()
 
     def __iter__(self) -> Iterator[Watch]:
         yield from self._of_namespaces
+        yield from self._of_nodes
         for namespace in self._namespaces.values():
             yield from namespace.watches
 
@@ -64,7 +66,7 @@ class Watches:
         async with asyncio.TaskGroup() as self._tasks:
             for namespace in self._namespaces.values():
                 self._tasks.create_task(namespace.run())
-            for watch in self._of_namespaces:
+            for watch in (*self._of_namespaces, *self._of_nodes):
                 self._tasks.create_task(watch.run())
 
     async def answered(self) -> None:
@@ -85,6 +87,11 @@ class Watches:
         complete = {name for name, namespace in self._namespaces.items() if namespace.complete}
         clusters = self._store.keys()
         return clusters if ALL in complete else {key for key in clusters if key.namespace in complete}
+
+    def tell(self, keys: set[Key]) -> None:
+        """Tell those clusters of a change that are known completely."""
+        if keys:
+            self._changed(keys & self.keys())
 
     def consistent_for(self, key: Key) -> bool:
         """Return whether everything known of a cluster is of about the same time."""
@@ -190,6 +197,31 @@ class _Matching:
 
     def reached(self, kind: str, namespace: str, version: int) -> None:
         """Record nothing: only this watch's own lists and events tell of Namespaces."""
+
+
+class _Nodes:
+    """The sink of the watch of nodes, for which no plan waits: without it workers stay where they are."""
+
+    def __init__(self, store: Store, watches: Watches) -> None:
+        self._store = store
+        self._watches = watches
+
+    def observe(self, _: str, seen: Object) -> None:
+        if isinstance(seen, Node):
+            self._watches.tell(self._store.taint(seen.name, seen.taints))
+
+    def removed(self, _: str, gone: Object) -> None:
+        self._watches.tell(self._store.taint(gone.name, ()))
+
+    def replace(self, kind: str, _: str, listed: Iterable[Object], version: int) -> None:
+        present = {seen.name: seen for seen in listed}
+        for name in self._store.tainted - set(present):
+            self._watches.tell(self._store.taint(name, ()))
+        for seen in present.values():
+            self.observe(kind, seen)
+
+    def reached(self, kind: str, namespace: str, version: int) -> None:
+        """Record nothing: only this watch's own lists and events tell of nodes."""
 
 
 def _namespace(raw: Json) -> Object:

@@ -11,7 +11,7 @@ from tests.support.builders import (
 )
 
 from dask_operator import parse
-from dask_operator.model import Problem
+from dask_operator.model import Node, Pod, Problem
 
 
 def test_a_running_worker() -> None:
@@ -238,3 +238,81 @@ def test_how_a_runner_ended_the_last_time_is_known_while_its_pod_goes_on(state: 
 def test_an_ordinal_that_no_group_reaches_counts_as_none() -> None:
     annotations = {"kubernetes.dask.org/ordinal": "999999999999999999"}
     assert parse.pod(raw_pod(metadata={"annotations": annotations})).ordinal == -1
+
+
+# Nodes
+
+
+def _node(*taints: dict[str, Any], **spec: Any) -> Node:
+    return parse.node({"metadata": {"name": "one"}, "spec": {"taints": list(taints), **spec}})
+
+
+def _pod(*tolerations: dict[str, Any]) -> Pod:
+    return parse.pod(raw_pod(spec={"nodeName": "one", "tolerations": list(tolerations)}))
+
+
+CORDONED = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+GPU = {"key": "gpu", "value": "a", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        _node(unschedulable=True),
+        _node(CORDONED),
+        _node(CORDONED, unschedulable=True),
+        _node(GPU),
+        _node({"key": "ToBeDeletedByClusterAutoscaler", "value": "1767268800", "effect": "NoSchedule"}),
+        _node({"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}),
+        _node({"key": "gone", "effect": "NoExecute"}),
+    ],
+)
+def test_a_node_that_is_cordoned_or_tainted_keeps_pods_away(node: Node) -> None:
+    assert len(node.taints) == 1
+    assert _pod().is_kept_away_by(node.taints)
+    assert _pod({"key": "other", "operator": "Exists"}).is_kept_away_by(node.taints)
+    assert not _pod({"operator": "Exists"}).is_kept_away_by(node.taints)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"unschedulable": False},
+        {"unschedulable": "true"},
+        {"taints": None},
+        {"taints": ["x", 3, {}]},
+        {"taints": [{"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}]},
+        {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]},
+        {"taints": [GPU | {"effect": "PreferNoSchedule"}]},
+    ],
+)
+def test_a_node_in_another_condition_keeps_nobody_away(spec: dict[str, Any]) -> None:
+    assert parse.node({"metadata": {"name": "one"}, "spec": spec}).taints == ()
+
+
+@pytest.mark.parametrize(
+    ("toleration", "is_kept_away"),
+    [
+        ({"key": "gpu", "operator": "Exists"}, False),
+        ({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}, False),
+        ({"key": "gpu", "operator": "Equal", "value": "a"}, False),
+        ({"key": "gpu", "value": "a", "effect": "NoSchedule"}, False),
+        ({"key": "gpu", "operator": "Gt", "value": "3"}, False),
+        ({"key": "gpu", "value": "b"}, True),
+        ({"key": "gpu"}, True),
+        ({"key": "gpu", "operator": "Exists", "effect": "NoExecute"}, True),
+        ({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}, True),
+        ({"key": None, "operator": 3, "value": [], "effect": {}}, True),
+    ],
+)
+def test_a_pod_tolerates_what_kubernetes_says(toleration: dict[str, Any], is_kept_away: bool) -> None:
+    assert _pod(toleration).is_kept_away_by(_node(GPU).taints) is is_kept_away
+    assert _pod(toleration, {"key": "gpu", "operator": "Exists"}).is_kept_away_by(_node(GPU).taints) is False
+
+
+def test_pods_of_the_same_tolerations_share_them() -> None:
+    toleration = {"key": "gpu", "operator": "Exists"}
+    assert _pod(toleration).tolerations is _pod(toleration).tolerations
+    assert _pod({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}).tolerations == ()
+    assert _pod().node == "one"

@@ -15,6 +15,7 @@ from dask_operator.process.settings import (
     POD_NAME,
     POD_NAMESPACE,
     POD_UID,
+    WATCH_NODES,
     PodReference,
     from_environment,
 )
@@ -100,3 +101,13 @@ def test_the_own_pod_is_named_whole_or_not_at_all() -> None:
     for missing in whole:
         with pytest.raises(ValueError, match=f"{POD_NAMESPACE}, {POD_NAME} and {POD_UID} are one Pod"):
             from_environment(whole | {missing: ""})
+
+
+@pytest.mark.parametrize(("text", "watched"), [("true", True), ("True", True), ("false", False), ("", False)])
+def test_nodes_are_watched_if_it_says_so(text: str, watched: bool) -> None:
+    assert from_environment({WATCH_NODES: text}).watch_nodes is watched
+
+
+def test_what_is_neither_true_nor_false_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"^{WATCH_NODES}=yes: must be true or false$"):
+        from_environment({WATCH_NODES: "yes"})

@@ -24,7 +24,7 @@ from dask_operator import parse
 from dask_operator.actions import IDLE, WORKERS
 from dask_operator.kubernetes import decode
 from dask_operator.kubernetes.decode import LARGEST_OBJECT
-from dask_operator.model import Departure, Key, Object, ObjectRef, Pod, Problem, Survey, Written
+from dask_operator.model import Departure, Key, Object, ObjectRef, Pod, Problem, Survey, Taint, Toleration, Written
 from dask_operator.reconcile.facts import TERMINATING
 from dask_operator.reconcile.store import Store
 
@@ -393,3 +393,18 @@ def test_what_had_to_wait_until_an_object_is_gone_waits_no_longer() -> None:
         store.facts(KEY).failed(subject, Problem(reason, "no"), NOON)
         store.removed("DaskWorkerGroup", group)
         assert list(store.snapshot(KEY)[1].failures) == remaining
+
+
+def test_a_nodes_taints_concern_the_clusters_with_pods_on_it() -> None:
+    taint, tolerated = Taint("one", "", "NoSchedule"), Toleration("one", None, "")
+    there, tolerant = a_pod(0, node="here"), a_pod(1, node="here", tolerations=(tolerated,))
+    store = _store(there, tolerant, a_pod(2, node="elsewhere"))
+    store.observe("Pod", a_pod(5, cluster="other", node="elsewhere"))
+    assert store.taint("here", ()) == set()
+    assert store.taint("here", (taint,)) == {KEY}
+    assert store.taint("here", (taint,)) == set(), "nothing has changed"
+    assert store.snapshot(KEY)[1].displaced == {there.uid}
+    assert store.taint("elsewhere", (taint,)) == {KEY, Key("default", "other")}
+    assert store.tainted == {"here", "elsewhere"}
+    assert store.taint("here", ()) == {KEY}
+    assert store.snapshot(KEY)[1].displaced == {a_pod(2).uid}

@@ -16,7 +16,7 @@ from dask_operator.model import Key
 from dask_operator.reconcile.scope import Scope, parse_scope
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.watches import Watches
-from dask_operator.resources import CLUSTER, GROUP, NAMESPACE, POD, WATCHED
+from dask_operator.resources import CLUSTER, GROUP, NAMESPACE, NODE, POD, WATCHED
 
 
 @dataclass
@@ -40,7 +40,9 @@ def _namespace(name: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _watching(*namespaces: str, existing: tuple[str, ...] = (), forbidden: str = "") -> AsyncIterator[Watching]:
+async def _watching(
+    *namespaces: str, existing: tuple[str, ...] = (), forbidden: str = "", nodes: bool = False
+) -> AsyncIterator[Watching]:
     """Run watches. `forbidden`: the namespace whose Pods may not be read."""
     async with connected() as (fake, api):
         for name in existing:
@@ -52,7 +54,7 @@ async def _watching(*namespaces: str, existing: tuple[str, ...] = (), forbidden:
             )
         store = Store()
         changed: list[Key] = []
-        watches = Watches(api, store, parse_scope(namespaces), changed.extend)
+        watches = Watches(api, store, parse_scope(namespaces), changed.extend, nodes=nodes)
         task = asyncio.create_task(watches.run())
         try:
             yield Watching(fake, store, watches, changed)
@@ -210,3 +212,63 @@ async def test_where_lists_work_and_watches_do_not_it_goes_on_by_lists_and_does_
             await until(lambda: not watching.watches.consistent_for(key), "doubt again", 60.0)
         await asyncio.sleep(300.0)
         assert all(len(fake.asked("GET", resource.plural)) < 100 for resource in WATCHED)
+
+
+def _node(name: str, *, cordoned: bool = False) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "namespace": ""},
+        "spec": {"unschedulable": cordoned},
+    }
+
+
+def _displaced(watching: Watching) -> set[str]:
+    displaced = watching.store.snapshot(Key("one", "simple"))[1].displaced
+    return {pod.name for pod in watching.store.snapshot(Key("one", "simple"))[1].pods if pod.uid in displaced}
+
+
+async def test_nodes_that_are_cordoned_concern_the_clusters_with_pods_on_them() -> None:
+    async with _watching("one", existing=("one",), nodes=True) as watching:
+        fake, there = watching.fake, "simple-default-worker-0"
+        fake.put(raw_pod(metadata={"namespace": "one"}, spec={"nodeName": "a"}))
+        fake.put(_node("a"))
+        await watching.tells(Key("one", "simple"))
+        await until(lambda: fake.watching(NODE), "the watch of nodes", 10.0)
+        await until(lambda: watching.store.snapshot(Key("one", "simple"))[1].pods, "the Pod", 10.0)
+        watching.changed.clear()
+        fake.put(_node("a", cordoned=True))
+        await watching.tells(Key("one", "simple"))
+        assert _displaced(watching) == {there}
+        fake.drop(NODE, "a", "")
+        await until(lambda: not _displaced(watching), "the end of the node", 10.0)
+        fake.put(_node("a", cordoned=True))
+        await until(lambda: _displaced(watching) == {there}, "the node's return", 10.0)
+        fake.silence_watches(NODE)
+        fake.drop(NODE, "a", "")
+        fake.cut_watches(NODE)
+        await until(lambda: not _displaced(watching), "the end that went unseen", 30.0)
+
+
+async def test_nodes_are_watched_only_if_they_are_to_be() -> None:
+    async with _watching(existing=("one",)) as watching:
+        await watching.tells(Key("one", "simple"))
+        assert "nodes" not in {plural for plural, _ in watching.asked}
+
+
+async def test_a_want_of_permission_for_nodes_stops_nothing_and_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        async with _watching(existing=("one",), nodes=True) as watching:
+            watching.fake.fail("GET", NODE, 403, reason="Forbidden", message="may not list nodes", times=10_000)
+            await asyncio.wait_for(watching.watches.answered(), 10.0)
+            assert watching.watches.consistent_for(Key("one", "simple"))
+    assert "may not watch nodes: may not list nodes; grant" in caplog.text
+
+
+async def test_renewed_every_kind_is_listed_once_more() -> None:
+    async with _watching(existing=("one",), nodes=True) as watching:
+        await asyncio.wait_for(watching.watches.answered(), 10.0)
+        watching.fake.requests.clear()
+        await asyncio.wait_for(watching.watches.renew(), 5.0)
+        lists = [seen.plural for seen in watching.fake.requests if not seen.query.get("watch")]
+        assert sorted(lists) == sorted([*EVERY_KIND, "nodes"])

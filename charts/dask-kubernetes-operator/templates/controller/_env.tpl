@@ -40,6 +40,10 @@
   value: {{ $times.renewDeadline | quote }}
 - name: DASK_KUBERNETES__CONTROLLER__LEASE__RETRY_PERIOD
   value: {{ $times.retryPeriod | quote }}
+{{- if .Values.watchNodes }}
+- name: DASK_KUBERNETES__CONTROLLER__WATCH_NODES
+  value: "true"
+{{- end }}
 {{- with .Values.workerAllocation }}
 {{- if not (kindIs "invalid" .size) }}
 - name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE

@@ -1,6 +1,6 @@
 {{/*
 The controller's permissions, for the ClusterRole and for Roles: exactly what it uses. The controller has the other copy
-(RULES, LEASE_RULES and NAMESPACE_RULES); a test compares them.
+(RULES, LEASE_RULES, NAMESPACE_RULES and NODE_RULES); a test compares them.
 */}}
 {{- define "dask-kubernetes-operator.rules" -}}
 {{- with .Values.rbac.extraRules }}
@@ -57,5 +57,12 @@ The controller's permissions, for the ClusterRole and for Roles: exactly what it
 {{- define "dask-kubernetes-operator.namespaceRules" -}}
 - apiGroups: [""]
   resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+
+{{/* The rules that `watchNodes` requires. */}}
+{{- define "dask-kubernetes-operator.nodeRules" -}}
+- apiGroups: [""]
+  resources: [nodes]
   verbs: [list, watch]
 {{- end }}

@@ -50,7 +50,7 @@ _NO_AGENT = (
 class _Count(NamedTuple):
     """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template; `gated`: they
     have a scheduling gate; `leaving`: their scheduler retires them; `held`: they do not exist, and wait for the
-    scheduler.
+    scheduler; `displaced`: they have the current template, and are to leave their node.
     """
 
     wanted: int
@@ -60,6 +60,7 @@ class _Count(NamedTuple):
     gated: int = 0
     leaving: int = 0
     held: int = 0
+    displaced: int = 0
 
 
 def plan_status(view: View, now: float) -> Iterator[Action]:
@@ -183,7 +184,7 @@ def _last_ordinal(workers: Workers, count: _Count) -> int:
     its own ordinal.
     """
     group = workers.group
-    if count.live >= count.wanted and count.updated == count.live:
+    if count.live >= count.wanted and count.updated == count.live and not count.displaced:
         return max(workers.highest, group.last_ordinal)
     return next(n - 1 for n in itertools.count(group.last_ordinal + 1) if n not in workers.ordinals)
 
@@ -200,7 +201,8 @@ def _count(view: View, workers: Workers) -> _Count:
         return _Count(staying, staying, workers.ready, staying)
     wanted, leaving = workers.group.replicas, len(workers.leaving)
     held = 0 if view.scheduler else max(wanted - staying, 0)
-    return _Count(wanted, staying, workers.ready, len(workers.new), workers.gated, leaving, held)
+    updated = len(workers.new) + workers.displaced
+    return _Count(wanted, staying, workers.ready, updated, workers.gated, leaving, held, workers.displaced)
 
 
 def _phase(view: View) -> str:
@@ -262,6 +264,9 @@ def _unsettled(count: _Count, slowest: str) -> tuple[str, str] | None:
     if count.updated < count.live:
         message = f"{count.updated} of {count.wanted} workers have the current template{queued}"
         return "RollingOut", message
+    if count.displaced:
+        message = f"{count.displaced} workers are to leave nodes that are cordoned or tainted, and others come first"
+        return "LeavingNodes", f"{message}{queued}"
     if count.live > count.wanted:
         return "ScalingDown", f"scaling down from {count.live} to {count.wanted} workers"
     if count.ready < count.wanted:

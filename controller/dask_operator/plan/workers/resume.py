@@ -29,7 +29,8 @@ def resumable(view: View, workers: Workers) -> list[Pod]:
     return [
         pod
         for pod in workers.leaving
-        if pod.uid in retiring and pod.uid not in resuming and not retiring[pod.uid].final and pod.template in current
+        if pod.uid in retiring and pod.uid not in resuming and not retiring[pod.uid].final
+        if pod.template in current and pod.uid not in view.observed.displaced
     ]
 
 

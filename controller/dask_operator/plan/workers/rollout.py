@@ -1,5 +1,5 @@
-"""Rolling out an edited template: new workers come first, then as many old ones leave, a quarter of the group at a
-time.
+"""Rolling out an edited template, and leaving cordoned nodes: new workers come first, then as many old ones leave, a
+quarter of the group at a time.
 
 An old worker leaves as on any scale-down, with nothing lost. Old workers that do not work leave at once, so that an
 edit mends a group that could not start. Where there is no room for one more worker, one old worker leaves first. Where

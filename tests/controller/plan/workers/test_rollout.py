@@ -552,3 +552,94 @@ def _something_happens(world: World, chance: random.Random) -> None:
         case 4:
             if empty := [name for name in world.running() if not world.held.get(name)]:
                 world.end(chance.choice(empty), "Failed")
+
+
+# Cordoned nodes
+
+
+def _is_left(world: World, workers: int, *nodes: str) -> None:
+    """Check that all workers have left these nodes, with nothing lost, and that nothing is left to do."""
+    assert len(world.running()) == workers
+    assert not [name for node in nodes for name in world.on(node)]
+    assert world.lost == []
+    status = world.status()
+    assert (status["replicas"], status["updatedReplicas"]) == (workers, workers)
+    assert condition(status, "Progressing")["reason"] == "Settled"
+    world.settle(600.0)
+    world.now += HOUR
+    assert world.plan() == ()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 10])
+@pytest.mark.parametrize("takes", [0.0, 30.0])
+def test_workers_leave_a_cordoned_node_a_quarter_at_a_time_and_lose_nothing(workers: int, takes: float) -> None:
+    world = _world(workers)
+    world.retiring_takes = takes
+    held, others = sum(world.held.values()), set(world.running()) - world.on("node-0") - world.on("node-1")
+    world.cordon("node-0", "node-1")
+    _watched(world, lambda: workers, 600)
+    assert sum(world.held.values()) == held
+    assert others <= set(world.running()), "nobody else leaves"
+    _is_left(world, workers, "node-0", "node-1")
+
+
+def test_while_they_leave_the_status_says_why() -> None:
+    world = _world(4)
+    world.retiring_takes = 30.0
+    world.cordon("node-0")
+    going = len(world.on("node-0"))
+    world.step()
+    status = world.status()
+    progressing = condition(status, "Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("True", "LeavingNodes")
+    assert progressing["message"].startswith(f"{going} workers are to leave nodes that are cordoned or tainted")
+    assert status["updatedReplicas"] == 4, "their template is the current one"
+
+
+def test_without_another_node_the_workers_of_a_cordoned_one_stay() -> None:
+    world = _world(4)
+    before = set(world.running())
+    world.starts = lambda pod: pod.name in before
+    world.unschedulable = lambda _: True
+    world.cordon(*world.nodes)
+    world.run(1200.0, 5.0)
+    assert before <= set(world.running())
+    world.cordon(*world.nodes, back=True)
+    world.settle(600.0)
+    assert set(world.running()) == before
+    assert len(world.pods()) == 4, "those that were to come instead have gone"
+    assert world.lost == []
+
+
+def test_a_node_that_is_uncordoned_keeps_the_workers_that_are_still_there() -> None:
+    world = _world(8)
+    world.retiring_takes = 60.0
+    world.cordon("node-0", "node-1", "node-2")
+    world.run(10.0)
+    before = set(world.running())
+    world.cordon("node-0", "node-1", "node-2", back=True)
+    world.run(300.0)
+    assert len(world.running()) == 8
+    assert len(before & set(world.running())) >= 7
+    assert world.lost == []
+
+
+def test_an_edit_while_nodes_are_cordoned_replaces_all() -> None:
+    world = _world(8)
+    world.cordon("node-0")
+    world.run(5.0)
+    _edited(world)
+    _watched(world, lambda: 8, 600)
+    _is_left(world, 8, "node-0")
+    assert {_image(world, name) for name in world.running()} == {"dask:2"}
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 12])
+def test_a_group_is_scaled_while_its_workers_leave_a_node(wanted: int) -> None:
+    world = _world(8)
+    world.cordon("node-0")
+    world.run(3.0)
+    world.scale(wanted)
+    world.run(300.0)
+    _is_left(world, wanted, "node-0")
+    assert [name for name, times in world.names.items() if times > 1] == []
