@@ -1,9 +1,9 @@
-"""A few of the scale-downs under load of which bench/scale_down.py measures many."""
+"""A few of the scale-downs under load of which bench/scale_down measures many."""
 
 from __future__ import annotations
 
 import pytest
-from bench.scale_down import ROUTES, scale_downs
+from bench.scale_down.ours import ROUTES, scale_downs
 
 
 @pytest.mark.parametrize("by", sorted(ROUTES))

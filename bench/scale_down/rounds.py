@@ -1,0 +1,76 @@
+"""Rounds of other sizes, and what is counted in each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from bench.scale_down.tally import Tally
+from bench.scale_down.work import RESULTS, Held, load, work
+from distributed import Client
+from tests.support.starts import STARTS, Starts
+
+PATIENCE = 240.0
+"""Seconds, many times the need of a quiet machine."""
+logger = logging.getLogger("scale_down")
+
+
+class Pool(Protocol):
+    """Groups of workers, each of at most `largest`. `deleted`: how many have been deleted so far, by group."""
+
+    groups: Sequence[str]
+    largest: int
+    deleted: Counter[str]
+
+    async def resize(self, sizes: Mapping[str, int]) -> None:
+        """Give the groups these sizes, and return when they have them and all workers are registered."""
+
+
+async def measure(pool: Pool, client: Client, rounds: int, chance: random.Random, tally: Tally) -> None:
+    """Run rounds until there were `rounds` scale-downs. All groups have their largest size first."""
+    STARTS.clear()
+    await client.register_plugin(Starts())
+    loading = asyncio.create_task(load(client, tally))
+    held, sizes = Held(client), dict.fromkeys(pool.groups, pool.largest)
+    try:
+        while tally.scale_downs < rounds and not loading.done():
+            await held.renew()
+            working = work(client, chance)
+            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            sizes = await _round(pool, sizes, _other(pool, sizes, chance), tally)
+            async with asyncio.timeout(PATIENCE):
+                await client.gather(working)
+            tally.lost += await held.lost()
+            tally.results_checked += RESULTS
+            logger.info("%d scale-downs, %d lost", tally.scale_downs, tally.lost)
+    finally:
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+    tally.tasks, tally.tasks_run_again = len(STARTS), sum(number > 1 for number in STARTS.values())
+
+
+def _other(pool: Pool, sizes: Mapping[str, int], chance: random.Random) -> dict[str, int]:
+    """Choose other sizes for one group or several, but not 0 for all, since some worker must take the results."""
+    changed = chance.sample(list(pool.groups), chance.randint(1, len(pool.groups)))
+    wanted = {**sizes, **{group: chance.randint(0, pool.largest) for group in changed}}
+    return wanted if any(wanted.values()) else dict.fromkeys(pool.groups, pool.largest)
+
+
+async def _round(pool: Pool, before: Mapping[str, int], after: dict[str, int], tally: Tally) -> dict[str, int]:
+    deleted, began = Counter(pool.deleted), time.monotonic()
+    await pool.resize(after)
+    spent, before_this = tally.seconds_per_scale_down * tally.scale_downs, tally.scale_downs
+    for group in pool.groups:
+        went, surplus = pool.deleted[group] - deleted[group], before[group] - after[group]
+        tally.scale_downs += surplus > 0
+        tally.workers_deleted += went
+        tally.wrong_group += went if surplus <= 0 else 0
+        tally.too_many += max(went - surplus, 0) if surplus > 0 else 0
+    if tally.scale_downs > before_this:
+        tally.seconds_per_scale_down = (spent + time.monotonic() - began) / tally.scale_downs
+    return after
