@@ -79,8 +79,8 @@ class Load(threading.Thread):
         except Exception as error:
             self.error = repr(error)
 
-def squares(number, seconds):
-    parts = client.map(slow_square, range(number), seconds=seconds, pure=False)
+def squares(number, seconds, resources=None):
+    parts = client.map(slow_square, range(number), seconds=seconds, pure=False, resources=resources)
     return client.submit(sum, parts).result() == sum(n * n for n in range(number))
 
 def registered(workers):

@@ -227,8 +227,8 @@ class KubeCluster(Cluster):
     def scale(self, n: int, worker_group: str = DEFAULT_GROUP) -> Any:
         """Set the number of workers in a group.
 
-        The operator starts workers, or stops them once they have handed over their results. Scaling ends the group's
-        adaptive mode.
+        The operator starts workers, or stops them once they have ended their tasks and handed over their results.
+        Scaling ends the group's adaptive mode.
 
         Parameters
         ----------
