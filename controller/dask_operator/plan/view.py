@@ -194,7 +194,10 @@ class View:
             cluster=cluster,
             observed=observed,
             policy=policy,
-            workers={name: _completed(each, ordinals.get(name, -1)) for name, each in sorted_.items()},
+            workers={
+                name: _completed(each, ordinals.get(name, -1), _fewest(name, cluster, observed))
+                for name, each in sorted_.items()
+            },
             removed={name: _of_removed(name, each, cluster, observed) for name, each in removed.items()},
             scheduler=max(live(schedulers), key=lambda pod: pod.created, default=None),
             restarted=restarted,
@@ -293,15 +296,21 @@ def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: flo
     return action
 
 
-def _completed(workers: Workers, ordinal: int) -> Workers:
+def _fewest(group: str, cluster: Cluster, observed: Observed) -> int:
+    """Return the number of workers that a new group starts with whose user has set none."""
+    minima = (each.minimum for each in observed.autoscalers if each.group == group and owned(each, cluster))
+    return min(minima, default=1)
+
+
+def _completed(workers: Workers, ordinal: int, fewest: int) -> Workers:
     """Return a group's workers with the facts about the group that are not in its own object.
 
-    `ordinal`: its last ordinal by its cluster's status.
+    `ordinal`: its last ordinal by its cluster's status; `fewest`: how many it has at least if its user has set none.
     """
     group = workers.group
     if group.replicas_unset:
         # Whoever removes the number wants it to stay as it is until an autoscaler decides it.
-        group = replace(group, replicas=max(len(workers.new) + len(workers.old), 1))
+        group = replace(group, replicas=max(len(workers.new) + len(workers.old), fewest))
     if ordinal > group.last_ordinal:
         group = replace(group, last_ordinal=ordinal)
     return workers if group is workers.group else replace(workers, group=group)

@@ -1,4 +1,4 @@
-"""Groups without `replicas` keep the workers that they have; a new one starts with one.
+"""Groups without `replicas` keep the workers that they have; a new one starts with its autoscaler's minimum, or one.
 
 Users leave the number out, or remove it, where an autoscaler decides it. So `View.of` counts the workers, and the
 number is written down before anything else happens to the group.

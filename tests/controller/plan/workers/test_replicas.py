@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.builders import a_cluster, a_group, a_pod, raw_autoscaler, raw_group, seen
+import pytest
+from tests.support.builders import a_cluster, a_group, a_pod, an_autoscaler, raw_autoscaler, raw_group, seen
 from tests.support.world import World
 
 from dask_operator.actions import Patch
@@ -27,6 +28,19 @@ def test_as_many_as_there_are_is_written_down() -> None:
 
 def test_at_first_there_is_one() -> None:
     (patch,) = _planned(seen(groups=[a_group(workers=1, replicas_unset=True)]))
+    assert isinstance(patch, Patch)
+    assert patch.body == {"spec": {"worker": {"replicas": 1}}}
+
+
+@pytest.mark.parametrize("minimum", [0, 3])
+def test_where_an_autoscaler_is_to_decide_it_starts_with_its_minimum(minimum: int) -> None:
+    unset = a_group(workers=1, replicas_unset=True)
+    autoscalers = (an_autoscaler(minimum=minimum), an_autoscaler(group="simple-gpu", minimum=1))
+    (patch,) = _planned(seen(groups=[unset], autoscalers=autoscalers))
+    assert isinstance(patch, Patch)
+    assert patch.body == {"spec": {"worker": {"replicas": minimum}}}
+    stranger = an_autoscaler(minimum=minimum, cluster_uid="uid-of-a-namesake")
+    (patch,) = _planned(seen(groups=[unset], autoscalers=(stranger,)))
     assert isinstance(patch, Patch)
     assert patch.body == {"spec": {"worker": {"replicas": 1}}}
 
