@@ -102,9 +102,13 @@ def _told(made: Dask, name: str) -> dict[str, Any]:
     return dict(told)
 
 
-def _leave(process: subprocess.Popen[bytes]) -> int:
+def _leave(process: subprocess.Popen[bytes], made: Dask) -> int:
+    """Tell a worker to end, and return its exit code. Fails with the workers' logs if it does not end."""
     process.send_signal(signal.SIGTERM)
-    return process.wait(180)
+    try:
+        return process.wait(180)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"it goes on:\n{(made.folder / 'worker.log').read_text()}\n{made.log}") from None
 
 
 @pytest.mark.parametrize("arguments", [["--nanny"], []], ids=["nanny", "no nanny"])
@@ -120,7 +124,7 @@ def test_a_worker_that_gets_sigterm_ends_its_task_and_hands_over_its_results(
         results = made.client.gather(held)
         running = made.client.submit(task, log, 3.0, workers=made.addresses("leaving"), pure=False)
         eventually(log.exists, "the task runs", 120)
-        assert _leave(leaving) == 0
+        assert _leave(leaving, made) == 0
         assert made.addresses() == made.addresses("kept")
         assert running.result(120) == "done"
         assert log.read_text() == "began\n", "it ran once"
@@ -137,7 +141,7 @@ def test_a_worker_that_may_not_drain_hands_over_its_results(tmp_path: Path) -> N
         results = made.client.gather(made.client.map(_first, held, **on_leaving))
         running = made.client.submit(_slowly, log, 8.0, **on_leaving)
         eventually(log.exists, "the task runs", 120)
-        _leave(leaving)
+        _leave(leaving, made)
         assert running.result(120) == "done"
         assert log.read_text() == "began\n" * 2, "it was not waited for"
         assert made.client.gather(made.client.map(_first, held, pure=False)) == results
@@ -149,7 +153,7 @@ def test_all_workers_of_a_process_drain(tmp_path: Path) -> None:
         leaving = made.worker("leaving", processes=2)
         held = made.client.map(lambda _: uuid4(), range(20), pure=False, workers=made.addresses("leaving"))
         results = made.client.gather(held)
-        assert _leave(leaving) == 0
+        assert _leave(leaving, made) == 0
         assert made.client.gather(held) == results
 
 
@@ -183,7 +187,7 @@ def test_a_participant_of_a_shuffle_stays_until_its_end() -> None:
         numbers = dask.array.random.random((800, 800), chunks=(40, 800)).map_blocks(_paused)
         total = made.client.compute(numbers.rechunk((800, 40)).sum())
         eventually(lambda: " initialized by task" in made.log, "the shuffle runs", 120)
-        assert _leave(leaving) == 0
+        assert _leave(leaving, made) == 0
         assert 0.0 < total.result(60) < 800.0 * 800.0
         assert " restarted due to" not in made.log
 
@@ -254,7 +258,7 @@ def test_a_second_signal_ends_a_worker_at_once(tmp_path: Path) -> None:
         eventually((tmp_path / "log").exists, "the task runs", 120)
         leaving.send_signal(signal.SIGTERM)
         eventually(lambda: "Retire worker" in made.log, "the drain has begun", 120)
-        _leave(leaving)
+        _leave(leaving, made)
         assert not running.done()
 
 
