@@ -32,7 +32,7 @@ def main() -> None:
     tallies = _others(arguments.beside, arguments.by, arguments.seed, arguments.python) if arguments.beside else {}
     ours = scale_downs(arguments.rounds, arguments.by, arguments.seed)
     print(f"by {arguments.by}:\n{table({'this operator': ours, **tallies})}")
-    if ours.lost or ours.wrong_group or ours.too_many or ours.sums_wrong:
+    if ours.lost or ours.failed or ours.wrong_group or ours.too_many or ours.sums_wrong:
         raise SystemExit("results were lost, or workers deleted by mistake")
     if ours.tasks_run_again or ours.shuffles_restarted:
         raise SystemExit("tasks were run again")

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bench.scale_down.tally import Tally
 from bench.scale_down.work import RESULTS, Held, load, work
-from distributed import Client
+from distributed import Client, wait
 from tests.support.starts import STARTS, Starts
 
 PATIENCE = 240.0
@@ -44,7 +44,8 @@ async def measure(pool: Pool, client: Client, rounds: int, chance: random.Random
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             sizes = await _round(pool, sizes, _other(pool, sizes, chance), tally)
             async with asyncio.timeout(PATIENCE):
-                await client.gather(working)
+                await wait(working)
+            tally.failed += sum(future.status != "finished" for future in working)
             tally.lost += await held.lost()
             tally.results_checked += RESULTS
             logger.info("%d scale-downs, %d lost", tally.scale_downs, tally.lost)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 @dataclass
 class Tally:
-    """Totals of a run. `lost`: results; `wrong_group`, `too_many`: workers deleted by mistake.
+    """Totals of a run. `lost`: results; `failed`: tasks; `wrong_group`, `too_many`: workers deleted by mistake.
 
     `retired`, `refused`: workers, as the controller's log says; the others write no such log.
     """
@@ -17,6 +17,7 @@ class Tally:
     workers_deleted: int = 0
     results_checked: int = 0
     lost: int = 0
+    failed: int = 0
     wrong_group: int = 0
     too_many: int = 0
     retired: int = 0

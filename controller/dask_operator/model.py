@@ -371,6 +371,8 @@ class Pod(Object):
     volumes: frozenset[str] = frozenset()
     node: str = ""
     tolerations: tuple[Toleration, ...] = ()
+    deleted: float = 0.0
+    """The time of the request to delete it."""
     problem: Problem | None = None
     problem_from: float = 0.0
 

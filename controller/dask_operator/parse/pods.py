@@ -60,6 +60,7 @@ def pod(raw: Json) -> Pod:
         volumes=mounted(spec),
         node=text(spec.get("nodeName")),
         tolerations=_tolerations(spec),
+        deleted=_deleted(meta_of(raw)),
         problem=problem,
         problem_from=counts_from,
     )
@@ -100,6 +101,11 @@ def _tolerations(spec: Json) -> tuple[Toleration, ...]:
         if _is_given(text(each.get("key")))
     )
     return _shared(tuple(listed))
+
+
+def _deleted(meta: Json) -> float:
+    """Return when a Pod was told to end. Its metadata says until when it may exist."""
+    return max(seconds(meta.get("deletionTimestamp")) - max(integer(meta.get("deletionGracePeriodSeconds")), 0), 0.0)
 
 
 def _program(spec: Json) -> Json:

@@ -17,7 +17,7 @@ from dask_operator.model import Demand, Departure, Failure, Idleness, ObjectRef,
 from dask_operator.resources import CLUSTER
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
-_SOON = 10.0
+HAS_EFFECT = 10.0
 """Seconds within which the same write again means that the first had no effect, and not that there is a new cause."""
 _MOST_WARNINGS = 50
 _NUMBER = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
@@ -51,7 +51,7 @@ class _Done(NamedTuple):
     @property
     def lasts(self) -> float:
         """The time until which the same writes again mean that these had no effect."""
-        return self.at + _SOON + (2 * _BACKOFF.longest if self.times else 0.0)
+        return self.at + HAS_EFFECT + (2 * _BACKOFF.longest if self.times else 0.0)
 
 
 @dataclass(slots=True)
@@ -136,12 +136,12 @@ class Facts:
         return True
 
     def new_pods(self, subject: ObjectRef) -> set[str]:
-        """Return the names of a group's Pods that were created last and not deleted by us."""
+        """Return the names of a group's Pods that were created last, but for those that went for a reason."""
         done = self._done.get((subject, NEW_PODS))
         return {deed.name for deed in done.deeds} if done else set()
 
     def pod_deleted(self, subject: ObjectRef, name: str) -> None:
-        """Record that a Pod is gone because we deleted it."""
+        """Record that a Pod is gone because we deleted it, or after it has been there for a while."""
         if done := self._done.get((subject, NEW_PODS)):
             done.deeds.difference_update([deed for deed in done.deeds if deed.name == name])
 

@@ -28,7 +28,7 @@ from dask_operator.model import (
     Taint,
     Written,
 )
-from dask_operator.reconcile.facts import Facts
+from dask_operator.reconcile.facts import HAS_EFFECT, Facts
 from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
 
 _T = TypeVar("_T", bound=Object)
@@ -56,7 +56,12 @@ class Store:
         """Take an object's end from a watch."""
         self._advance(kind, gone.namespace, gone.resource_version)
         known = self._objects[kind].get((gone.namespace, gone.name))
-        return self._remove(kind, known) if known and known.uid == gone.uid else ()
+        if not known or known.uid != gone.uid:
+            return ()
+        facts = self._facts.get(cluster_of(known))
+        if facts and isinstance(gone, Pod) and gone.deleted >= gone.created + HAS_EFFECT:
+            facts.pod_deleted(ObjectRef(kind, names.workers(gone.group)), gone.name)
+        return self._remove(kind, known)
 
     def replace(self, kind: str, namespace: str, listed: Iterable[Object], version: int) -> set[Key]:
         """Take a list of all objects of a kind in a namespace ("": in all); an object that it lacks is gone."""

@@ -240,6 +240,15 @@ def test_an_ordinal_that_no_group_reaches_counts_as_none() -> None:
     assert parse.pod(raw_pod(metadata={"annotations": annotations})).ordinal == -1
 
 
+@pytest.mark.parametrize(
+    ("grace", "deleted"),
+    [({"deletionGracePeriodSeconds": 30}, NOON - 30.0), ({}, NOON), ({"deletionGracePeriodSeconds": "x"}, NOON)],
+)
+def test_the_time_at_which_it_was_told_to_end(grace: dict[str, Any], deleted: float) -> None:
+    assert parse.pod(raw_pod(metadata={"deletionTimestamp": NOON_TEXT, **grace})).deleted == deleted
+    assert parse.pod(raw_pod()).deleted == 0.0
+
+
 # Nodes
 
 

@@ -25,7 +25,7 @@ from dask_operator.actions import IDLE, WORKERS
 from dask_operator.kubernetes import decode
 from dask_operator.kubernetes.decode import LARGEST_OBJECT
 from dask_operator.model import Departure, Key, Object, ObjectRef, Pod, Problem, Survey, Taint, Toleration, Written
-from dask_operator.reconcile.facts import TERMINATING
+from dask_operator.reconcile.facts import NEW_PODS, TERMINATING, Deed
 from dask_operator.reconcile.store import Store
 
 KEY = Key("default", "simple")
@@ -408,3 +408,12 @@ def test_a_nodes_taints_concern_the_clusters_with_pods_on_it() -> None:
     assert store.tainted == {"here", "elsewhere"}
     assert store.taint("here", ()) == {KEY}
     assert store.snapshot(KEY)[1].displaced == {a_pod(2).uid}
+
+
+@pytest.mark.parametrize(("lived", "counts"), [(9.0, True), (10.0, False), (3600.0, False)])
+def test_a_pod_that_others_delete_after_a_while_is_no_creation_without_effect(lived: float, counts: bool) -> None:
+    pod = a_pod()
+    store = _store(pod)
+    store.facts(KEY).succeeded(PODS, [Deed(pod.name, "wanted", part=NEW_PODS)], NOON)
+    store.removed("Pod", replace(pod, deleting=True, deleted=pod.created + lived, resource_version=300))
+    assert store.facts(KEY).new_pods(PODS) == ({pod.name} if counts else set())
