@@ -24,6 +24,7 @@ from dask_operator.actions import (
 from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.autoscaler import plan_autoscalers, plan_waiting_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
+from dask_operator.plan.deleted import plan_deleted
 from dask_operator.plan.group import plan_group, plan_removed_groups
 from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
@@ -103,6 +104,8 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
             yield from plan_group(view, workers, now)
     # Retire and delete the workers of groups that were removed.
     yield from plan_removed_groups(view, now)
+    # Let workers drain that somebody deletes and that may not know it.
+    yield from plan_deleted(view, now)
     # Ask the scheduler whether new workers have registered.
     yield from plan_survey(view, now)
     # Scale groups as the scheduler asks, within the bounds of their DaskAutoscalers.

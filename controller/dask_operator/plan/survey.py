@@ -22,7 +22,7 @@ _NEW = 300.0
 def plan_survey(view: View, now: float) -> Iterator[Action]:
     """Ask the scheduler which workers it has, if some of them may have failed to register."""
     scheduler, observed = view.scheduler, view.observed
-    if not scheduler or not scheduler.ready or WORKERS in observed.asking or _some_leave(view):
+    if not scheduler or not scheduler.ready or WORKERS in observed.asking or some_leave(view):
         return
     due = _due(view, now)
     if due is None:
@@ -35,7 +35,7 @@ def plan_survey(view: View, now: float) -> Iterator[Action]:
     yield Ask(WORKERS, endpoint, because, pods=view.running_workers)
 
 
-def _some_leave(view: View) -> bool:
+def some_leave(view: View) -> bool:
     """Return whether workers are about to leave, for which the scheduler is asked anyway."""
     groups = view.workers.values()
     return bool(view.removed) or any(

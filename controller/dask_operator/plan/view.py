@@ -57,6 +57,8 @@ class Workers:
     leaving: Sequence[Pod] = ()
     retired: Sequence[Pod] = ()
     ended: Sequence[Pod] = ()
+    ending: Sequence[Pod] = ()
+    """Those that are being deleted."""
     displaced: int = 0
     old_leaving: int = 0
     ready: int = 0
@@ -81,6 +83,7 @@ class Workers:
         leaving: list[Pod] = []
         retired: list[Pod] = []
         ended: list[Pod] = []
+        ending: list[Pod] = []
         suspects: list[Pod] = []
         disowned: list[Pod] = []
         current = current_templates(group)
@@ -90,7 +93,7 @@ class Workers:
             is_retired = pod.uid in observed.retired
             stays = False
             if pod.deleting:
-                pass
+                ending.append(pod)
             elif pod.phase in ENDED:
                 (retired if is_retired else ended).append(pod)
             elif is_retired or pod.uid in observed.retiring:
@@ -119,6 +122,7 @@ class Workers:
             leaving=leaving,
             retired=retired,
             ended=ended,
+            ending=ending,
             displaced=displaced,
             old_leaving=old_leaving,
             ready=len(ready),
