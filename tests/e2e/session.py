@@ -50,11 +50,13 @@ class Starts(WorkerPlugin):
         if number := counted(start, finish):
             self.worker.log_event("starts", [str(key), number])
 
+def count(event):
+    # The scheduler keeps only the last events, and tells each one.
+    at, (key, number) = event
+    begun[key] += number
+
 def starts():
-    counted = collections.Counter()
-    for at, (key, number) in client.get_events("starts"):
-        counted[key] += number
-    return {"tasks": len(counted), "again": [key for key, number in counted.items() if number > 1]}
+    return {"tasks": len(begun), "again": [key for key, number in begun.items() if number > 1]}
 
 def shuffled():
     numbers = dask.array.random.random((300, 300), chunks=(30, 300)).map_blocks(pause).rechunk((300, 30), method="p2p")
@@ -122,6 +124,7 @@ def answer(do, **arguments):
         load.join()
         return {"right": load.right, "wrong": load.wrong, "error": load.error}
     elif do == "count":
+        client.subscribe_topic("starts", count)
         client.register_plugin(Starts())
     elif do == "starts":
         return starts()
@@ -135,7 +138,7 @@ def answer(do, **arguments):
     elif do == "free":
         return occupied.result()
 
-held, load, occupied = {}, None, None
+held, load, occupied, begun = {}, None, None, collections.Counter()
 with Client(sys.argv[1], timeout=float(sys.argv[2])) as client:
     print("{}", flush=True)
     for line in sys.stdin:
