@@ -64,6 +64,31 @@ def test_a_worker_whose_pod_is_deleted_ends_its_task(
     assert dask.digests() == results.digests
 
 
+def test_a_worker_that_is_deleted_before_it_can_know_drains_when_it_has_registered(
+    kube: Kube, session: Callable[[str], Session], dask_image: Image
+) -> None:
+    cluster = dask_cluster("simple", 2, image=str(dask_image))
+    worker = cluster["spec"]["worker"]
+    worker["drainTimeoutSeconds"] = 600
+    (container,) = worker["spec"]["containers"]
+    # A shell that is the first process of its container does not get the signal.
+    container["command"] = ["sh", "-c", 'sleep 10; exec "$@"', "sh", *container.pop("args")]
+    kube.apply(cluster)
+    kube.wait_for_workers("simple", 2)
+    dask = session("simple")
+    dask.wait_for_workers(2)
+    before = _names(kube)
+    kube.run("scale", "--replicas=3", "daskworkergroup", "simple-default")
+    eventually(lambda: _names(kube) - before, "another worker")
+    (new,) = _names(kube) - before
+    kube.run("wait", "pod", new, "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+    kube.run("delete", "pod", new, "--wait=false")
+    eventually(lambda: new in kube.run("logs", "deployment/simple-scheduler"), f"{new} registers", 120)
+    # Its grace period is ten minutes.
+    eventually(lambda: kube.get("pod", new) is None, f"{new} is gone", 120)
+    assert "Retired worker" in kube.run("logs", "deployment/simple-scheduler")
+
+
 def _edit(kube: Kube, number: int) -> None:
     edition = f"e{number}"
     body = {"spec": {"worker": {"metadata": {"labels": {"edition": edition}}}}}
