@@ -58,7 +58,7 @@ class Workers:
     retired: Sequence[Pod] = ()
     ended: Sequence[Pod] = ()
     ending: Sequence[Pod] = ()
-    """Those that are being deleted."""
+    """Pods that are being deleted."""
     displaced: int = 0
     old_leaving: int = 0
     ready: int = 0
