@@ -57,6 +57,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "dask-kubernetes-operator": {
         "global.imageRegistry": "mirror.example.com",
         "scope": "own",
+        "watchNodes": True,
         "replicas": 7,
         "image.name": "other",
         "image.tag": "other",

@@ -564,8 +564,18 @@ class Leave:
                 return
             for answer in drains.result():
                 logger.info("Before the end: %s", answer)
+            await self._close_workers()
         finally:
             self.close(signum, frame)
+
+    async def _close_workers(self) -> None:
+        """Close workers without a nanny. Each may be about to close, as its scheduler does not know it any more.
+
+        Dask's own handler would end the event loop in the middle of that, and the process would stay.
+        """
+        closing = [asyncio.ensure_future(server.close()) for server in self.servers if hasattr(server, "nanny")]
+        if closing:
+            await asyncio.wait(closing, timeout=MOVING)
 
     async def _drain(self, server: Any) -> str:
         """Drain a worker. Try again while no other can take its data: its replacement may be about to start."""
