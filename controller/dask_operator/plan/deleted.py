@@ -28,10 +28,10 @@ def plan_deleted(view: View, now: float) -> Iterator[Action]:
     """Let workers drain that are being deleted and may not know it."""
     scheduler, observed = view.scheduler, view.observed
     everyone = (*view.workers.values(), *view.removed.values())
-    unaware = {workers.group.name: pods for workers in everyone if (pods := _unaware(view, workers))}
+    unaware = [(workers, pods) for workers in everyone if (pods := _unaware(view, workers))]
     if not unaware or not scheduler or scheduler.phase != "Running":
         return
-    first = min(pod.deleted for pods in unaware.values() for pod in pods) + _SIGNAL_TAKES
+    first = min(pod.deleted for _, pods in unaware for pod in pods) + _SIGNAL_TAKES
     if now < first:
         yield RequeueAt(first, because="workers that are deleted while they start")
         return
@@ -43,8 +43,8 @@ def plan_deleted(view: View, now: float) -> Iterator[Action]:
     yield RequeueAt(survey.at + _PAUSE, because="workers that are deleted while they start")
     if survey.problem:
         return
-    for workers in everyone:
-        yield from _drain(view, workers, unaware.get(workers.group.name, []), endpoint, survey)
+    for workers, pods in unaware:
+        yield from _drain(view, workers, pods, endpoint, survey)
 
 
 def _unaware(view: View, workers: Workers) -> list[Pod]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.builders import NOON, a_cluster, a_group, a_pod, a_survey, registered, seen
+from tests.support.builders import CLUSTER_UID, NOON, a_cluster, a_group, a_pod, a_survey, registered, seen
 from tests.support.world import World
 
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt, Retire
@@ -52,6 +52,13 @@ def test_one_that_works_on_drains(agent: bool) -> None:
     assert retire.seconds == (77.0 if agent else None)
     assert isinstance(again, RequeueAt)
     assert again.at == NOON + 10.0
+
+
+def test_one_of_a_removed_group_drains_beside_its_successor_of_the_same_name() -> None:
+    gone, own = _deleted(3, owners=("uid-of-the-one-before", CLUSTER_UID)), _deleted(4)
+    observed = seen([gone, own], survey=a_survey([gone, own]))
+    retired = [each.workers for each in _planned(observed) if isinstance(each, Retire)]
+    assert sorted(retired) == [((pod.uid, registered(pod).address),) for pod in (gone, own)]
 
 
 def test_one_that_is_about_to_register_is_waited_for() -> None:
