@@ -66,7 +66,7 @@ case ${1:-} in
     ;;
   scale_down)
     shift
-    "$venv/bin/python" -m bench.scale_down --python "$(ci/python.sh incumbent)/bin/python" "$@"
+    "$venv/bin/python" -m bench.scale_down --beside 100 --python "$(ci/python.sh incumbent)/bin/python" "$@"
     ;;
   churn)
     shift

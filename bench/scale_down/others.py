@@ -12,7 +12,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from itertools import count
@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dask
-from bench.scale_down.rounds import PATIENCE, measure
+from bench.scale_down.rounds import PATIENCE, a_worker, heard, measure
 from bench.scale_down.tally import Tally
 from bench.scale_down.work import QUICK
 from distributed import Client, LocalCluster, Worker
@@ -43,10 +43,14 @@ def incumbent(rounds: int, seed: int, python: str) -> Tally:
 
 def adaptive(rounds: int, seed: int) -> Tally:
     """Run scale-downs by Dask's Adaptive, with a LocalCluster."""
-    tally = Tally()
-    with dask.config.set(QUICK), TemporaryDirectory() as folder, _shuffles_logged() as log:
+    tally, log = Tally(), StringIO()
+    with (
+        dask.config.set(QUICK),
+        TemporaryDirectory() as folder,
+        heard("distributed.shuffle._scheduler_plugin", logging.StreamHandler(log)),
+    ):
         asyncio.run(_by_adaptive(folder, rounds, random.Random(seed), tally))
-        tally.count_shuffles(log.getvalue())
+    tally.count_shuffles(log.getvalue())
     return tally
 
 
@@ -117,7 +121,7 @@ class _Incumbent:
                 self.deleted[ALL] += 1
                 await self._workers.pop(name).close(executor_wait=False, nanny=False)
         names = [f"worker-{next(self._numbers)}" for _ in range(-surplus)]
-        made = await asyncio.gather(*map(self._start, names))
+        made = await asyncio.gather(*(a_worker(self.scheduler.address, name, self.folder) for name in names))
         self._workers |= dict(zip(names, made, strict=True))
 
     async def _retired(self, number: int) -> list[str]:
@@ -127,12 +131,6 @@ class _Incumbent:
         async with asyncio.timeout(PATIENCE):
             names: list[str] = json.loads(await self.process.stdout.readline())
         return names
-
-    async def _start(self, name: str) -> Worker:
-        worker: Worker = await Worker(
-            self.scheduler.address, name=name, nthreads=1, local_directory=self.folder, memory_limit=0
-        )
-        return worker
 
 
 @dataclass
@@ -155,19 +153,3 @@ class _Adaptive:
         scheduler = self.cluster.scheduler
         assert scheduler
         return len(self.cluster.workers) == len(scheduler.workers) == number
-
-
-@contextmanager
-def _shuffles_logged() -> Iterator[StringIO]:
-    """Collect what the schedulers of this process log about P2P shuffles."""
-    log, source = StringIO(), logging.getLogger("distributed.shuffle._scheduler_plugin")
-    handler, before = logging.StreamHandler(log), (source.level, source.propagate)
-    source.setLevel(logging.INFO)
-    source.propagate = False
-    source.addHandler(handler)
-    try:
-        yield log
-    finally:
-        source.removeHandler(handler)
-        source.setLevel(before[0])
-        source.propagate = before[1]

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
-from bench.scale_down.rounds import PATIENCE, measure
+from bench.scale_down.rounds import PATIENCE, a_worker, heard, measure
 from bench.scale_down.tally import Tally
 from bench.scale_down.work import QUICK
 from distributed import Client, Worker
@@ -115,9 +115,7 @@ class _Kubelet:
         await (await starting).close(executor_wait=False, nanny=False)
 
     async def _start(self, pod: dict[str, Any]) -> Worker:
-        worker: Worker = await Worker(
-            self.address, name=pod["metadata"]["name"], nthreads=1, local_directory=self.folder, memory_limit=0
-        )
+        worker = await a_worker(self.address, pod["metadata"]["name"], self.folder)
         ready = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
         if self.fake.find(POD, pod["metadata"]["name"]):
             self.fake.put({**pod, "status": {**ready, "startTime": rfc3339(_clock())}})
@@ -174,14 +172,5 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
                 tally.retired += int(found[1])
                 tally.refused += int(found[2])
 
-    source, handler = logging.getLogger("dask_operator.reconcile.asking"), Counting()
-    before = source.level, source.propagate
-    source.setLevel(logging.INFO)
-    source.propagate = False
-    source.addHandler(handler)
-    try:
+    with heard("dask_operator.reconcile.asking", Counting()):
         yield
-    finally:
-        source.removeHandler(handler)
-        source.setLevel(before[0])
-        source.propagate = before[1]

@@ -7,12 +7,13 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from bench.scale_down.tally import Tally
 from bench.scale_down.work import RESULTS, Held, load, work
-from distributed import Client, wait
+from distributed import Client, Worker, wait
 from tests.support.starts import STARTS, Starts
 
 PATIENCE = 240.0
@@ -29,6 +30,28 @@ class Pool(Protocol):
 
     async def resize(self, sizes: Mapping[str, int]) -> None:
         """Give the groups these sizes, and return when they have them and all workers are registered."""
+
+
+async def a_worker(address: str, name: str, folder: str) -> Worker:
+    """Start a worker of one thread in this process."""
+    worker: Worker = await Worker(address, name=name, nthreads=1, local_directory=folder, memory_limit=0)
+    return worker
+
+
+@contextmanager
+def heard(source: str, handler: logging.Handler) -> Iterator[None]:
+    """Give a handler all that a logger of this name logs, and nobody else."""
+    log = logging.getLogger(source)
+    before = log.level, log.propagate
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
 
 
 async def measure(pool: Pool, client: Client, rounds: int, chance: random.Random, tally: Tally) -> None:

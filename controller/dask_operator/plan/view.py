@@ -91,6 +91,8 @@ class Workers:
         highest, highest_going = -1, -1
         for pod in pods:
             is_retired = pod.uid in observed.retired
+            is_current = pod.template in current
+            is_displaced = is_current and pod.uid in observed.displaced
             stays = False
             if pod.deleting:
                 ending.append(pod)
@@ -98,14 +100,13 @@ class Workers:
                 (retired if is_retired else ended).append(pod)
             elif is_retired or pod.uid in observed.retiring:
                 leaving.append(pod)
-                old_leaving += pod.template not in current or pod.uid in observed.displaced
+                old_leaving += not is_current or is_displaced
                 if is_retired:
                     retired.append(pod)
             else:
                 stays = True
-                is_displaced = pod.template in current and pod.uid in observed.displaced
                 displaced += is_displaced
-                (new if pod.template in current and not is_displaced else old).append(pod)
+                (new if is_current and not is_displaced else old).append(pod)
             if pod.problem or pod.phase == "Succeeded":
                 suspects.append(pod)
             if cluster_uid not in pod.owners:
