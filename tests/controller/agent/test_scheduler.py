@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from tests.support.kube import eventually
 from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
 from dask_operator import agent, names
+from dask_operator.agent import scheduler as scheduler_agent
 from dask_operator.agent.scheduler import (
     ACTORS,
     DRAIN_SECONDS,
@@ -34,6 +36,7 @@ from dask_operator.agent.scheduler import (
     REMEMBERED,
     ROUTE,
     Agent,
+    Leave,
     long_running,
     operation,
 )
@@ -466,3 +469,44 @@ def _hold_shuffles(dask_scheduler: Any, end: Path) -> None:
 def test_a_request_that_is_too_large_is_not_read(dask_of_two: Dask) -> None:
     route = f"http://{dask_of_two.http}{ROUTE}/drain"
     assert httpx.post(route, content=b" " * (LARGEST_REQUEST + 1)).status_code == 413
+
+
+def _left(told: list[str], **server: Any) -> None:
+    """Let a server leave within 0 seconds. `told` gets what it is told, and at last the signal."""
+
+    async def leave() -> None:
+        leaves = Leave(lambda *_: told.append("signal"), 0.0, SimpleNamespace(address="tcp://10.0.0.1:1", **server))
+        await asyncio.wait_for(leaves._leave(signal.SIGTERM, None), 30.0)
+
+    asyncio.run(leave())
+
+
+async def _drained(**_: Any) -> dict[str, Any]:
+    return {"kept": {}}
+
+
+def test_a_worker_without_a_nanny_is_closed_before_the_signal_ends_its_event_loop() -> None:
+    told: list[str] = []
+
+    async def close() -> None:
+        await asyncio.sleep(0.1)
+        told.append("close")
+
+    scheduler = SimpleNamespace(kubernetes_drain=_drained)
+    _left(told, nanny=None, close=close, scheduler=scheduler)
+    assert told == ["close", "signal"]
+    _left(told, close=close, scheduler=scheduler)
+    assert told == ["close", "signal", "signal"], "Dask closes a nanny itself"
+
+
+def test_a_request_that_does_not_end_keeps_no_worker_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_agent, "MOVING", 0.1)
+    told: list[str] = []
+
+    async def endless(**_: Any) -> None:
+        while not told:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    _left(told, nanny=None, scheduler=SimpleNamespace(kubernetes_drain=endless))
+    assert told == ["signal"]
