@@ -85,7 +85,7 @@ from dask_kubernetes.operator import KubeCluster
 
 def come(number):
     deadline = time.monotonic() + 60
-    while len(client.scheduler_info(n_workers=-1)["workers"]) != number:
+    while len(client.nthreads()) != number:
         assert time.monotonic() < deadline, f"not {number} workers"
         time.sleep(0.2)
 

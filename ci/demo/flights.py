@@ -35,7 +35,7 @@ def main(address: str) -> int:
     start = time.monotonic()
     with Client(address, timeout="60s") as client:
         client.wait_for_workers(1, timeout=120)
-        say(f"connected to {address}: {len(client.scheduler_info(n_workers=-1)['workers'])} workers")
+        say(f"connected to {address}: {len(client.nthreads())} workers")
         flights, airlines = read_flights(), pd.read_csv(data_folder() / "airlines.csv")
 
         say(f"\nHow late do the {len(flights):,} flights leave, by airline and airport?")

@@ -85,10 +85,14 @@ def squares(number, seconds, resources=None):
     parts = client.map(slow_square, range(number), seconds=seconds, pure=False, resources=resources)
     return client.submit(sum, parts).result() == sum(n * n for n in range(number))
 
+def known():
+    # Not Client.scheduler_info: its value may be replaced by one without workers before it is read.
+    return client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+
 def registered(workers):
     # A worker runs some time before the scheduler knows it, which takes a name that it does not know for a host.
     while True:
-        info = client.scheduler_info(n_workers=-1)["workers"]
+        info = known()
         if set(workers) <= {str(worker["name"]) for worker in info.values()}:
             return info
         time.sleep(0.1)
@@ -133,7 +137,7 @@ def answer(do, **arguments):
         while not any(client.processing().values()):
             time.sleep(0.1)
     elif do == "busy":
-        info = client.scheduler_info(n_workers=-1)["workers"]
+        info = known()
         return [str(info[address]["name"]) for address, tasks in client.processing().items() if tasks]
     elif do == "free":
         return occupied.result()

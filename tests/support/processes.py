@@ -59,7 +59,8 @@ class Dask:
         return self._process("worker", "--name", name, "--nthreads", "1", *kind, *arguments, env=env)
 
     def addresses(self, *prefixes: str) -> list[str]:
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        # Not Client.scheduler_info: its value may be replaced by one without workers before it is read.
+        workers = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
         return [address for address, worker in workers.items() if worker["name"].startswith(prefixes or "")]
 
     def _process(
