@@ -11,12 +11,13 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 import dask
 from bench.scale_down.rounds import PATIENCE, a_worker, heard, measure
@@ -35,11 +36,14 @@ from dask_operator.process.operator import Operator
 from dask_operator.process.settings import Settings
 from dask_operator.reconcile.scope import Scope
 from dask_operator.resources import GROUP, POD
+from dask_operator.scheduler import lazy_rpc
+from dask_operator.scheduler.http import Http
 
 _RETIRED = re.compile(r"the scheduler retired the workers of (\d+) Pods, and kept (\d+)")
 ROUTES = {"http": HTTP_ROUTES, "rpc": WITHOUT_API}
 GROUPS = ("simple-default", "simple-extra")
 LARGEST_GROUP = 4
+_T = TypeVar("_T")
 
 
 def scale_downs(rounds: int, by: str = "http", seed: int = 1, *, agent: bool = True) -> Tally:
@@ -50,7 +54,7 @@ def scale_downs(rounds: int, by: str = "http", seed: int = 1, *, agent: bool = T
         TemporaryDirectory() as folder,
         a_scheduler(Path(folder), ROUTES[by], agent_=agent) as (address, port),
     ):
-        with _counting_retirements(tally):
+        with _counting_retirements(tally), _counting_questions(tally):
             asyncio.run(_measure(rounds, address, port, random.Random(seed), folder, tally))
         tally.count_shuffles((Path(folder) / "scheduler.log").read_text())
     return tally
@@ -173,4 +177,23 @@ def _counting_retirements(tally: Tally) -> Iterator[None]:
                 tally.refused += int(found[2])
 
     with heard("dask_operator.reconcile.asking", Counting()):
+        yield
+
+
+@contextmanager
+def _counting_questions(tally: Tally) -> Iterator[None]:
+    """Count what the controller asks the scheduler, by either protocol."""
+
+    def counted(ask: Callable[..., Awaitable[_T]]) -> Callable[..., Awaitable[_T]]:
+        async def counting(*args: Any, **kwargs: Any) -> _T:
+            tally.questions += 1
+            return await ask(*args, **kwargs)
+
+        return counting
+
+    with (
+        patch.object(Http, "get", counted(Http.get)),
+        patch.object(Http, "post", counted(Http.post)),
+        patch.object(lazy_rpc, "ask", counted(lazy_rpc.ask)),
+    ):
         yield

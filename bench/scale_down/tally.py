@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 class Tally:
     """Totals of a run. `lost`: results; `failed`: tasks; `wrong_group`, `too_many`: workers deleted by mistake.
 
-    `retired`, `refused`: workers, as the controller's log says; the others write no such log.
+    `retired`, `refused`: workers, as the controller's log says, and `questions`: what it asks the scheduler; the others
+    write no such log and are not counted.
     """
 
     scale_downs: int = 0
@@ -29,6 +30,7 @@ class Tally:
     shuffles: int = 0
     shuffles_restarted: int = 0
     seconds_per_scale_down: float = 0.0
+    questions: int = 0
 
     def count_shuffles(self, log: str) -> None:
         """Count the P2P shuffles in a scheduler's log."""

@@ -44,7 +44,7 @@ def plan_deleted(view: View, now: float) -> Iterator[Action]:
     if survey.problem:
         return
     for workers, pods in unaware:
-        yield from _drain(view, workers, pods, endpoint, survey)
+        yield from _drain(workers, [pod for pod in pods if _is_willing(view, pod, now)], view, endpoint, survey)
 
 
 def _unaware(view: View, workers: Workers) -> list[Pod]:
@@ -60,15 +60,13 @@ def _unaware(view: View, workers: Workers) -> list[Pod]:
     ]
 
 
-def _drain(view: View, workers: Workers, pods: list[Pod], endpoint: Endpoint, survey: Survey) -> Iterator[Action]:
+def _is_willing(view: View, pod: Pod, now: float) -> bool:
+    return now >= view.observed.refused.get(pod.uid, 0.0) + victims.REFUSAL_LASTS
+
+
+def _drain(workers: Workers, pods: list[Pod], view: View, endpoint: Endpoint, survey: Survey) -> Iterator[Action]:
     known = victims.registered((*view.live, *pods), survey)
-    going = [
-        (pod.uid, worker.address)
-        for pod in pods
-        if pod.uid not in view.observed.refused
-        for worker in known.get(pod.uid, ())
-        if not worker.leaves
-    ]
+    going = [(pod.uid, worker.address) for pod in pods for worker in known.get(pod.uid, ()) if not worker.leaves]
     if going:
         seconds = workers.group.drain_timeout if survey.agent else None
         yield Retire(endpoint, tuple(going), "somebody deletes their Pods, and they do not drain", seconds)

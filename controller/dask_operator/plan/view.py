@@ -303,8 +303,10 @@ def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: flo
 
 def _fewest(group: str, cluster: Cluster, observed: Observed) -> int:
     """Return the number of workers that a new group starts with whose user has set none."""
-    minima = (each.minimum for each in observed.autoscalers if each.group == group and owned(each, cluster))
-    return min(minima, default=1)
+    its = [each for each in observed.autoscalers if each.group == group and not each.deleting and owned(each, cluster)]
+    # The oldest one counts; what one that is too large to be read says is not known.
+    first = min(its, key=lambda each: (each.created, each.name), default=None)
+    return first.minimum if first and not first.unread else 1
 
 
 def _completed(workers: Workers, ordinal: int, fewest: int) -> Workers:

@@ -69,6 +69,13 @@ def test_one_that_is_about_to_register_is_waited_for() -> None:
     assert isinstance(ask, Ask)
 
 
+def test_one_that_was_refused_is_asked_for_again_after_a_while() -> None:
+    pod = _deleted(ago=40.0)
+    for ago, asked in ((20.0, 0), (30.0, 1)):
+        observed = _with(pod, survey=a_survey([*map(a_pod, range(3)), pod]), refused={pod.uid: NOON - ago})
+        assert len([each for each in _planned(observed) if isinstance(each, Retire)]) == asked
+
+
 def test_one_that_leaves_already_is_left_alone() -> None:
     pod = _deleted()
     leaves = replace(registered(pod), draining=True, leaves=True)

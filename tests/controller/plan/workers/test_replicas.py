@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.support.builders import a_cluster, a_group, a_pod, an_autoscaler, raw_autoscaler, raw_group, seen
+from tests.support.builders import NOON, a_cluster, a_group, a_pod, an_autoscaler, raw_autoscaler, raw_group, seen
 from tests.support.world import World
 
 from dask_operator.actions import Patch
@@ -39,10 +41,25 @@ def test_where_an_autoscaler_is_to_decide_it_starts_with_its_minimum(minimum: in
     (patch,) = _planned(seen(groups=[unset], autoscalers=autoscalers))
     assert isinstance(patch, Patch)
     assert patch.body == {"spec": {"worker": {"replicas": minimum}}}
-    stranger = an_autoscaler(minimum=minimum, cluster_uid="uid-of-a-namesake")
-    (patch,) = _planned(seen(groups=[unset], autoscalers=(stranger,)))
+
+
+@pytest.mark.parametrize(
+    "without_say",
+    [{"cluster_uid": "uid-of-a-namesake"}, {"deleting": True}, {"unread": "it is too large"}],
+    ids=["of another cluster", "deleted", "too large to be read"],
+)
+def test_an_autoscaler_that_scales_nothing_does_not_say_how_many_it_starts_with(without_say: dict[str, Any]) -> None:
+    autoscaler = an_autoscaler(minimum=3, **without_say)
+    (patch,) = _planned(seen(groups=[a_group(workers=1, replicas_unset=True)], autoscalers=(autoscaler,)))
     assert isinstance(patch, Patch)
     assert patch.body == {"spec": {"worker": {"replicas": 1}}}
+
+
+def test_the_oldest_of_several_autoscalers_says_how_many_it_starts_with() -> None:
+    autoscalers = (an_autoscaler("later", minimum=1, created=NOON), an_autoscaler("first", minimum=3, created=1.0))
+    (patch,) = _planned(seen(groups=[a_group(workers=1, replicas_unset=True)], autoscalers=autoscalers))
+    assert isinstance(patch, Patch)
+    assert patch.body == {"spec": {"worker": {"replicas": 3}}}
 
 
 def test_what_is_said_stays() -> None:
