@@ -102,6 +102,15 @@ class Agent:
         participants = {address for run in self._shuffle_runs() for address in run.participating_workers}
         return {"workers": {ws.address: self._worker(ws, participants) for ws in self.scheduler.workers.values()}}
 
+    async def demand(self) -> dict[str, Any]:
+        """Return how many workers are wanted, and for tasks that need resources, how many threads."""
+        try:
+            return Demand(self.scheduler).answer()
+        except Exception:
+            # A release of Dask in which a task or a worker has other attributes.
+            logger.exception("The tasks that need resources are not told from others")
+            return {"target": int(self.scheduler.adaptive_target()), "needs": []}
+
     def _worker(self, ws: Any, participants: set[str]) -> dict[str, Any]:
         drain = self.drains.get(ws.address)
         return {
@@ -450,14 +459,8 @@ def _resources(needed: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ..
 class DemandHandler(RequestHandler):
     """The demand of a scheduler's tasks."""
 
-    def get(self) -> None:
-        try:
-            answer = Demand(self.server).answer()
-        except Exception:
-            # A release of Dask in which a task or a worker has other attributes.
-            logger.exception("The tasks that need resources are not told from others")
-            answer = {"target": int(self.server.adaptive_target()), "needs": []}
-        self.write(answer)
+    async def get(self) -> None:
+        self.write(await self.server.kubernetes_agent.demand())
 
 
 class WorkersHandler(RequestHandler):
@@ -614,6 +617,7 @@ def _add(scheduler: Any) -> None:
     agent = scheduler.kubernetes_agent = Agent(scheduler)
     scheduler.handlers.update(
         kubernetes_workers=operation(agent.workers),
+        kubernetes_demand=operation(agent.demand),
         kubernetes_drain=operation(agent.drain_all),
         kubernetes_resume=operation(agent.resume),
         kubernetes_belongs=operation(agent.belongs),

@@ -176,12 +176,12 @@ def target(value: Any) -> int:
     return value
 
 
-def demand(text: bytes) -> tuple[int, tuple[Need, ...]]:
+def demand(text: bytes, wire: Wire) -> tuple[int, tuple[Need, ...]]:
     """Return the agent's answer: how many workers are wanted, and what tasks want that need resources.
 
     Raises ValueError, TypeError or RecursionError.
     """
-    found = msgspec.json.decode(text, type=_Demand)
+    found = wire.decoded(text, _Demand)
     if sum(len(need.resources) for need in found.needs) > MOST_RESOURCES:
         raise TooManyError(f"its tasks need more than the {MOST_RESOURCES} resources that are read")
     needs = (

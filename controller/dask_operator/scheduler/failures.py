@@ -38,9 +38,18 @@ class Failure(NamedTuple):
 class SchedulerError(Exception):
     """No usable answer by any protocol; `problem` says why, for a person."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, kind: Kind = Kind.FINAL) -> None:
         super().__init__(problem.message)
         self.problem = problem
+        self.kind = kind
+
+
+class RpcError(OSError):
+    """A scheduler's failure to answer by Dask's protocol, in words for a person."""
+
+
+class RefusedError(RpcError):
+    """A scheduler's answer that it does not do what it was asked for."""
 
 
 def unreached(cause: str) -> Failure:

@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 from dask_operator.model import Drained, Endpoint, Need, Problem, Registration
 from dask_operator.scheduler import answers, lazy_rpc
 from dask_operator.scheduler.answers import JSON, MESSAGE, Wire
-from dask_operator.scheduler.failures import Failure, Kind, SchedulerError, unexpected, wrong
+from dask_operator.scheduler.failures import Failure, Kind, RefusedError, SchedulerError, unexpected, wrong
 from dask_operator.scheduler.http import LARGEST_ANSWER, Http
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ _ANSWER_TIMEOUT = 10.0
 _RETIRE_TIMEOUT = 600.0
 # Seconds after which the agent answers, though no drain has ended.
 _WAIT = 30.0
+_UNKNOWN_OPERATION = b"\xc0"
+"""Dask's answer, None, to an operation that the scheduler does not have."""
 _T = TypeVar("_T")
 
 
@@ -58,7 +60,7 @@ def _names(pods: int) -> Question[tuple[Registration, ...]]:
     return Question("/api/v1/get_workers", "", lambda text, _: answers.listed(text, pods), _largest(pods))
 
 
-_DEMAND = Question("/kubernetes/v1/demand", "", lambda text, _: answers.demand(text))
+_DEMAND = Question("/kubernetes/v1/demand", "kubernetes_demand", answers.demand)
 # The question to a scheduler without the agent: it does not tell which resources tasks need.
 _TARGET = Question(
     "/api/v1/adaptive_target", "adaptive_target", lambda text, wire: answers.target(wire.value(text, "workers"))
@@ -129,14 +131,14 @@ class Schedulers:
 
     async def survey(self, endpoint: Endpoint, pods: int = 0) -> tuple[tuple[Registration, ...], bool]:
         """Return the scheduler's workers as `workers` does, and whether the agent has told them, who knows more."""
-        question = _burdens(pods)
-        answer = await self._by_http(endpoint, question)
-        with suppress(SchedulerError):
-            if not isinstance(answer, Failure):
-                return _understood(f"{endpoint.url}{question.route}", answer, JSON, question), True
-            # A scheduler whose HTTP routes are closed may have the agent all the same.
-            if answer.kind is Kind.UNREACHED or isinstance(await self._by_http(endpoint, _HAS_API), Failure):
-                return await _by_rpc(endpoint, question, answer), True
+        try:
+            told = await self._ask_agent(endpoint, _burdens(pods))
+        except SchedulerError as error:
+            if error.kind is Kind.UNREACHED:
+                raise
+        else:
+            if not isinstance(told, Failure):
+                return told, True
         return await self.workers(endpoint, pods), False
 
     async def workers(self, endpoint: Endpoint, pods: int = 0) -> tuple[Registration, ...]:
@@ -152,11 +154,10 @@ class Schedulers:
 
         A scheduler without the controller's agent wants workers for all tasks.
         """
-        answer = await self._by_http(endpoint, _DEMAND)
-        if not isinstance(answer, Failure):
-            return _understood(f"{endpoint.url}{_DEMAND.route}", answer, JSON, _DEMAND)
-        if answer.kind is Kind.NO_ROUTE:
-            answer = await self._by_http(endpoint, _TARGET)
+        told = await self._ask_agent(endpoint, _DEMAND)
+        if not isinstance(told, Failure):
+            return told
+        answer = told if told.kind is Kind.UNREACHED else await self._by_http(endpoint, _TARGET)
         return await self._read(endpoint, _TARGET, answer), ()
 
     async def idle_since(self, endpoint: Endpoint) -> float | None:
@@ -188,6 +189,20 @@ class Schedulers:
         if not isinstance(answer, Failure):
             return await self._act(endpoint, question) & frozenset(addresses)
         return await self._read(endpoint, question, answer) & frozenset(addresses)
+
+    async def _ask_agent(self, endpoint: Endpoint, question: Question[_T]) -> _T | Failure:
+        """Return the agent's answer, or the failure of HTTP if the scheduler has no agent.
+
+        A scheduler that is too busy to answer may have it, and so is no scheduler without: raises SchedulerError.
+        """
+        answer = await self._by_http(endpoint, question)
+        if not isinstance(answer, Failure):
+            return _understood(f"{endpoint.url}{question.route}", answer, JSON, question)
+        # A scheduler whose HTTP routes are closed may have the agent all the same.
+        if answer.kind is not Kind.UNREACHED and not isinstance(await self._by_http(endpoint, _HAS_API), Failure):
+            return answer
+        said = await _said_by_rpc(endpoint, question, answer)
+        return answer if said == _UNKNOWN_OPERATION else _understood(endpoint.address, said, MESSAGE, question)
 
     async def _act(self, endpoint: Endpoint, question: Question[_T]) -> _T:
         """Make a scheduler act that answers HTTP.
@@ -235,14 +250,18 @@ class Schedulers:
 
 async def _by_rpc(endpoint: Endpoint, question: Question[_T], failure: Failure) -> _T:
     """Ask by Dask's protocol, after the `failure` of HTTP."""
+    return _understood(endpoint.address, await _said_by_rpc(endpoint, question, failure), MESSAGE, question)
+
+
+async def _said_by_rpc(endpoint: Endpoint, question: Question[Any], failure: Failure) -> bytes:
     try:
-        answer = await lazy_rpc.ask(
+        return await lazy_rpc.ask(
             endpoint.address, question.operation, question.arguments, question.largest, question.timeout
         )
     except (OSError, ImportError) as error:
         reason, message = failure.problem
-        raise SchedulerError(Problem(reason, f"{message}; and {endpoint.address}: {error}")) from error
-    return _understood(endpoint.address, answer, MESSAGE, question)
+        kind = Kind.FINAL if isinstance(error, RefusedError) else Kind.UNREACHED
+        raise SchedulerError(Problem(reason, f"{message}; and {endpoint.address}: {error}"), kind) from error
 
 
 def _largest(pods: int) -> int:

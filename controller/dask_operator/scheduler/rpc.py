@@ -17,6 +17,8 @@ import msgspec
 from distributed.comm.tcp import TCPConnector, TLSConnector
 from distributed.security import Security
 
+from dask_operator.scheduler.failures import RefusedError, RpcError
+
 _CONNECT_TIMEOUT = 10.0
 _QUOTED = 200
 _LARGEST_GREETING = 64 * 2**10
@@ -26,10 +28,6 @@ _NO_CERTIFICATES = (
     "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
     "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY to their paths"
 )
-
-
-class RpcError(OSError):
-    """A scheduler's failure to answer, in words for a person."""
 
 
 class _Failure(msgspec.Struct):
@@ -54,7 +52,7 @@ async def call(address: str, operation: str, timeout: float, largest: int, **arg
         raise RpcError(str(error)[:_QUOTED] or type(error).__name__) from error
     if (failure := _failure(answer)).status in ("error", "uncaught-error"):
         text = failure.exception_text[:_QUOTED]
-        raise RpcError(f"{operation} failed: {text}; the scheduler's log says why")
+        raise RefusedError(f"{operation} failed: {text}; the scheduler's log says why")
     return answer
 
 

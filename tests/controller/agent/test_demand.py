@@ -145,4 +145,4 @@ def test_an_answer_has_few_names_and_no_odd_numbers() -> None:
     needs = Demand(Scheduler(odd + many)).answer()["needs"]
     assert len(needs) == MOST_RESOURCES
     assert {"resources": {"GPU": 0.0}, "threads": 1, "offered": False} in needs
-    answers.demand(httpx.Response(200, json={"target": 0, "needs": needs}).content)
+    answers.demand(httpx.Response(200, json={"target": 0, "needs": needs}).content, answers.JSON)

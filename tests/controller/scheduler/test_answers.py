@@ -265,28 +265,28 @@ def _need(threads: object = 2, offered: object = False, **resources: object) -> 
 
 
 def test_demand() -> None:
-    assert answers.demand(_demand()) == (3, ())
+    assert answers.demand(_demand(), JSON) == (3, ())
     said = _demand(_need(MEM=2, GPU=1.5), _need(7, True, GPU=0), _need())
-    assert answers.demand(said) == (3, (Need((("GPU", 1.5), ("MEM", 2.0)), 2), Need((("GPU", 0.0),), 7, True)))
+    assert answers.demand(said, JSON) == (3, (Need((("GPU", 1.5), ("MEM", 2.0)), 2), Need((("GPU", 0.0),), 7, True)))
 
 
 @pytest.mark.parametrize("number", [None, -1, "1", True, 1.5, 1e300, float("nan"), float("inf"), 2**31, 10**400])
 def test_no_demand(number: object) -> None:
     for text in (_demand(target=number), _demand(_need(number, GPU=1))):
         with pytest.raises((ValueError, TypeError)):
-            answers.demand(text)
+            answers.demand(text, JSON)
 
 
 @pytest.mark.parametrize("amount", [None, -1, "1", True, float("nan"), float("inf"), 10**400, [1]])
 def test_no_amount_of_a_resource(amount: object) -> None:
     with pytest.raises((ValueError, TypeError)):
-        answers.demand(_demand(_need(GPU=amount)))
+        answers.demand(_demand(_need(GPU=amount)), JSON)
 
 
 def test_no_more_resources_than_the_agent_tells_of() -> None:
     for needs in ([_need(**{f"r{n}": 1}) for n in range(21)], [_need(**{f"r{n}": 1 for n in range(21)})]):
         with pytest.raises(answers.TooManyError):
-            answers.demand(_demand(*needs))
+            answers.demand(_demand(*needs), JSON)
     with pytest.raises(ValueError):
-        answers.demand(_demand(_need(**{"x" * 65: 1})))
-    assert len(answers.demand(_demand(*[_need(**{"x" * 64: 1})] * 20))[1]) == 20
+        answers.demand(_demand(_need(**{"x" * 65: 1})), JSON)
+    assert len(answers.demand(_demand(*[_need(**{"x" * 64: 1})] * 20), JSON)[1]) == 20

@@ -215,6 +215,17 @@ def test_the_agent_tells_what_workers_hold_drains_them_and_takes_them_back(tmp_p
         assert made.client.submit(sum, [1, 2], workers=[leaving]).result(120) == 3
 
 
+@pytest.mark.parametrize("routes", [[], ["distributed.http.health"], ["distributed.http.scheduler.api"]], ids=str)
+def test_the_agent_tells_what_tasks_need(routes: list[str]) -> None:
+    chosen = {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(routes)} if routes else {}
+    with a_dask(AGENT | chosen) as made:
+        at = Endpoint(f"http://{made.http}", made.client.scheduler.address)
+        waiting = made.client.submit(sum, [1], resources={"GPU": 1}, pure=False)
+        demand = (0, (Need((("GPU", 1.0),), 1),))
+        eventually(lambda: asyncio.run(_put(at, Schedulers.demand)) == demand, f"the demand is {demand}", 60)
+        made.client.cancel([waiting])
+
+
 def _until_exists(log: Path, file: Path) -> str:
     log.touch()
     while not file.exists():
@@ -228,6 +239,13 @@ def test_a_scheduler_without_the_agent_tells_its_workers_itself(routes: tuple[st
         workers, agent = _ask(cluster, lambda schedulers, at: schedulers.survey(at, 2))
         assert sorted(worker.address for worker in workers) == sorted(_addresses(cluster))
         assert not agent
+
+
+def test_a_scheduler_without_the_agent_that_answers_no_http_tells_its_workers_itself() -> None:
+    with a_dask_cluster(workers=2) as cluster:
+        at = endpoint(cluster)._replace(url="http://127.0.0.1:1")
+        workers, agent = asyncio.run(_put(at, lambda schedulers, at: schedulers.survey(at, 2)))
+        assert (len(workers), agent) == (2, False)
 
 
 def _write_slowly(log: Path) -> str:
@@ -245,10 +263,10 @@ def _answering(text: str, status: int = 200) -> Answer:
 
 
 def _by_path(texts: dict[str, str]) -> Answer:
-    """Serve these routes and no others."""
+    """Serve these routes, and no others of the API."""
 
     async def answer(request: web.Request) -> web.Response:
-        text = texts.get(request.path)
+        text = ({"/api/v1": "API V1"} | texts).get(request.path)
         return web.Response(text=text or "", status=404 if text is None else 200)
 
     return answer
@@ -572,6 +590,18 @@ def test_an_agent_that_tells_nonsense_counts_as_missing(run: Run, told: object) 
 
     workers = (Registration("a", "tcp://10.0.0.1:1"),)
     assert run(_asked(answer, lambda schedulers, at: schedulers.survey(at, 1))) == (workers, False)
+
+
+@pytest.mark.parametrize("question", [lambda schedulers, at: schedulers.survey(at, 1), Schedulers.demand])
+async def test_an_agent_that_is_late_is_not_missing(question: Question) -> None:
+    """Without it, tasks of workers that leave run again, and tasks that need GPUs get workers without."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/kubernetes"):
+            return await _silence(request)
+        return web.json_response({"workers": {}})
+
+    assert (await _problem(answer, question)).reason == "SchedulerUnreachable"
 
 
 def test_a_connection_whose_other_end_vanished_is_noticed(run: Run) -> None:

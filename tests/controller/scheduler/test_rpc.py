@@ -25,7 +25,7 @@ from tests.support.dask import WITHOUT_API, a_dask_cluster, client_tls, endpoint
 from tests.support.server import verify_strictly
 
 from dask_operator.scheduler import rpc
-from dask_operator.scheduler.failures import SchedulerError
+from dask_operator.scheduler.failures import RefusedError, RpcError, SchedulerError
 from dask_operator.scheduler.questions import Schedulers
 
 LARGEST = 100_000
@@ -91,13 +91,13 @@ async def test_what_comes_is_not_built_up(frame: bytes) -> None:
 
 
 def test_who_greets_at_length_is_not_heard(run: Run) -> None:
-    with pytest.raises(rpc.RpcError, match="has 65537 bytes, and at most 65536 are read"):
+    with pytest.raises(RpcError, match="has 65537 bytes, and at most 65536 are read"):
         run(_says(struct.pack("Q", 65_537))())
 
 
 def test_a_failure_is_told(run: Run) -> None:
     failure = {"status": "uncaught-error", "exception_text": "KeyError('tcp://10.0.0.1:1')", "exception": None}
-    with pytest.raises(rpc.RpcError, match=r"identity failed: KeyError\('tcp.*; the scheduler's log says why"):
+    with pytest.raises(RefusedError, match=r"identity failed: KeyError\('tcp.*; the scheduler's log says why"):
         run(_says(_message(HELLO), _message(failure))())
 
 
@@ -118,14 +118,14 @@ def test_a_failure_is_told(run: Run) -> None:
     ],
 )
 def test_garbage_is_an_error(run: Run, said: list[bytes]) -> None:
-    with pytest.raises(rpc.RpcError) as caught:
+    with pytest.raises(RpcError) as caught:
         run(_says(*said)())
     assert 0 < len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("said", [[], [_message(HELLO)]])
 def test_silence_does_not_last(run: Run, said: list[bytes]) -> None:
-    with pytest.raises(rpc.RpcError, match="no answer in time"):
+    with pytest.raises(RpcError, match="no answer in time"):
         run(_says(*said, silent=True)())
 
 
