@@ -1,4 +1,4 @@
-"""What the agent costs a scheduler: CPU time of its process while workers drain and while it is asked for demand.
+"""The cost of the agent: CPU time of a scheduler while workers drain, and while it is asked what they hold and want.
 
     python -m bench.scale_down.agent_cost [--workers 1000] [--draining 100] [--tasks 10000] [--seconds 60]
 

@@ -594,8 +594,7 @@ def test_an_agent_that_tells_nonsense_counts_as_missing(run: Run, told: object) 
 
 @pytest.mark.parametrize("question", [lambda schedulers, at: schedulers.survey(at, 1), Schedulers.demand])
 async def test_an_agent_that_is_late_is_not_missing(question: Question) -> None:
-    """Without it, tasks of workers that leave run again, and tasks that need GPUs get workers without."""
-
+    # Without it, tasks of workers that leave run again, and tasks that need GPUs get workers without.
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path.startswith("/kubernetes"):
             return await _silence(request)
