@@ -21,6 +21,13 @@ PATIENCE = 240.0
 logger = logging.getLogger("scale_down")
 
 
+def log_progress() -> None:
+    """Log each round in this process, and of Dask only what is critical."""
+    logging.basicConfig(format="%(asctime)s %(process)d %(message)s")
+    logger.setLevel(logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its errors about connections to ended workers
+
+
 class Pool(Protocol):
     """Groups of workers, each of at most `largest`. `deleted`: how many have been deleted so far, by group."""
 

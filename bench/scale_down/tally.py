@@ -32,6 +32,11 @@ class Tally:
     seconds_per_scale_down: float = 0.0
     questions: int = 0
 
+    def __add__(self, other: Tally) -> Tally:
+        totals = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        spent = sum(each.seconds_per_scale_down * each.scale_downs for each in (self, other))
+        return Tally(**totals | {"seconds_per_scale_down": spent / max(totals["scale_downs"], 1)})
+
     def count_shuffles(self, log: str) -> None:
         """Count the P2P shuffles in a scheduler's log."""
         self.shuffles, self.shuffles_restarted = log.count(" initialized by task"), log.count(" restarted due to")
