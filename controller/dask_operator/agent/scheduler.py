@@ -40,8 +40,9 @@ API = "distributed.http.scheduler.api"
 _PREFIX = "(?:/.*)?"
 LARGEST_REQUEST = 4 * 2**20
 PAUSE = 0.1
-# A heartbeat that was under way when the worker was paused may tell of tasks before; the one after it does not.
-HEARTBEATS = 2
+# The first heartbeat after a worker was paused may tell of tasks before. The next one may come before the end of a task
+# that it does not tell of any more, as ends of tasks come by another connection.
+HEARTBEATS = 3
 RETIRED, OVERDUE, RESUMED, UNKNOWN = "retired", "overdue", "resumed", "unknown"
 DATA, ACTORS = "data", "actors"
 """Reasons to keep a worker."""
@@ -215,24 +216,26 @@ class Agent:
 
     async def _until_done(self, ws: Any, drain: Drain) -> bool:
         """Wait until nothing runs on a worker any more, and give away what waits there. Return whether that came."""
-        heartbeats, seen = 0, ws.last_seen
+        quiet, seen = 0, ws.last_seen
         while self._is_known(ws) and drain.waits:
-            busy, shuffles = self._is_busy(ws, heartbeats), self._shuffles(ws.address)
+            busy, shuffles = self._is_busy(ws, quiet), self._shuffles(ws.address)
             if not busy and not shuffles:
                 return True
             drain.waits_for = TASKS if busy else SHUFFLE
             await drain.pause()
-            heartbeats, seen = heartbeats + (ws.last_seen != seen), ws.last_seen
+            quiet, seen = 0 if self._runs(ws) else quiet + (ws.last_seen != seen), ws.last_seen
             self._give_away(ws)
         return not self._is_known(ws) or not (self._is_busy(ws, HEARTBEATS) or self._shuffles(ws.address))
 
     def _is_known(self, ws: Any) -> bool:
         return self.scheduler.workers.get(ws.address) is ws
 
-    def _is_busy(self, ws: Any, heartbeats: int) -> bool:
-        if not ws.processing:
-            return False
-        return heartbeats < HEARTBEATS or any(ts in ws.executing or ts in long_running(ws) for ts in ws.processing)
+    def _is_busy(self, ws: Any, quiet: int) -> bool:
+        """Return whether a worker may run a task. `quiet`: the number of heartbeats that have told of none."""
+        return bool(ws.processing) and (quiet < HEARTBEATS or self._runs(ws))
+
+    def _runs(self, ws: Any) -> bool:
+        return any(ts in ws.executing or ts in long_running(ws) for ts in ws.processing)
 
     def _give_away(self, ws: Any) -> None:
         """Ask a worker for its waiting tasks, as in work stealing. It refuses those that run."""

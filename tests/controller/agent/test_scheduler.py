@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 import dask.array
 import httpx
 import pytest
-from distributed import secede
+from distributed import get_worker, secede
 from tests.support.kube import eventually
 from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
@@ -281,6 +281,25 @@ def test_after_its_time_a_worker_is_retired_with_what_runs_on_it(dask_of_two: Da
     assert _drain(dask_of_two, *address) == {"retired": address, "overdue": address}, "asked once more"
     assert running.result(60) == "done"
     assert log.read_text() == "began\n" * 2
+
+
+def test_a_task_whose_end_is_on_its_way_does_not_run_again(dask_of_two: Dask, tmp_path: Path) -> None:
+    address, log = dask_of_two.addresses("leaving"), tmp_path / "log"
+    running = dask_of_two.client.submit(
+        _slowly_told_late, log, 3.0, workers=address, allow_other_workers=True, pure=False
+    )
+    eventually(log.exists, "the task runs", 120)
+    assert _drain(dask_of_two, *address) == {"retired": address}
+    assert running.result(60) == "done"
+    assert log.read_text() == "began\n"
+
+
+def _slowly_told_late(log: Path, seconds: float) -> str:
+    """Let the scheduler hear of the end a while after the next heartbeat, which has a connection of its own."""
+    stream: Any = get_worker().batched_stream
+    send = stream.send
+    stream.send = lambda *messages: asyncio.get_running_loop().call_later(0.7, send, *messages)
+    return _slowly(log, seconds)
 
 
 def test_an_idle_worker_without_time_is_not_overdue(dask_of_two: Dask) -> None:
