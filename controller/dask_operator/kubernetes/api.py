@@ -178,4 +178,4 @@ def _request(
     verb: str, resource: Resource, namespace: str, name: str = "", subresource: str = "", **others: Any
 ) -> Request:
     where = path(resource, namespace, name) + (f"/{subresource}" if subresource else "")
-    return Request(verb, resource.plural, where, **others)
+    return Request(verb, resource.plural, where, namespace=namespace, **others)

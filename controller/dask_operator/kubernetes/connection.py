@@ -22,11 +22,13 @@ from dask_operator.kubernetes.errors import ApiError, TooLargeError, refusal, un
 from dask_operator.kubernetes.login.credentials import Credentials, content, ssl_context
 from dask_operator.kubernetes.transport import Fence
 from dask_operator.model import Json
+from dask_operator.turns import Turns
 
 LARGEST_ANSWER = 8 * 2**20
 """Bytes of a page, an event or an object. Pages of large objects are asked for in parts; no object is so large."""
 CONNECTIONS = 40
-"""The most concurrent requests besides watches: they keep an API server busy, and each costs a handshake of 2 ms."""
+"""The most concurrent requests besides watches and slow ones: they keep an API server busy, and each connection costs a
+handshake of 2 ms."""
 REQUEST_TIMEOUT = 30.0
 RENEWAL = 60.0
 """Seconds after which credentials are read again: their files are replaced before they end. kubectl does so too."""
@@ -42,7 +44,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for `path`, counted under its verb and resource as in the API server's own metrics."""
+    """A request for `path`, counted under its verb and resource as in the API server's own metrics.
+
+    Requests of different namespaces have equal turns at the connections.
+    """
 
     verb: str
     resource: str
@@ -50,6 +55,7 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Json | Sequence[Json] | None = None
     content_type: str = "application/json"
+    namespace: str = ""
 
     @property
     def method(self) -> str:
@@ -69,6 +75,7 @@ class Connection:
         self._login = login
         self._permitted = permitted
         self._fence = Fence(permitted)
+        self._turns = Turns(CONNECTIONS)
         self._sessions: tuple[aiohttp.ClientSession, ...] = ()
         self._info = kopf.ConnectionInfo(server="")
         self._headers: dict[str, str] = {}
@@ -82,8 +89,8 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         await self._log_in()
-        # Watches have connections of their own, or enough of them would leave none to requests.
-        self._sessions = self._session(CONNECTIONS), self._session(0)
+        # A connection that a watch has used is not for requests.
+        self._sessions = self._session(), self._session()
         return self
 
     async def __aexit__(
@@ -97,19 +104,20 @@ class Connection:
 
     async def send(self, request: Request) -> tuple[bytes, tuple[str, ...]]:
         """Return the answer's bytes and the API server's warnings. Raises ApiError."""
-        self._renew_in_time()
-        used = self._headers
-        try:
+        async with self._turns.turn(request.namespace):
+            self._renew_in_time()
+            used = self._headers
+            try:
+                return await self._send_once(request)
+            except ApiError as error:
+                if error.code != 401:
+                    raise
+                if self._headers is used:
+                    # It is not for this request alone, which may be cancelled.
+                    await asyncio.shield(self._begin_renewal())
+                if self._headers is used:
+                    raise
             return await self._send_once(request)
-        except ApiError as error:
-            if error.code != 401:
-                raise
-            if self._headers is used:
-                # It is not for this request alone, which may be cancelled.
-                await asyncio.shield(self._begin_renewal())
-            if self._headers is used:
-                raise
-        return await self._send_once(request)
 
     async def lines(self, request: Request, silence: float) -> AsyncGenerator[bytes]:
         """Yield the lines of an answer that goes on, until none has come for `silence` seconds. Raises ApiError."""
@@ -157,9 +165,9 @@ class Connection:
             proxy=self._info.proxy_url,
         )
 
-    def _session(self, connections: int) -> aiohttp.ClientSession:
+    def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections),
+            connector=aiohttp.TCPConnector(limit=0),
             request_class=self._fence.request_class(),
             auto_decompress=True,
             skip_auto_headers=("User-Agent",),

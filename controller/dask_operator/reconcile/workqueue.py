@@ -1,13 +1,16 @@
 """The queue of clusters to plan: each key is worked on once at a time, and once for any number of reasons to do so.
 
-A key that is added while it is being worked on is worked on again afterwards. Times are kept by the event loop's clock,
-which nobody can set: a key that is due in a second is due in a second, also if the machine's clock is set back an hour.
+A key that is added while it is being worked on is worked on again afterwards. Of the keys that are due, those of
+different namespaces come in turn, so that a namespace of many clusters delays no other. Times are kept by the event
+loop's clock, which nobody can set: a key that is due in a second is due in a second, also if the machine's clock is set
+back an hour.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,6 +29,7 @@ class WorkQueue:
         self._clock = clock
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
+        self._ready: dict[str, deque[tuple[float, Key]]] = {}
         self._working: set[Key] = set()
         self._again: dict[Key, float] = {}
         self._rests: dict[Key, float] = {}
@@ -53,7 +57,10 @@ class WorkQueue:
         self._changed.set()
 
     async def get(self) -> Key:
-        """Wait for a due key and return the one due longest, for `done` or `failed` to follow. One caller at a time."""
+        """Wait for a due key, for `done` or `failed` to follow. One caller at a time.
+
+        It is the one due longest of its namespace, whose turn it is.
+        """
         while True:
             if (key := self._pop()) is not None:
                 return key
@@ -100,16 +107,28 @@ class WorkQueue:
             self._add(key, due)
 
     def _pop(self) -> Key | None:
-        while self._heap and self._heap[0][0] <= _now():
-            due, key = heapq.heappop(self._heap)
-            if self._rests.get(key, due) <= due:
-                self._rests.pop(key, None)
+        self._make_ready()
+        while self._ready:
+            namespace = next(iter(self._ready))
+            keys = self._ready.pop(namespace)
+            due, key = keys.popleft()
+            if keys:
+                self._ready[namespace] = keys  # behind all others
             if self._due.get(key) != due:
-                continue  # It is the end of a rest, or an earlier time was asked for since and has been served.
+                continue  # An earlier time was asked for since and has been served.
             del self._due[key]
             self._working.add(key)
             return key
         return None
+
+    def _make_ready(self) -> None:
+        """Take what is due from the heap."""
+        while self._heap and self._heap[0][0] <= _now():
+            due, key = heapq.heappop(self._heap)
+            if self._rests.get(key, due) <= due:
+                self._rests.pop(key, None)
+            if self._due.get(key) == due:  # Otherwise it is the end of a rest, or void.
+                self._ready.setdefault(key.namespace, deque()).append((due, key))
 
     def _until_next(self) -> float | None:
         return max(self._heap[0][0] - _now(), 0.0) if self._heap else None

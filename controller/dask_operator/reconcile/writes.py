@@ -1,6 +1,7 @@
 """The writes of a plan to the API server, made side by side, and their outcome as facts.
 
-After the first refusal about a subject the other writes about it are left to a later plan.
+After the first refusal about a subject the other writes about it are left to a later plan, which tries with one of
+them: a webhook that hangs would hold all of them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterator, Sequence
 from typing import Any
 
 from dask_operator.actions import Action, Create, Delete, Patch, SetStatus
@@ -45,8 +46,22 @@ class Writer:
         if not writes:
             return
         refusals: dict[ObjectRef, ApiError] = {}
-        pending = iter(writes)
         done: dict[ObjectRef, set[Deed]] = defaultdict(set)
+        for part in _parts(writes, self._store.facts(key).failures):
+            await self._side_by_side(key, part, done, refusals)
+        facts = self._store.facts(key)
+        for subject, deeds in done.items():
+            gone = self._store.missing(POD.kind, key.namespace, facts.new_pods(subject))
+            facts.succeeded(subject, deeds, self._clock(), gone)
+        for subject, error in refusals.items():
+            now = self._clock()
+            pause = facts.failed(subject, _problem(error), now, error.retry_after).until - now
+            logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error.loggable, pause)
+
+    async def _side_by_side(
+        self, key: Key, writes: Sequence[Write], done: dict[ObjectRef, set[Deed]], refusals: dict[ObjectRef, ApiError]
+    ) -> None:
+        pending = iter(writes)
 
         async def work() -> None:
             for write in pending:
@@ -60,14 +75,6 @@ class Writer:
                     done[write.subject].update([deed] if deed else ())
 
         await asyncio.gather(*(work() for _ in range(in_flight(len(writes)))))
-        facts = self._store.facts(key)
-        for subject, deeds in done.items():
-            gone = self._store.missing(POD.kind, key.namespace, facts.new_pods(subject))
-            facts.succeeded(subject, deeds, self._clock(), gone)
-        for subject, error in refusals.items():
-            now = self._clock()
-            pause = facts.failed(subject, _problem(error), now, error.retry_after).until - now
-            logger.warning("%s/%s: %s %s: %s; tried again in %.0f s", *key, *subject, error.loggable, pause)
 
     def admitted(self, key: Key, actions: Sequence[Action]) -> list[Action]:
         """Return the actions but for writes that had no effect before, until it is time for another attempt."""
@@ -185,6 +192,18 @@ def _deed(write: Write) -> Deed | None:
         case SetStatus():
             return Deed(write.subject.name, write.because, _content(write.status), "status")
     return None
+
+
+def _parts(writes: Sequence[Write], failures: Container[ObjectRef]) -> tuple[list[Write], list[Write]]:
+    """Return the writes in two parts: of those about a subject that was refused before, all but one come later."""
+    first: list[Write] = []
+    later: list[Write] = []
+    tried: set[ObjectRef] = set()
+    for write in writes:
+        (later if write.subject in tried else first).append(write)
+        if write.subject in failures:
+            tried.add(write.subject)
+    return first, later
 
 
 def in_flight(writes: int) -> int:

@@ -33,9 +33,7 @@ WAIT = 300.0
 
 
 @asynccontextmanager
-async def _operating(
-    fake: FakeApi, namespaces: Sequence[str] = ("",), policy: Policy = Policy()
-) -> AsyncIterator[None]:
+async def operating(fake: FakeApi, namespaces: Sequence[str] = ("",), policy: Policy = Policy()) -> AsyncIterator[None]:
     """Run all parts together, as `operator` does, on the test's clock."""
     loop = asyncio.get_running_loop()
 
@@ -87,7 +85,7 @@ def _last_ordinal(fake: FakeApi) -> int:
 
 
 async def test_a_cluster_is_made_and_says_so() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=3))
         await _has_workers(fake, 3)
         assert fake.find(SERVICE, "simple-scheduler")
@@ -118,7 +116,7 @@ async def test_clusters_that_are_too_large_say_so_once_and_hold_up_no_other() ->
     async with serve() as fake:
         for name in names:
             fake.put(_large(name))
-        async with _operating(fake):
+        async with operating(fake):
             fake.put(raw_cluster(workers=2))
             await _has_workers(fake, 2)
             await until(lambda: all(_degraded(fake, name) == "ObjectTooLarge" for name in names), "it said", WAIT)
@@ -132,13 +130,13 @@ async def test_clusters_that_are_too_large_say_so_once_and_hold_up_no_other() ->
             written = len(fake.writes)
             await asyncio.sleep(1200.0)
             assert len(fake.writes) == written
-        async with _operating(fake):
+        async with operating(fake):
             await asyncio.sleep(60.0)
             assert len(fake.writes) == written, "nor does another process write it again"
 
 
 async def test_a_running_cluster_that_becomes_too_large_stays_as_it_is_until_it_is_smaller() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=3))
         await _has_workers(fake, 3)
         _run_pods(fake)
@@ -157,7 +155,7 @@ async def test_a_running_cluster_that_becomes_too_large_stays_as_it_is_until_it_
 
 
 async def test_a_cluster_costs_its_workers_and_five_writes() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=20))
         await _has_workers(fake, 20)
         _run_pods(fake)
@@ -167,7 +165,7 @@ async def test_a_cluster_costs_its_workers_and_five_writes() -> None:
 
 
 async def test_a_scale_and_a_deletion_are_followed() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=2))
         await _has_workers(fake, 2)
         group = fake.find(GROUP, "simple-default")
@@ -185,14 +183,14 @@ async def test_a_scale_and_a_deletion_are_followed() -> None:
 
 async def test_a_start_in_a_world_that_is_as_it_should_be_writes_nothing() -> None:
     async with serve() as fake:
-        async with _operating(fake):
+        async with operating(fake):
             fake.put(raw_cluster(workers=3))
             await _has_workers(fake, 3)
             _run_pods(fake)
             await until(lambda: _status(fake).get("readyReplicas") == 3, "the status", WAIT)
             await asyncio.sleep(60.0)
         before = len(fake.writes)
-        async with _operating(fake):
+        async with operating(fake):
             await asyncio.sleep(60.0)
             assert len(fake.writes) == before
 
@@ -200,18 +198,18 @@ async def test_a_start_in_a_world_that_is_as_it_should_be_writes_nothing() -> No
 async def test_a_controller_killed_while_it_creates_makes_exactly_as_many() -> None:
     async with serve() as fake:
         no_more = fake.fail("POST", POD, 503, times=1000, matches=lambda _: len(fake.workers()) == 10)
-        async with _operating(fake, policy=Policy(batch_size=7)):
+        async with operating(fake, policy=Policy(batch_size=7)):
             fake.put(raw_cluster(workers=50))
             await until(lambda: len(fake.workers()) == 10, "some workers", WAIT)
         fake.faults.remove(no_more)
-        async with _operating(fake):
+        async with operating(fake):
             await _has_workers(fake, 50)
             await asyncio.sleep(60.0)
             assert len(fake.workers()) == 50
 
 
 async def test_creates_whose_replies_are_lost_make_exactly_as_many() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.fail("POST", POD, 504, reason="Timeout", after=True, times=7)
         fake.put(raw_cluster(workers=30))
         await _has_workers(fake, 30)
@@ -220,7 +218,7 @@ async def test_creates_whose_replies_are_lost_make_exactly_as_many() -> None:
 
 
 async def test_a_lagging_watch_makes_no_two() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=0))
         await until(lambda: fake.find(GROUP, "simple-default"), "the group", WAIT)
         fake.silence_watches(POD)
@@ -232,7 +230,7 @@ async def test_a_lagging_watch_makes_no_two() -> None:
 
 
 async def test_a_quota_is_said_and_one_try_is_made_now_and_then() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         message = "exceeded quota: small"
         quota = fake.fail("POST", POD, 403, reason="Forbidden", message=message, times=100_000)
         fake.put(raw_cluster(workers=10))
@@ -249,7 +247,7 @@ async def test_a_quota_is_said_and_one_try_is_made_now_and_then() -> None:
 
 @pytest.mark.parametrize(("method", "resource"), [("PATCH", CLUSTER), ("PATCH", GROUP), ("DELETE", POD)])
 async def test_writes_that_stay_refused_are_tried_now_and_then(method: str, resource: Any) -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.fail(method, resource, 403, reason="Forbidden", message="may not", times=100_000)
         fake.put(raw_cluster(workers=2))
         await _has_workers(fake, 2)
@@ -271,7 +269,7 @@ FEW = 3 * 16
 
 
 async def test_what_is_being_deleted_is_waited_for_and_made_as_soon_as_it_is_gone() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=2))
         await _has_workers(fake, 2)
         group = fake.find(GROUP, "simple-default") or {}
@@ -290,7 +288,7 @@ async def test_what_is_being_deleted_is_waited_for_and_made_as_soon_as_it_is_gon
 
 
 async def test_what_somebody_takes_away_at_once_is_not_made_again_without_pause() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         made = fake.made
 
         def pruned(raw: dict[str, Any]) -> None:
@@ -317,7 +315,7 @@ async def test_what_somebody_takes_away_a_moment_later_is_not_made_again_without
     resource: Any, by_job: bool
 ) -> None:
     """Take it away once a plan has seen it, so that nothing is wrong for a moment."""
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         made, loop = fake.made, asyncio.get_running_loop()
         fake.clock = lambda: NOON + loop.time()
 
@@ -365,7 +363,7 @@ def _without(*labels: str, **changed: str) -> Callable[[dict[str, Any]], dict[st
 async def test_workers_whose_labels_a_webhook_alters_are_not_made_again_and_again(
     alter: Callable[[dict[str, Any]], dict[str, Any]], reasons: tuple[str, ...]
 ) -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         put = fake.put
         fake.put = lambda raw: put(alter(raw))  # type: ignore[method-assign]
         put(raw_cluster(workers=3))
@@ -380,7 +378,7 @@ async def test_workers_whose_labels_a_webhook_alters_are_not_made_again_and_agai
     ("resource", "name"), [(GROUP, "simple-default"), (SERVICE, "simple-scheduler"), (DEPLOYMENT, "simple-scheduler")]
 )
 async def test_an_edit_that_is_undone_is_not_made_again_without_pause(resource: Any, name: str) -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         cluster = fake.put(raw_cluster(workers=1))
         await _has_workers(fake, 1)
         await until(lambda: "phase" in _status(fake), "its status", WAIT)
@@ -398,7 +396,7 @@ async def test_an_edit_that_is_undone_is_not_made_again_without_pause(resource: 
 
 
 async def test_a_status_that_somebody_alters_is_not_written_again_without_pause() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=1))
         await _has_workers(fake, 1)
         altered = {**(fake.find(CLUSTER, "simple") or {}), "status": {"phase": "Altered"}}
@@ -409,7 +407,7 @@ async def test_a_status_that_somebody_alters_is_not_written_again_without_pause(
 
 @pytest.mark.parametrize("number", ["999999999999999999", "9" * 30, "-1", "all"])
 async def test_an_ordinal_that_no_group_reaches_is_none(number: str) -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_cluster(workers=2))
         await _has_workers(fake, 2)
         _run_pods(fake)
@@ -424,7 +422,7 @@ async def test_an_ordinal_that_no_group_reaches_is_none(number: str) -> None:
 
 
 async def test_quick_edits_of_a_user_are_no_edits_that_are_undone() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         cluster = fake.put(raw_cluster(workers=1))
         await _has_workers(fake, 1)
         for number in (3, 1, 3, 1, 3):
@@ -439,7 +437,7 @@ def _is_scaled(fake: FakeApi, number: int) -> bool:
 
 
 async def test_the_time_the_api_server_names_is_kept() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.fail("POST", SERVICE, 429, reason="TooManyRequests", headers={"Retry-After": "30"}, times=100_000)
         fake.put(raw_cluster(workers=0))
         await asyncio.sleep(100.0)
@@ -450,7 +448,7 @@ async def test_only_the_namespaces_given_are_operated() -> None:
     async with serve() as fake:
         for namespace in ("one", "two", "three"):
             fake.put(raw_cluster(workers=1, metadata={"namespace": namespace}))
-        async with _operating(fake, ["one", "two"]):
+        async with operating(fake, ["one", "two"]):
             await _has_workers(fake, 2)
             await asyncio.sleep(30.0)
         assert {pod["metadata"]["namespace"] for pod in fake.workers()} == {"one", "two"}
@@ -462,12 +460,13 @@ class _Broken(Executor):
     def __init__(self) -> None:
         self.tried: list[Key] = []
         self.now = self.most = 0
+        self.seconds = 0.05
 
     async def execute(self, key: Key, actions: Sequence[Action]) -> None:
         self.tried.append(key)
         self.now += 1
         self.most = max(self.most, self.now)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(self.seconds)
         self.now -= 1
         if key.name == "broken":
             raise ValueError("a mistake of ours")
@@ -507,7 +506,7 @@ async def test_errors_and_durations_are_counted() -> None:
 
     errors, count, seconds = map(value, ("errors_total", "duration_seconds_count", "duration_seconds_sum"))
     async with _looping("broken", "well"):
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.4)
     assert value("errors_total") == errors + 1.0
     assert value("duration_seconds_count") == count + 2.0
     assert value("duration_seconds_sum") > seconds
@@ -556,8 +555,16 @@ async def test_no_cluster_waits_for_another_but_not_all_run_at_once() -> None:
         assert executor.most == RECONCILERS
 
 
+async def test_work_that_waits_leaves_its_place_to_others() -> None:
+    async with _looping(*(f"c{number}" for number in range(100))) as (executor, _):
+        executor.seconds = 60.0
+        await until(lambda: len(executor.tried) == 100, "all clusters", 1.0)
+        executor.seconds = 0.05
+        await until(lambda: not executor.now, "their end", 100.0)
+
+
 async def test_a_pod_of_nobodys_cluster_is_left_alone() -> None:
-    async with serve() as fake, _operating(fake):
+    async with serve() as fake, operating(fake):
         fake.put(raw_pod())
         await asyncio.sleep(60.0)
         assert fake.writes == []

@@ -242,3 +242,28 @@ async def test_keys_can_be_hurried_but_for_those_that_rest() -> None:
     queue.add(B)
     queue.hurry()
     assert [(await queue.get(), _now()) for _ in range(2)] == [(A, 0.0), (B, 2.0)]
+
+
+async def test_namespaces_with_due_keys_come_in_turn() -> None:
+    queue = _queue()
+    for number in range(1000):
+        queue.add(Key("many", str(number)))
+    await asyncio.sleep(10.0)
+    for key in (A, B, C):
+        queue.add(key)
+    assert [(await queue.get()).namespace for _ in range(6)] == ["many", "default", "other", "many", "default", "many"]
+
+
+async def test_a_key_that_is_due_again_before_its_turn_is_worked_on_once() -> None:
+    queue = _queue()
+    queue.add(A)
+    queue.add(C)
+    queue.add(B, at=5.0)
+    assert await queue.get() == A
+    await asyncio.sleep(10.0)
+    assert await queue.get() == C
+    queue.hurry()
+    queue.add(B, at=1.0)
+    assert await queue.get() == B
+    queue.done(B)
+    assert await _empty(queue)

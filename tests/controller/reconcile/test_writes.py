@@ -278,3 +278,16 @@ async def test_a_refusal_is_logged_with_when_it_is_tried_again(caplog: pytest.Lo
     assert logged(caplog) == [
         "default/simple: Service simple-scheduler: 403 Forbidden: may not; tried again in 1 s",
     ]
+
+
+async def test_after_a_refusal_one_write_is_tried_before_the_others() -> None:
+    async with a_bench() as bench:
+        bench.fake.fail("POST", POD, 500, reason="InternalError", message="timeout", times=1000)
+        await bench.execute(*creates(50))
+        before = len(bench.fake.asked("POST", "pods"))
+        await bench.execute(*creates(50), create_service())
+        assert len(bench.fake.asked("POST", "pods")) == before + 1
+        assert bench.fake.objects(SERVICE), "others are made meanwhile"
+        bench.fake.faults.clear()
+        observed = await bench.execute(*creates(50))
+        assert (len(bench.fake.objects(POD)), observed.failures) == (50, {}), "then the others"
