@@ -82,7 +82,10 @@ async def measure(pool: Pool, client: Client, rounds: int, chance: random.Random
     finally:
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
-    tally.tasks, tally.tasks_run_again = len(STARTS), sum(number > 1 for number in STARTS.values())
+    again = [key for key, number in STARTS.items() if number > 1]
+    tally.tasks, tally.tasks_run_again = len(STARTS), len(again)
+    if again:
+        logger.info("run again: %s", again[:20])
 
 
 def _other(pool: Pool, sizes: Mapping[str, int], chance: random.Random) -> dict[str, int]:
