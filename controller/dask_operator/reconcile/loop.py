@@ -15,13 +15,11 @@ from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
 
 RECONCILERS = 32
-"""Clusters that are worked on at a time, besides those that take long, because they wait for something."""
+"""Clusters that are worked on at a time."""
 _SHARE = 20.0
 """Seconds of rest per second of planning."""
 _LONGEST_REST = 0.5
 _UNTIL_KNOWN = 0.5
-_WAITS = 0.1
-"""Seconds after which work on a cluster counts as waiting, for the API server as a rule."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +62,8 @@ class Loop:
         async with asyncio.TaskGroup() as reconcilers:
             while True:
                 await free.acquire()
-                _leave_place(reconcilers.create_task(self._work_on(await self._queue.get())), free)
+                task = reconcilers.create_task(self._work_on(await self._queue.get()))
+                task.add_done_callback(lambda _: free.release())
 
     async def _work_on(self, key: Key) -> None:
         began = self._working[key] = time.monotonic()
@@ -91,24 +90,6 @@ class Loop:
         planned = time.perf_counter()
         await self._executor.execute(key, actions)
         return rest(planned - started, time.perf_counter() - planned)
-
-
-def _leave_place(work: asyncio.Task[None], free: asyncio.Semaphore) -> None:
-    """Give the place of work to others at its end, or sooner if it is slow: it waits then, and does not compute."""
-    left = False
-
-    def leave() -> None:
-        nonlocal left
-        if not left:
-            left = True
-            free.release()
-
-    def end(_: asyncio.Task[None]) -> None:
-        timer.cancel()
-        leave()
-
-    timer = asyncio.get_running_loop().call_later(_WAITS, leave)
-    work.add_done_callback(end)
 
 
 def rest(planned: float, executed: float) -> float:

@@ -460,13 +460,12 @@ class _Broken(Executor):
     def __init__(self) -> None:
         self.tried: list[Key] = []
         self.now = self.most = 0
-        self.seconds = 0.05
 
     async def execute(self, key: Key, actions: Sequence[Action]) -> None:
         self.tried.append(key)
         self.now += 1
         self.most = max(self.most, self.now)
-        await asyncio.sleep(self.seconds)
+        await asyncio.sleep(1.0)
         self.now -= 1
         if key.name == "broken":
             raise ValueError("a mistake of ours")
@@ -506,7 +505,7 @@ async def test_errors_and_durations_are_counted() -> None:
 
     errors, count, seconds = map(value, ("errors_total", "duration_seconds_count", "duration_seconds_sum"))
     async with _looping("broken", "well"):
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.2)
     assert value("errors_total") == errors + 1.0
     assert value("duration_seconds_count") == count + 2.0
     assert value("duration_seconds_sum") > seconds
@@ -553,14 +552,6 @@ async def test_no_cluster_waits_for_another_but_not_all_run_at_once() -> None:
     async with _looping(*(f"c{number}" for number in range(40))) as (executor, _):
         await until(lambda: len(executor.tried) == 40, "all clusters", 20.0)
         assert executor.most == RECONCILERS
-
-
-async def test_work_that_waits_leaves_its_place_to_others() -> None:
-    async with _looping(*(f"c{number}" for number in range(100))) as (executor, _):
-        executor.seconds = 60.0
-        await until(lambda: len(executor.tried) == 100, "all clusters", 1.0)
-        executor.seconds = 0.05
-        await until(lambda: not executor.now, "their end", 100.0)
 
 
 async def test_a_pod_of_nobodys_cluster_is_left_alone() -> None:
