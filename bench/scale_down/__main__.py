@@ -20,7 +20,7 @@ from multiprocessing import get_context
 
 from bench.scale_down.others import adaptive, incumbent
 from bench.scale_down.ours import ROUTES, scale_downs
-from bench.scale_down.rounds import log_progress
+from bench.scale_down.rounds import begin_lane
 from bench.scale_down.tally import Tally, table
 
 OURS = "this operator"
@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Tally]:
     if beside and arguments.python:
         lanes.append(("dask-kubernetes", partial(incumbent, beside, seed, arguments.python)))
     tallies: dict[str, Tally] = defaultdict(Tally)
-    with ProcessPoolExecutor(len(lanes), get_context("spawn"), log_progress) as processes:
+    with ProcessPoolExecutor(len(lanes), get_context("spawn"), begin_lane) as processes:
         running = [(who, processes.submit(lane)) for who, lane in lanes]
         for who, lane in running:
             tallies[who] += lane.result()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from typing import Protocol
 
 from bench.scale_down.tally import Tally
@@ -21,11 +24,19 @@ PATIENCE = 240.0
 logger = logging.getLogger("scale_down")
 
 
-def log_progress() -> None:
-    """Log each round in this process, and of Dask only what is critical."""
+def begin_lane() -> None:
+    """Log each round in this process, and of Dask only what is critical. End with the process that started this one."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(process)d %(message)s")
     logger.setLevel(logging.INFO)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its errors about connections to ended workers
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
 
 
 class Pool(Protocol):
