@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import dask
 from bench.scale_down.rounds import PATIENCE, a_worker
-from bench.scale_down.work import QUICK
+from bench.scale_down.work import END, QUICK, wait_for_end
 from distributed import Client, Worker
 from tests.support.dask import Scheduler, a_scheduler
 from tests.support.wait import meanwhile, until
@@ -28,7 +27,6 @@ from dask_operator.model import Endpoint
 from dask_operator.plan.autoscaler import INTERVAL
 from dask_operator.scheduler.questions import Schedulers
 
-_OVER = threading.Event()
 _AT_ONCE = 50
 _DRAIN_TIME = 3600.0
 Question = Callable[[], Awaitable[object]]
@@ -49,7 +47,7 @@ def main() -> None:
 async def _measure(scheduler: Scheduler, folder: str, workers: int, draining: int, tasks: int, seconds: float) -> None:
     async with Client(scheduler.address, asynchronous=True) as client, Schedulers() as schedulers:
         started = await _workers(scheduler.address, folder, workers)
-        futures = client.map(_run, range(tasks), pure=False)
+        futures = client.map(wait_for_end, range(tasks), pure=False)
         await until(lambda: _executing(started) == workers, "every worker runs a task", PATIENCE)
         where = Endpoint(f"http://127.0.0.1:{scheduler.http_port}", scheduler.address)
         leaving = [worker.address for worker in started[:draining]]
@@ -64,7 +62,7 @@ async def _measure(scheduler: Scheduler, folder: str, workers: int, draining: in
             async with meanwhile(_ask(question)):
                 await asyncio.sleep(INTERVAL)
                 print(f"- {what}: {await _share(client, seconds) - alone:.2%}", flush=True)
-        _OVER.set()
+        END.set()
         del futures
         await asyncio.gather(*(worker.close(nanny=False) for worker in started))
 
@@ -75,10 +73,6 @@ async def _workers(address: str, folder: str, number: int) -> list[Worker]:
         names = [f"worker-{n}" for n in range(first, min(first + _AT_ONCE, number))]
         started += await asyncio.gather(*(a_worker(address, name, folder) for name in names))
     return started
-
-
-def _run(_: int) -> None:
-    _OVER.wait()
 
 
 def _executing(workers: list[Worker]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,15 @@ QUICK = {
     "distributed.admin.tick.limit": "1h",
 }
 """Dask's configuration: P2P shuffles also of little data, and nothing that only people look at."""
+
+
+END = threading.Event()
+"""The end of the tasks that wait for it, on workers in this process."""
+
+
+def wait_for_end(_: int) -> None:
+    """Run as a task until END."""
+    END.wait()
 
 
 class Held:
