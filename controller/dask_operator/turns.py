@@ -33,7 +33,6 @@ class Turns:
 
     def __init__(self, places: int) -> None:
         self._places = self._free = places
-        self._slow = 0
         self._tenants: dict[str, _Tenant] = {}
         """Tenants in the order in which they are served."""
 
@@ -49,10 +48,9 @@ class Turns:
 
     def lend(self, name: str) -> bool:
         """Give the place of a slow turn to others, unless there are too many slow ones. Return whether it did."""
-        if self._slow >= MOST_SLOW:
+        if sum(tenant.slow for tenant in self._tenants.values()) >= MOST_SLOW:
             return False
         self._tenants[name].slow += 1
-        self._slow += 1
         self._free += 1
         self._admit()
         return True
@@ -75,7 +73,6 @@ class Turns:
         tenant.held -= 1
         if slow:
             tenant.slow -= 1
-            self._slow -= 1
         else:
             self._free += 1
         self._forget(name)

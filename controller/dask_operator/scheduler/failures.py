@@ -36,7 +36,7 @@ class Failure(NamedTuple):
 
 
 class SchedulerError(Exception):
-    """No usable answer by any protocol; `problem` says why, for a person."""
+    """No usable answer by any protocol: `problem` says why, for a person, and `kind` at which point."""
 
     def __init__(self, problem: Problem, kind: Kind = Kind.FINAL) -> None:
         super().__init__(problem.message)

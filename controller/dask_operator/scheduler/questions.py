@@ -212,7 +212,7 @@ class Schedulers:
         """
         answer = await self._by_http(endpoint, question)
         if isinstance(answer, Failure) and answer.kind is Kind.UNREACHED:
-            raise SchedulerError(answer.problem)
+            raise SchedulerError(answer.problem, answer.kind)
         return await self._read(endpoint, question, answer)
 
     async def _workers_of_busy(self, endpoint: Endpoint, failure: Failure, pods: int) -> tuple[Registration, ...]:
@@ -229,7 +229,7 @@ class Schedulers:
         names = _names(pods)
         answer = await self._by_http(endpoint, names)
         if isinstance(answer, Failure):
-            raise SchedulerError(answer.problem)
+            raise SchedulerError(answer.problem, answer.kind)
         return _understood(f"{endpoint.url}{names.route}", answer, JSON, names)
 
     async def _by_http(self, endpoint: Endpoint, question: Question[Any]) -> bytes | Failure:
@@ -245,7 +245,7 @@ class Schedulers:
                 return _understood(f"{endpoint.url}{question.route}", answer, JSON, question)
             case Failure(Kind.UNREACHED | Kind.NO_ROUTE):
                 return await _by_rpc(endpoint, question, answer)
-        raise SchedulerError(answer.problem)
+        raise SchedulerError(answer.problem, answer.kind)
 
 
 async def _by_rpc(endpoint: Endpoint, question: Question[_T], failure: Failure) -> _T:
