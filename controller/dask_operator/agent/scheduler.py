@@ -44,6 +44,8 @@ PAUSE = 0.1
 # that it does not tell of any more, as ends of tasks come by another connection.
 HEARTBEATS = 3
 RETIRED, OVERDUE, RESUMED, UNKNOWN = "retired", "overdue", "resumed", "unknown"
+ENDING = ("closing", "closed", "failed")
+"""What Dask calls the status of a server that takes no part any more."""
 DATA, ACTORS = "data", "actors"
 """Reasons to keep a worker."""
 SHUFFLE, MOVES, TASKS = "shuffle", "data moves", "tasks"
@@ -54,6 +56,8 @@ LONGEST_POD_NAME = 253
 DRAIN_SECONDS = 20.0
 # Results that have not moved by the end of the drain may use a part of the time to close.
 MOVING = 5.0
+# A nanny knows its worker after the scheduler does, and closes one that starts only then.
+STARTING = 60.0
 # Of so many tasks it is looked at whether they need resources, and of so many at which. Each counts for several others.
 LOOKED_AT, COUNTED = 10_000, 2_000
 # An answer has so many names of resources, each of so many letters.
@@ -506,9 +510,13 @@ class NannyDeparture(NannyPlugin):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def setup(self, nanny: Any) -> None:
-        """Add the nanny to those that its process drains."""
-        _drain_on_sigterm(nanny, self.seconds)
+    async def setup(self, nanny: Any) -> None:
+        """Add the nanny to those that its process drains. Let one that closes already start no worker any more."""
+        if not _drain_on_sigterm(nanny, self.seconds):
+            # Dask's handler is gone after the first signal, and closes the nanny a moment later.
+            await asyncio.sleep(PAUSE)
+        if nanny.status.name in ENDING:
+            await asyncio.Event().wait()  # until its event loop ends
 
 
 class WorkerDeparture(WorkerPlugin):
@@ -532,7 +540,8 @@ class WorkerDeparture(WorkerPlugin):
                 await worker.scheduler.kubernetes_belongs(worker=worker.address, pod=pod)
 
 
-def _drain_on_sigterm(server: Any, seconds: float) -> None:
+def _drain_on_sigterm(server: Any, seconds: float) -> bool:
+    """Return whether the process has a handler of its own, which the server's drain then precedes."""
     handler = signal.getsignal(signal.SIGTERM)
     if isinstance(handler, Leave):
         handler.servers.append(server)
@@ -540,6 +549,14 @@ def _drain_on_sigterm(server: Any, seconds: float) -> None:
         # Not in the main thread: a program that ends its workers itself, as LocalCluster does.
         with suppress(ValueError):
             signal.signal(signal.SIGTERM, Leave(handler, seconds, server))
+    return callable(handler)
+
+
+def _is_starting(server: Any) -> bool:
+    """Return whether this is a nanny whose worker starts."""
+    if hasattr(server, "nanny") or server.status.name in ENDING:
+        return False
+    return server.process is None or server.process.status.name in ("init", "starting")
 
 
 class Leave:
@@ -585,14 +602,22 @@ class Leave:
 
     async def _drain(self, server: Any) -> str:
         """Drain a worker. Try again while no other can take its data: its replacement may be about to start."""
-        address = getattr(server, "worker_address", None) or server.address
         deadline = time.monotonic() + self.seconds
+        await self._until_started(server, min(self.seconds, STARTING))
+        address = getattr(server, "worker_address", None) or server.address
         while True:
             left = max(deadline - time.monotonic(), 0.0)
             answer = await server.scheduler.kubernetes_drain(workers=[address], seconds=left, leaves=True)
             if answer["kept"].get(address) != DATA or not left:
                 return f"{address}: {answer['kept'].get(address, RETIRED)}"
             await asyncio.sleep(1.0)
+
+    async def _until_started(self, server: Any, seconds: float) -> None:
+        """Wait until a nanny knows its worker, which may have begun to compute."""
+        for _ in range(math.ceil(seconds / PAUSE)):
+            if not _is_starting(server):
+                return
+            await asyncio.sleep(PAUSE)
 
 
 class Text:

@@ -37,6 +37,7 @@ from dask_operator.agent.scheduler import (
     ROUTE,
     Agent,
     Leave,
+    NannyDeparture,
     long_running,
     operation,
 )
@@ -132,6 +133,18 @@ def test_a_worker_that_gets_sigterm_ends_its_task_and_hands_over_its_results(
         assert running.result(120) == "done"
         assert log.read_text() == "began\n", "it ran once"
         assert made.client.gather(held) == results
+
+
+def test_a_worker_that_gets_sigterm_while_its_nanny_starts_it_ends_what_it_gets(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with a_dask() as made:
+        made.worker("kept")
+        waiting = made.client.submit(_slowly, log, 1.0, resources={"new": 1}, pure=False)
+        leaving = made.coming_worker("leaving", "--nanny", "--resources", "new=1")
+        eventually(lambda: "Start Nanny at" in (made.folder / "worker.log").read_text(), "the nanny starts", 120)
+        assert _leave(leaving, made) == 0
+        assert waiting.result(120) == "done"
+        assert log.read_text() == "began\n", "it ran once"
 
 
 def test_a_worker_that_may_not_drain_hands_over_its_results(tmp_path: Path) -> None:
@@ -516,6 +529,51 @@ def test_a_worker_without_a_nanny_is_closed_before_the_signal_ends_its_event_loo
     assert told == ["close", "signal"]
     _left(told, close=close, scheduler=scheduler)
     assert told == ["close", "signal", "signal"], "Dask closes a nanny itself"
+
+
+def _nanny(status: str, process: str = "") -> Any:
+    """Return what the agent reads of a nanny: its status, and that of its worker's process."""
+    worker = SimpleNamespace(status=SimpleNamespace(name=process)) if process else None
+    return SimpleNamespace(address="tcp://10.0.0.1:1", status=SimpleNamespace(name=status), process=worker)
+
+
+@pytest.mark.parametrize("nanny", [_nanny("init"), _nanny("init", "init"), _nanny("running", "starting")])
+def test_a_worker_that_does_not_start_is_not_waited_for_longer_than_it_may_take(
+    monkeypatch: pytest.MonkeyPatch, nanny: Any
+) -> None:
+    monkeypatch.setattr(scheduler_agent, "STARTING", 0.3)
+    asyncio.run(_waited_for(nanny, at_least=0.3))
+
+
+@pytest.mark.parametrize("nanny", [_nanny("closing"), _nanny("closed"), _nanny("running", "running")])
+def test_a_nanny_that_starts_no_worker_is_not_waited_for(nanny: Any) -> None:
+    asyncio.run(_waited_for(nanny, at_least=0.0))
+
+
+async def _waited_for(nanny: Any, at_least: float) -> None:
+    began = time.monotonic()
+    leave = Leave(None, 3600.0, nanny)
+    await asyncio.wait_for(leave._until_started(nanny, scheduler_agent.STARTING), 30.0)
+    assert time.monotonic() - began >= at_least
+
+
+def test_a_nanny_that_closes_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def setup(nanny: Any, timeout: float) -> None:
+        await asyncio.wait_for(NannyDeparture(20.0).setup(nanny), timeout)
+
+    # Dask's handler of the signal has done its part.
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
+    asyncio.run(setup(_nanny("init"), 30.0))
+    closing = _nanny("init")
+    monkeypatch.setattr(scheduler_agent, "PAUSE", 0.2)
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(_closes(closing, setup(closing, 0.5)))
+
+
+async def _closes(nanny: Any, setup: Any) -> None:
+    """Let a nanny begin to close during its plugin's setup."""
+    asyncio.get_running_loop().call_later(0.05, setattr, nanny.status, "name", "closing")
+    await setup
 
 
 def test_a_request_that_does_not_end_keeps_no_worker_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
