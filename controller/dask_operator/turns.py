@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 PATIENCE = 1.0
 """Seconds after which a turn counts as slow: it goes on, and its place is free."""
-SHARE = 8
+SHARE = 2
 """The least share of a tenant, in turns at a time."""
 MOST_SLOW = 160
 """Slow turns of all tenants together. Those after them keep their places."""

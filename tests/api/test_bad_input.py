@@ -20,7 +20,7 @@ from tests.support.loopback_schedulers import SITE
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 
 from dask_operator import names
-from dask_operator.reconcile.loop import RECONCILERS
+from dask_operator.reconcile.workqueue import AT_ONCE
 
 MANY_ANNOTATIONS = {f"a{number}": "" for number in range(10_000)}
 # The API server's limit for an object's annotations, in bytes.
@@ -476,7 +476,7 @@ def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(
         kube.run("patch", "daskcluster", *names, "--type=merge", "--patch", down)
         controller_with_schedulers.resume()
         kube.wait_for_condition("daskcluster", names[-1], "Progressing", "ScalingDown")
-        eventually(lambda: silence.most > RECONCILERS, "more are waited for than clusters are worked on at a time")
+        eventually(lambda: silence.most > AT_ONCE, "more are waited for than clusters are worked on at a time")
         _sound_cluster_settles(kube)
         kube.run("delete", "pod", kube.workers("sound-default")[0]["metadata"]["name"], "--force")
         kube.wait_for_workers("sound", 1)

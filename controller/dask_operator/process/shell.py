@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 def start(arguments: Sequence[str], settings: Settings) -> None:
     """Run the controller with the arguments of `kopf run` until it is told to stop. Raises SystemExit."""
     logging.setLogRecordFactory(_record)
+    _raise_file_limit()
     # kopf parses the arguments itself, so that they mean what its documentation says.
     try:
         context = run.make_context("dask_operator", [*arguments, "--standalone"])
@@ -54,6 +56,12 @@ def start(arguments: Sequence[str], settings: Settings) -> None:
     context.obj = CLIControls(registry=registry, settings=kopf_settings, stop_flag=stop)
     with context:
         run.invoke(context)
+
+
+def _raise_file_limit() -> None:
+    """Let this process open as many files as it is allowed: a container's soft limit is 1,024 by default."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def printable(text: str) -> str:

@@ -14,8 +14,6 @@ from dask_operator.reconcile.execute import Executor
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
 
-RECONCILERS = 32
-"""Clusters that are worked on at a time."""
 _SHARE = 20.0
 """Seconds of rest per second of planning."""
 _LONGEST_REST = 0.5
@@ -58,12 +56,9 @@ class Loop:
 
     async def run(self) -> None:
         """Reconcile due clusters until cancelled. An error is logged, and only its own cluster is tried again later."""
-        free = asyncio.Semaphore(RECONCILERS)
         async with asyncio.TaskGroup() as reconcilers:
             while True:
-                await free.acquire()
-                task = reconcilers.create_task(self._work_on(await self._queue.get()))
-                task.add_done_callback(lambda _: free.release())
+                reconcilers.create_task(self._work_on(await self._queue.get()))
 
     async def _work_on(self, key: Key) -> None:
         began = self._working[key] = time.monotonic()

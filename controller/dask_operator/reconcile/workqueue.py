@@ -1,7 +1,9 @@
 """The queue of clusters to plan: each key is worked on once at a time, and once for any number of reasons to do so.
 
 A key that is added while it is being worked on is worked on again afterwards. Of the keys that are due, those of
-different namespaces come in turn, so that a namespace of many clusters delays no other. Times are kept by the event
+different namespaces come in turn, so that a namespace of many clusters delays no other. If work takes long, as that on
+clusters whose requests hang does, the keys of one namespace wait for each other: another namespace has its share at
+once, beside them. Times are kept by the event
 loop's clock, which nobody can set: a key that is due in a second is due in a second, also if the machine's clock is set
 back an hour.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,6 +20,10 @@ from dask_operator.backoff import Backoff
 from dask_operator.model import Key
 
 _BACKOFF = Backoff(first=0.5, longest=60.0)
+AT_ONCE = 32
+"""The number of keys that are worked on at a time, while no namespace has less than its share of them."""
+LEAST_SHARE = 4
+"""The number of keys of a namespace that are worked on at a time, whatever other namespaces have."""
 _SPARE = 100
 """Void entries that the heap may have, in addition to as many as it has valid ones."""
 
@@ -31,6 +37,8 @@ class WorkQueue:
         self._heap: list[tuple[float, Key]] = []
         self._ready: dict[str, deque[tuple[float, Key]]] = {}
         self._working: set[Key] = set()
+        self._at_work: Counter[str] = Counter()
+        """The number of keys that are worked on, by namespace."""
         self._again: dict[Key, float] = {}
         self._rests: dict[Key, float] = {}
         self._errors: dict[Key, int] = {}
@@ -72,7 +80,7 @@ class WorkQueue:
 
     def done(self, key: Key, pause: float = 0.0) -> None:
         """End the work on a key, and let it rest for `pause` seconds."""
-        self._working.discard(key)
+        self._end(key)
         self._errors.pop(key, None)
         if pause:
             # Its entry in the heap ends the rest: nobody asks again for a cluster that is gone.
@@ -84,7 +92,7 @@ class WorkQueue:
         """End the work on a key after an error, and return the seconds until the next attempt, longer each time."""
         errors = self._errors[key] = self._errors.get(key, 0) + 1
         pause = _BACKOFF.after(errors)
-        self._working.discard(key)
+        self._end(key)
         self._rests[key] = self._again[key] = _now() + pause
         self._requeue(key)
         return pause
@@ -94,6 +102,16 @@ class WorkQueue:
         now = _now()
         due = [at for at in self._due.values() if at <= now]
         return len(due), now - min(due, default=now)
+
+    def _begin(self, key: Key) -> None:
+        self._working.add(key)
+        self._at_work[key.namespace] += 1
+
+    def _end(self, key: Key) -> None:
+        self._working.discard(key)
+        self._at_work[key.namespace] -= 1
+        self._at_work += Counter()  # forgets namespaces that have none
+        self._changed.set()
 
     def _push(self, at: float, key: Key) -> None:
         heapq.heappush(self._heap, (at, key))
@@ -108,8 +126,7 @@ class WorkQueue:
 
     def _pop(self) -> Key | None:
         self._make_ready()
-        while self._ready:
-            namespace = next(iter(self._ready))
+        while (namespace := self._next()) is not None:
             keys = self._ready.pop(namespace)
             due, key = keys.popleft()
             if keys:
@@ -117,9 +134,16 @@ class WorkQueue:
             if self._due.get(key) != due:
                 continue  # An earlier time was asked for since and has been served.
             del self._due[key]
-            self._working.add(key)
+            self._begin(key)
             return key
         return None
+
+    def _next(self) -> str | None:
+        """Return the namespace whose turn it is, of those that may have another key worked on."""
+        if len(self._working) < AT_ONCE:
+            return next(iter(self._ready), None)
+        share = max(AT_ONCE // len(self._ready.keys() | self._at_work.keys()), LEAST_SHARE)
+        return next((namespace for namespace in self._ready if self._at_work[namespace] < share), None)
 
     def _make_ready(self) -> None:
         """Take what is due from the heap."""

@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from contextlib import AsyncExitStack
+from itertools import count
 
 import aiohttp
 import pytest
 from tests.support.clock import Run
 from tests.support.server import free_port
 
+from dask_operator import metrics
+from dask_operator.process import server
 from dask_operator.process.server import Address, parse_address, serving
 
 
@@ -99,6 +103,54 @@ async def test_metrics_are_in_the_format_of_prometheus() -> None:
         content_type, text = reply.headers["Content-Type"], await reply.text()
     assert content_type.startswith("text/plain")
     assert "# TYPE dask_operator_api_requests_total counter" in text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_idle_connections_keep_no_probe_from_its_answer(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    address = Address(host, free_port(), "/healthz")
+    async with serving(address, list, list, lambda: "leading"), AsyncExitStack() as stack:
+        for _ in range(20):
+            await _connected(stack, address.port)
+            assert await _get(address.port, "/healthz") == (200, "ok: leading\n")
+
+
+async def test_the_oldest_connections_beyond_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+    address = Address("127.0.0.1", free_port(), "/healthz")
+    async with serving(address, list, list, lambda: ""), AsyncExitStack() as stack:
+        opened = [await _connected(stack, address.port) for _ in range(10)]
+        for reader in opened[:7]:
+            assert await asyncio.wait_for(reader.read(), 30.0) == b""
+        assert not any(reader.at_eof() for reader in opened[7:])
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: it\r\n"])
+async def test_a_connection_without_a_whole_request_is_closed(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
+    address = Address("127.0.0.1", free_port(), "/healthz")
+    async with serving(address, list, list, lambda: ""), AsyncExitStack() as stack:
+        reader = await _connected(stack, address.port, said)
+        assert b"200" not in await asyncio.wait_for(reader.read(), 30.0)
+
+
+async def _connected(stack: AsyncExitStack, port: int, said: bytes = b"") -> asyncio.StreamReader:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    stack.callback(writer.close)
+    writer.write(said)
+    return reader
+
+
+async def test_metrics_are_rendered_once_for_all_who_ask_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = count(1)
+    monkeypatch.setattr(metrics, "rendered", lambda: b"%d" % next(number))
+    monkeypatch.setattr(server, "FRESH_SECONDS", 3600.0)
+    address = Address("127.0.0.1", free_port(), "/healthz")
+    async with serving(address, list, list, lambda: ""):
+        assert [await _get(address.port, "/metrics") for _ in range(3)] == [(200, "1")] * 3
+    monkeypatch.setattr(server, "FRESH_SECONDS", 0.0)
+    async with serving(address, list, list, lambda: ""):
+        assert [await _get(address.port, "/metrics") for _ in range(2)] == [(200, "2"), (200, "3")]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

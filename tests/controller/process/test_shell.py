@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,6 +43,17 @@ def test_help_is_kopfs(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         shell.start(["--help"], Settings())
     assert "--liveness" in capsys.readouterr().out
+
+
+def test_it_may_open_as_many_files_as_its_container_allows() -> None:
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        with pytest.raises(SystemExit):
+            shell.start([], Settings())
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize(

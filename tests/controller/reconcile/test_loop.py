@@ -22,10 +22,10 @@ from dask_operator.kubernetes.api import Api
 from dask_operator.model import Key
 from dask_operator.plan import Policy
 from dask_operator.reconcile.execute import Executor
-from dask_operator.reconcile.loop import RECONCILERS, Loop, rest
+from dask_operator.reconcile.loop import Loop, rest
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.watches import Namespace
-from dask_operator.reconcile.workqueue import WorkQueue
+from dask_operator.reconcile.workqueue import AT_ONCE, WorkQueue
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE
 from dask_operator.scheduler.questions import Schedulers
 
@@ -551,7 +551,7 @@ class _Waiting(Executor):
 async def test_no_cluster_waits_for_another_but_not_all_run_at_once() -> None:
     async with _looping(*(f"c{number}" for number in range(40))) as (executor, _):
         await until(lambda: len(executor.tried) == 40, "all clusters", 20.0)
-        assert executor.most == RECONCILERS
+        assert executor.most == AT_ONCE
 
 
 async def test_a_pod_of_nobodys_cluster_is_left_alone() -> None:

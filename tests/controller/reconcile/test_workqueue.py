@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sized
 
 import pytest
 
 from dask_operator.model import Key
-from dask_operator.reconcile.workqueue import WorkQueue
+from dask_operator.reconcile.workqueue import AT_ONCE, LEAST_SHARE, WorkQueue
 
 A, B, C = Key("default", "a"), Key("default", "b"), Key("other", "a")
 
@@ -252,6 +253,35 @@ async def test_namespaces_with_due_keys_come_in_turn() -> None:
     for key in (A, B, C):
         queue.add(key)
     assert [(await queue.get()).namespace for _ in range(6)] == ["many", "default", "other", "many", "default", "many"]
+
+
+async def test_a_namespace_whose_keys_take_long_takes_no_share_of_others() -> None:
+    queue = _queue()
+    for number in range(AT_ONCE + 10):
+        queue.add(Key("slow", str(number)))
+    slow = [await queue.get() for _ in range(AT_ONCE)]
+    assert await _empty(queue)
+    for namespace in ("one", "two"):
+        for number in range(AT_ONCE):
+            queue.add(Key(namespace, str(number)))
+    begun = [await queue.get() for _ in range(2 * (AT_ONCE // 3))]
+    assert Counter(key.namespace for key in begun) == {"one": AT_ONCE // 3, "two": AT_ONCE // 3}
+    assert await _empty(queue)
+    queue.done(begun[0])
+    assert (await queue.get()).namespace == begun[0].namespace
+    for key in slow:
+        queue.done(key)
+    assert await queue.get()
+
+
+async def test_each_of_many_namespaces_has_the_least_share() -> None:
+    queue = _queue()
+    for namespace in range(AT_ONCE):
+        for number in range(AT_ONCE):
+            queue.add(Key(str(namespace), str(number)))
+    begun = [await queue.get() for _ in range(AT_ONCE * LEAST_SHARE)]
+    assert set(Counter(key.namespace for key in begun).values()) == {LEAST_SHARE}
+    assert await _empty(queue)
 
 
 async def test_a_key_that_is_due_again_before_its_turn_is_worked_on_once() -> None:
