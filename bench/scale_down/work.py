@@ -27,13 +27,9 @@ QUICK = {
 """Dask's configuration: P2P shuffles also of little data, and nothing that only people look at."""
 
 
-END = threading.Event()
-"""The end of the tasks that wait for it, on workers in this process."""
-
-
 def wait_for_end(_: int) -> None:
-    """Run as a task until END."""
-    END.wait()
+    """Run as a task that ends with its process."""
+    threading.Event().wait()
 
 
 class Held:
