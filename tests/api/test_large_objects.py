@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.support.controller import Controller
+from tests.support.controller import MEMORY_LIMIT, Controller
 from tests.support.kube import Kube
 from tests.support.manifests import ON_FAKE_NODES, dask_cluster, dask_job, worker_group
 
-# The memory limit in the operator's chart.
-LIMIT = 384.0  # MiB
 # Three bytes each in JSON, but twenty times as much in Python.
 LARGE: list[Any] = [[]] * 440_000
 
@@ -39,9 +37,9 @@ def test_a_tenants_large_objects_say_so_and_stop_nobody(kube: Kube, controller: 
         message = kube.wait_for_condition(kind, name, "Degraded", "ObjectTooLarge")
         assert "move data into a ConfigMap" in message
     assert kube.names("deployments") == {"sound-scheduler"}
-    assert controller.peak_memory() < LIMIT / 2
+    assert controller.peak_memory() < MEMORY_LIMIT / 2
     controller.kill()
     controller.start()
     kube.run("scale", "--replicas=3", "daskworkergroup", "sound-default")
     kube.wait_for_workers("sound", 3)
-    assert controller.peak_memory() < LIMIT / 2, "nor does it take more at its start"
+    assert controller.peak_memory() < MEMORY_LIMIT / 2, "nor does it take more at its start"

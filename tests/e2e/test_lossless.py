@@ -107,6 +107,19 @@ def _delete_one(kube: Kube, number: int) -> None:
     _are_replaced(kube, {name})
 
 
+def _delete_one_that_starts(kube: Kube, number: int) -> None:
+    """Delete a worker, and its replacement while the nanny of that starts it."""
+    before = _names(kube)
+    name = sorted(before)[number % WORKERS]
+    kube.run("delete", "pod", name, "--wait=false")
+    eventually(lambda: _names(kube) - before, f"the replacement of {name}")
+    (new,) = _names(kube) - before
+    kube.run("wait", "pod", new, "--for=jsonpath={.status.phase}=Running", "--timeout=120s")
+    eventually(lambda: "Start Nanny at" in kube.run("logs", new), f"the nanny of {new} starts")
+    kube.run("delete", "pod", new, "--wait=false")
+    _are_replaced(kube, {name, new})
+
+
 def _evict_all(kube: Kube, number: int) -> None:
     """Evict all workers at once, as `kubectl drain` does."""
     before = _names(kube)
@@ -126,7 +139,12 @@ def _are_replaced(kube: Kube, before: set[str]) -> None:
     kube.wait_for_workers("simple", WORKERS)
 
 
-DEPARTURES = {"rollout": _edit, "delete": _delete_one, "drain": _evict_all}
+DEPARTURES = {
+    "rollout": _edit,
+    "delete": _delete_one,
+    "delete at the start": _delete_one_that_starts,
+    "drain": _evict_all,
+}
 
 
 @pytest.mark.timeout(300 + 300 * DEPARTURE_ROUNDS)

@@ -16,6 +16,8 @@ from tests.support.server import free_port
 from dask_operator.process.settings import LEASE_NAME, LEASE_NAMESPACE
 
 LEADS, STANDS_BY = "leading", "standing by"
+MEMORY_LIMIT = 384.0
+"""MiB, as in the operator's chart."""
 OURS = (sys.executable, "-m", "dask_operator")
 _ROOT = Path(__file__).parents[2]
 _INHERITED = ("PATH", "PYTHONPATH")

@@ -45,7 +45,7 @@ PAUSE = 0.1
 HEARTBEATS = 3
 RETIRED, OVERDUE, RESUMED, UNKNOWN = "retired", "overdue", "resumed", "unknown"
 ENDING = ("closing", "closed", "failed")
-"""What Dask calls the status of a server that takes no part any more."""
+"""Names of the status of a server of Dask that takes no part any more."""
 DATA, ACTORS = "data", "actors"
 """Reasons to keep a worker."""
 SHUFFLE, MOVES, TASKS = "shuffle", "data moves", "tasks"
