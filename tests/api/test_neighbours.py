@@ -103,9 +103,11 @@ def _workers_that_are_deleted(tenant: Kube) -> Iterator[None]:
 
     deleting = threading.Thread(target=delete)
     deleting.start()
-    yield
-    ended.set()
-    deleting.join()
+    try:
+        yield
+    finally:
+        ended.set()
+        deleting.join()
 
 
 ATTACKS: dict[str, Callable[[Kube], AbstractContextManager[None]]] = {

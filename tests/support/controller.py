@@ -10,16 +10,18 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+import yaml
 from tests.support.process import Process
 from tests.support.server import free_port
 
 from dask_operator.process.settings import LEASE_NAME, LEASE_NAMESPACE
 
 LEADS, STANDS_BY = "leading", "standing by"
-MEMORY_LIMIT = 384.0
-"""MiB, as in the operator's chart."""
 OURS = (sys.executable, "-m", "dask_operator")
 _ROOT = Path(__file__).parents[2]
+_VALUES = yaml.safe_load((_ROOT / "charts/dask-kubernetes-operator/values.yaml").read_text())
+MEMORY_LIMIT = float(_VALUES["resources"]["limits"]["memory"].removesuffix("Mi"))
+"""The limit in the operator's chart, in MiB."""
 _INHERITED = ("PATH", "PYTHONPATH")
 
 

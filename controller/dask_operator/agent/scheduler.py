@@ -559,6 +559,14 @@ def _is_starting(server: Any) -> bool:
     return server.process is None or server.process.status.name in ("init", "starting")
 
 
+async def _until_started(server: Any, seconds: float) -> None:
+    """Wait until a nanny knows its worker, which may have begun to compute."""
+    for _ in range(math.ceil(seconds / PAUSE)):
+        if not _is_starting(server):
+            return
+        await asyncio.sleep(PAUSE)
+
+
 class Leave:
     """A handler of SIGTERM: drain, then do what the handler before did. A second signal does that at once."""
 
@@ -603,7 +611,7 @@ class Leave:
     async def _drain(self, server: Any) -> str:
         """Drain a worker. Try again while no other can take its data: its replacement may be about to start."""
         deadline = time.monotonic() + self.seconds
-        await self._until_started(server, min(self.seconds, STARTING))
+        await _until_started(server, min(self.seconds, STARTING))
         address = getattr(server, "worker_address", None) or server.address
         while True:
             left = max(deadline - time.monotonic(), 0.0)
@@ -611,13 +619,6 @@ class Leave:
             if answer["kept"].get(address) != DATA or not left:
                 return f"{address}: {answer['kept'].get(address, RETIRED)}"
             await asyncio.sleep(1.0)
-
-    async def _until_started(self, server: Any, seconds: float) -> None:
-        """Wait until a nanny knows its worker, which may have begun to compute."""
-        for _ in range(math.ceil(seconds / PAUSE)):
-            if not _is_starting(server):
-                return
-            await asyncio.sleep(PAUSE)
 
 
 class Text:

@@ -37,8 +37,6 @@ class WorkQueue:
         self._heap: list[tuple[float, Key]] = []
         self._ready: dict[str, deque[tuple[float, Key]]] = {}
         self._working: set[Key] = set()
-        self._at_work: Counter[str] = Counter()
-        """The number of keys that are worked on, by namespace."""
         self._again: dict[Key, float] = {}
         self._rests: dict[Key, float] = {}
         self._errors: dict[Key, int] = {}
@@ -103,15 +101,9 @@ class WorkQueue:
         due = [at for at in self._due.values() if at <= now]
         return len(due), now - min(due, default=now)
 
-    def _begin(self, key: Key) -> None:
-        self._working.add(key)
-        self._at_work[key.namespace] += 1
-
     def _end(self, key: Key) -> None:
         self._working.discard(key)
-        self._at_work[key.namespace] -= 1
-        self._at_work += Counter()  # forgets namespaces that have none
-        self._changed.set()
+        self._changed.set()  # Another key may begin in its place.
 
     def _push(self, at: float, key: Key) -> None:
         heapq.heappush(self._heap, (at, key))
@@ -134,7 +126,7 @@ class WorkQueue:
             if self._due.get(key) != due:
                 continue  # An earlier time was asked for since and has been served.
             del self._due[key]
-            self._begin(key)
+            self._working.add(key)
             return key
         return None
 
@@ -142,8 +134,9 @@ class WorkQueue:
         """Return the namespace whose turn it is, of those that may have another key worked on."""
         if len(self._working) < AT_ONCE:
             return next(iter(self._ready), None)
-        share = max(AT_ONCE // len(self._ready.keys() | self._at_work.keys()), LEAST_SHARE)
-        return next((namespace for namespace in self._ready if self._at_work[namespace] < share), None)
+        at_work = Counter(key.namespace for key in self._working)
+        share = max(AT_ONCE // len(self._ready.keys() | at_work.keys()), LEAST_SHARE)
+        return next((namespace for namespace in self._ready if at_work[namespace] < share), None)
 
     def _make_ready(self) -> None:
         """Take what is due from the heap."""

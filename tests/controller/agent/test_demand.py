@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.kube import eventually
-from tests.support.processes import Dask, a_dask
+from tests.support.processes import AGENT, Dask, a_dask
 
 from dask_operator.agent.scheduler import LOOKED_AT, MOST_RESOURCES, Demand
 from dask_operator.scheduler import answers
@@ -42,29 +42,20 @@ def test_tasks_that_need_a_gpu_want_no_workers_without() -> None:
 
 
 def test_each_kind_of_task_is_counted_for_itself() -> None:
-    with a_dask() as made:
+    # However long they have run when they are looked at, as many workers are wanted as there are tasks.
+    with a_dask({**AGENT, "DASK_DISTRIBUTED__SCHEDULER__DEFAULT_TASK_DURATIONS": "{'sleep': '600s'}"}) as made:
         made.worker("cpu")
         others = made.client.map(time.sleep, [600.0] * 40, pure=False)
         both = made.client.map(lambda n: n, range(3), resources={"GPU": 1, "MEM": 2}, pure=False)
         pinned = made.client.submit(sum, [1], resources=GPU, workers="tcp://10.0.0.9:1", pure=False)
         needs = [{"resources": {"GPU": 1.0, "MEM": 2.0}, "threads": 1, "offered": False}]
-        _until_known(made, 4, needs)
+        _until(made, {"target": 40, "needs": needs})
         loose = made.client.submit(
             sum, [1], resources={"FPGA": 1}, workers="tcp://10.0.0.9:1", allow_other_workers=True, pure=False
         )
         needs.append({"resources": {"FPGA": 1.0}, "threads": 1, "offered": False})
-        _until_known(made, 4, needs)
+        _until(made, {"target": 40, "needs": needs})
         made.client.cancel([*others, *both, pinned, loose])
-
-
-def _until_known(made: Dask, target: int, needs: list[dict[str, Any]]) -> None:
-    """Wait for needs, and for a target of at least so many: Dask expects more of tasks that have run for a while."""
-
-    def known() -> bool:
-        demand = _demand(made)
-        return bool(demand["needs"] == needs and demand["target"] >= target)
-
-    eventually(known, f"a target of {target}, and the needs {needs}", 60)
 
 
 def test_tasks_that_run_keep_their_threads() -> None:

@@ -507,7 +507,9 @@ def _left(told: list[str], **server: Any) -> None:
     """Let a server leave within 0 seconds. `told` gets what it is told, and at last the signal."""
 
     async def leave() -> None:
-        leaves = Leave(lambda *_: told.append("signal"), 0.0, SimpleNamespace(address="tcp://10.0.0.1:1", **server))
+        leaves = Leave(
+            lambda *_: told.append("signal"), 0.0, SimpleNamespace(**{"address": "tcp://10.0.0.1:1", **server})
+        )
         await asyncio.wait_for(leaves._leave(signal.SIGTERM, None), 30.0)
 
     asyncio.run(leave())
@@ -527,7 +529,7 @@ def test_a_worker_without_a_nanny_is_closed_before_the_signal_ends_its_event_loo
     scheduler = SimpleNamespace(kubernetes_drain=_drained)
     _left(told, nanny=None, close=close, scheduler=scheduler)
     assert told == ["close", "signal"]
-    _left(told, close=close, scheduler=scheduler)
+    _left(told, close=close, scheduler=scheduler, **vars(_nanny("running", "running")))
     assert told == ["close", "signal", "signal"], "Dask closes a nanny itself"
 
 
@@ -552,8 +554,8 @@ def test_a_nanny_that_starts_no_worker_is_not_waited_for(nanny: Any) -> None:
 
 async def _waited_for(nanny: Any, at_least: float) -> None:
     began = time.monotonic()
-    leave = Leave(None, 3600.0, nanny)
-    await asyncio.wait_for(leave._until_started(nanny, scheduler_agent.STARTING), 30.0)
+    nanny.scheduler = SimpleNamespace(kubernetes_drain=_drained)
+    await asyncio.wait_for(Leave(None, 3600.0, nanny)._drain(nanny), 30.0)
     assert time.monotonic() - began >= at_least
 
 
