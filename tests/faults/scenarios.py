@@ -60,7 +60,8 @@ Act = Callable[[Place], Awaitable[None]]
 class Scenario:
     """A scenario. `declared`: the objects of the settled state; `act`: the users' act.
 
-    `workers`: number of real Dask workers that hold results before the act; None without a scheduler that is asked.
+    `workers`: number of real Dask workers that hold results before the act; None if no worker Pod has a real worker, for
+    scenarios that end without worker Pods.
     `at_work`: whether each of them runs a task then. `busy`: whether the scheduler has more work than they can do.
     `runner`: the final phase of a job's Pod.
     """
@@ -118,8 +119,8 @@ def _fail() -> Scenario:
 
 
 SCENARIOS: Sequence[Scenario] = (
-    Scenario("create", _create),
-    Scenario("scale up", lambda place: place.scale(5), lambda place: [place.cluster(2)]),
+    Scenario("create", _create, workers=0),
+    Scenario("scale up", lambda place: place.scale(5), lambda place: [place.cluster(2)], workers=0),
     Scenario("scale down", lambda place: place.scale(1), lambda place: [place.cluster(3)], workers=3),
     Scenario(
         "scale down at work", lambda place: place.scale(1), lambda place: [place.cluster(3)], workers=3, at_work=True
