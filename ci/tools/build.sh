@@ -2,7 +2,7 @@
 # build.sh TOOL...: Print the folder of each tool's programs, one a line, after building those that the cache lacks.
 # A tool is a folder here whose go.mod has `tool` lines, its programs. kubernetes-VERSION has kube-apiserver, kubelet, kubectl
 # and their siblings, but not kubeadm, which is kubeadm-VERSION. `kubectl` alone is for machines with Docker: elsewhere a
-# cluster needs all of Kubernetes anyway. A program on PATH with exactly the pinned version is used instead.
+# cluster needs all of Kubernetes anyway. `helm-templates` renders many charts for the tests, with Helm's own packages. A program on PATH with exactly the pinned version is used instead.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -11,6 +11,7 @@ version_of() {
   case $1 in
     kubernetes-* | kubeadm-*) echo "${1#*-}" ;;
     kubectl) echo "$KUBERNETES_VERSION" ;;
+    helm-templates) echo "$HELM_VERSION" ;;
     *) local pin=${1^^}_VERSION; pin=${pin//-/_}; echo "${!pin:?no pin for $1 in ci/versions.env}" ;;
   esac
 }
@@ -20,6 +21,7 @@ module_of() {
   case $1 in
     kubectl) echo "$CI/tools/kubernetes-$KUBERNETES_VERSION" ;;
     kubeadm-*) echo "$CI/tools/kubernetes-${1#*-}" ;;
+    helm-templates) echo "$CI/tools/helm" ;;
     *) echo "$CI/tools/$1" ;;
   esac
 }
@@ -29,6 +31,7 @@ packages_of() {
   case $1 in
     kubectl) echo k8s.io/kubernetes/cmd/kubectl ;;
     kubeadm-*) echo k8s.io/kubernetes/cmd/kubeadm ;;
+    helm-templates) echo ./helm-templates ;;
     kubernetes-*) go list tool | grep -v '/kubeadm$' ;;
     *) echo tool ;;
   esac
@@ -41,7 +44,7 @@ link_flags() {
     kubernetes-* | kubeadm-* | kubectl)
       local version=k8s.io/component-base/version
       echo "-X $version.gitVersion=v$2 -X $version.gitMajor=${2%%.*} -X $version.gitMinor=$minor -X $version.gitCommit=none" ;;
-    helm)
+    helm | helm-templates)
       # Charts are rendered for the Kubernetes of Helm's client library, as by the published Helm, and not for 1.20.
       minor=$(go list -m -f '{{.Version}}' k8s.io/client-go | cut -d . -f 2)
       echo "-X helm.sh/helm/v3/internal/version.version=v$2"
@@ -91,9 +94,10 @@ build() {
   mv "$staging" "$3"
 }
 
-# own_hash TOOL: Print the hash of the Go files in a tool's own folder
+# own_hash TOOL: Print the hash of the Go files in a tool's own folder, if they are part of it
 own_hash() {
   local sources
+  [ "$1" != helm ] || return 0
   sources=$(find "$(module_of "$1")" -name '*.go')
   # shellcheck disable=SC2086 # a list of files
   [ -z "$sources" ] || echo "-$(cat $sources | sha256sum | cut -c 1-8)"
@@ -121,8 +125,8 @@ folder_of() {
   echo "$folder"
 }
 
-[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl, kubeadm-VERSION and the folders of ci/tools whose go.mod has tool lines"
+[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl, kubeadm-VERSION, helm-templates and the folders of ci/tools whose go.mod has tool lines"
 for tool in "$@"; do
-  grep -qs '^tool ' "$(module_of "$tool")/go.mod" || die "no tool '$tool': the tools are kubectl, kubeadm-VERSION and the folders of ci/tools whose go.mod has tool lines"
+  grep -qs '^tool ' "$(module_of "$tool")/go.mod" || die "no tool '$tool': the tools are kubectl, kubeadm-VERSION, helm-templates and the folders of ci/tools whose go.mod has tool lines"
 done
 for tool in "$@"; do folder_of "$tool"; done

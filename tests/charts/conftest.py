@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.charts.templates import Templates, a_renderer
 from tests.support.tools import tool
 
 ROOT = Path(__file__).parents[2]
@@ -24,29 +24,20 @@ def helm() -> Path:
 
 
 @pytest.fixture(scope="session")
-def render(helm: Path) -> Render:
+def templates() -> Iterator[Templates]:
+    with a_renderer() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def render(templates: Templates) -> Render:
     """A function that renders a chart with these values, in the order of its templates. A value's key may have dots."""
 
     @cache
     def _rendered(chart: str, settings: tuple[str, ...], namespace: str) -> str:
-        command = [
-            str(helm),
-            "template",
-            "release",
-            str(ROOT / "charts" / chart),
-            "--namespace",
-            namespace,
-            "--include-crds",
-        ]
-        words = [word for setting in settings for word in ("--set-json", setting)]
-        made = subprocess.run(
-            [*command, "--kube-version", "1.33.0", *words],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert made.returncode == 0, made.stderr
-        return made.stdout
+        made = templates.render(chart, settings=settings, namespace=namespace, include_crds=True)
+        assert not made.error, made.error
+        return made.output
 
     def _render(chart: str, values: dict[str, Any] | None = None, namespace: str = "dask") -> list[dict[str, Any]]:
         settings = tuple(f"{key}={json.dumps(value)}" for key, value in (values or {}).items())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.charts.conftest import ROOT
 from tests.charts.renderings import CLUSTER, OPERATOR, RENDERINGS, schema
+from tests.charts.templates import Templates
 from tests.charts.test_text import NAMES, TEXTS
-from tests.charts.texts import Values, written
+from tests.charts.texts import Values
 
 Place = tuple[str, ...]
 EVERY = ("", *TEXTS)
@@ -71,17 +69,10 @@ def with_content(values: Values, place: Place, content: Any) -> Values | None:
     return found
 
 
-def rendered(helm: Path, chart: str, values: Values) -> list[Any] | None:
+def rendered(templates: Templates, chart: str, values: Values) -> list[Any] | None:
     """Return what is rendered, or nothing where the chart refuses the values."""
-    command = [str(helm), "template", "release", str(ROOT / "charts" / chart), "--kube-version", "1.33.0"]
-    made = subprocess.run(
-        [*command, "--values", "-"],
-        input=written(values),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return None if made.returncode else list(yaml.load_all(made.stdout, Strict))
+    made = templates.render(chart, values)
+    return None if made.error else list(yaml.load_all(made.output, Strict))
 
 
 def holds(found: Any, content: Any) -> bool:
@@ -102,7 +93,7 @@ def holds(found: Any, content: Any) -> bool:
 
 
 @pytest.mark.parametrize("chart", [CLUSTER, OPERATOR])
-def test_a_map_or_a_list_has_any_texts_and_keys(helm: Path, chart: str) -> None:
+def test_a_map_or_a_list_has_any_texts_and_keys(templates: Templates, chart: str) -> None:
     every = {".".join(place): (place, content) for place, content in places(schema(chart))}
     missing = set(every)
     for rendering in (rendering for rendering in RENDERINGS if rendering.chart == chart):
@@ -110,22 +101,22 @@ def test_a_map_or_a_list_has_any_texts_and_keys(helm: Path, chart: str) -> None:
         for path in sorted(missing):
             place, content = every[path]
             given = with_content(values, place, content)
-            if given is not None and holds(rendered(helm, chart, given), content):
+            if given is not None and holds(rendered(templates, chart, given), content):
                 missing.remove(path)
     assert len(every) > 30
     assert missing == UNTRIED[chart]
 
 
 @pytest.mark.parametrize("chart", [CLUSTER, OPERATOR])
-def test_no_key_is_there_twice(helm: Path, chart: str) -> None:
+def test_no_key_is_there_twice(templates: Templates, chart: str) -> None:
     """Try the keys that the charts and Helm use themselves."""
     rendering = next(rendering for rendering in RENDERINGS if rendering.chart == chart)
     values = rendering.values(rendering.places())
-    own = {key: "mine" for manifest in rendered(helm, chart, values) or () for key in _metadata(manifest)}
+    own = {key: "mine" for manifest in rendered(templates, chart, values) or () for key in _metadata(manifest)}
     assert len(own) > 5
     for place, content in places(schema(chart)):
         if content is MAP:
-            rendered(helm, chart, with_content(values, place, own) or values)
+            rendered(templates, chart, with_content(values, place, own) or values)
 
 
 def _is_text(node: Any) -> bool:

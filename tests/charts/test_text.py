@@ -8,7 +8,6 @@ and another a difficult text. The second must equal the first with the text in p
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.charts.conftest import ROOT, Render
+from tests.charts.conftest import Render
 from tests.charts.renderings import CLUSTER, OPERATOR, RENDERINGS, Rendering, schema
-from tests.charts.texts import Places, Values, leaves, marks, replaced, written
+from tests.charts.templates import Templates
+from tests.charts.texts import Places, Values, leaves, marks, replaced
 
 # Valid names that YAML reads as other types unless quoted.
 NAMES = ("123", "on", "null", "true", "1e3", "0x10", "2024-01-01")
@@ -71,17 +71,13 @@ Template = Callable[[str, Values, str, str], list[Any]]
 
 
 @pytest.fixture(scope="module")
-def template(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Template:
+def template(templates: Templates) -> Template:
     """A function that renders a chart with a file of values for a release and its namespace."""
-    path = tmp_path_factory.mktemp("values") / "values.yaml"
 
     def _template(chart: str, values: Values, release: str, namespace: str) -> list[Any]:
-        path.write_text(written(values))
-        command = [str(helm), "template", release, str(ROOT / "charts" / chart), "--namespace", namespace]
-        command += ["--kube-version", "1.33.0", "--values", str(path)]
-        made = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert made.returncode == 0, made.stderr
-        return [_opened(manifest) for manifest in yaml.load_all(made.stdout, yaml.CSafeLoader)]
+        made = templates.render(chart, values, release=release, namespace=namespace)
+        assert not made.error, made.error
+        return [_opened(manifest) for manifest in yaml.load_all(made.output, yaml.CSafeLoader)]
 
     return _template
 
