@@ -64,6 +64,7 @@ def work(number):
     return number
 
 options = {"namespace": sys.argv[1], "image": sys.argv[2], "n_workers": 2, "quiet": True}
+options["env"] = {"PYTHONPATH": "/opt/dashboard"}
 with KubeCluster(name="busy", **options) as cluster, cluster.get_client() as client:
     cluster.wait_for_workers(2, timeout=180)
     squares = client.map(work, range(2000))

@@ -60,7 +60,7 @@ Act = Callable[[Place], Awaitable[None]]
 class Scenario:
     """A scenario. `declared`: the objects of the settled state; `act`: the users' act.
 
-    `workers`: number of real Dask workers that hold results before the act; None if no worker Pod has a real worker, for
+    `workers`: number of real Dask workers that hold results before the act; None if no worker Pod has a real one, in
     scenarios that end without worker Pods.
     `at_work`: whether each of them runs a task then. `busy`: whether the scheduler has more work than they can do.
     `runner`: the final phase of a job's Pod.

@@ -58,7 +58,8 @@ def a_dask_cluster(
             worker_dashboard_address=None,
             silence_logs=logging.CRITICAL,
             local_directory=folder,
-            scheduler_kwargs={"idle_timeout": idle_timeout},
+            # Its pages take a second of CPU to import; its other routes are there without.
+            scheduler_kwargs={"idle_timeout": idle_timeout, "dashboard": False},
         ) as cluster,
     ):
         yield cluster
@@ -81,7 +82,7 @@ def a_scheduler(folder: Path, routes: tuple[str, ...] = HTTP_ROUTES, *, agent_: 
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     # It ends with this process, also if that is killed.
     command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "dask", "scheduler"]
-    command += ["--host", "tcp://127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+    command += ["--host", "tcp://127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--no-dashboard"]
     command += ["--scheduler-file", str(file)]
     preload = {names.AGENT_ENV: agent.TEXT, names.PRELOAD_ENV: repr([agent.PRELOAD])} if agent_ else {}
     environment = {**os.environ, **preload, "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": repr(list(routes))}

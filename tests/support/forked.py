@@ -9,6 +9,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -25,19 +26,20 @@ class Forked(Controller):
     """A controller that finds schedulers on this machine. A restart appends to the log."""
 
     def begin(self) -> None:
-        self._running = _Process(target=_run, args=(self.arguments, self.environment, self.log), daemon=True)
+        self._running = ForkedProcess(target=_run, args=(self.arguments, self.environment, self.log), daemon=True)
         self._running.start()
 
 
-class _Process(ForkServerProcess):
+class ForkedProcess(ForkServerProcess):
     """A process of multiprocessing with the interface of `subprocess`."""
 
     def poll(self) -> int | None:
         return self.exitcode
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         self.join(timeout)
-        assert self.exitcode is not None, "the process does not end"
+        if self.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0.0)
         return self.exitcode
 
     def send_signal(self, sig: int, /) -> None:
@@ -45,15 +47,19 @@ class _Process(ForkServerProcess):
             os.kill(self.pid, sig)
 
 
-def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    from dask_operator.process import settings, shell  # noqa: PLC0415 - in the forked process
-
-    # It ends with the tests, also if these are killed.
+def become(environment: Mapping[str, str], log: Path) -> None:
+    """Give a forked process its variables and its log. It ends with the tests, also if these are killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    from dask_operator.process import settings, shell  # noqa: PLC0415 - in the forked process
+
+    become(environment, log)
     schedulers_are_here()
     shell.start(list(arguments), settings.from_environment(os.environ))

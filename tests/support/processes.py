@@ -1,8 +1,13 @@
-"""Dask in processes of this machine, on loopback, with the agent of the controller's clusters."""
+"""Dask in processes of this machine, on loopback, with the agent of the controller's clusters.
+
+Each is a fork of a process that has already imported Dask, and runs the same as `python -m dask`: importing takes
+longer than all that most tests do.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,11 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
+import dask
 from distributed import Client
+from tests.support.forked import ForkedProcess, become
 
 from dask_operator import agent, names
 
 ROOT = Path(__file__).parents[2]
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["__main__", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", __name__])
 AGENT = {names.AGENT_ENV: agent.TEXT, names.PRELOAD_ENV: repr([agent.PRELOAD])}
 
 
@@ -27,7 +36,8 @@ class Dask:
         self._stack, self.folder, self._file = stack, folder, folder / "scheduler.json"
         # They import the functions of the tests.
         self._env = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}", **env}
-        self._scheduler = self._process("scheduler", "--dashboard-address", "127.0.0.1:0", "--port", "0", *arguments)
+        ports = ("--dashboard-address", "127.0.0.1:0", "--port", "0")
+        self._scheduler = self._process("scheduler", *ports, *arguments)
         self.client = stack.enter_context(Client(scheduler_file=str(self._file), set_as_default=False, timeout=60))
         self.http = f"127.0.0.1:{json.loads(self._file.read_text())['services']['dashboard']}"
 
@@ -44,7 +54,7 @@ class Dask:
 
     def worker(
         self, name: str, *arguments: str, processes: int = 1, env: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.Popen[bytes]:
+    ) -> ForkedProcess:
         """Start a worker and wait until it has registered."""
         count = len(self.addresses()) + processes
         worker = self.coming_worker(name, *arguments, processes=processes, env=env)
@@ -53,7 +63,7 @@ class Dask:
 
     def coming_worker(
         self, name: str, *arguments: str, processes: int = 1, env: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.Popen[bytes]:
+    ) -> ForkedProcess:
         # A worker without a nanny is one process fewer. Several of one command have nannies.
         kind = ("--nworkers", str(processes)) if processes > 1 else ("--no-nanny",)
         return self._process("worker", "--name", name, "--nthreads", "1", *kind, *arguments, env=env)
@@ -63,19 +73,29 @@ class Dask:
         workers = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
         return [address for address, worker in workers.items() if worker["name"].startswith(prefixes or "")]
 
-    def _process(
-        self, role: str, *arguments: str, env: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dask", role, "--host", "127.0.0.1", "--scheduler-file", str(self._file)]
-        log = self._stack.enter_context((self.folder / f"{role}.log").open("ab"))
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=self.folder, env={**self._env, **env}, stdout=log, stderr=log
-        )
+    def _process(self, role: str, *arguments: str, env: Mapping[str, str] = MappingProxyType({})) -> ForkedProcess:
+        # Importing the pages of a dashboard takes a second of CPU.
+        command = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self._file), *arguments]
+        process = ForkedProcess(target=_run, args=(role, command, {**self._env, **env}, self.folder))
+        process.start()
         self._stack.callback(_end, process)
         return process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _run(role: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    from distributed.cli import dask_scheduler, dask_worker  # noqa: PLC0415 - in the forked process
+
+    become(environment, folder / f"{role}.log")
+    os.chdir(folder)
+    sys.path[:0] = environment["PYTHONPATH"].split(":")
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    dask.config.paths[:] = [environment["DASK_CONFIG"]]
+    dask.config.refresh()
+    command = {"scheduler": dask_scheduler, "worker": dask_worker}[role]
+    command.main(list(arguments), prog_name=f"dask {role}")
+
+
+def _end(process: ForkedProcess) -> None:
     """End a process, also one whose task goes on for long."""
     process.terminate()
     try:

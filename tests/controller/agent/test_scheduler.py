@@ -22,6 +22,7 @@ import dask.array
 import httpx
 import pytest
 from distributed import get_worker, secede
+from tests.support.forked import ForkedProcess
 from tests.support.kube import eventually
 from tests.support.processes import AGENT, ROOT, Dask, a_dask
 
@@ -106,7 +107,7 @@ def _told(made: Dask, name: str) -> dict[str, Any]:
     return dict(told)
 
 
-def _leave(process: subprocess.Popen[bytes], made: Dask) -> int:
+def _leave(process: ForkedProcess, made: Dask) -> int:
     """Tell a worker to end, and return its exit code. Fails with the workers' logs if it does not end."""
     process.send_signal(signal.SIGTERM)
     try:
