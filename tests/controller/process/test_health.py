@@ -92,7 +92,7 @@ async def test_a_watch_that_fails_for_a_while_is_still_ready() -> None:
     async with connected() as (fake, api):
         watch = _watch(api)
         task = asyncio.create_task(watch.run())
-        await until(lambda: fake.watching(POD), "the watch", 10.0)
+        await until(lambda: fake.watching(POD), "the watch", 60.0)
         fault = fake.fail("GET", POD, 503, reason="ServiceUnavailable", times=10_000)
         fake.cut_watches(POD)
         await asyncio.sleep(FAILING / 2)
@@ -128,7 +128,7 @@ async def test_a_process_that_may_not_take_part_in_the_election_is_not_ready() -
         fake.fail("GET", LEASE, 403, reason="Forbidden", message="may not", times=10_000)
         election = Election(api, LeaseName("default", "controller"), "a")
         task = asyncio.create_task(election.run(asyncio.Event().wait))  # type: ignore[arg-type]
-        await until(lambda: election.complaint, "the refusal", 10.0)
+        await until(lambda: election.complaint, "the refusal", 60.0)
         task.cancel()
         assert lasting_problems([], election) == unready([], election)
         (found,) = unready([], election)

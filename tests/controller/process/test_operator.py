@@ -58,10 +58,10 @@ class Process:
 async def _processes(fake: FakeApi, number: int, **others: Any) -> AsyncIterator[list[Process]]:
     """Run two controllers, of which the first leads."""
     processes = [Process(fake, **others)]
-    await until(lambda: processes[0].leads, "a leader", 10.0)
+    await until(lambda: processes[0].leads, "a leader", 60.0)
     processes += [Process(fake, **others) for _ in range(number - 1)]
     for process in processes[1:]:
-        await until(lambda p=process: p.operator.state().startswith("standing by"), "a standby", 10.0)  # type: ignore[misc]
+        await until(lambda p=process: p.operator.state().startswith("standing by"), "a standby", 60.0)  # type: ignore[misc]
     try:
         yield processes
     finally:
@@ -174,7 +174,7 @@ def test_a_new_leader_acts_on_nothing_older_than_its_predecessors_writes(run: Ru
             refused.times = 0
             await until(lambda: _job_status(fake).get("jobRunnerPodName"), "the name of the runner in the status", 60.0)
             await leader.stop()
-            await until(lambda: standby.leads, "the standby", 10.0)
+            await until(lambda: standby.leads, "the standby", 60.0)
             await asyncio.sleep(60.0)
             assert (_job_status(fake)["jobStatus"], _job_status(fake)["failed"]) == ("ClusterCreated", 0)
 
@@ -268,7 +268,7 @@ def test_an_api_server_that_is_away_for_minutes_ends_nothing(run: Run) -> None:
     async def scenario(fake: FakeApi) -> None:
         address = Address("127.0.0.1", free_port(), "/healthz")
         process = Process(fake, address=address)
-        await until(lambda: process.leads, "the leader", 10.0)
+        await until(lambda: process.leads, "the leader", 60.0)
         faults = [
             fake.fail(method, resource, 503, reason="ServiceUnavailable", times=100_000)
             for method in ("GET", "PUT", "POST", "PATCH")

@@ -348,7 +348,7 @@ def test_ctrl_c_while_it_starts_deletes_what_was_made(fake: FakeApi) -> None:
     try:
         eventually(lambda: fake.objects(resources.CLUSTER), "the DaskCluster is made")
         program.send_signal(signal.SIGINT)
-        _, said = program.communicate(timeout=30.0)
+        _, said = program.communicate(timeout=120.0)
     finally:
         program.kill()
     assert program.returncode != 0
