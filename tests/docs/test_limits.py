@@ -1,4 +1,4 @@
-"""Limits that documents state are those of the code."""
+"""The limits that documents state are those of the code."""
 
 from __future__ import annotations
 
