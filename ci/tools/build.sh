@@ -2,7 +2,8 @@
 # build.sh TOOL...: Print the folder of each tool's programs, one a line, after building those that the cache lacks.
 # A tool is a folder here whose go.mod has `tool` lines, its programs. kubernetes-VERSION has kube-apiserver, kubelet, kubectl
 # and their siblings, but not kubeadm, which is kubeadm-VERSION. `kubectl` alone is for machines with Docker: elsewhere a
-# cluster needs all of Kubernetes anyway. `helm-templates` renders many charts for the tests, with Helm's own packages. A program on PATH with exactly the pinned version is used instead.
+# cluster needs all of Kubernetes anyway. `helm-templates` renders many charts for the tests, with Helm's own packages.
+# A program on PATH with exactly the pinned version is used instead.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
