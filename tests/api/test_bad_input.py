@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.support.controller import Controller
 from tests.support.kube import Kube, Manifest, eventually
-from tests.support.loopback_schedulers import SITE
+from tests.support.loopback_schedulers import SITE, answered_by, listening
 from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, dask_job, worker_group
 
 from dask_operator import names
@@ -392,28 +392,6 @@ def _closed() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-@contextmanager
-def _listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> Iterator[int]:
-    """Listen on loopback with this behaviour, and yield the port."""
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            try:
-                behave(self)
-            except OSError:
-                return  # the other side has left
-
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-        block_on_close = False
-        request_queue_size = 128
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
 @pytest.fixture
 def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controller]:
     controller = Controller(kube.kubeconfig, tmp_path / "controller.log", f"--namespace={kube.namespace}", site=SITE)
@@ -421,26 +399,17 @@ def controller_with_schedulers(kube: Kube, tmp_path: Path) -> Iterator[Controlle
         yield controller
 
 
-def _answered_by(port: int, name: str, workers: int) -> dict[str, Any]:
-    """Return a cluster whose scheduler is replaced by a port of this machine."""
-    cluster = dask_cluster(name, workers, pods=ON_FAKE_NODES)
-    # Nobody listens at the other port.
-    ports = [{"name": "http-dashboard", "port": port}, {"name": "tcp-comm", "port": 1}]
-    _scheduler(cluster)["service"] |= {"clusterIP": "None", "ports": ports}
-    return cluster
-
-
 @pytest.mark.usefixtures("controller_with_schedulers")
 def test_schedulers_that_answer_wrongly_slowly_or_never_keep_their_workers(kube: Kube) -> None:
     with (
-        _listening(_garbage) as garbage,
-        _listening(_wrong_json) as wrong,
-        _listening(_drip) as drip,
-        _listening(_say_nothing) as silent,
+        listening(_garbage) as garbage,
+        listening(_wrong_json) as wrong,
+        listening(_drip) as drip,
+        listening(_say_nothing) as silent,
         _closed() as closed,
     ):
         cases = {"garbage": garbage, "wrong": wrong, "slow": drip, "silent": silent, "closed": closed}
-        kube.apply(*(_answered_by(port, name, 3) for name, port in cases.items()))
+        kube.apply(*(answered_by(port, name, 3) for name, port in cases.items()))
         for name in cases:
             kube.wait_for_workers(name, 3)
         kube.apply(dask_autoscaler("wrong", "wrong", 0, 5))
@@ -464,8 +433,8 @@ def test_fifty_silent_schedulers_do_not_hold_up_a_sound_cluster(
 ) -> None:
     names = [f"silent-{number}" for number in range(50)]
     silence = _Silence()
-    with _listening(silence) as port:
-        kube.apply(*(_answered_by(port, name, 1) for name in names))
+    with listening(silence) as port:
+        kube.apply(*(answered_by(port, name, 1) for name in names))
         running = "dask.org/component=worker"
         # Without a start, as far as the controller knows, it would delete the worker without asking.
         for name in names:

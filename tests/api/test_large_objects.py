@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tests.support.controller import MEMORY_LIMIT, Controller
 from tests.support.kube import Kube
-from tests.support.manifests import ON_FAKE_NODES, dask_cluster, dask_job, worker_group
-
-# Three bytes each in JSON, but twenty times as much in Python.
-LARGE: list[Any] = [[]] * 440_000
-
-
-def _large(number: int) -> dict[str, Any]:
-    """Return an object of a kind with Pod specs, whose definitions take any field."""
-    manifest = (
-        dask_cluster(f"large-{number}", 0, pods={"x": []}),
-        worker_group(f"large-{number}", "sound", 0, pods={"x": []}),
-        dask_job(f"large-{number}", 0, pods={"x": []}),
-    )[number % 3]
-    spec = manifest["spec"]
-    (spec.get("worker") or spec["job"])["spec"]["x"] = LARGE
-    return manifest
+from tests.support.manifests import ON_FAKE_NODES, dask_cluster, large_object
 
 
 def test_a_tenants_large_objects_say_so_and_stop_nobody(kube: Kube, controller: Controller) -> None:
-    large = [_large(number) for number in range(6)]
+    large = [large_object(number) for number in range(6)]
     for manifest in large:
         # `apply` would store all of it in an annotation, over the limit.
         kube.run("create", "--filename", "-", stdin=json.dumps(manifest, separators=(",", ":")))

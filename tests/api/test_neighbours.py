@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import socket
+import socketserver
 import statistics
 import threading
 import time
@@ -14,7 +17,8 @@ from pathlib import Path
 import pytest
 from tests.support.controller import LEADS, MEMORY_LIMIT, OURS, Controller
 from tests.support.kube import Kube, eventually
-from tests.support.manifests import ON_FAKE_NODES, dask_cluster, worker_group
+from tests.support.loopback_schedulers import SITE, answered_by, listening
+from tests.support.manifests import ON_FAKE_NODES, dask_autoscaler, dask_cluster, large_object, worker_group
 
 from dask_operator.reconcile.workqueue import AT_ONCE
 
@@ -91,28 +95,113 @@ def _many_clusters(tenant: Kube) -> Iterator[None]:
 
 
 @contextmanager
-def _workers_that_are_deleted(tenant: Kube) -> Iterator[None]:
-    """Delete all workers of a cluster as fast as they come."""
-    tenant.apply(dask_cluster("deleted", 30, pods=ON_FAKE_NODES))
-    tenant.wait_for_workers("deleted", 30)
+def _large_objects(tenant: Kube) -> Iterator[None]:
+    """Create objects that the controller would take 300 MiB for, if it read them."""
+    large = [large_object(number) for number in range(10)]
+    for manifest in large:
+        # `apply` would store all of it in an annotation, over the limit.
+        tenant.run("create", "--filename", "-", stdin=json.dumps(manifest, separators=(",", ":")))
+    yield
+    for manifest in large:
+        tenant.wait_for_condition(manifest["kind"], manifest["metadata"]["name"], "Degraded", "ObjectTooLarge")
+
+
+@contextmanager
+def _large_edits(tenant: Kube) -> Iterator[None]:
+    """Edit a cluster again and again that is nearly as large as the controller reads."""
+
+    def edit(number: int) -> None:
+        cluster = dask_cluster("edited", 0, pods=ON_FAKE_NODES)
+        cluster["spec"]["worker"]["spec"]["x"] = [f"{number}", *["x" * 1000] * 300]
+        tenant.apply(cluster)
+
+    edit(0)
+    tenant.wait_for_condition("daskcluster", "edited", "SchedulerReady", "SchedulerReady")
+    with _repeated(edit, pause=0.2):
+        yield
+
+
+@contextmanager
+def _autoscalers_of_long_windows(tenant: Kube) -> Iterator[None]:
+    """Create many autoscalers that look back on an hour of their scheduler's demand, which never stays the same."""
+    demands = itertools.count()
+
+    def answer(connection: socketserver.StreamRequestHandler) -> None:
+        _reply(connection, b'{"target": %d, "needs": []}' % (next(demands) % 7))
+
+    behavior = {direction: {"stabilizationWindowSeconds": 3600} for direction in ("scaleUp", "scaleDown")}
+    names = [f"group-{number}" for number in range(MANY // 2)]
+    with listening(answer) as port:
+        tenant.apply(answered_by(port, "many", 0))
+        for name in names:
+            tenant.apply(worker_group(name, "many", 0, ON_FAKE_NODES))
+            tenant.apply(dask_autoscaler(name, "many", 0, 3, workerGroup=name, behavior=behavior))
+        eventually(lambda: next(demands) > 2 * MANY, "its scheduler is asked often", seconds=4 * MANY)
+        yield
+
+
+@contextmanager
+def _answers_without_end(tenant: Kube) -> Iterator[None]:
+    """Create clusters whose schedulers answer any question with as many empty lists as are read."""
+
+    def answer(connection: socketserver.StreamRequestHandler) -> None:
+        _reply(connection, b'{"workers": [' + b"[]," * 10_000_000 + b"[]]}")
+
+    names = [f"endless-{number}" for number in range(4)]
+    with listening(answer) as port:
+        tenant.apply(*(answered_by(port, name, 60) for name in names))
+        for name in names:
+            tenant.wait_for_workers(name, 60)
+            tenant.run("scale", "--replicas=1", "daskworkergroup", f"{name}-default")
+        yield
+        for name in names:
+            tenant.wait_for_condition("daskcluster", name, "Degraded", "SchedulerAnswer")
+            assert len(tenant.workers(f"{name}-default")) == 60
+
+
+def _reply(connection: socketserver.StreamRequestHandler, body: bytes) -> None:
+    while connection.rfile.readline().strip():
+        pass
+    connection.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+    connection.wfile.write(body)
+
+
+@contextmanager
+def _repeated(attack: Callable[[int], object], pause: float) -> Iterator[None]:
+    """Do something again and again within the block, with a pause of this many seconds."""
     ended = threading.Event()
 
-    def delete() -> None:
-        while not ended.wait(0.5):
-            tenant.run("delete", "pods", "--selector", WORKERS, "--wait=false", "--force")
+    def repeat() -> None:
+        for number in itertools.count(1):
+            if ended.wait(pause):
+                return
+            attack(number)
 
-    deleting = threading.Thread(target=delete)
-    deleting.start()
+    repeating = threading.Thread(target=repeat)
+    repeating.start()
     try:
         yield
     finally:
         ended.set()
-        deleting.join()
+        repeating.join()
+
+
+@contextmanager
+def _workers_that_are_deleted(tenant: Kube) -> Iterator[None]:
+    """Delete all workers of a cluster as fast as they come."""
+    tenant.apply(dask_cluster("deleted", 30, pods=ON_FAKE_NODES))
+    tenant.wait_for_workers("deleted", 30)
+    with _repeated(lambda _: tenant.run("delete", "pods", "--selector", WORKERS, "--wait=false", "--force"), pause=0.5):
+        yield
 
 
 ATTACKS: dict[str, Callable[[Kube], AbstractContextManager[None]]] = {
     "writes that hang": _hanging_writes,
     "groups whose Pods were refused": _refused_groups,
+    "large objects": _large_objects,
+    "large edits": _large_edits,
+    "autoscalers of long windows": _autoscalers_of_long_windows,
+    "answers without end": _answers_without_end,
     "many groups": _many_groups,
     "many clusters": _many_clusters,
     "workers that are deleted": _workers_that_are_deleted,
@@ -125,7 +214,7 @@ def test_a_tenant_holds_up_no_other(
 ) -> None:
     namespaces = [f"--namespace={tenant.namespace}" for tenant in (kube, neighbour)]
     lease = f"{kube.namespace}/controller"
-    controller = Controller(kube.kubeconfig, tmp_path / "controller.log", *namespaces, lease=lease)
+    controller = Controller(kube.kubeconfig, tmp_path / "controller.log", *namespaces, lease=lease, site=SITE)
     with controller.started():
         eventually(lambda: controller.does(LEADS), "it leads")
         alone = _seconds_to_workers(kube, "alone")

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from tests.support.manifests import ON_FAKE_NODES, dask_cluster
 
 SITE = """
 from tests.support.loopback_schedulers import schedulers_are_here
@@ -23,3 +29,34 @@ def schedulers_are_here() -> None:
         connect(itself, ("127.0.0.1", address[1]) if inside else address)
 
     socket.socket.connect = connected  # type: ignore[assignment, method-assign]
+
+
+@contextmanager
+def listening(behave: Callable[[socketserver.StreamRequestHandler], None]) -> Iterator[int]:
+    """Listen on loopback with this behaviour, and yield the port."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                behave(self)
+            except OSError:
+                return  # the other side has left
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def answered_by(port: int, name: str, workers: int) -> dict[str, Any]:
+    """Return a cluster whose scheduler is replaced by a port of this machine."""
+    cluster = dask_cluster(name, workers, pods=ON_FAKE_NODES)
+    # Nobody listens at the other port.
+    ports = [{"name": "http-dashboard", "port": port}, {"name": "tcp-comm", "port": 1}]
+    cluster["spec"]["scheduler"]["service"] |= {"clusterIP": "None", "ports": ports}
+    return cluster

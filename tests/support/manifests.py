@@ -9,6 +9,8 @@ from typing import Any
 ON_FAKE_NODES = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
 WORKER = ("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--dashboard", "--dashboard-address", "8788")
 SCHEDULER = ("dask", "scheduler")
+# Three bytes each in JSON, but twenty times as much in Python.
+_LARGE: list[Any] = [[]] * 440_000
 PORTS = {"scheduler": {"tcp-comm": 8786, "http-dashboard": 8787}, "worker": {"http-dashboard": 8788}, "job": {}}
 
 
@@ -85,6 +87,18 @@ def dask_autoscaler(name: str, cluster: str, minimum: int, maximum: int, **more:
         "metadata": {"name": name},
         "spec": {"cluster": cluster, "minimum": minimum, "maximum": maximum, **more},
     }
+
+
+def large_object(number: int) -> dict[str, Any]:
+    """Return an object of 1.3 MB, of a kind with Pod specs, whose definitions take any field."""
+    manifest = (
+        dask_cluster(f"large-{number}", 0, pods={"x": []}),
+        worker_group(f"large-{number}", "sound", 0, pods={"x": []}),
+        dask_job(f"large-{number}", 0, pods={"x": []}),
+    )[number % 3]
+    spec = manifest["spec"]
+    (spec.get("worker") or spec["job"])["spec"]["x"] = _LARGE
+    return manifest
 
 
 def _pod(role: str, image: str, args: Sequence[str], more: Mapping[str, Any] | None) -> dict[str, Any]:
