@@ -38,7 +38,7 @@ class Patch:
 class Delete:
     """Delete the object with this uid, and what it owns.
 
-    `resource_version`: delete it only in this state.
+    `resource_version`: delete it only in this state. `grace`: the seconds in which a Pod has to end, if not its own.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Delete:
     subject: ObjectRef
     because: str
     resource_version: int | None = None
+    grace: int | None = None
 
 
 WORKERS, TARGET, IDLE = "workers", "target", "idle"

@@ -186,8 +186,11 @@ class Cluster(Declared):
     `drain_timeout`: the seconds that the default group's workers have to drain, None if the spec sets none.
     `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `ports`: those of its
     Service. `headless`: its Service has no address of its own. `ipv6`: its Pods may have addresses of IPv6 only.
+    `suspended`: its user wants no Pods; `suspended_by`: who has last set that, empty if it is not known.
     """
 
+    suspended: bool = False
+    suspended_by: str = ""
     replicas: int | None = 0
     drain_timeout: int | None = None
     idle_timeout: float = 0.0
@@ -247,8 +250,11 @@ class Job(Declared):
     """A DaskJob. `restart_policy` is its runner's, empty if unset; `ended`: the note of its end.
 
     `backoff_limit`: how many failures of the runner are allowed; `deadline`, `ttl`: seconds. None stands for no limit.
+    `suspended`, `suspended_by`: as of a Cluster.
     """
 
+    suspended: bool = False
+    suspended_by: str = ""
     cluster: Template = Template()
     runner: Template = Template()
     restart_policy: str = ""

@@ -108,7 +108,7 @@ def _large_objects(tenant: Kube) -> Iterator[None]:
 
 @contextmanager
 def _large_edits(tenant: Kube) -> Iterator[None]:
-    """Edit a cluster again and again that is nearly as large as the controller reads."""
+    """Create a cluster and edit it again and again that is nearly as large as the controller reads."""
 
     def edit(number: int) -> None:
         cluster = dask_cluster("edited", 0, pods=ON_FAKE_NODES)

@@ -87,6 +87,20 @@ async def _delete(place: Place) -> None:
     await place.api.request("DELETE", where, {"propagationPolicy": "Foreground"})
 
 
+async def _suspend(place: Place) -> None:
+    await place.api.patch(CLUSTER, place.namespace, NAME, {"spec": {"suspend": True}})
+
+
+async def _resume(place: Place) -> None:
+    await place.api.patch(CLUSTER, place.namespace, NAME, {"spec": {"suspend": None}})
+
+
+def _suspended(place: Place) -> Raw:
+    cluster = place.cluster(2)
+    cluster["spec"]["suspend"] = True
+    return cluster
+
+
 async def _edit(place: Place) -> None:
     spec = {"containers": [{**_worker(place)["containers"][0], "image": "ghcr.io/dask/dask:2026.7.0-py3.13"}]}
     await place.api.patch(GROUP, place.namespace, names.default_group(NAME), {"spec": {"worker": {"spec": spec}}})
@@ -141,5 +155,7 @@ SCENARIOS: Sequence[Scenario] = (
         lambda place: [place.cluster(3), _autoscaler(place, behavior=_goes_down_after(3600))],
         workers=3,
     ),
+    Scenario("suspend", _suspend, lambda place: [place.cluster(3)]),
+    Scenario("resume", _resume, lambda place: [_suspended(place)], workers=0),
     Scenario("delete", _delete, lambda place: [place.cluster(3)]),
 )

@@ -113,6 +113,8 @@ async def _try(fleet: Fleet, anew: Fleet, restarts: Restarts, name: str, sequenc
         before = fleet.outcome(name)
         await happens(lambda before=before: fleet.outcome(name) != before, _UNTIL_NEXT)  # type: ignore[misc]
         fleet.schedulers.hold(fleet.namespace, name, step.number)
+        if wanted.suspended:
+            killed |= _held(fleet, name)
     lost = [f"{worker} went with results" for worker in _held(fleet, name) - killed if not fleet.raw("Pod", worker)]
     for worker in _held(fleet, name):
         del fleet.schedulers.held[worker]

@@ -82,6 +82,8 @@ def _plain(raw: Raw, ignored: re.Pattern[str], texts: Mapping[str, str]) -> dict
     metadata = {key: raw["metadata"][key] for key in _METADATA if key in raw["metadata"]}
     if metadata.pop("deletionTimestamp", None):
         metadata["deleting"] = True
+    if conditions := status.get("conditions"):
+        status["conditions"] = [each for each in conditions if not _is_over(each)]
     text = json.dumps({"metadata": metadata, "spec": raw.get("spec"), "status": status})
     namespace = raw["metadata"]["namespace"]
     text = text.replace(f".{namespace}.svc", ".#.svc").replace(f"in namespace {namespace}", "in namespace #")
@@ -89,6 +91,11 @@ def _plain(raw: Raw, ignored: re.Pattern[str], texts: Mapping[str, str]) -> dict
         text = re.sub(pattern, name, text)
     plain: dict[str, Any] = _lasting(json.loads(text), raw["kind"], ignored)
     return plain
+
+
+def _is_over(condition: Raw) -> bool:
+    """Return whether a condition only tells that its object was suspended once."""
+    return (condition["type"], condition["status"]) == ("Suspended", "False")
 
 
 def _lasting(value: Any, kind: str, ignored: re.Pattern[str]) -> Any:

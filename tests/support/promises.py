@@ -38,7 +38,7 @@ PROMISES = (
         "it has passed, and a job that has ended is never started again (plan/job)",
     ),
     Promise(
-        r"DaskJob spec\.",
+        r"DaskJob spec\.(?!(cluster\.spec\.)?suspend)",
         BEFORE,
         "",
         "a job's cluster and runner are made once, as a Kubernetes Job's Pod is",

@@ -19,7 +19,7 @@ DEFAULT, GPU = "default", "gpu"
 GROUPS = (DEFAULT, GPU)
 WISHES = ("scale", "edit workers", "add group", "delete group", "autoscale")
 """Users' changes to a group."""
-ALL_WISHES = ("scale cluster", "edit scheduler", "no autoscaling", "delete cluster", "create cluster")
+ALL_WISHES = ("scale cluster", "edit scheduler", "no autoscaling", "delete cluster", "create cluster", "suspend")
 TROUBLE = ("worker is deleted", "worker fails", "worker ends")
 """Troubles of a group's workers."""
 ALL_TROUBLE = (
@@ -118,6 +118,7 @@ class Wanted:
             "no autoscaling": lambda *_: self._delete("DaskAutoscaler", self.name),
             "delete cluster": lambda *_: [change for key in list(self.objects) for change in self._delete(*key)],
             "create cluster": lambda _, number: self._create_cluster(number),
+            "suspend": lambda _, number: self._suspend(suspended=bool(number % 2)),
         }
         return takes[step.what](self._group(step.group), step.number) if step.what in takes else ()
 
@@ -129,6 +130,12 @@ class Wanted:
         """The names of the wanted groups."""
         own = [name for kind, name in self.objects if kind == "DaskWorkerGroup"]
         return [self._group(DEFAULT), *own] if self.has("DaskCluster", self.name) else own
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the cluster is to have no Pods."""
+        cluster = self.objects.get(("DaskCluster", self.name))
+        return bool(cluster and cluster["spec"].get("suspend"))
 
     def _group(self, short: str) -> str:
         return f"{self.name}-{short}"
@@ -178,6 +185,11 @@ class Wanted:
             return ()
         containers = _of_version(self._of_cluster()["scheduler"]["spec"]["containers"], number)
         return self._patch("DaskCluster", self.name, {"scheduler": {"spec": {"containers": containers}}})
+
+    def _suspend(self, *, suspended: bool) -> Sequence[Change]:
+        if not self.has("DaskCluster", self.name):
+            return ()
+        return self._patch("DaskCluster", self.name, {"suspend": suspended})
 
     def _autoscale(self, group: str, number: int) -> Sequence[Change]:
         made = self.make.autoscaler(group, number % 3, number % 3 + 3)

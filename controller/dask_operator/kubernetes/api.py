@@ -143,9 +143,16 @@ class Api:
             _request("patch", resource, namespace, name, subresource, body=body, content_type=kind)
         )
 
-    async def delete(self, resource: Resource, namespace: str, name: str, preconditions: Json) -> Reply:
-        """Delete an object, unless it does not meet the preconditions (409)."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, preconditions: Json, grace: int | None = None
+    ) -> Reply:
+        """Delete an object, unless it does not meet the preconditions (409).
+
+        `grace`: the seconds in which a Pod has to end, None for its own.
+        """
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
         return await self._reply(_request("delete", resource, namespace, name, body=body))
 
     async def request(

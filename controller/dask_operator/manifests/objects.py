@@ -104,7 +104,9 @@ def worker_manifests(
 def job_cluster_manifest(job: Job) -> Manifest:
     """Return the DaskCluster of a DaskJob."""
     metadata = _merged(_inherited(job), job.cluster.metadata, {names.CLUSTER_LABEL: job.name})
-    return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), job.cluster.spec)
+    spec = {key: value for key, value in job.cluster.spec.items() if key != "suspend"}
+    suspended = {"suspend": True} if job.suspended else {}
+    return _manifest(CLUSTER, _object_meta(job.name, job, JOB, metadata), {**spec, **suspended})
 
 
 def runner_manifest(job: Job, cluster: Cluster, attempt: int, service: Service | None = None) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dask_operator import names
@@ -37,6 +37,7 @@ _MOST_POLICIES = 100
 _MOST_OWNERS = 100
 # The metadata that is read of an object that is too large.
 _OUTLINE = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
+_LONGEST_MANAGER = 128
 _LONGEST_DRAIN = 365 * 24 * 60 * 60  # as the definitions say
 _SCALE_DOWN_WINDOW = 15.0  # long enough for a pause between two computations
 
@@ -61,8 +62,11 @@ def cluster(raw: Json) -> Cluster:
     worker, scheduler = mapping(spec.get("worker")), mapping(spec.get("scheduler"))
     service = mapping(scheduler.get("service"))
     jobs = (owner for owner in mappings(meta_of(raw).get("ownerReferences")) if owner.get("kind") == "DaskJob")
+    suspended = spec.get("suspend") is True
     return Cluster(
         **_declared(raw),
+        suspended=suspended,
+        suspended_by=_set_by(raw, ("f:spec", "f:suspend")) if suspended else "",
         replicas=_replicas(worker),
         drain_timeout=_drain_timeout(worker),
         idle_timeout=positive(spec.get("idleTimeout")) or 0.0,
@@ -114,8 +118,14 @@ def job(raw: Json) -> Job:
     spec = mapping(raw.get("spec"))
     runner, made = mapping(spec.get("job")), mapping(spec.get("cluster"))
     limit = spec.get("backoffLimit")
+    suspended = spec.get("suspend") is True
+    # A job whose cluster has no Pods can do nothing.
+    within = not suspended and mapping(made.get("spec")).get("suspend") is True
+    field = ("f:spec", "f:cluster", "f:spec", "f:suspend") if within else ("f:spec", "f:suspend")
     return Job(
         **_declared(raw),
+        suspended=suspended or within,
+        suspended_by=_set_by(raw, field) if suspended or within else "",
         cluster=_template(made),
         runner=_template(runner),
         restart_policy=text(mapping(runner.get("spec")).get("restartPolicy")),
@@ -174,6 +184,17 @@ def _scaling(raw: Json, window: float) -> Scaling:
         ),
         select=text(raw.get("selectPolicy")) or "Max",
     )
+
+
+def _set_by(raw: Json, path: Sequence[str]) -> str:
+    """Return the program that has set a field, by the notes of the API server; empty if they do not tell."""
+    for entry in mappings(meta_of(raw).get("managedFields"))[:_FEW]:
+        fields: object = entry.get("fieldsV1")
+        for name in path:
+            fields = fields.get(name) if isinstance(fields, Mapping) else None
+        if fields is not None:
+            return "".join(filter(str.isprintable, text(entry.get("manager"))))[:_LONGEST_MANAGER]
+    return ""
 
 
 def _template(part: Json, key: str = "spec") -> Template:

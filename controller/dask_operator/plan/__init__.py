@@ -24,16 +24,18 @@ from dask_operator.actions import (
 from dask_operator.model import Cluster, ObjectRef, Observed
 from dask_operator.plan.autoscaler import plan_autoscalers, plan_waiting_autoscalers, plan_without_cluster
 from dask_operator.plan.cluster import plan_cluster
-from dask_operator.plan.deleted import plan_deleted
 from dask_operator.plan.group import plan_group, plan_removed_groups
-from dask_operator.plan.idle import plan_idle
 from dask_operator.plan.job import plan_job
 from dask_operator.plan.ownership.adoption import folded, plan_adoption, plan_finalizers
 from dask_operator.plan.ownership.owners import plan_owners, plan_owners_without_cluster
 from dask_operator.plan.policy import Policy
+from dask_operator.plan.questions.deleted import plan_deleted
+from dask_operator.plan.questions.idle import plan_idle
+from dask_operator.plan.questions.survey import plan_survey
 from dask_operator.plan.report.status import plan_orphan, plan_status
-from dask_operator.plan.report.unread import plan_unread
-from dask_operator.plan.survey import plan_survey
+from dask_operator.plan.report.suspended import CLUSTER_SUSPENDED, is_suspended
+from dask_operator.plan.report.unread import plan_unread, too_large
+from dask_operator.plan.suspension import at_rest, plan_suspension
 from dask_operator.plan.view import View
 from dask_operator.plan.workers.replicas import plan_replicas
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
@@ -86,7 +88,7 @@ def _plan(view: View | None, observed: Observed, now: float) -> Iterator[Action]
     elif view.cluster.unread and not view.cluster.deleting:
         yield from _plan_unread(view, now)
     elif not view.cluster.deleting:
-        yield from _plan_cluster(view, now)
+        yield from _plan_suspended(view, now) if is_suspended(view) else _plan_cluster(view, now)
 
 
 def _plan_cluster(view: View, now: float) -> Iterator[Action]:
@@ -116,13 +118,25 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
     yield from plan_status(view, now)
 
 
+def _plan_suspended(view: View, now: float) -> Iterator[Action]:
+    # What stays of the cluster stays as its user wants it.
+    yield from plan_owners(view, now)
+    yield from plan_adoption(view, now)
+    yield from plan_cluster(view, now)
+    # Its groups keep their numbers, and want no workers for now.
+    rest = at_rest(view)
+    yield from plan_suspension(rest, now)
+    yield from plan_waiting_autoscalers(rest, now, CLUSTER_SUSPENDED)
+    yield from plan_status(rest, now)
+
+
 def _plan_unread(view: View, now: float) -> Iterator[Action]:
     """Say that the cluster is too large to be read. Nothing else happens, as its user may want anything."""
     yield from plan_unread(CLUSTER.kind, view.cluster, view.observed, now)
     for group in view.observed.groups:
         if group.unread:
             yield from plan_unread(GROUP.kind, group, view.observed, now)
-    yield from plan_waiting_autoscalers(view, now)
+    yield from plan_waiting_autoscalers(view, now, too_large(CLUSTER.kind, view.cluster))
 
 
 def _plan_orphans(observed: Observed, now: float) -> Iterator[Action]:

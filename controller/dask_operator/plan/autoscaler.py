@@ -19,7 +19,7 @@ from dask_operator.plan.report.unread import too_large, write_conditions
 from dask_operator.plan.view import View, owned, status, unless_blocked
 from dask_operator.plan.workers import scaling
 from dask_operator.plan.workers.scaling import Decision
-from dask_operator.resources import AUTOSCALER, CLUSTER, GROUP
+from dask_operator.resources import AUTOSCALER, GROUP
 
 INTERVAL = 2.0
 """Seconds between two questions to a scheduler."""
@@ -47,10 +47,10 @@ def plan_autoscalers(view: View, now: float) -> Iterator[Action]:
         yield from _ask(view, active, now)
 
 
-def plan_waiting_autoscalers(view: View, now: float) -> Iterator[Action]:
-    """Say in the status of its autoscalers that the cluster is too large to be read."""
+def plan_waiting_autoscalers(view: View, now: float, problem: Problem | None) -> Iterator[Action]:
+    """Say in the status of the cluster's autoscalers why none of them scales."""
     for autoscaler in _own(view):
-        yield from _report(view, autoscaler, now, problem=too_large(CLUSTER.kind, view.cluster))
+        yield from _report(view, autoscaler, now, problem=problem)
 
 
 def plan_without_cluster(autoscaler: Autoscaler, observed: Observed, now: float) -> Iterator[Action]:

@@ -8,13 +8,17 @@ from dask_operator import manifests
 from dask_operator.actions import Action, Create, Patch
 from dask_operator.model import Cluster, Group, ObjectRef
 from dask_operator.plan.ownership.children import Child, children
+from dask_operator.plan.report.suspended import is_suspended
 from dask_operator.plan.view import View, unless_blocked
 from dask_operator.resources import DEPLOYMENT, GROUP
 
 
 def plan_cluster(view: View, now: float) -> Iterator[Action]:
     """Create missing children, patch edited ones, and copy edited numbers to the default group."""
+    rests = is_suspended(view)
     for child in children(view):
+        if rests and child.ref.kind == DEPLOYMENT.kind:
+            continue
         if action := _wanted(view.cluster, child):
             yield unless_blocked(action, view.observed, now)
     group = view.default_group

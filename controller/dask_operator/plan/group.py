@@ -40,11 +40,11 @@ def plan_group(view: View, workers: Workers, now: float) -> Iterator[Action]:
     yield from plan_resume(view, workers, back)
     step = step._replace(create=missing - len(back))
     ended, outdated = rollout.split(group, workers.ended)
-    yield from _delete(view, workers, outdated, now, "ended, and its template was edited since")
+    yield from delete_workers(view, workers, outdated, now, "ended, and its template was edited since")
     if len(workers.staying) <= group.replicas or step.create:
         yield from _grow(view, workers, ended, step.create, now)
     else:
-        yield from _delete(view, workers, ended, now, "ended, and the group has enough workers")
+        yield from delete_workers(view, workers, ended, now, "ended, and the group has enough workers")
     survey = view.observed.survey
     if step.old_leave or step.new_leave:
         yield from _shrink(view, workers, step, now)
@@ -56,7 +56,7 @@ def plan_removed_groups(view: View, now: float) -> Iterator[Action]:
     """Let the workers of removed groups leave as on any scale-down."""
     for workers in view.removed.values():
         yield from _delete_retired(view, workers, now, ", as its group was removed")
-        yield from _delete(view, workers, workers.ended, now, "ended, and its group was removed")
+        yield from delete_workers(view, workers, workers.ended, now, "ended, and its group was removed")
         if workers.old:
             yield from _shrink(view, workers, rollout.Step(create=0, old_leave=len(workers.old), new_leave=0), now)
 
@@ -64,9 +64,9 @@ def plan_removed_groups(view: View, now: float) -> Iterator[Action]:
 def _delete_retired(view: View, workers: Workers, now: float, why: str = "") -> Iterator[Action]:
     overdue = [pod for pod in workers.retired if pod.uid in view.observed.overdue]
     others = [pod for pod in workers.retired if pod.uid not in view.observed.overdue]
-    yield from _delete(view, workers, others, now, f"retired: its data has moved to other workers{why}")
+    yield from delete_workers(view, workers, others, now, f"retired: its data has moved to other workers{why}")
     because = "its drain time ended: its data has moved, and other workers compute again what it ran"
-    yield from _delete(view, workers, overdue, now, because + why)
+    yield from delete_workers(view, workers, overdue, now, because + why)
 
 
 def _is_fresh(survey: Survey, now: float) -> bool:
@@ -105,7 +105,7 @@ def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now:
     # An ended worker is deleted only when its successor may be created, which takes over its count of failures.
     going = others[: max(len(others) - places, 0) + number]
     for (reason, message), pods in _by_reason(going).items():
-        yield from _delete(view, workers, pods, now, f"ended ({reason})", message)
+        yield from delete_workers(view, workers, pods, now, f"ended ({reason})", message)
     for manifest in manifests.worker_manifests(
         view.cluster,
         workers.group,
@@ -203,12 +203,14 @@ def _shrink_without_scheduler(view: View, workers: Workers, step: rollout.Step, 
         yield RequeueAt(gone_at, because="its workers may hold data for a scheduler that comes back")
         return
     chosen = _without_scheduler(workers, step, gone=True)
-    yield from _delete(view, workers, chosen, now, "surplus, and no scheduler runs")
+    yield from delete_workers(view, workers, chosen, now, "surplus, and no scheduler runs")
 
 
 def _delete_pending(view: View, workers: Workers, step: rollout.Step, now: float, because: str) -> Iterator[Action]:
     """Delete those surplus workers that have never started, for which no answer of a scheduler is needed."""
-    yield from _delete(view, workers, _without_scheduler(workers, step, gone=False), now, because, unchanged=True)
+    yield from delete_workers(
+        view, workers, _without_scheduler(workers, step, gone=False), now, because, unchanged=True
+    )
 
 
 def _without_scheduler(workers: Workers, step: rollout.Step, *, gone: bool) -> Sequence[Pod]:
@@ -222,7 +224,7 @@ def _let_go(
     if now > survey.at + _REGISTRATION and any(pod.phase == "Running" for pod in chosen.delete):
         yield _ask(view, endpoint, "whether workers that it did not know have registered since")
         return
-    yield from _delete(view, workers, chosen.delete, now, "surplus, and holds no data", unchanged=True)
+    yield from delete_workers(view, workers, chosen.delete, now, "surplus, and holds no data", unchanged=True)
     if chosen.retire:
         retiring = tuple((pod.uid, address) for pod, address in chosen.retire)
         seconds = workers.group.drain_timeout if survey.agent else None
@@ -232,7 +234,7 @@ def _let_go(
         yield RequeueAt(chosen.wait_until, because="workers that are starting, or that the scheduler did not retire")
 
 
-def _delete(
+def delete_workers(
     view: View,
     workers: Workers,
     pods: Sequence[Pod],
@@ -241,11 +243,12 @@ def _delete(
     detail: str = "",
     *,
     unchanged: bool = False,
+    grace: int | None = None,
 ) -> Iterator[Action]:
     """Delete workers, and say so in one Event.
 
     `detail`: a text for the Event that the log does not get; `unchanged`: delete them only in the state in which they
-    were seen, so that none has started since.
+    were seen, so that none has started since; `grace`: as of Delete.
     """
     ref, group = _pods_of(workers), workers.group
     if pods and (failure := blocked(ref, view.observed, now)):
@@ -255,7 +258,7 @@ def _delete(
     noted = [pod for pod in pods if pod.ordinal <= group.last_ordinal]
     for pod in noted:
         about = ObjectRef(DEPLOYMENT.kind, pod.deployment) if pod.deployment else ref
-        yield Delete(pod.name, pod.uid, about, because, pod.resource_version if unchanged else None)
+        yield Delete(pod.name, pod.uid, about, because, pod.resource_version if unchanged else None, grace)
     if noted:
         listed = ", ".join(pod.name for pod in noted[:_NAMED_IN_EVENT])
         more = f" and {len(noted) - _NAMED_IN_EVENT} more" if len(noted) > _NAMED_IN_EVENT else ""

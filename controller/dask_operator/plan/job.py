@@ -18,9 +18,19 @@ from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import job_status, may_have_passed, rfc3339, timestamp
 from dask_operator.plan.ownership import children
-from dask_operator.plan.report.conditions import DEGRADED, Condition, by_type, degraded, rendered, write
+from dask_operator.plan.report.conditions import (
+    DEGRADED,
+    SUSPENDED,
+    Condition,
+    by_type,
+    degraded,
+    is_true,
+    rendered,
+    write,
+)
 from dask_operator.plan.report.problems import cluster_problem
 from dask_operator.plan.report.status import INVALID, JOB_INTERVAL
+from dask_operator.plan.report.suspended import is_suspended, set_true
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import ENDED, View, problem, status, unless_blocked
 from dask_operator.plan.workers import replacement
@@ -81,7 +91,7 @@ def plan_job(job: Job, view: View | None, observed: Observed, now: float) -> Ite
     end = _end_before_restore(state) or _end(state)
     yield from _write_status(state, end)
     if not end:
-        yield from _run(state)
+        yield from _suspend(state) if _is_suspended(state) else _run(state)
 
 
 def _job_view(job: Job, view: View | None, observed: Observed, now: float) -> _JobView:
@@ -124,9 +134,10 @@ def _end(state: _JobView) -> _End | None:
         return _End(FAILED, _exhausted(state), state.now)
     if refused := _refused_for_good(state):
         return _End(FAILED, Problem("InvalidSpec", refused.message), state.now)
-    deadline = _deadline(state.job)
+    deadline = _deadline(state)
     if deadline is not None and state.now >= deadline:
-        message = f"the job did not finish within {state.job.deadline:.0f} s of its creation (activeDeadlineSeconds)"
+        of = "the end of its suspension" if _resumed_at(state) else "its creation"
+        message = f"the job did not finish within {state.job.deadline:.0f} s of {of} (activeDeadlineSeconds)"
         return _End(FAILED, Problem("DeadlineExceeded", message), state.now)
     return None
 
@@ -195,24 +206,59 @@ def _exhausted(state: _JobView) -> Problem:
     return Problem("RunnerLost", f"the runner failed, and restartPolicy Never forbids a retry: {why}")
 
 
-def _deadline(job: Job) -> float | None:
-    return job.created + job.deadline if job.deadline is not None else None
+def _deadline(state: _JobView) -> float | None:
+    # While the status says that the job is suspended, the time of its end is not written down yet.
+    if state.job.deadline is None or state.job.suspended or _is_said_suspended(state):
+        return None
+    return (_resumed_at(state) or state.job.created) + state.job.deadline
+
+
+def _is_said_suspended(state: _JobView) -> bool:
+    return is_true(by_type(state.status.raw), SUSPENDED)
+
+
+def _resumed_at(state: _JobView) -> float:
+    """Return when the job's last suspension ended; 0.0 if there was none, or if it lasts."""
+    said = by_type(state.status.raw).get(SUSPENDED, {})
+    return timestamp(str(said.get("lastTransitionTime"))) if said.get("status") == "False" else 0.0
+
+
+def _is_suspended(state: _JobView) -> bool:
+    """Return whether a job is to have no Pods, or has a runner from before it was resumed."""
+    return state.job.suspended or (_is_said_suspended(state) and bool(state.runners))
+
+
+def _suspend(state: _JobView) -> Iterator[Action]:
+    """Delete the runner, once the status says that it has not failed, and suspend the job's cluster."""
+    yield from _follow(state)
+    if state.runner and state.status.phase == SUSPENDED and not state.status.runner:
+        delete = Delete(state.runner.name, state.runner.uid, _runner(state.job), because="the job is suspended")
+        yield unless_blocked(delete, state.observed, state.now)
+
+
+def _follow(state: _JobView) -> Iterator[Action]:
+    """Create the job's cluster, or suspend and resume it with the job."""
+    subject = ObjectRef(CLUSTER.kind, state.job.name)
+    if not state.cluster and not state.namesake:
+        create = Create(manifests.job_cluster_manifest(state.job), subject, because="the job has no cluster")
+        yield unless_blocked(create, state.observed, state.now)
+    elif state.cluster and not state.cluster.unread and state.cluster.suspended != state.job.suspended:
+        because = f"the job is {'suspended' if state.job.suspended else 'not suspended'}"
+        patch = Patch(subject, {"spec": {"suspend": state.job.suspended or None}}, because)
+        yield unless_blocked(patch, state.observed, state.now)
 
 
 def _run(state: _JobView) -> Iterator[Action]:
-    if (deadline := _deadline(state.job)) is not None:
+    if (deadline := _deadline(state)) is not None:
         yield RequeueAt(deadline, because="activeDeadlineSeconds")
     if state.runner and state.now < state.runner.problem_from:
         yield RequeueAt(state.runner.problem_from, because="the runner has not started yet")
     if state.cluster and state.cluster.unread:
         return
-    if not state.cluster:
-        if state.namesake:
-            return
-        subject = ObjectRef(CLUSTER.kind, state.job.name)
-        create = Create(manifests.job_cluster_manifest(state.job), subject, because="the job has no cluster")
-        yield unless_blocked(create, state.observed, state.now)
-    elif state.runner and state.runner.phase == "Failed":
+    yield from _follow(state)
+    if not state.cluster or state.cluster.suspended:
+        return
+    if state.runner and state.runner.phase == "Failed":
         yield from _retry(state, state.runner)
     elif not state.runners and state.now < (due := _next_try(state)):
         yield RequeueAt(due, because=f"the runner failed {state.failed} times")
@@ -230,8 +276,10 @@ def _run(state: _JobView) -> Iterator[Action]:
 
 def _scheduler_is_ready(state: _JobView) -> bool:
     # A program that starts earlier gives up after some time, and would use up its attempts.
-    scheduler = state.view and state.view.scheduler
-    return bool(scheduler and scheduler.ready and state.observed.service)
+    view = state.view
+    if not view or is_suspended(view):
+        return False
+    return bool(view.scheduler and view.scheduler.ready and state.observed.service)
 
 
 def _next_try(state: _JobView) -> float:
@@ -303,6 +351,7 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
     # The status has to say it before the Pod of a failed runner may be deleted.
     noted = wanted["failed"] != state.status.failed
     awaited = noted or (phase in (RUNNING, SUCCESSFUL, FAILED) and phase != state.status.phase)
+    awaited = awaited or SUSPENDED in (phase, state.status.phase)
     # The name in the status is the only trace of a Pod that is lost.
     another = bool(state.status.start_time) and (wanted["jobRunnerPodName"] or "") != state.status.runner
     awaited = awaited or another or _has_changed_health(state.status.raw, wanted)
@@ -329,10 +378,11 @@ def _has_changed_health(old: Json, new: Json) -> bool:
 
 def _status(state: _JobView, end: _End | None) -> dict[str, Any]:
     # The name of a failed Pod is removed before the Pod is deleted, so that it does not count as lost.
-    there = any(end or runner.phase != "Failed" for runner in state.runners)
-    started = state.status.start_time or _started(state)
+    suspended = not end and _is_suspended(state)
+    there = not suspended and any(end or runner.phase != "Failed" for runner in state.runners)
+    started = None if suspended else state.status.start_time or _started(state)
     return {
-        "jobStatus": end.phase if end else _phase(state, started),
+        "jobStatus": end.phase if end else SUSPENDED if suspended else _phase(state, started),
         "clusterName": state.job.name if state.cluster or state.status.cluster else None,
         "jobRunnerPodName": names.runner(state.job.name) if there else None,
         "startTime": started,
@@ -361,6 +411,20 @@ def _conditions(state: _JobView, end: _End | None) -> Iterator[Condition]:
         why = end.problem if end else unfinished
         yield Condition(type_, bool(end and end.phase == phase), *why)
     yield degraded(None if end else _problem(state))
+    if not end and _is_suspended(state):
+        yield Condition(SUSPENDED, True, SUSPENDED, _why_suspended(state))
+    elif SUSPENDED in by_type(state.status.raw):
+        over = ("Ended", "the job has ended") if end else ("Resumed", "spec.suspend is not true")
+        yield Condition(SUSPENDED, False, *over)
+
+
+def _why_suspended(state: _JobView) -> str:
+    if not state.job.suspended:
+        return "the job was resumed, and its program starts anew when the Pod from before is gone"
+    why = set_true(state.job.suspended_by)
+    if state.runners:
+        return f"{why}: the program ends, and the cluster with its results; when it is false, they start as new ones"
+    return f"{why}: the job has no Pods; set it to false to start the cluster and the program as new ones"
 
 
 def _problem(state: _JobView) -> Problem | None:
@@ -370,7 +434,7 @@ def _problem(state: _JobView) -> Problem | None:
             f"DaskCluster {state.namesake.name} exists and was not made for this job: delete or rename one of them"
         )
         return Problem("NameTaken", message)
-    if any(pod.deleting and pod.phase == "Running" for pod in state.runners):
+    if not state.job.suspended and any(pod.deleting and pod.phase == "Running" for pod in state.runners):
         message = f"Pod {names.runner(state.job.name)} is being deleted, and a new Pod must wait until it is gone"
         return Problem("RunnerTerminating", f"{message}; if its node is dead, delete it with --force")
     for subject in (ObjectRef(CLUSTER.kind, state.job.name), _runner(state.job)):

@@ -17,7 +17,7 @@ from dask_operator.names import WORKER
 from dask_operator.plan.view import ENDED
 from dask_operator.reconcile.store import Store
 
-PHASES = ("Created", "Pending", "Running", "Error")
+PHASES = ("Created", "Pending", "Running", "Suspended", "Error")
 _OTHER = "other"
 """The phase of clusters whose status somebody else wrote: a label's values must not be anybody's to choose."""
 WORKER_STATES = ("pending", "starting", "ready", "draining", "ending", "ended")

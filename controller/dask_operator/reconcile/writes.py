@@ -165,7 +165,7 @@ class Writer:
         if write.resource_version is not None:
             preconditions["resourceVersion"] = str(write.resource_version)
         try:
-            await self._api.delete(resource, key.namespace, write.name, preconditions)
+            await self._api.delete(resource, key.namespace, write.name, preconditions, write.grace)
         except ApiError as error:
             if error.code == 409:  # It has changed since, so the next plan looks at it again.
                 await self._learn(resource.kind, self._api.get(resource, key.namespace, write.name))

@@ -49,6 +49,7 @@ async def test_what_there_is_is_counted() -> None:
         "clusters/Created": 1.0,
         "clusters/Pending": 1.0,
         "clusters/Running": 2.0,
+        "clusters/Suspended": 0.0,
         "clusters/Error": 0.0,
         "clusters/other": 3.0,
     }

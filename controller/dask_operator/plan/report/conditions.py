@@ -14,7 +14,8 @@ from dask_operator.model import Declared, Json, Observed, Problem
 from dask_operator.parse import may_have_passed, rfc3339, timestamp
 from dask_operator.plan.view import blocked, status
 
-DEGRADED, PROGRESSING = "Degraded", "Progressing"
+DEGRADED, PROGRESSING, SUSPENDED = "Degraded", "Progressing", "Suspended"
+READY, WORKERS_READY = "SchedulerReady", "WorkersReady"
 RETIRING = "Retiring"
 """The reason of `Progressing` while workers leave."""
 _GENERATION = "observedGeneration"
@@ -61,7 +62,11 @@ def write(
         yield RequeueAt(due, because=f"the status of {wanted.subject.kind} {wanted.subject.name}")
         return
     yield wanted
-    yield from _events(wanted, about, by_type(old).get(DEGRADED, {}), by_type(wanted.status).get(DEGRADED, {}))
+    said, says = by_type(old), by_type(wanted.status)
+    yield from _events(wanted, about, said.get(DEGRADED, {}), says.get(DEGRADED, {}))
+    if SUSPENDED in says and is_true(said, SUSPENDED) != is_true(says, SUSPENDED):
+        new = says[SUSPENDED]
+        yield RecordEvent(wanted.subject, about.uid, "Normal", new["reason"], new["message"])
 
 
 def _says_the_same(old: Json, new: Json, *, inline: bool) -> bool:

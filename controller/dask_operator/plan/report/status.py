@@ -14,7 +14,10 @@ from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import (
     DEGRADED,
     PROGRESSING,
+    READY,
     RETIRING,
+    SUSPENDED,
+    WORKERS_READY,
     Condition,
     by_type,
     degraded,
@@ -23,6 +26,7 @@ from dask_operator.plan.report.conditions import (
     write,
 )
 from dask_operator.plan.report.problems import cluster_problem, group_problem
+from dask_operator.plan.report.suspended import is_suspended, resumed, suspended_conditions, suspended_group_conditions
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import RECOVERED_AFTER, View, Workers, cluster_status, status
 from dask_operator.resources import CLUSTER, GROUP
@@ -38,8 +42,6 @@ _JOB_GROUP_INTERVAL = 300.0
 
 INVALID = ("Invalid", "BadRequest")
 """Reasons of refusals that only an edit ends."""
-READY = "SchedulerReady"
-WORKERS_READY = "WorkersReady"
 AGENT_MISSING = "AgentMissing"
 _NO_AGENT = (
     "the operator's agent does not run in the scheduler, so workers that leave do not end their tasks and shuffles "
@@ -133,7 +135,7 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
     everyone = (*view.workers.values(), *view.removed.values())
     going = [_Count(0, old, 0, old, leaving=leaving) for old, leaving in removed]
     total = _Count(*map(sum, zip(*(counts.values() or [count]), *going, strict=True)))
-    conditions = [
+    running = (
         _scheduler_ready(cluster, scheduler, now),
         _workers_ready(total),
         _progressing(
@@ -142,6 +144,10 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
             refused=_refused(cluster, observed),
             slowest=_slowest(observed, [pod for workers in everyone for pod in workers.leaving]),
         ),
+        *resumed(view),
+    )
+    conditions = [
+        *(suspended_conditions(view) if is_suspended(view) else running),
         degraded(cluster_problem(view, now)),
         *_agent_missing(view),
     ]
@@ -161,9 +167,12 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
 
 def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
     group, count = workers.group, _count(view, workers)
-    conditions = [
+    running = (
         _workers_ready(count),
         _progressing(count, scheduler_ready=True, refused="", slowest=_slowest(view.observed, workers.leaving)),
+    )
+    conditions = [
+        *(suspended_group_conditions(workers) if is_suspended(view) else running),
         degraded(group_problem(view, workers, now)),
     ]
     return {
@@ -184,7 +193,8 @@ def _last_ordinal(workers: Workers, count: _Count) -> int:
     its own ordinal.
     """
     group = workers.group
-    if count.live >= count.wanted and count.updated == count.live and not count.displaced:
+    none_wanted = not count.wanted and not group.unread
+    if none_wanted or (count.live >= count.wanted and count.updated == count.live and not count.displaced):
         return max(workers.highest, group.last_ordinal)
     return next(n - 1 for n in itertools.count(group.last_ordinal + 1) if n not in workers.ordinals)
 
@@ -210,6 +220,8 @@ def _phase(view: View) -> str:
     refused = (view.observed.failures.get(ref) for ref in scheduler)
     if any(failure and failure.problem.reason in INVALID for failure in refused):
         return "Error"
+    if is_suspended(view):
+        return SUSPENDED
     service = view.service
     if not service:
         return "Created"
@@ -303,7 +315,7 @@ def _awaited(old: Json, new: Json) -> bool:
     settled = not is_true(after, PROGRESSING)
     # Somebody may wait for the scheduler alone, after the first seconds, in which all starts at once.
     ready = READY in before and is_true(after, READY) and not is_true(before, READY)
-    return settled or ready or is_true(before, DEGRADED) != is_true(after, DEGRADED)
+    return settled or ready or any(is_true(before, each) != is_true(after, each) for each in (DEGRADED, SUSPENDED))
 
 
 def _summary(of: Json) -> str:

@@ -19,7 +19,7 @@ from tests.support.world import World
 
 from dask_operator.actions import IDLE, Action, Ask, Delete, Patch, RecordEvent, RequeueAt
 from dask_operator.model import Cluster, Idleness, ObjectRef, Observed, Problem
-from dask_operator.plan.idle import plan_idle
+from dask_operator.plan.questions.idle import plan_idle
 from dask_operator.plan.view import View
 
 CLUSTER = ObjectRef("DaskCluster", "simple")

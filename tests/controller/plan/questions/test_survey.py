@@ -20,7 +20,7 @@ from tests.support.world import World
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt
 from dask_operator.model import Departure, Observed, Pod, Problem, Survey
 from dask_operator.parse import rfc3339
-from dask_operator.plan.survey import plan_survey
+from dask_operator.plan.questions.survey import plan_survey
 from dask_operator.plan.view import View
 
 BECAUSE = "whether its new workers have registered"

@@ -11,7 +11,7 @@ from tests.support.world import World
 
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt, Retire
 from dask_operator.model import Departure, Observed, Pod, Survey
-from dask_operator.plan.deleted import plan_deleted
+from dask_operator.plan.questions.deleted import plan_deleted
 from dask_operator.plan.view import View
 
 

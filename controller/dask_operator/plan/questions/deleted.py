@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dask_operator import manifests
 from dask_operator.actions import WORKERS, Action, Ask, RequeueAt, Retire
 from dask_operator.model import Endpoint, Pod, Survey
-from dask_operator.plan.survey import some_leave
+from dask_operator.plan.questions.survey import some_leave
 from dask_operator.plan.view import View, Workers
 from dask_operator.plan.workers import victims
 

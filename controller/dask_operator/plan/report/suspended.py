@@ -1,0 +1,85 @@
+"""Conditions of a suspended cluster and of its groups.
+
+A cluster counts as suspended until all Pods of the time before are gone, also if its user has resumed it meanwhile: the
+workers of one scheduler must not find another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dask_operator import names
+from dask_operator.model import Pod, Problem
+from dask_operator.plan.report.conditions import (
+    PROGRESSING,
+    READY,
+    SUSPENDED,
+    WORKERS_READY,
+    Condition,
+    by_type,
+    is_true,
+)
+from dask_operator.plan.view import View, Workers, cluster_status
+
+CLUSTER_SUSPENDED = Problem("ClusterSuspended", "the cluster is suspended, and the number of workers stays as it is")
+"""The reason for which an autoscaler scales nothing."""
+_NAMED = 3
+"""The number of Pods that a message names."""
+
+
+def is_suspended(view: View) -> bool:
+    """Return whether a cluster is to have no Pods, or has some that are from before it was resumed."""
+    return view.cluster.suspended or (is_said_suspended(view) and bool(_pods(view)))
+
+
+def is_said_suspended(view: View) -> bool:
+    """Return whether the cluster's status says that it is suspended."""
+    return is_true(by_type(cluster_status(view.cluster, view.observed)), SUSPENDED)
+
+
+def suspended_conditions(view: View) -> Iterator[Condition]:
+    """Yield the conditions of a suspended cluster that a running one has too, and `Suspended`."""
+    pods = _pods(view)
+    yield Condition(READY, False, SUSPENDED, "the cluster is suspended")
+    yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
+    yield _progressing(len(pods))
+    yield Condition(SUSPENDED, True, SUSPENDED if view.cluster.suspended else "Resuming", _why(view, pods))
+
+
+def suspended_group_conditions(workers: Workers) -> Iterator[Condition]:
+    """Yield the conditions of a group of a suspended cluster."""
+    yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
+    yield _progressing(len(workers.pods))
+
+
+def resumed(view: View) -> Iterator[Condition]:
+    """Yield the condition that the cluster is not suspended, once it has been."""
+    if SUSPENDED in by_type(cluster_status(view.cluster, view.observed)):
+        yield Condition(SUSPENDED, False, "Resumed", "spec.suspend is not true, and the cluster runs as a new one")
+
+
+def set_true(who: str) -> str:
+    """Return a sentence that `spec.suspend` is true, and who has set it, as far as that is known."""
+    return f"spec.suspend is true{who and f', set by {who}'}"
+
+
+def _progressing(ending: int) -> Condition:
+    if ending:
+        return Condition(PROGRESSING, True, "Suspending", f"{ending} Pods end")
+    return Condition(PROGRESSING, False, SUSPENDED, "the cluster is suspended and has no Pods")
+
+
+def _why(view: View, pods: Sequence[Pod]) -> str:
+    if not view.cluster.suspended:
+        left = ", ".join(pod.name for pod in pods[:_NAMED]) + (", …" if len(pods) > _NAMED else "")
+        fix = "if the node of one is dead, delete it with --force"
+        return f"the cluster was resumed, and starts as a new one when the Pods from before are gone: {left}; {fix}"
+    why = set_true(view.cluster.suspended_by)
+    if not pods:
+        return f"{why}: the cluster has no Pods; set it to false to start the cluster as a new one"
+    workers = sum(pod.component == names.WORKER for pod in pods)
+    return f"{why}: the scheduler and {workers} workers end, with the results that they hold"
+
+
+def _pods(view: View) -> Sequence[Pod]:
+    return [pod for pod in view.observed.pods if pod.component != names.JOB_RUNNER]
