@@ -162,6 +162,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "podSecurityContext": {"fsGroup": 5},
         "securityContext": {"runAsUser": 5},
         "idleTimeout": 7,
+        "suspend": True,
         "jupyter.enabled": True,
         "tls.enabled": True,
         "tls.secretName": "other",

@@ -39,11 +39,11 @@ _OVER = 13.0
 _DONE = 0.7
 """Seconds of the same for a story with a known end that has begun."""
 _SETTLED = {
-    CLUSTER.kind: ("Progressing", "Settled"),
-    GROUP.kind: ("Progressing", "Settled"),
-    AUTOSCALER.kind: ("ScalingActive", "FollowsScheduler"),
+    CLUSTER.kind: ("Progressing", ("Settled", "Suspended")),
+    GROUP.kind: ("Progressing", ("Settled", "Suspended")),
+    AUTOSCALER.kind: ("ScalingActive", ("FollowsScheduler",)),
 }
-"""The condition and reason of each kind at rest."""
+"""The condition of each kind at rest, and its reasons then."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _is_at_rest(raw: Mapping[str, Any], there: Container[str]) -> bool:
         return False  # deleted at the end of its job
     type_, settled = _SETTLED[raw["kind"]]
     reasons = {condition["type"]: condition["reason"] for condition in status.get("conditions", ())}
-    return status.get("observedGeneration") == meta["generation"] and reasons.get(type_) == settled
+    return status.get("observedGeneration") == meta["generation"] and reasons.get(type_) in settled
 
 
 @asynccontextmanager
@@ -275,7 +275,8 @@ async def _prepare(slot: Slot, scenario: Scenario) -> None:
 async def _settled(slot: Slot) -> bool:
     items = (await slot.api.list_page(CLUSTER, slot.namespace, "")).items
     conditions = {c["type"]: c["reason"] for item in items for c in item.get("status", {}).get("conditions", ())}
-    return conditions.get("Progressing") == "Settled"
+    type_, settled = _SETTLED[CLUSTER.kind]
+    return conditions.get(type_) in settled
 
 
 async def _workers(slot: Slot) -> list[str]:

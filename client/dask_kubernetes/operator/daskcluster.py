@@ -105,6 +105,12 @@ class DaskCluster:
         if await self.kubernetes.patch(GROUP, group, self.namespace, patch) is None:
             await self._existing_group(worker_group)
 
+    async def suspend(self, *, suspended: bool) -> None:
+        """Set whether the cluster is suspended. Raises ClusterNotFoundError."""
+        patch = {"spec": {"suspend": suspended}}
+        if await self.kubernetes.patch(CLUSTER, self.name, self.namespace, patch) is None:
+            raise self.not_found()
+
     async def adapt(self, minimum: int | None, maximum: int | None) -> None:
         """Create or update the autoscaler of the default group. Raises ClusterNotFoundError."""
         await self.read()

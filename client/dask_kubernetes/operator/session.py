@@ -78,6 +78,11 @@ class Session:
         self.snapshot = await self.cluster.snapshot()
         return self.snapshot
 
+    async def resume(self) -> None:
+        """Start a suspended cluster as a new one, and wait for its scheduler. Raises as `scheduler_is_up`."""
+        await self.cluster.suspend(suspended=False)
+        self.snapshot = await scheduler_is_up(self.cluster, self._settings.resource_timeout, lambda _: None)
+
     async def close(self) -> None:
         """Close connections and end background tasks. The DaskCluster stays."""
         if self._feed:

@@ -12,7 +12,7 @@ from dask_kubernetes.exceptions import (
     SchedulerStartupError,
 )
 from dask_kubernetes.operator.daskcluster import DaskCluster
-from dask_kubernetes.operator.diagnosis.facts import Snapshot
+from dask_kubernetes.operator.diagnosis.facts import Snapshot, suspended
 from dask_kubernetes.operator.diagnosis.problems import NOT_TAKEN_UP
 from dask_kubernetes.operator.diagnosis.status import Startup, service_ready, startup
 
@@ -49,7 +49,7 @@ async def scheduler_is_up(cluster: DaskCluster, timeout: float, report: Report) 
         snapshot = await cluster.snapshot()
         now = startup(snapshot, registered=0)
         report(now)
-        if now.scheduler_ready and service_ready(snapshot.service):
+        if now.scheduler_ready and service_ready(snapshot.service) and not suspended(snapshot.cluster or {}):
             return snapshot
         hopeless = now.problem is not None and now.problem.fatal
         waited = loop.time() - begun

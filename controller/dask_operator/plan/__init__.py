@@ -33,7 +33,7 @@ from dask_operator.plan.questions.deleted import plan_deleted
 from dask_operator.plan.questions.idle import plan_idle
 from dask_operator.plan.questions.survey import plan_survey
 from dask_operator.plan.report.status import plan_orphan, plan_status
-from dask_operator.plan.report.suspended import CLUSTER_SUSPENDED, is_suspended
+from dask_operator.plan.report.suspended import CLUSTER_SUSPENDED, is_suspended, rests
 from dask_operator.plan.report.unread import plan_unread, too_large
 from dask_operator.plan.suspension import at_rest, plan_suspension
 from dask_operator.plan.view import View
@@ -124,7 +124,7 @@ def _plan_suspended(view: View, now: float) -> Iterator[Action]:
     yield from plan_adoption(view, now)
     yield from plan_cluster(view, now)
     # Its groups keep their numbers, and want no workers for now.
-    rest = at_rest(view)
+    rest = at_rest(view) if rests(view) else view
     yield from plan_suspension(rest, now)
     yield from plan_waiting_autoscalers(rest, now, CLUSTER_SUSPENDED)
     yield from plan_status(rest, now)

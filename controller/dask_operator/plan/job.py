@@ -109,7 +109,8 @@ def _job_view(job: Job, view: View | None, observed: Observed, now: float) -> _J
         runners=runners,
         runner=runner,
         status=known,
-        failed=_failed(known, runner, runners),
+        # Whatever a suspension does to the runner is no failure of its program.
+        failed=known.failed if job.suspended or known.phase == SUSPENDED else _failed(known, runner, runners),
         observed=observed,
         now=now,
     )
@@ -224,6 +225,11 @@ def _resumed_at(state: _JobView) -> float:
 
 
 def _is_suspended(state: _JobView) -> bool:
+    """Return whether a job is to have no Pods, or its status has not said yet that it was resumed."""
+    return state.job.suspended or _is_said_suspended(state)
+
+
+def _rests(state: _JobView) -> bool:
     """Return whether a job is to have no Pods, or has a runner from before it was resumed."""
     return state.job.suspended or (_is_said_suspended(state) and bool(state.runners))
 
@@ -378,7 +384,7 @@ def _has_changed_health(old: Json, new: Json) -> bool:
 
 def _status(state: _JobView, end: _End | None) -> dict[str, Any]:
     # The name of a failed Pod is removed before the Pod is deleted, so that it does not count as lost.
-    suspended = not end and _is_suspended(state)
+    suspended = not end and _rests(state)
     there = not suspended and any(end or runner.phase != "Failed" for runner in state.runners)
     started = None if suspended else state.status.start_time or _started(state)
     return {
@@ -411,7 +417,7 @@ def _conditions(state: _JobView, end: _End | None) -> Iterator[Condition]:
         why = end.problem if end else unfinished
         yield Condition(type_, bool(end and end.phase == phase), *why)
     yield degraded(None if end else _problem(state))
-    if not end and _is_suspended(state):
+    if not end and _rests(state):
         yield Condition(SUSPENDED, True, SUSPENDED, _why_suspended(state))
     elif SUSPENDED in by_type(state.status.raw):
         over = ("Ended", "the job has ended") if end else ("Resumed", "spec.suspend is not true")

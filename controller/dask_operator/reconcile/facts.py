@@ -140,6 +140,11 @@ class Facts:
         done = self._done.get((subject, NEW_PODS))
         return {deed.name for deed in done.deeds} if done else set()
 
+    def deleted(self, subject: ObjectRef, name: str) -> None:
+        """Record that we have deleted an object: whoever wants it again later undoes nothing."""
+        self._done.pop((subject, ""), None)
+        self.pod_deleted(subject, name)
+
     def pod_deleted(self, subject: ObjectRef, name: str) -> None:
         """Record that a Pod is gone because we deleted it, or after it has been there for a while."""
         if done := self._done.get((subject, NEW_PODS)):

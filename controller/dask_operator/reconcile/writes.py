@@ -96,7 +96,7 @@ class Writer:
                 await self._set_status(key, write)
             case Delete():
                 await self._delete(key, write)
-                self._store.facts(key).pod_deleted(write.subject, write.name)
+                self._store.facts(key).deleted(write.subject, write.name)
         return _deed(write)
 
     async def _require_acceptable(self, pod: Json) -> None:

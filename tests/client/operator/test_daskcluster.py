@@ -99,6 +99,16 @@ async def test_scale_ends_the_autoscaler_of_the_group_and_no_other(kubeconfig: K
         assert set(autoscalers(fake)) == {"other"}
 
 
+async def test_it_is_suspended_and_resumed(kubeconfig: Kubeconfig) -> None:
+    async with running(kubeconfig) as (fake, cluster):
+        for suspended in (True, True, False):
+            await cluster.suspend(suspended=suspended)
+            assert (fake.find(resources.CLUSTER, "mine") or {})["spec"]["suspend"] is suspended
+        fake.drop(resources.CLUSTER, "mine")
+        with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine"):
+            await cluster.suspend(suspended=True)
+
+
 async def test_a_group_that_is_not_there(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
         fake.put(a_group("mine-more"))

@@ -271,3 +271,37 @@ def test_an_autoscaler_that_says_little() -> None:
 def test_finalizers() -> None:
     assert parse.cluster(raw_cluster(metadata={"finalizers": ["a/b", "c"]})).finalizers == ("a/b", "c")
     assert parse.cluster(raw_cluster(metadata={"finalizers": None})).finalizers == ()
+
+
+SET_BY = [
+    {"manager": "helm", "fieldsV1": {"f:spec": {"f:worker": {}}}},
+    {"manager": "kubectl-patch\n", "fieldsV1": {"f:spec": {"f:suspend": {}}}},
+    {"manager": "template", "fieldsV1": {"f:spec": {"f:cluster": {"f:spec": {"f:suspend": {}}}}}},
+]
+
+
+@pytest.mark.parametrize("value", [True, False, None, "true", 1, {}])
+def test_only_true_suspends(value: Any) -> None:
+    raw = raw_cluster()
+    raw["spec"]["suspend"] = value
+    raw["metadata"]["managedFields"] = SET_BY
+    cluster = parse.cluster(raw)
+    assert (cluster.suspended, cluster.suspended_by) == ((True, "kubectl-patch") if value is True else (False, ""))
+
+
+@pytest.mark.parametrize(
+    ("job", "cluster", "by"), [(True, None, "kubectl-patch"), (None, True, "template"), (0, 1, "")]
+)
+def test_a_job_is_suspended_by_itself_or_by_its_cluster(job: Any, cluster: Any, by: str) -> None:
+    raw = raw_job(suspend=job)
+    raw["spec"]["cluster"]["spec"]["suspend"] = cluster
+    raw["metadata"]["managedFields"] = SET_BY
+    assert (parse.job(raw).suspended, parse.job(raw).suspended_by) == (bool(by), by)
+
+
+@pytest.mark.parametrize("noted", [None, "x", [None], [{}], [{"fieldsV1": "x"}], [{"fieldsV1": {"f:spec": None}}]])
+def test_who_suspends_may_be_unknown(noted: Any) -> None:
+    raw = raw_cluster()
+    raw["spec"]["suspend"] = True
+    raw["metadata"]["managedFields"] = noted
+    assert parse.cluster(raw).suspended_by == ""

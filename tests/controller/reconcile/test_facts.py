@@ -272,3 +272,11 @@ def test_of_a_cluster_that_is_gone_its_creation_alone_is_remembered() -> None:
     assert left.holds(THE_CLUSTER, A_WRITE, NOON)
     assert not left.holds(THE_CLUSTER, Deed("simple", "x", part="status"), NOON)
     assert not left.new_pods(PODS)
+
+
+def test_what_we_have_deleted_may_be_wanted_again_at_once() -> None:
+    facts, deployment = Facts(), ObjectRef("Deployment", "simple-scheduler")
+    for number in range(5):
+        facts.succeeded(deployment, [Deed("simple-scheduler", "the cluster has none")], NOON + number)
+        assert not facts.failures
+        facts.deleted(deployment, "simple-scheduler")

@@ -109,6 +109,12 @@ def words(container: Json) -> list[str]:
     return [word for part in parts if isinstance(part, list) for word in part if isinstance(word, str)]
 
 
+def suspended(cluster: Json) -> bool:
+    """Return whether a cluster is to have no Pods, or still ends those from before it was resumed."""
+    wanted = mapping(cluster.get("spec")).get("suspend") is True
+    return wanted or condition(cluster, "Suspended").get("status") == "True"
+
+
 def phase(cluster: Json) -> str:
     return text(mapping(cluster.get("status")).get("phase"))
 

@@ -76,8 +76,12 @@ def scheduler_problem(snapshot: Snapshot) -> Problem | None:
     cluster, pod = facts.mapping(snapshot.cluster), facts.scheduler_pod(snapshot)
     if facts.deleting(cluster):
         return Problem(DELETED, f"DaskCluster {facts.name(cluster)} is being deleted.", fatal=True)
-    if facts.scheduler_ready(snapshot) and snapshot.service:
-        return None
+    if facts.suspended(cluster):
+        return _suspended(cluster)
+    return None if facts.scheduler_ready(snapshot) and snapshot.service else _startup_problem(snapshot, cluster, pod)
+
+
+def _startup_problem(snapshot: Snapshot, cluster: Json, pod: Json | None) -> Problem | None:
     if facts.phase(cluster) == "Error":
         return _refused(cluster)
     if pod and (problem := pod_problem(pod)):
@@ -89,6 +93,8 @@ def scheduler_problem(snapshot: Snapshot) -> Problem | None:
 
 def workers_problem(snapshot: Snapshot) -> Problem | None:
     """Return the most fundamental problem that keeps workers from starting, if any."""
+    if snapshot.cluster and facts.suspended(snapshot.cluster):
+        return _suspended(snapshot.cluster)
     of_pods = [problem for pod in facts.workers(snapshot) if (problem := pod_problem(pod))]
     if of_pods:
         return min(of_pods, key=_fundamental)
@@ -162,6 +168,15 @@ def _ending(pod: Json, container: Json, ended: Json, *, again: bool) -> Problem:
     code = f" with exit code {ended.get('exitCode')} ({reason or 'Error'})" if ended else ""
     message = _sentence(f"{where} {how}{code}", ended.get("message"))
     return Problem(CRASHED if again else reason or "Error", message, facts.name(pod), container=name or None)
+
+
+def _suspended(cluster: Json) -> Problem:
+    name = facts.name(cluster)
+    if facts.mapping(cluster.get("spec")).get("suspend") is not True:
+        return Problem("Suspended", f"DaskCluster {name} was resumed, and its Pods from before have not ended yet.")
+    command = f"""kubectl patch daskcluster {name} --type merge --patch '{{"spec": {{"suspend": false}}}}'"""
+    message = f"DaskCluster {name} is suspended and has no Pods. Start it anew with resume(), or with: {command}"
+    return Problem("Suspended", message, fatal=True)
 
 
 def _refused(cluster: Json) -> Problem:

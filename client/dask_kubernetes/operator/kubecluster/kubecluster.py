@@ -283,6 +283,43 @@ class KubeCluster(Cluster):
         await session.cluster.adapt(minimum, maximum)
         await session.refresh()
 
+    def suspend(self) -> Any:
+        """End all Pods of the cluster, with the results that they hold, until ``resume`` is called.
+
+        The DaskCluster stays, with its Service and its numbers of workers. Clients lose their connection.
+
+        Raises
+        ------
+        ClusterNotFoundError
+            If the DaskCluster does not exist any more.
+
+        Examples
+        --------
+        >>> cluster.suspend()  # doctest: +SKIP
+        >>> cluster.resume()  # doctest: +SKIP
+        """
+        return self.sync(self._suspend)
+
+    async def _suspend(self) -> None:
+        session = self._opened()
+        await session.cluster.suspend(suspended=True)
+        await session.refresh()
+
+    def resume(self) -> Any:
+        """Start a suspended cluster as a new one, and wait for its scheduler. A running cluster stays as it is.
+
+        Raises
+        ------
+        SchedulerStartupError
+            If the scheduler does not start within ``resource_timeout`` seconds; the message says why.
+        ClusterNotFoundError
+            If the DaskCluster does not exist any more.
+        """
+        return self.sync(self._resume)
+
+    async def _resume(self) -> None:
+        await self._opened().resume()
+
     def add_worker_group(
         self,
         name: str | None = None,

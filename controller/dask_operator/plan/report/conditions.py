@@ -66,7 +66,9 @@ def write(
     yield from _events(wanted, about, said.get(DEGRADED, {}), says.get(DEGRADED, {}))
     if SUSPENDED in says and is_true(said, SUSPENDED) != is_true(says, SUSPENDED):
         new = says[SUSPENDED]
-        yield RecordEvent(wanted.subject, about.uid, "Normal", new["reason"], new["message"])
+        # The same may happen again, and an Event of the same words would not be recorded.
+        message = f"{new['message']} (generation {about.generation})"
+        yield RecordEvent(wanted.subject, about.uid, "Normal", new["reason"], message)
 
 
 def _says_the_same(old: Json, new: Json, *, inline: bool) -> bool:

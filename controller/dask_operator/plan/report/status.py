@@ -26,7 +26,7 @@ from dask_operator.plan.report.conditions import (
     write,
 )
 from dask_operator.plan.report.problems import cluster_problem, group_problem
-from dask_operator.plan.report.suspended import is_suspended, resumed, suspended_conditions, suspended_group_conditions
+from dask_operator.plan.report.suspended import rests, resumed, suspended_conditions, suspended_group_conditions
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import RECOVERED_AFTER, View, Workers, cluster_status, status
 from dask_operator.resources import CLUSTER, GROUP
@@ -147,7 +147,7 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
         *resumed(view),
     )
     conditions = [
-        *(suspended_conditions(view) if is_suspended(view) else running),
+        *(suspended_conditions(view) if rests(view) else running),
         degraded(cluster_problem(view, now)),
         *_agent_missing(view),
     ]
@@ -172,7 +172,7 @@ def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
         _progressing(count, scheduler_ready=True, refused="", slowest=_slowest(view.observed, workers.leaving)),
     )
     conditions = [
-        *(suspended_group_conditions(workers) if is_suspended(view) else running),
+        *(suspended_group_conditions(workers) if rests(view) else running),
         degraded(group_problem(view, workers, now)),
     ]
     return {
@@ -220,7 +220,7 @@ def _phase(view: View) -> str:
     refused = (view.observed.failures.get(ref) for ref in scheduler)
     if any(failure and failure.problem.reason in INVALID for failure in refused):
         return "Error"
-    if is_suspended(view):
+    if rests(view):
         return SUSPENDED
     service = view.service
     if not service:

@@ -1,7 +1,9 @@
 """Conditions of a suspended cluster and of its groups.
 
-A cluster counts as suspended until all Pods of the time before are gone, also if its user has resumed it meanwhile: the
-workers of one scheduler must not find another.
+The Pods of a suspended cluster go before new ones come: the workers of one scheduler must not find another. So the
+status says that it is suspended until nothing is left, and nothing is created before it says that it is not. The
+cluster of a DaskJob is suspended with its job, whatever its own spec says, so that a program and its scheduler go
+together.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dask_operator import names
-from dask_operator.model import Pod, Problem
+from dask_operator.model import Cluster, Job, Pod, Problem
 from dask_operator.plan.report.conditions import (
     PROGRESSING,
     READY,
@@ -19,7 +21,7 @@ from dask_operator.plan.report.conditions import (
     by_type,
     is_true,
 )
-from dask_operator.plan.view import View, Workers, cluster_status
+from dask_operator.plan.view import ENDED, View, Workers, cluster_status
 
 CLUSTER_SUSPENDED = Problem("ClusterSuspended", "the cluster is suspended, and the number of workers stays as it is")
 """The reason for which an autoscaler scales nothing."""
@@ -28,8 +30,13 @@ _NAMED = 3
 
 
 def is_suspended(view: View) -> bool:
+    """Return whether a cluster is to have no Pods, or its status has not said yet that it was resumed."""
+    return _decides(view).suspended or is_said_suspended(view)
+
+
+def rests(view: View) -> bool:
     """Return whether a cluster is to have no Pods, or has some that are from before it was resumed."""
-    return view.cluster.suspended or (is_said_suspended(view) and bool(_pods(view)))
+    return _decides(view).suspended or (is_said_suspended(view) and bool(_pods(view)))
 
 
 def is_said_suspended(view: View) -> bool:
@@ -43,7 +50,7 @@ def suspended_conditions(view: View) -> Iterator[Condition]:
     yield Condition(READY, False, SUSPENDED, "the cluster is suspended")
     yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
     yield _progressing(len(pods))
-    yield Condition(SUSPENDED, True, SUSPENDED if view.cluster.suspended else "Resuming", _why(view, pods))
+    yield Condition(SUSPENDED, True, SUSPENDED if _decides(view).suspended else "Resuming", _why(view, pods))
 
 
 def suspended_group_conditions(workers: Workers) -> Iterator[Condition]:
@@ -63,6 +70,12 @@ def set_true(who: str) -> str:
     return f"spec.suspend is true{who and f', set by {who}'}"
 
 
+def _decides(view: View) -> Cluster | Job:
+    """Return the object whose user decides whether the cluster is suspended."""
+    job = view.observed.job
+    return job if job and job.uid in view.cluster.owners else view.cluster
+
+
 def _progressing(ending: int) -> Condition:
     if ending:
         return Condition(PROGRESSING, True, "Suspending", f"{ending} Pods end")
@@ -70,11 +83,11 @@ def _progressing(ending: int) -> Condition:
 
 
 def _why(view: View, pods: Sequence[Pod]) -> str:
-    if not view.cluster.suspended:
+    if not _decides(view).suspended:
         left = ", ".join(pod.name for pod in pods[:_NAMED]) + (", …" if len(pods) > _NAMED else "")
         fix = "if the node of one is dead, delete it with --force"
         return f"the cluster was resumed, and starts as a new one when the Pods from before are gone: {left}; {fix}"
-    why = set_true(view.cluster.suspended_by)
+    why = set_true(_decides(view).suspended_by)
     if not pods:
         return f"{why}: the cluster has no Pods; set it to false to start the cluster as a new one"
     workers = sum(pod.component == names.WORKER for pod in pods)
@@ -82,4 +95,7 @@ def _why(view: View, pods: Sequence[Pod]) -> str:
 
 
 def _pods(view: View) -> Sequence[Pod]:
-    return [pod for pod in view.observed.pods if pod.component != names.JOB_RUNNER]
+    """Return the cluster's Pods but for a job's runner. A Pod that only has its labels is somebody else's."""
+    everyone = (*view.workers.values(), *view.removed.values())
+    of_scheduler = (pod for pod in view.observed.pods if pod.component == names.SCHEDULER and pod.phase not in ENDED)
+    return [*(pod for pod in of_scheduler if pod.owners), *(pod for workers in everyone for pod in workers.pods)]

@@ -314,3 +314,23 @@ def test_what_the_operator_says_comes_before_that_it_has_not_acted() -> None:
     found = workers_problem(seen(a_scheduler(), groups=(group,)))
     assert found
     assert found.reason == "Forbidden"
+
+
+def test_a_suspended_cluster_says_how_it_is_resumed() -> None:
+    cluster = a_cluster()
+    cluster["spec"] = {**cluster.get("spec", {}), "suspend": True}
+    for found in (scheduler_problem(seen(cluster=cluster)), workers_problem(seen(cluster=cluster))):
+        assert found
+        assert (found.reason, found.fatal) == ("Suspended", True)
+        assert (
+            """resume(), or with: kubectl patch daskcluster mine --type merge --patch '{"spec": {"suspend": false}}'"""
+            in (found.message)
+        )
+
+
+def test_a_resumed_cluster_is_not_up_before_its_old_pods_are_gone() -> None:
+    cluster = a_cluster()
+    cluster["status"]["conditions"] = [{"type": "Suspended", "status": "True"}]
+    found = scheduler_problem(seen(cluster=cluster))
+    assert found
+    assert (found.reason, found.fatal) == ("Suspended", False)
