@@ -28,8 +28,8 @@ _VERBS = """
     List Listen Load Lock Log Make Manage Mark Match Measure Merge Move Note Notify Observe Open Order Parse Patch Plan
     Play Plot Poll Post Print Prune Publish Put Query Raise Read Reconcile Record Redirect Refuse Register Release
     Reload Remove Renew Repeat Replace Report Request Reset Resolve Restart Restore Retire Retry Return Run Save Say
-    Scale Schedule See Select Send Serve Set Show Shut Skip Sleep Sort Split Start Stop Store Subscribe Sum Take Tell
-    Test Translate Try Turn Undo Update Upgrade Use Validate Verify Wait Walk Warn Watch Wrap Write Yield
+    Scale Schedule See Select Send Serve Set Show Shut Skip Sleep Sort Split Start Stop Store Subscribe Sum Suspend Take
+    Tell Test Translate Try Turn Undo Update Upgrade Use Validate Verify Wait Walk Warn Watch Wrap Write Yield
 """
 HEADLESS = frozenset(_HEADLESS.split())
 VERBS = frozenset(_VERBS.split())

@@ -11,6 +11,8 @@ from dask_kubernetes.exceptions import (
     ClusterExistsError,
     ClusterNotFoundError,
     DaskKubernetesError,
+    OperatorNotRespondingError,
+    SpecRefusedError,
     ValidationError,
     WorkerGroupExistsError,
     WorkerGroupNotFoundError,
@@ -24,6 +26,7 @@ from dask_kubernetes.operator.access.kubernetes import (
     SERVICE,
     Kubernetes,
 )
+from dask_kubernetes.operator.diagnosis import facts
 from dask_kubernetes.operator.diagnosis.facts import Snapshot
 from dask_kubernetes.operator.manifests import names, spec
 from dask_kubernetes.operator.manifests.names import CLUSTER_LABEL, COMPONENT_LABEL, DEFAULT_GROUP, SCHEDULER
@@ -105,11 +108,35 @@ class DaskCluster:
         if await self.kubernetes.patch(GROUP, group, self.namespace, patch) is None:
             await self._existing_group(worker_group)
 
-    async def suspend(self, *, suspended: bool) -> None:
-        """Set whether the cluster is suspended. Raises ClusterNotFoundError."""
-        patch = {"spec": {"suspend": suspended}}
-        if await self.kubernetes.patch(CLUSTER, self.name, self.namespace, patch) is None:
+    async def suspend(self, timeout: float) -> None:
+        """Suspend the cluster, and wait until its status says so.
+
+        Raises ClusterNotFoundError, SpecRefusedError if its definition cannot suspend, and OperatorNotRespondingError
+        after `timeout` seconds.
+        """
+        patched = await self._set_suspended(suspended=True)
+        if patched["spec"].get("suspend") is not True:
+            raise SpecRefusedError(
+                f"DaskCluster {self.name} was not suspended: the definition of DaskClusters in this Kubernetes has no "
+                "spec.suspend; upgrade the chart of the operator"
+            )
+        try:
+            async with asyncio.timeout(timeout):
+                while facts.condition(await self.read(), "Suspended").get("status") != "True":  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL)
+        except TimeoutError as error:
+            message = f"no operator has suspended DaskCluster {self.name} within {timeout:g} s: check that it runs"
+            raise OperatorNotRespondingError(message) from error
+
+    async def resume(self) -> None:
+        """Let a suspended cluster start again. Raises ClusterNotFoundError."""
+        await self._set_suspended(suspended=False)
+
+    async def _set_suspended(self, *, suspended: bool) -> Json:
+        patched = await self.kubernetes.patch(CLUSTER, self.name, self.namespace, {"spec": {"suspend": suspended}})
+        if patched is None:
             raise self.not_found()
+        return patched
 
     async def adapt(self, minimum: int | None, maximum: int | None) -> None:
         """Create or update the autoscaler of the default group. Raises ClusterNotFoundError."""

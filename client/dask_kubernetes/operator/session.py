@@ -78,9 +78,14 @@ class Session:
         self.snapshot = await self.cluster.snapshot()
         return self.snapshot
 
+    async def suspend(self) -> None:
+        """Suspend the cluster. Raises as `DaskCluster.suspend`."""
+        await self.cluster.suspend(self._settings.resource_timeout)
+        await self.refresh()
+
     async def resume(self) -> None:
         """Start a suspended cluster as a new one, and wait for its scheduler. Raises as `scheduler_is_up`."""
-        await self.cluster.suspend(suspended=False)
+        await self.cluster.resume()
         self.snapshot = await scheduler_is_up(self.cluster, self._settings.resource_timeout, lambda _: None)
 
     async def close(self) -> None:

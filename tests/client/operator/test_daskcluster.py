@@ -18,6 +18,8 @@ from dask_kubernetes.exceptions import (
     ClusterExistsError,
     ClusterNotFoundError,
     NotPermittedError,
+    OperatorNotRespondingError,
+    SpecRefusedError,
     ValidationError,
     WorkerGroupExistsError,
     WorkerGroupNotFoundError,
@@ -27,6 +29,7 @@ from dask_kubernetes.operator.manifests.spec import make_additional_group, make_
 from dask_operator import resources
 
 MANIFEST = make_cluster_spec("mine", n_workers=2)
+PATIENCE = 60.0
 
 
 @asynccontextmanager
@@ -99,14 +102,39 @@ async def test_scale_ends_the_autoscaler_of_the_group_and_no_other(kubeconfig: K
         assert set(autoscalers(fake)) == {"other"}
 
 
+def _say_suspended(fake: FakeApi) -> None:
+    found = fake.find(resources.CLUSTER, "mine") or {}
+    fake.put({**found, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}})
+
+
 async def test_it_is_suspended_and_resumed(kubeconfig: Kubeconfig) -> None:
     async with running(kubeconfig) as (fake, cluster):
-        for suspended in (True, True, False):
-            await cluster.suspend(suspended=suspended)
-            assert (fake.find(resources.CLUSTER, "mine") or {})["spec"]["suspend"] is suspended
+        asyncio.get_running_loop().call_later(0.3, _say_suspended, fake)
+        await cluster.suspend(PATIENCE)
+        assert (fake.find(resources.CLUSTER, "mine") or {})["spec"]["suspend"] is True
+        await cluster.resume()
+        assert (fake.find(resources.CLUSTER, "mine") or {})["spec"]["suspend"] is False
         fake.drop(resources.CLUSTER, "mine")
-        with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine"):
-            await cluster.suspend(suspended=True)
+        for act in (cluster.suspend(PATIENCE), cluster.resume()):
+            with pytest.raises(ClusterNotFoundError, match="no DaskCluster mine"):
+                await act
+
+
+async def test_a_suspension_that_nobody_carries_out_is_said(
+    kubeconfig: Kubeconfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(kubeconfig) as (_, cluster):
+        with pytest.raises(
+            OperatorNotRespondingError, match=r"no operator has suspended DaskCluster mine within 0.1 s"
+        ):
+            await cluster.suspend(0.1)
+
+        async def drop_the_field(*_: object) -> Any:
+            return {"spec": {}}
+
+        monkeypatch.setattr(cluster.kubernetes, "patch", drop_the_field)
+        with pytest.raises(SpecRefusedError, match=r"has no spec.suspend; upgrade the chart"):
+            await cluster.suspend(PATIENCE)
 
 
 async def test_a_group_that_is_not_there(kubeconfig: Kubeconfig) -> None:

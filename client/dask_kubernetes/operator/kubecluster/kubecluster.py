@@ -292,6 +292,10 @@ class KubeCluster(Cluster):
         ------
         ClusterNotFoundError
             If the DaskCluster does not exist any more.
+        SpecRefusedError
+            If the operator's definitions are older than suspension.
+        OperatorNotRespondingError
+            If no operator has suspended it within ``resource_timeout`` seconds.
 
         Examples
         --------
@@ -301,9 +305,7 @@ class KubeCluster(Cluster):
         return self.sync(self._suspend)
 
     async def _suspend(self) -> None:
-        session = self._opened()
-        await session.cluster.suspend(suspended=True)
-        await session.refresh()
+        await self._opened().suspend()
 
     def resume(self) -> Any:
         """Start a suspended cluster as a new one, and wait for its scheduler. A running cluster stays as it is.
