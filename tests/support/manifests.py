@@ -9,8 +9,6 @@ from typing import Any
 ON_FAKE_NODES = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
 WORKER = ("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--dashboard", "--dashboard-address", "8788")
 SCHEDULER = ("dask", "scheduler")
-# Three bytes each in JSON, but twenty times as much in Python.
-_LARGE: list[Any] = [[]] * 440_000
 PORTS = {"scheduler": {"tcp-comm": 8786, "http-dashboard": 8787}, "worker": {"http-dashboard": 8788}, "job": {}}
 
 
@@ -97,7 +95,8 @@ def large_object(number: int) -> dict[str, Any]:
         dask_job(f"large-{number}", 0, pods={"x": []}),
     )[number % 3]
     spec = manifest["spec"]
-    (spec.get("worker") or spec["job"])["spec"]["x"] = _LARGE
+    # Three bytes each in JSON, but twenty times as much in Python.
+    (spec.get("worker") or spec["job"])["spec"]["x"] = [[]] * 440_000
     return manifest
 
 

@@ -110,7 +110,7 @@ def _job_view(job: Job, view: View | None, observed: Observed, now: float) -> _J
         runner=runner,
         status=known,
         # Whatever a suspension does to the runner is no failure of its program.
-        failed=known.failed if job.suspended or known.phase == SUSPENDED else _failed(known, runner, runners),
+        failed=known.failed if job.suspended or _is_said_suspended(known) else _failed(known, runner, runners),
         observed=observed,
         now=now,
     )
@@ -209,13 +209,13 @@ def _exhausted(state: _JobView) -> Problem:
 
 def _deadline(state: _JobView) -> float | None:
     # While the status says that the job is suspended, the time of its end is not written down yet.
-    if state.job.deadline is None or state.job.suspended or _is_said_suspended(state):
+    if state.job.deadline is None or state.job.suspended or _is_said_suspended(state.status):
         return None
     return (_resumed_at(state) or state.job.created) + state.job.deadline
 
 
-def _is_said_suspended(state: _JobView) -> bool:
-    return is_true(by_type(state.status.raw), SUSPENDED)
+def _is_said_suspended(known: JobStatus) -> bool:
+    return is_true(by_type(known.raw), SUSPENDED)
 
 
 def _resumed_at(state: _JobView) -> float:
@@ -226,18 +226,18 @@ def _resumed_at(state: _JobView) -> float:
 
 def _is_suspended(state: _JobView) -> bool:
     """Return whether a job is to have no Pods, or its status has not said yet that it was resumed."""
-    return state.job.suspended or _is_said_suspended(state)
+    return state.job.suspended or _is_said_suspended(state.status)
 
 
 def _rests(state: _JobView) -> bool:
     """Return whether a job is to have no Pods, or has a runner from before it was resumed."""
-    return state.job.suspended or (_is_said_suspended(state) and bool(state.runners))
+    return state.job.suspended or (_is_said_suspended(state.status) and bool(state.runners))
 
 
 def _suspend(state: _JobView) -> Iterator[Action]:
     """Delete the runner, once the status says that it has not failed, and suspend the job's cluster."""
     yield from _follow(state)
-    if state.runner and state.status.phase == SUSPENDED and not state.status.runner:
+    if state.runner and _is_said_suspended(state.status) and not state.status.runner:
         delete = Delete(state.runner.name, state.runner.uid, _runner(state.job), because="the job is suspended")
         yield unless_blocked(delete, state.observed, state.now)
 

@@ -80,6 +80,24 @@ async def test_the_scheduler_comes_up_and_each_step_is_reported(kubeconfig: Kube
     assert [reports[0].scheduler_ready, reports[-1].scheduler_ready] == [False, True]
 
 
+async def test_a_resumed_cluster_is_not_up_while_its_status_says_that_it_is_suspended(kubeconfig: Kubeconfig) -> None:
+    async with made(kubeconfig, a_pod(NAME)) as (fake, cluster):
+        said = {"status": "True"}
+
+        def say() -> None:
+            conditions = [{"type": "Suspended", **said}]
+            fake.put({**(fake.find(resources.CLUSTER, "mine") or {}), "status": {"conditions": conditions}})
+
+        def resume() -> None:
+            said["status"] = "False"
+            say()
+
+        say()
+        later(1.0, resume)
+        await scheduler_is_up(cluster, 60.0, lambda _: None)
+        assert said["status"] == "False"
+
+
 async def test_a_load_balancer_is_waited_for(kubeconfig: Kubeconfig) -> None:
     point = {"ingress": [{"ip": "1.2.3.4"}]}
     async with made(kubeconfig, a_pod(NAME)) as (fake, cluster):

@@ -42,6 +42,15 @@ def _suspend(world: World, kind: str = "DaskCluster", *, suspended: bool = True)
     world.edit(kind, "simple", suspend=suspended)
 
 
+def _act(world: World, left: int) -> int:
+    """Plan until nothing is left to do, or until the controller is killed. Return how many actions are left then."""
+    actions: Sequence[Action] = [RequeueAt(0.0, "it begins")]
+    while left >= 0 and actions:
+        actions, left = world.act(left)
+        world.run_pods()
+    return left
+
+
 def _is_at_rest(world: World) -> None:
     assert world.observed().pods == ()
     assert world.observed().deployment is None
@@ -212,23 +221,16 @@ def test_a_controller_that_is_killed_anywhere_suspends_and_resumes_all_the_same(
     world.settle()
     for suspended in (True, False):
         _suspend(world, suspended=suspended)
-        while left >= 0:
-            actions, left = world.act(left)
-            world.run_pods()
-            if not actions:
-                break
+        left = _act(world, left)
         world.settle()
         assert len(world.running()) == (0 if suspended else 2)
     assert max(world.names.values()) == 1
 
 
-def test_a_suspended_cluster_is_deleted_as_any_other() -> None:
-    world = World(2)
-    world.settle()
-    _suspend(world)
-    world.settle()
-    world.remove("DaskCluster", "simple")
-    assert world.objects() == []
+def test_nothing_happens_to_a_suspended_cluster_that_is_being_deleted() -> None:
+    pods, group = [a_pod(0), a_pod(1)], a_group(workers=2, last_ordinal=1)
+    cluster = a_cluster(suspended=True, status=SUSPENDED, deleting=True)
+    assert plan(cluster, seen(pods, groups=[group]), NOON) == ()
 
 
 # Jobs
@@ -310,11 +312,7 @@ def test_a_controller_that_is_killed_anywhere_suspends_a_job_all_the_same(killed
     world, left = _job(backoffLimit=0), killed_after
     for suspended in (True, False):
         _suspend(world, "DaskJob", suspended=suspended)
-        while left >= 0:
-            actions, left = world.act(left)
-            world.run_pods()
-            if not actions:
-                break
+        left = _act(world, left)
         world.settle()
         status = world.status("DaskJob")
         assert (status["jobStatus"], status["failed"]) == ("Suspended" if suspended else "Running", 0)

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from ci.verify import crds
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.builders import a_cluster, a_failed_pod, a_pending_pod, a_pod, a_scheduler_pod
 from tests.support.clock import Run
@@ -12,7 +13,7 @@ from tests.support.fake_api import connected
 
 from dask_operator.kubernetes.watch import Watch
 from dask_operator.model import Departure, Key
-from dask_operator.process.gauges import Gauges
+from dask_operator.process.gauges import PHASES, Gauges
 from dask_operator.reconcile.store import Store
 from dask_operator.resources import CLUSTER, GROUP, POD
 
@@ -82,3 +83,8 @@ async def test_the_watch_that_lags_most_counts_for_its_kind() -> None:
         found = _scraped(_gauges(Store(), watches=watches))
     assert found["watch_lag_seconds/Pod"] == pytest.approx(20.0, abs=0.1)
     assert found["watch_lag_seconds/DaskWorkerGroup"] == pytest.approx(0.0, abs=0.1)
+
+
+def test_the_phases_are_those_of_the_definition() -> None:
+    described = crds.at(crds.load()["daskcluster"], "status.phase")["description"]
+    assert all(phase in described for phase in PHASES)

@@ -253,6 +253,24 @@ async def test_notes_stand_in_where_a_definition_keeps_no_status(subresource: bo
         assert bench.observed().groups[0].last_ordinal == 7
 
 
+@pytest.mark.parametrize("grace", [None, 30])
+async def test_a_delete_may_shorten_the_time_that_a_pod_has_to_end(grace: int | None) -> None:
+    async with a_bench(raw_pod(0)) as bench:
+        (pod,) = bench.pods()
+        await bench.execute(Delete(pod.name, pod.uid, PODS, "suspended", grace=grace))
+        (asked,) = bench.fake.asked("DELETE")
+        assert asked.body.get("gracePeriodSeconds") == grace
+
+
+async def test_what_the_controller_itself_has_deleted_is_no_write_without_effect() -> None:
+    async with a_bench() as bench:
+        for _ in range(3):
+            observed = await bench.execute(create_service())
+            assert not observed.failures
+            service = bench.fake.objects(SERVICE)[0]["metadata"]
+            await bench.execute(Delete(service["name"], service["uid"], THE_SERVICE, "suspended"))
+
+
 async def test_a_worker_that_is_a_deployment_is_deleted_as_one() -> None:
     labels = {"dask.org/cluster-name": "simple", "dask.org/workergroup-name": "simple-default"}
     labels["dask.org/component"] = "worker"
