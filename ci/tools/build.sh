@@ -2,7 +2,8 @@
 # build.sh TOOL...: Print the folder of each tool's programs, one a line, after building those that the cache lacks.
 # A tool is a folder here whose go.mod has `tool` lines, its programs. kubernetes-VERSION has kube-apiserver, kubelet, kubectl
 # and their siblings, but not kubeadm, which is kubeadm-VERSION. `kubectl` alone is for machines with Docker: elsewhere a
-# cluster needs all of Kubernetes anyway. `helm-templates` renders many charts for the tests, with Helm's own packages.
+# cluster needs all of Kubernetes anyway. `helm-templates` renders many charts for the tests, with Helm's own packages, and
+# `kstatus` says what Helm 4 and Flux take an object for.
 # A program on PATH with exactly the pinned version is used instead.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -13,6 +14,7 @@ version_of() {
     kubernetes-* | kubeadm-*) echo "${1#*-}" ;;
     kubectl) echo "$KUBERNETES_VERSION" ;;
     helm-templates) echo "$HELM_VERSION" ;;
+    kstatus) echo "$HELM_4_VERSION" ;;
     *) local pin=${1^^}_VERSION; pin=${pin//-/_}; echo "${!pin:?no pin for $1 in ci/versions.env}" ;;
   esac
 }
@@ -23,6 +25,7 @@ module_of() {
     kubectl) echo "$CI/tools/kubernetes-$KUBERNETES_VERSION" ;;
     kubeadm-*) echo "$CI/tools/kubernetes-${1#*-}" ;;
     helm-templates) echo "$CI/tools/helm" ;;
+    kstatus) echo "$CI/tools/helm-4" ;;
     *) echo "$CI/tools/$1" ;;
   esac
 }
@@ -33,6 +36,7 @@ packages_of() {
     kubectl) echo k8s.io/kubernetes/cmd/kubectl ;;
     kubeadm-*) echo k8s.io/kubernetes/cmd/kubeadm ;;
     helm-templates) echo ./helm-templates ;;
+    kstatus) echo ./kstatus ;;
     kubernetes-*) go list tool | grep -v '/kubeadm$' ;;
     *) echo tool ;;
   esac
@@ -98,7 +102,7 @@ build() {
 # own_hash TOOL: Print the hash of the Go files in a tool's own folder, if they are part of it
 own_hash() {
   local sources
-  [ "$1" != helm ] || return 0
+  [[ $1 != helm && $1 != helm-4 ]] || return 0
   sources=$(find "$(module_of "$1")" -name '*.go')
   # shellcheck disable=SC2086 # a list of files
   [ -z "$sources" ] || echo "-$(cat $sources | sha256sum | cut -c 1-8)"
@@ -126,8 +130,8 @@ folder_of() {
   echo "$folder"
 }
 
-[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl, kubeadm-VERSION, helm-templates and the folders of ci/tools whose go.mod has tool lines"
+[ $# -gt 0 ] || die "usage: ci/tools/build.sh TOOL...; the tools are kubectl, kubeadm-VERSION, helm-templates, kstatus and the folders of ci/tools whose go.mod has tool lines"
 for tool in "$@"; do
-  grep -qs '^tool ' "$(module_of "$tool")/go.mod" || die "no tool '$tool': the tools are kubectl, kubeadm-VERSION, helm-templates and the folders of ci/tools whose go.mod has tool lines"
+  grep -qs '^tool ' "$(module_of "$tool")/go.mod" || die "no tool '$tool': the tools are kubectl, kubeadm-VERSION, helm-templates, kstatus and the folders of ci/tools whose go.mod has tool lines"
 done
 for tool in "$@"; do folder_of "$tool"; done

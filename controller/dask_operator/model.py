@@ -395,7 +395,8 @@ class Pod(Object):
 class Deployment(Object):
     """A scheduler's Deployment, or one that an older operator made for a worker.
 
-    `problem`: the reason why its Pod could not be created; `declared_keys`: as of a Group.
+    `problem`: the reason why its Pod could not be created; `rolling`: its Pod is not of its latest template;
+    `declared_keys`: as of a Group.
     """
 
     cluster: str = ""
@@ -404,6 +405,7 @@ class Deployment(Object):
     template: str = ""
     declared_keys: str = ""
     problem: Problem | None = None
+    rolling: bool = False
 
 
 @dataclass(frozen=True, slots=True)

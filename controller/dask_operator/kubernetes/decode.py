@@ -67,8 +67,9 @@ class _Metadata(_Identity):
     annotations: _Annotations | None = None
 
 
-class _Conditions(msgspec.Struct):
+class _Conditions(msgspec.Struct, rename="camel"):
     conditions: msgspec.Raw = _NONE
+    observed_generation: msgspec.Raw = _NONE
 
 
 class _Belonging(msgspec.Struct, rename="camel"):
@@ -111,6 +112,9 @@ class _Status(msgspec.Struct, rename="camel"):
     container_statuses: msgspec.Raw = _NONE
     init_container_statuses: msgspec.Raw = _NONE
     load_balancer: msgspec.Raw = _NONE
+    observed_generation: msgspec.Raw = _NONE
+    replicas: msgspec.Raw = _NONE
+    updated_replicas: msgspec.Raw = _NONE
 
 
 class _Kind(msgspec.Struct):

@@ -6,13 +6,14 @@ from dask_operator import names
 from dask_operator.model import Deployment, Json, Problem, Service
 from dask_operator.parse.listening import service_ports
 from dask_operator.parse.metadata import meta_of, metadata_of, object_fields
-from dask_operator.parse.values import mapping, mappings, text
+from dask_operator.parse.values import integer, mapping, mappings, text
 
 
 def deployment(raw: Json) -> Deployment:
     """Return a Deployment."""
     meta = metadata_of(meta_of(raw))
-    conditions = mappings(mapping(raw.get("status")).get("conditions"))
+    status = mapping(raw.get("status"))
+    conditions = mappings(status.get("conditions"))
     failed = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
     return Deployment(
         **object_fields(raw),
@@ -22,7 +23,14 @@ def deployment(raw: Json) -> Deployment:
         template=meta.annotations.get(names.TEMPLATE_ANNOTATION, ""),
         declared_keys=meta.annotations.get(names.DECLARED_ANNOTATION, ""),
         problem=Problem(text(failed[0].get("reason")), text(failed[0].get("message"))) if failed else None,
+        rolling=_is_rolling(raw, status),
     )
+
+
+def _is_rolling(raw: Json, status: Json) -> bool:
+    """Return whether a Deployment's Pod is not of its latest template, as `kubectl rollout status` tells it."""
+    seen, generation = integer(status.get("observedGeneration")), integer(meta_of(raw).get("generation"))
+    return seen > 0 and (seen < generation or integer(status.get("updatedReplicas")) < integer(status.get("replicas")))
 
 
 def service(raw: Json) -> Service:

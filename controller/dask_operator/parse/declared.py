@@ -208,7 +208,7 @@ def _outline(raw: Json) -> Json:
         "kind": raw.get("kind"),
         "metadata": {key: meta.get(key) for key in _OUTLINE} | {"ownerReferences": owners[:_MOST_OWNERS]},
         "spec": {key: spec.get(key) for key in ("cluster", "workerGroup")},
-        "status": {"conditions": status.get("conditions")},
+        "status": {key: status[key] for key in ("conditions", "observedGeneration") if key in status},
     }
 
 

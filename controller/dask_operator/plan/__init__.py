@@ -97,7 +97,8 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
     # Record what another operator's objects were made from, so that only later edits restart them.
     yield from plan_adoption(view, now)
     # Create the scheduler's Service and Deployment and the default group, and roll out edits to them.
-    yield from plan_cluster(view, now)
+    edits = tuple(plan_cluster(view, now))
+    yield from edits
     # Write down the number of workers of each group whose user has not set one.
     yield from plan_replicas(view, now)
     # Create, replace, retire and delete the workers of each group.
@@ -115,7 +116,7 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
     # Delete the cluster when its scheduler has been idle for `idleTimeout`.
     yield from plan_idle(view, now)
     # Write the status of the groups and of the cluster.
-    yield from plan_status(view, now)
+    yield from plan_status(view, now, edited=bool(edits))
 
 
 def _plan_suspended(view: View, now: float) -> Iterator[Action]:

@@ -15,6 +15,7 @@ from dask_operator.actions import TARGET, Action, Ask, Patch, RecordEvent, Reque
 from dask_operator.model import Autoscaler, Group, Need, ObjectRef, Observed, Problem, Sample
 from dask_operator.parse import rfc3339, timestamp
 from dask_operator.plan.report.conditions import Condition, by_type, rendered, write
+from dask_operator.plan.report.ready import plan_stall, readiness
 from dask_operator.plan.report.unread import too_large, write_conditions
 from dask_operator.plan.view import View, owned, status, unless_blocked
 from dask_operator.plan.workers import scaling
@@ -28,6 +29,8 @@ _ANSWER_LASTS = 10.0
 _LONGEST = 1024
 _FEW = 3
 ACTIVE, LIMITED = "ScalingActive", "ScalingLimited"
+_IDLE = ("ClusterNotFound", "GroupNotFound", "AnotherAutoscaler", "ObjectTooLarge")
+"""Reasons for which an autoscaler is not in force. With any other one it is as soon as its scheduler answers."""
 _USUAL = ("SchedulerNotReady", "NotAsked")
 """Reasons not to scale that every cluster has while it starts."""
 
@@ -215,12 +218,16 @@ def _write_status(
     limited: Problem | None = None,
 ) -> Iterator[Action]:
     if large := too_large(AUTOSCALER.kind, autoscaler):
+        said = status(autoscaler, AUTOSCALER.kind, observed)
         conditions = [Condition(type_, False, *large) for type_ in (ACTIVE, LIMITED)]
+        conditions += readiness(autoscaler, said, large, large, now)
         yield from write_conditions(AUTOSCALER.kind, autoscaler, conditions, observed, now)
         return
     old, ref = status(autoscaler, AUTOSCALER.kind, observed), ObjectRef(AUTOSCALER.kind, autoscaler.name)
     if problem and problem.reason == "NotAsked" and ACTIVE in by_type(old):
         return  # A controller that has just started knows less than the status says. It asks at once.
+    idle = problem if problem and problem.reason in _IDLE else None
+    conditions = [*readiness(autoscaler, old, idle, idle, now), *_conditions(autoscaler, problem, limited)]
     # The group has the last decision that the API server accepted.
     when, decision = _last_scaled(autoscaler, group)
     wanted: dict[str, Any] = {
@@ -229,7 +236,7 @@ def _write_status(
         "desiredReplicas": desired,
         "lastDecision": decision or None,
         "lastScaleTime": when or None,
-        "conditions": rendered(autoscaler, old, _conditions(autoscaler, problem, limited), now),
+        "conditions": rendered(autoscaler, old, conditions, now),
     }
     # Two decisions may come within one second, the precision of the time.
     scaled = (when, decision) != (old.get("lastScaleTime") or "", old.get("lastDecision") or "")
@@ -238,6 +245,7 @@ def _write_status(
     set_status = SetStatus(ref, wanted, because=decision or reason)
     written = tuple(write(set_status, autoscaler, observed, now, _STATUS_INTERVAL, awaited=scaled or news))
     yield from written
+    yield from plan_stall(autoscaler, wanted, now)
     if scaled and decision and set_status in written:
         yield RecordEvent(ref, autoscaler.uid, "Normal", "Scaled", decision)
 

@@ -18,10 +18,12 @@ from dask_operator.backoff import Backoff
 from dask_operator.model import Cluster, Job, JobStatus, Json, ObjectRef, Observed, Pod, Problem
 from dask_operator.parse import job_status, may_have_passed, rfc3339, timestamp
 from dask_operator.plan.ownership import children
+from dask_operator.plan.report import ready
 from dask_operator.plan.report.conditions import (
     DEGRADED,
     SUSPENDED,
     Condition,
+    as_said,
     by_type,
     degraded,
     is_true,
@@ -364,6 +366,7 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
     set_status = SetStatus(subject, wanted, because=phase)
     written = tuple(write(set_status, state.job, state.observed, state.now, JOB_INTERVAL, awaited=awaited))
     yield from written
+    yield from ready.plan_stall(state.job, wanted, state.now)
     if set_status not in written:
         return
     if end and state.job.ended != (note := _note(state.job, end.phase, rfc3339(end.at))):
@@ -378,8 +381,9 @@ def _write_status(state: _JobView, end: _End | None) -> Iterator[Action]:
 
 
 def _has_changed_health(old: Json, new: Json) -> bool:
-    before = str(by_type(old).get(DEGRADED, {}).get("reason", "AsExpected"))
-    return before != str(by_type(new)[DEGRADED]["reason"])
+    before, after = by_type(old), by_type(new)
+    stalls = (ready.STALLED in before) != (ready.STALLED in after)
+    return stalls or str(before.get(DEGRADED, {}).get("reason", "AsExpected")) != str(after[DEGRADED]["reason"])
 
 
 def _status(state: _JobView, end: _End | None) -> dict[str, Any]:
@@ -416,7 +420,11 @@ def _conditions(state: _JobView, end: _End | None) -> Iterator[Condition]:
         unfinished = Problem("Unfinished", "the job has not ended yet")
         why = end.problem if end else unfinished
         yield Condition(type_, bool(end and end.phase == phase), *why)
-    yield degraded(None if end else _problem(state))
+    if end:
+        yield degraded(None)
+        yield from ready.ended(end.problem if end.phase == FAILED else None)
+    else:
+        yield from _health(state)
     if not end and _rests(state):
         yield Condition(SUSPENDED, True, SUSPENDED, _why_suspended(state))
     elif SUSPENDED in by_type(state.status.raw):
@@ -433,8 +441,34 @@ def _why_suspended(state: _JobView) -> str:
     return f"{why}: the job has no Pods; set it to false to start the cluster and the program as new ones"
 
 
+def _health(state: _JobView) -> Iterator[Condition]:
+    """Yield what a job that has not ended says about problems, and whether it runs."""
+    own, old = _problem(state), state.status.raw
+    problem = as_said(own or _cluster_problem(state), old)
+    yield degraded(problem)
+    if _is_suspended(state):
+        yield ready.suspended(_why_suspended(state))
+        return
+    # The program runs as soon as the scheduler is ready, whatever is wrong with workers.
+    holds_up = problem if own or not _scheduler_is_ready(state) else None
+    yield from ready.readiness(state.job, old, _missing(state), holds_up, state.now)
+
+
+def _missing(state: _JobView) -> Problem | None:
+    """Return what a job waits for whose program does not run."""
+    if state.runner and state.runner.phase == "Running":
+        return None
+    if state.runner or state.runners:
+        return Problem("RunnerStarting", f"Pod {names.runner(state.job.name)} does not run yet")
+    if state.failed:
+        return Problem("RunnerFailed", f"the runner failed {state.failed} times, and is tried again after a pause")
+    if not state.cluster:
+        return Problem("ClusterMissing", "the job has no DaskCluster yet")
+    return Problem("SchedulerStarting", "the runner starts when the scheduler is ready")
+
+
 def _problem(state: _JobView) -> Problem | None:
-    """Return what keeps the job from running, or from running well."""
+    """Return what is wrong with the job itself, and keeps it from running."""
     if state.namesake:
         message = (
             f"DaskCluster {state.namesake.name} exists and was not made for this job: delete or rename one of them"
@@ -448,6 +482,10 @@ def _problem(state: _JobView) -> Problem | None:
             return failure.problem
     if state.runner and (broken := problem(state.runner, state.now)):
         return Problem(broken.reason, f"runner {state.runner.name}: {broken.message}")
+    return None
+
+
+def _cluster_problem(state: _JobView) -> Problem | None:
     return cluster_problem(state.view, state.now) if state.view and state.cluster else None
 
 

@@ -200,7 +200,7 @@ class View:
             observed=observed,
             policy=policy,
             workers={
-                name: _completed(each, ordinals.get(name, -1), _fewest(name, cluster, observed))
+                name: _completed(each, ordinals.get(name, -1), fewest(name, cluster, observed))
                 for name, each in sorted_.items()
             },
             removed={name: _of_removed(name, each, cluster, observed) for name, each in removed.items()},
@@ -301,23 +301,24 @@ def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: flo
     return action
 
 
-def _fewest(group: str, cluster: Cluster, observed: Observed) -> int:
-    """Return the number of workers that a new group starts with whose user has set none."""
+def fewest(group: str, cluster: Cluster, observed: Observed) -> int | None:
+    """Return the minimum of a group's DaskAutoscaler, None if none is known."""
     its = [each for each in observed.autoscalers if each.group == group and not each.deleting and owned(each, cluster)]
     # The oldest one counts; what one that is too large to be read says is not known.
     first = min(its, key=lambda each: (each.created, each.name), default=None)
-    return first.minimum if first and not first.unread else 1
+    return first.minimum if first and not first.unread else None
 
 
-def _completed(workers: Workers, ordinal: int, fewest: int) -> Workers:
+def _completed(workers: Workers, ordinal: int, minimum: int | None) -> Workers:
     """Return a group's workers with the facts about the group that are not in its own object.
 
-    `ordinal`: its last ordinal by its cluster's status; `fewest`: how many it has at least if its user has set none.
+    `ordinal`: its last ordinal by its cluster's status; `minimum`: that of its autoscaler. A group whose user has set
+    no number starts with so many workers, and with one if there is no minimum.
     """
     group = workers.group
     if group.replicas_unset:
         # Whoever removes the number wants it to stay as it is until an autoscaler decides it.
-        group = replace(group, replicas=max(len(workers.new) + len(workers.old), fewest))
+        group = replace(group, replicas=max(len(workers.new) + len(workers.old), 1 if minimum is None else minimum))
     if ordinal > group.last_ordinal:
         group = replace(group, last_ordinal=ordinal)
     return workers if group is workers.group else replace(workers, group=group)

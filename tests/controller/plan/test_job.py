@@ -109,6 +109,7 @@ def test_the_status_of_a_job_that_has_succeeded() -> None:
         "Complete": ("True", "Completed"),
         "Failed": ("False", "Completed"),
         "Degraded": ("False", "AsExpected"),
+        "Ready": ("True", "Ended"),
     }
 
 

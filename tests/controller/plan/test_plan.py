@@ -441,7 +441,8 @@ def test_a_group_waits_for_its_cluster() -> None:
     world.settle()
     assert condition(world.status("DaskWorkerGroup", "simple-gpu"), "Degraded")["reason"] == "ClusterNotFound"
     assert world.pods("simple-gpu") == []
-    assert world.writes() == 1
+    assert condition(world.status("DaskWorkerGroup", "simple-gpu"), "Stalled")["reason"] == "ClusterNotFound"
+    assert world.writes() == 2, "the problem, and that it has lasted"
 
 
 def test_a_cluster_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:

@@ -15,7 +15,7 @@ from dask_operator.parse import may_have_passed, rfc3339, timestamp
 from dask_operator.plan.view import blocked, status
 
 DEGRADED, PROGRESSING, SUSPENDED = "Degraded", "Progressing", "Suspended"
-READY, WORKERS_READY = "SchedulerReady", "WorkersReady"
+SCHEDULER_READY, WORKERS_READY = "SchedulerReady", "WorkersReady"
 RETIRING = "Retiring"
 """The reason of `Progressing` while workers leave."""
 _GENERATION = "observedGeneration"
@@ -35,6 +35,16 @@ class Condition(NamedTuple):
 def degraded(problem: Problem | None) -> Condition:
     """Return the condition `Degraded`, which is true if there is a problem."""
     return Condition(DEGRADED, bool(problem), *(problem or Problem("AsExpected", "no problem is known")))
+
+
+def as_said(problem: Problem | None, old: Json) -> Problem | None:
+    """Return a problem in the words of the current status, if that has it already.
+
+    Messages about the same problem vary from moment to moment; the first is as good as the next.
+    """
+    said = by_type(old).get(DEGRADED, {})
+    same = problem and said.get("status") == "True" and said.get("reason") == problem.reason[:_LONGEST_REASON]
+    return Problem(problem.reason, str(said.get("message"))) if problem and same else problem
 
 
 def rendered(about: Declared, old: Json, wanted: Iterable[Condition], now: float) -> list[dict[str, Any]]:
@@ -107,15 +117,12 @@ def is_true(conditions: Mapping[str, Json], type_: str) -> bool:
 def _rendered(new: Condition, old: Mapping[str, Any], generation: int, now: float) -> dict[str, Any]:
     status_ = "True" if new.true else "False"
     same = old.get("status") == status_
-    # Messages about the same problem vary from moment to moment; the first is as good as the next.
-    reason = new.reason[:_LONGEST_REASON]
     since = str(old.get("lastTransitionTime") or "") if same else ""
-    kept = new.type == DEGRADED and same and old.get("reason") == reason
     return {
         "type": new.type,
         "status": status_,
-        "reason": reason,
-        "message": old.get("message") if kept else new.message[:_LONGEST_MESSAGE],
+        "reason": new.reason[:_LONGEST_REASON],
+        "message": new.message[:_LONGEST_MESSAGE],
         "lastTransitionTime": since if since and may_have_passed(timestamp(since), now) else rfc3339(now),
         "observedGeneration": generation,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,11 +15,12 @@ from dask_operator.plan.ownership import children
 from dask_operator.plan.report.conditions import (
     DEGRADED,
     PROGRESSING,
-    READY,
     RETIRING,
+    SCHEDULER_READY,
     SUSPENDED,
     WORKERS_READY,
     Condition,
+    as_said,
     by_type,
     degraded,
     is_true,
@@ -26,9 +28,10 @@ from dask_operator.plan.report.conditions import (
     write,
 )
 from dask_operator.plan.report.problems import cluster_problem, group_problem
+from dask_operator.plan.report.ready import READY, ROLLING_OUT, STALLED, plan_stall, readiness, was_ready
 from dask_operator.plan.report.suspended import rests, resumed, suspended_conditions, suspended_group_conditions
 from dask_operator.plan.report.unread import plan_unread
-from dask_operator.plan.view import RECOVERED_AFTER, View, Workers, cluster_status, status
+from dask_operator.plan.view import RECOVERED_AFTER, View, Workers, cluster_status, fewest, status
 from dask_operator.resources import CLUSTER, GROUP
 
 INTERVAL = 3.0
@@ -43,6 +46,7 @@ _JOB_GROUP_INTERVAL = 300.0
 INVALID = ("Invalid", "BadRequest")
 """Reasons of refusals that only an edit ends."""
 AGENT_MISSING = "AgentMissing"
+_UPDATING = Problem("Updating", "an edit is carried out")
 _NO_AGENT = (
     "the operator's agent does not run in the scheduler, so workers that leave do not end their tasks and shuffles "
     "first: their results move, and Dask computes the rest again; see the docs, How workers leave"
@@ -52,7 +56,8 @@ _NO_AGENT = (
 class _Count(NamedTuple):
     """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template; `gated`: they
     have a scheduling gate; `leaving`: their scheduler retires them; `held`: they do not exist, and wait for the
-    scheduler; `displaced`: they have the current template, and are to leave their node.
+    scheduler; `displaced`: they have the current template, and are to leave their node. `needed`: as many must be ready
+    for the group to be.
     """
 
     wanted: int
@@ -63,20 +68,25 @@ class _Count(NamedTuple):
     leaving: int = 0
     held: int = 0
     displaced: int = 0
+    needed: int = 0
 
 
-def plan_status(view: View, now: float) -> Iterator[Action]:
-    """Write the statuses of the cluster and its groups, and record the API server's warnings as Events."""
+def plan_status(view: View, now: float, *, edited: bool = False) -> Iterator[Action]:
+    """Write the statuses of the cluster and its groups, and record the API server's warnings as Events.
+
+    `edited`: this plan creates or edits the cluster's own objects.
+    """
     cluster, observed = view.cluster, view.observed
     for workers in view.workers.values():
         if workers.group.unread:
             yield from plan_unread(GROUP.kind, workers.group, observed, now)
             continue
         yield from _plan_group_status(view, workers, now)
-    wanted, ref = _cluster_status(view, now), ObjectRef(CLUSTER.kind, cluster.name)
+    wanted, ref = _cluster_status(view, now, edited=edited), ObjectRef(CLUSTER.kind, cluster.name)
     awaited = _awaited(cluster_status(cluster, observed), wanted)
     interval = JOB_INTERVAL if cluster.job else INTERVAL
     yield from write(SetStatus(ref, wanted, _summary(wanted)), cluster, observed, now, interval, awaited=awaited)
+    yield from plan_stall(cluster, wanted, now)
     recovering = [pod.restarted + RECOVERED_AFTER for pod in view.restarted if now < pod.restarted + RECOVERED_AFTER]
     if recovering:
         yield RequeueAt(min(recovering), because="containers that have crashed and run again")
@@ -96,18 +106,23 @@ def plan_orphan(group: Group, observed: Observed, now: float) -> Iterator[Action
     if group.deleting or group.cluster_uid:
         return
     problem = Problem("ClusterNotFound", f'there is no DaskCluster "{group.cluster}" in namespace {group.namespace}')
-    conditions = [Condition(PROGRESSING, False, *problem), degraded(problem)]
     old = status(group, GROUP.kind, observed)
+    conditions = [
+        *readiness(group, old, problem, problem, now),
+        Condition(PROGRESSING, False, *problem),
+        degraded(problem),
+    ]
     # The group may have belonged to another cluster before.
     counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas", "selector"))
     wanted = {**counts, "observedGeneration": group.generation, "conditions": rendered(group, old, conditions, now)}
     write_ = SetStatus(ObjectRef(GROUP.kind, group.name), wanted, problem.message)
     yield from write(write_, group, observed, now, _GROUP_INTERVAL, awaited=True)
+    yield from plan_stall(group, wanted, now)
 
 
 def scheduler_down_since(cluster: Cluster, observed: Observed, now: float) -> float:
     """Return since when the scheduler has not been ready by the cluster's status; `now` if the status has no time."""
-    condition = by_type(cluster_status(cluster, observed)).get(READY, {})
+    condition = by_type(cluster_status(cluster, observed)).get(SCHEDULER_READY, {})
     down = condition.get("status") == "False"
     return (down and timestamp(str(condition.get("lastTransitionTime")))) or now
 
@@ -124,31 +139,39 @@ def _plan_group_status(view: View, workers: Workers, now: float) -> Iterator[Act
     awaited = not told and _awaited(status(group, GROUP.kind, observed), wanted)
     interval = _JOB_GROUP_INTERVAL if told else _GROUP_INTERVAL
     yield from write(write_, group, observed, now, interval, awaited=note or awaited)
+    yield from plan_stall(group, wanted, now)
 
 
-def _cluster_status(view: View, now: float) -> dict[str, Any]:
+def _cluster_status(view: View, now: float, *, edited: bool) -> dict[str, Any]:
     cluster, observed, scheduler = view.cluster, view.observed, view.scheduler
     counts = {name: _count(view, workers) for name, workers in view.workers.items()}
     default = names.default_group(cluster.name)
-    count = counts.get(default, _Count(cluster.replicas or 0, 0, 0, 0))
+    count = counts.get(default, _Count(cluster.replicas or 0, 0, 0, 0, needed=1))
     removed = ((len(workers.old), len(workers.leaving)) for workers in view.removed.values())
     everyone = (*view.workers.values(), *view.removed.values())
     going = [_Count(0, old, 0, old, leaving=leaving) for old, leaving in removed]
     total = _Count(*map(sum, zip(*(counts.values() or [count]), *going, strict=True)))
+    old = cluster_status(cluster, observed)
+    problem = as_said(cluster_problem(view, now), old)
+    progress = _progressing(
+        total,
+        scheduler_ready=bool(scheduler and scheduler.ready),
+        refused=_refused(cluster, observed),
+        slowest=_slowest(observed, [pod for workers in everyone for pod in workers.leaving]),
+    )
+    # Repairs of the cluster's objects do not matter: only an edit makes it another cluster than the one that is ready.
+    rolls = bool(view.deployment and view.deployment.rolling) or (edited and not was_ready(cluster, old))
+    ready = scheduler and scheduler.ready and not rolls and all(map(_is_ready, counts.values() or [count]))
     running = (
+        *readiness(cluster, old, None if ready else _missing(progress), problem, now),
         _scheduler_ready(cluster, scheduler, now),
         _workers_ready(total),
-        _progressing(
-            total,
-            scheduler_ready=bool(scheduler and scheduler.ready),
-            refused=_refused(cluster, observed),
-            slowest=_slowest(observed, [pod for workers in everyone for pod in workers.leaving]),
-        ),
+        progress,
         *resumed(view),
     )
     conditions = [
         *(suspended_conditions(view) if rests(view) else running),
-        degraded(cluster_problem(view, now)),
+        degraded(problem),
         *_agent_missing(view),
     ]
     # The groups of a young job's cluster write no status of their own.
@@ -161,19 +184,22 @@ def _cluster_status(view: View, now: float) -> dict[str, Any]:
         "readyReplicas": count.ready,
         "updatedReplicas": count.updated,
         "selector": manifests.worker_selector(cluster.name, default),
-        "conditions": rendered(cluster, cluster_status(cluster, observed), conditions, now),
+        "conditions": rendered(cluster, old, conditions, now),
     }
 
 
 def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
-    group, count = workers.group, _count(view, workers)
+    group, count, old = workers.group, _count(view, workers), status(workers.group, GROUP.kind, view.observed)
+    problem = as_said(group_problem(view, workers, now), old)
+    progress = _progressing(count, scheduler_ready=True, refused="", slowest=_slowest(view.observed, workers.leaving))
     running = (
+        *readiness(group, old, None if _is_ready(count) else _missing(progress), problem, now),
         _workers_ready(count),
-        _progressing(count, scheduler_ready=True, refused="", slowest=_slowest(view.observed, workers.leaving)),
+        progress,
     )
     conditions = [
         *(suspended_group_conditions(workers) if rests(view) else running),
-        degraded(group_problem(view, workers, now)),
+        degraded(problem),
     ]
     return {
         "observedGeneration": group.generation,
@@ -182,7 +208,7 @@ def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
         "updatedReplicas": count.updated,
         "selector": manifests.worker_selector(view.cluster.name, group.name),
         "lastOrdinal": _last_ordinal(workers, count),
-        "conditions": rendered(group, status(group, GROUP.kind, view.observed), conditions, now),
+        "conditions": rendered(group, old, conditions, now),
     }
 
 
@@ -208,11 +234,25 @@ def _must_be_noted(workers: Workers) -> bool:
 def _count(view: View, workers: Workers) -> _Count:
     staying = len(workers.staying)
     if workers.group.unread:
-        return _Count(staying, staying, workers.ready, staying)
+        # Nobody knows how many would be enough.
+        return _Count(staying, staying, workers.ready, staying, needed=sys.maxsize)
     wanted, leaving = workers.group.replicas, len(workers.leaving)
     held = 0 if view.scheduler else max(wanted - staying, 0)
     updated = len(workers.new) + workers.displaced
-    return _Count(wanted, staying, workers.ready, updated, workers.gated, leaving, held, workers.displaced)
+    # An autoscaler that adds workers takes nothing away from those who use the others.
+    minimum = fewest(workers.group.name, view.cluster, view.observed)
+    needed = wanted if minimum is None else min(wanted, minimum)
+    return _Count(wanted, staying, workers.ready, updated, workers.gated, leaving, held, workers.displaced, needed)
+
+
+def _is_ready(count: _Count) -> bool:
+    """Return whether a group has the workers that it needs, all of its current template."""
+    return count.ready >= count.needed and count.updated >= count.live
+
+
+def _missing(progress: Condition) -> Problem:
+    """Return what a cluster or a group that is not ready waits for, by its condition `Progressing`."""
+    return Problem(progress.reason, progress.message) if progress.true else _UPDATING
 
 
 def _phase(view: View) -> str:
@@ -238,15 +278,17 @@ def _suspects(view: View) -> Iterator[Pod]:
 
 def _scheduler_ready(cluster: Cluster, pod: Pod | None, now: float) -> Condition:
     if not pod:
-        return Condition(READY, False, "SchedulerMissing", "the scheduler has no Pod yet")
+        return Condition(SCHEDULER_READY, False, "SchedulerMissing", "the scheduler has no Pod yet")
     if pod.ready:
         return Condition(
-            READY, True, "SchedulerReady", f"the scheduler listens at {manifests.scheduler_address(cluster)}"
+            SCHEDULER_READY, True, "SchedulerReady", f"the scheduler listens at {manifests.scheduler_address(cluster)}"
         )
     if pod.gated:
-        return Condition(READY, False, "SchedulingGated", f"Pod {pod.name} has scheduling gates, as in a queue")
+        return Condition(
+            SCHEDULER_READY, False, "SchedulingGated", f"Pod {pod.name} has scheduling gates, as in a queue"
+        )
     starting = Problem("SchedulerStarting", f"Pod {pod.name} is {pod.phase or 'Pending'} and not ready yet")
-    return Condition(READY, False, *(pod.problem_at(now) or starting))
+    return Condition(SCHEDULER_READY, False, *(pod.problem_at(now) or starting))
 
 
 def _workers_ready(count: _Count) -> Condition:
@@ -275,7 +317,7 @@ def _unsettled(count: _Count, slowest: str) -> tuple[str, str] | None:
     queued = f"; {count.gated} have scheduling gates, as in a queue" if count.gated else ""
     if count.updated < count.live:
         message = f"{count.updated} of {count.wanted} workers have the current template{queued}"
-        return "RollingOut", message
+        return ROLLING_OUT, message
     if count.displaced:
         message = f"{count.displaced} workers are to leave nodes that are cordoned or tainted, and others come first"
         return "LeavingNodes", f"{message}{queued}"
@@ -314,8 +356,13 @@ def _awaited(old: Json, new: Json) -> bool:
     before, after = by_type(old), by_type(new)
     settled = not is_true(after, PROGRESSING)
     # Somebody may wait for the scheduler alone, after the first seconds, in which all starts at once.
-    ready = READY in before and is_true(after, READY) and not is_true(before, READY)
-    return settled or ready or any(is_true(before, each) != is_true(after, each) for each in (DEGRADED, SUSPENDED))
+    came = [each for each in (READY, SCHEDULER_READY) if is_true(after, each) and not is_true(before, each)]
+    ready = READY in came or (bool(came) and SCHEDULER_READY in before)
+    return (
+        settled
+        or ready
+        or any(is_true(before, each) != is_true(after, each) for each in (DEGRADED, STALLED, SUSPENDED))
+    )
 
 
 def _summary(of: Json) -> str:

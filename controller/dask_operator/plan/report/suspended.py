@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from dask_operator import names
 from dask_operator.model import Cluster, Job, Pod, Problem
+from dask_operator.plan.report import ready
 from dask_operator.plan.report.conditions import (
     PROGRESSING,
-    READY,
+    SCHEDULER_READY,
     SUSPENDED,
     WORKERS_READY,
     Condition,
@@ -47,7 +48,8 @@ def is_said_suspended(view: View) -> bool:
 def suspended_conditions(view: View) -> Iterator[Condition]:
     """Yield the conditions of a suspended cluster that a running one has too, and `Suspended`."""
     pods = _pods(view)
-    yield Condition(READY, False, SUSPENDED, "the cluster is suspended")
+    yield ready.suspended(_why(view, pods))
+    yield Condition(SCHEDULER_READY, False, SUSPENDED, "the cluster is suspended")
     yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
     yield _progressing(len(pods))
     yield Condition(SUSPENDED, True, SUSPENDED if _decides(view).suspended else "Resuming", _why(view, pods))
@@ -55,6 +57,7 @@ def suspended_conditions(view: View) -> Iterator[Condition]:
 
 def suspended_group_conditions(workers: Workers) -> Iterator[Condition]:
     """Yield the conditions of a group of a suspended cluster."""
+    yield ready.suspended("the cluster is suspended")
     yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
     yield _progressing(len(workers.pods))
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from dask_operator.actions import Action, SetStatus
 from dask_operator.model import Declared, ObjectRef, Observed, Problem
-from dask_operator.plan.report.conditions import Condition, by_type, degraded, rendered, write
+from dask_operator.plan.report.conditions import Condition, as_said, by_type, degraded, rendered, write
+from dask_operator.plan.report.ready import RECONCILING, readiness
 from dask_operator.plan.view import status
 
 _ADVICE = "its objects stay unchanged until it is smaller: move data into a ConfigMap or a volume"
@@ -21,7 +22,10 @@ def too_large(kind: str, about: Declared | None) -> Problem | None:
 
 def plan_unread(kind: str, about: Declared, observed: Observed, now: float) -> Iterator[Action]:
     """Say it in `Degraded`, and keep all else that the status says."""
-    yield from write_conditions(kind, about, [degraded(too_large(kind, about))], observed, now)
+    old = status(about, kind, observed)
+    problem = as_said(too_large(kind, about), old)
+    conditions = [degraded(problem), *readiness(about, old, problem, problem, now)]
+    yield from write_conditions(kind, about, conditions, observed, now)
 
 
 def write_conditions(
@@ -32,5 +36,7 @@ def write_conditions(
         return
     old = status(about, kind, observed)
     said = by_type(old) | {each["type"]: each for each in rendered(about, old, conditions, now)}
-    wanted = SetStatus(ObjectRef(kind, about.name), {"conditions": list(said.values())}, because="it is too large")
-    yield from write(wanted, about, observed, now, 0.0, awaited=True)
+    said.pop(RECONCILING, None)
+    wanted = {"observedGeneration": about.generation, "conditions": list(said.values())}
+    set_status = SetStatus(ObjectRef(kind, about.name), wanted, because="it is too large")
+    yield from write(set_status, about, observed, now, 0.0, awaited=True)

@@ -97,7 +97,7 @@ def test_a_cluster_that_is_too_large_says_so_once_beside_what_it_said() -> None:
     cluster = _large_cluster(status={"conditions": [OTHER]})
     actions = plan(cluster, seen(3), NOON)
     status = _said(actions, "DaskCluster/simple")
-    assert set(status) == {"conditions"}, "the rest of its status stays"
+    assert set(status) == {"conditions", "observedGeneration"}, "the rest of its status stays"
     assert status["conditions"][0] == OTHER
     degraded = condition(status, "Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "ObjectTooLarge")
@@ -211,7 +211,7 @@ def test_an_autoscaler_that_is_too_large_scales_nothing_and_says_so_once() -> No
     actions = plan(a_cluster(), observed, NOON)
     assert _done(actions) == []
     said = _said(actions, "DaskAutoscaler/simple")
-    assert set(said) == {"conditions"}
+    assert set(said) == {"conditions", "observedGeneration"}
     for type_ in ("ScalingActive", "ScalingLimited"):
         assert (condition(said, type_)["status"], condition(said, type_)["reason"]) == ("False", "ObjectTooLarge")
     other = condition(_said(actions, "DaskAutoscaler/younger"), "ScalingActive")
