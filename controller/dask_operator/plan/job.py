@@ -446,7 +446,7 @@ def _health(state: _JobView) -> Iterator[Condition]:
     own, old = _problem(state), state.status.raw
     problem = as_said(own or _cluster_problem(state), old)
     yield degraded(problem)
-    if _is_suspended(state):
+    if _rests(state):
         yield ready.suspended(_why_suspended(state))
         return
     # The program runs as soon as the scheduler is ready, whatever is wrong with workers.
