@@ -66,7 +66,7 @@ wait_for_operator() {
 wait_for_cluster() {
   kubectl wait "daskcluster/$NAME" --for jsonpath='{.status.phase}'=Running --timeout 120s ||
     explain default daskclusters,pods
-  kubectl wait "daskcluster/$NAME" --for condition=WorkersReady --timeout 120s ||
+  kubectl wait "daskcluster/$NAME" --for condition=Ready --timeout 120s ||
     explain default daskclusters,daskworkergroups,pods
 }
 

@@ -16,6 +16,7 @@ pin() {
     ct) echo "github.com/helm/chart-testing/v3 v$CT_VERSION" ;;
     etcd) echo "go.etcd.io/etcd/server/v3 v$ETCD_VERSION" ;;
     gateway-api) echo "sigs.k8s.io/gateway-api v$GATEWAY_API_VERSION" ;;
+    glua) echo "github.com/yuin/gopher-lua v$GLUA_VERSION" ;;
     helm) echo "helm.sh/helm/v3 v$HELM_VERSION" ;;
     helm-4) echo "helm.sh/helm/v4 v$HELM_4_VERSION" ;;
     helm-unittest) echo "github.com/helm-unittest/helm-unittest v$HELM_UNITTEST_VERSION" ;;

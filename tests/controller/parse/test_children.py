@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from tests.support.builders import (
     SERVICE_SPEC,
     raw_deployment,
@@ -8,6 +9,21 @@ from tests.support.builders import (
 
 from dask_operator import parse
 from dask_operator.model import Problem
+
+
+@pytest.mark.parametrize(
+    ("status", "rolling"),
+    [
+        ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}, True),
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 0}, True),
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1}, False),
+        ({"observedGeneration": 2}, False),
+        ({}, False),
+    ],
+    ids=["edit not seen", "older Pod", "its Pod", "no Pod", "new"],
+)
+def test_a_deployment_rolls_while_its_pod_is_not_of_its_latest_template(status: dict[str, int], rolling: bool) -> None:
+    assert parse.deployment(raw_deployment(metadata={"generation": 2}, status=status)).rolling is rolling
 
 
 def test_a_deployment_whose_pod_is_refused() -> None:

@@ -14,6 +14,7 @@ from tests.support.builders import (
     a_failed_runner,
     a_failure,
     a_job,
+    a_pending_pod,
     a_runner_pod,
     a_scheduler_pod,
     changes,
@@ -27,9 +28,10 @@ from tests.support.world import World
 
 from dask_operator import manifests, names
 from dask_operator.actions import Action, Create, Delete, Patch, RecordEvent, RequeueAt, SetStatus
-from dask_operator.model import Cluster, Failure, Job, ObjectRef, Observed, Pod, Problem
+from dask_operator.model import Cluster, Failure, Job, ObjectRef, Observed, Pod, Problem, Written
 from dask_operator.parse import rfc3339
 from dask_operator.plan.job import plan_job
+from dask_operator.plan.report.conditions import by_type
 from dask_operator.plan.report.status import JOB_INTERVAL as INTERVAL
 from dask_operator.plan.view import View
 
@@ -111,6 +113,45 @@ def test_the_status_of_a_job_that_has_succeeded() -> None:
         "Degraded": ("False", "AsExpected"),
         "Ready": ("True", "Ended"),
     }
+
+
+@pytest.mark.parametrize(
+    ("pods", "cluster", "reason"),
+    [
+        ([], None, "ClusterMissing"),
+        ([a_scheduler_pod(ready=False)], OURS, "SchedulerStarting"),
+        ([a_runner_pod(phase="Pending", started=0.0)], OURS, "RunnerStarting"),
+        ([a_runner_pod()], OURS, "AsWanted"),
+    ],
+)
+def test_a_job_is_ready_when_its_program_runs(pods: list[Pod], cluster: Cluster | None, reason: str) -> None:
+    conditions = by_type(_status(a_job(), seen(pods, scheduler=None), cluster))
+    ready = reason == "AsWanted"
+    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == (str(ready), reason)
+    assert ("Reconciling" in conditions) is not ready
+
+
+def test_a_job_that_has_failed_needs_a_person() -> None:
+    status = _status(a_job(runner_spec={"restartPolicy": "Never"}), seen([a_failed_runner()]))
+    assert condition(status, "Ready")["status"] == "False"
+    assert condition(status, "Stalled") == {**condition(status, "Failed"), "type": "Stalled"}
+
+
+def test_that_a_job_has_stalled_is_written_at_once() -> None:
+    no_room = Problem("Unschedulable", "0/3 nodes")
+    nowhere = [a_runner_pod(phase="Pending", ready=False, started=0.0, problem=no_room)]
+    status = _status(a_job(), seen(nowhere))
+    written = {THE_JOB: Written(NOON + 599.0, status, a_job().uid)}
+    later = statuses(_planned(a_job(status=status), seen(nowhere, written=written), now=NOON + 600.0))
+    assert condition(later["DaskJob/simple"], "Stalled")["reason"] == "Unschedulable"
+
+
+def test_what_is_wrong_with_workers_holds_up_no_program_that_may_start() -> None:
+    worker = a_pending_pod(0, problem=Problem("ImagePullBackOff", "image x"))
+    for scheduler, holds_up in ((a_scheduler_pod(), False), (None, True)):
+        status = _status(a_job(), seen([worker], scheduler=scheduler))
+        assert condition(status, "Degraded")["reason"] == "ImagePullBackOff"
+        assert ("Stalled" in by_type(status)) is holds_up
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.support.world import World
 from dask_operator.actions import Action, Ask, Delete, RecordEvent, RequeueAt, SetStatus
 from dask_operator.model import Problem
 from dask_operator.plan import plan
+from dask_operator.plan.report.conditions import by_type
 
 SUSPENDED = {
     "conditions": [
@@ -251,6 +252,10 @@ def test_a_suspended_job_has_no_pods_and_its_program_has_not_failed() -> None:
     _is_at_rest(world)
     status = world.status("DaskJob")
     assert (status["jobStatus"], status["failed"], status.get("startTime")) == ("Suspended", 0, None)
+    assert condition(status, "Ready")["reason"] == "Suspended"
+    assert by_type(status).keys().isdisjoint(("Reconciling", "Stalled")), (
+        "nobody has to act, and nothing comes by itself"
+    )
     assert condition(status, "Degraded")["status"] == "False"
     _suspend(world, "DaskJob", suspended=False)
     world.settle()

@@ -95,9 +95,9 @@ def _began(about: Declared, said: Json, now: float) -> float:
     conditions = by_type(said)
     if conditions.get(STALLED, {}).get("observedGeneration") == about.generation:
         return 0.0  # it has lasted already
-    if DEGRADED in conditions and not is_true(conditions, DEGRADED):
+    # An autoscaler has no `Degraded`.
+    types = [RECONCILING, *([DEGRADED] if DEGRADED in conditions else [])]
+    if not all(is_true(conditions, each) for each in types):
         return now
-    types = (each for each in (RECONCILING, DEGRADED) if each in conditions)
-    times = [timestamp(str(conditions[each].get("lastTransitionTime"))) for each in types]
-    since = max(times) if RECONCILING in conditions else now
+    since = max(timestamp(str(conditions[each].get("lastTransitionTime"))) for each in types)
     return since if since and may_have_passed(since, now) else now

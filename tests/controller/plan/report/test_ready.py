@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders import (
+    CLUSTER_UID,
     NOON,
     a_cluster,
     a_deployment,
@@ -16,9 +17,10 @@ from tests.support.builders import (
     seen,
     statuses,
 )
+from tests.support.world import World
 
-from dask_operator.actions import Action, RequeueAt, SetStatus
-from dask_operator.model import Cluster, Observed, Problem
+from dask_operator.actions import Action, Create, Patch, RequeueAt, SetStatus
+from dask_operator.model import Cluster, ObjectRef, Observed, Problem, Written
 from dask_operator.plan import plan
 from dask_operator.plan.report.conditions import by_type, degraded, rendered
 from dask_operator.plan.report.ready import ended, plan_stall, readiness, suspended, was_ready
@@ -82,6 +84,27 @@ def test_what_has_stalled_stays_so_until_its_user_edits_it() -> None:
     assert types == {"Ready", "Reconciling"}
 
 
+def test_the_time_before_a_problem_does_not_count() -> None:
+    starts = _status(WAITS, None)
+    fails = _status(WAITS, NO_ROOM, NOON + 3600.0, starts)
+    assert _told(fails)["Reconciling"] == ("True", "Unschedulable")
+    assert "Stalled" in _told(_status(WAITS, NO_ROOM, NOON + 4200.0, fails))
+
+
+def test_a_rollout_with_a_full_quota_lets_workers_go_first() -> None:
+    full = Problem("QuotaExceeded", "3 of 3 Pods")
+    assert "Stalled" in _told(_status(WAITS, full))
+    assert "Reconciling" in _told(_status(Problem("RollingOut", "1 of 3 workers have it"), full))
+
+
+def test_that_an_object_has_stalled_is_written_at_once() -> None:
+    nowhere = [a_pending_pod(n, problem=NO_ROOM) for n in range(3)]
+    status = statuses(_planned(seen(nowhere)))["DaskCluster/simple"]
+    written = {ObjectRef("DaskCluster", "simple"): Written(NOON + 599.0, status, CLUSTER_UID)}
+    later = _planned(seen(nowhere, written=written), a_cluster(status=status), NOON + 600.0)
+    assert "Stalled" in _told(statuses(later)["DaskCluster/simple"])
+
+
 def test_nothing_is_looked_at_again_for_a_time_that_has_passed() -> None:
     assert list(plan_stall(a_cluster(), _status(WAITS, NO_ROOM), NOON + 700.0)) == []
     assert list(plan_stall(a_cluster(), _status(WAITS, None), NOON)) == []
@@ -139,3 +162,28 @@ def test_an_autoscaler_in_force_is_ready_and_one_without_its_group_is_not() -> N
 
     assert told() == {"Ready": ("True", "AsWanted")}
     assert told(group="absent") == {"Ready": ("False", "GroupNotFound"), "Reconciling": ("True", "GroupNotFound")}
+
+
+def test_the_first_status_after_an_edit_does_not_say_that_the_cluster_is_ready() -> None:
+    world = World(workers=1)
+    world.settle()
+    assert _told(world.status())["Ready"] == ("True", "AsWanted")
+    world.edit("DaskCluster", "simple", scheduler={"metadata": {"labels": {"a": "b"}}})
+    planned = world.plan()
+    assert any(isinstance(action, Patch) for action in planned)
+    assert _told(statuses(planned)["DaskCluster/simple"]) == {
+        "Ready": ("False", "Updating"),
+        "Reconciling": ("True", "Updating"),
+    }
+    world.settle()
+    assert _told(world.status()) == {"Ready": ("True", "AsWanted")}
+
+
+def test_a_repair_of_a_ready_cluster_does_not_make_it_unready() -> None:
+    world = World(workers=1)
+    world.settle()
+    world.delete("Service", "simple-scheduler")
+    planned = world.plan()
+    assert [action.subject for action in planned if isinstance(action, Create)] == [("Service", "simple-scheduler")]
+    written = statuses(planned).get("DaskCluster/simple", world.status())
+    assert _told(written) == {"Ready": ("True", "AsWanted")}
