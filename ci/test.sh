@@ -198,9 +198,10 @@ tier_e2e() {
   use_notebook $E2E
   PLUGIN_IMAGE=$(ci/images/build.sh plugin)
   INCUMBENT_IMAGE=$(ci/images/build.sh incumbent)
-  ci/cluster/cluster load $E2E "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE"
+  KUBECTL_IMAGE=$(ci/images/build.sh kubectl)
+  ci/cluster/cluster load $E2E "$PLUGIN_IMAGE" "$INCUMBENT_IMAGE" "$KUBECTL_IMAGE"
   HELM_4=$(ci/tools/build.sh helm-4)/helm
-  export PLUGIN_IMAGE INCUMBENT_IMAGE HELM_4
+  export PLUGIN_IMAGE INCUMBENT_IMAGE KUBECTL_IMAGE HELM_4
   in_lanes "e2e tier, Kubernetes $KUBERNETES_VERSION" tests/e2e "${OWN_TIERS[@]/#/--ignore=}"
   end_cluster $E2E
 }

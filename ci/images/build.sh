@@ -7,6 +7,7 @@
 #   plugin       the controller's with the plugins of the tests, built the same way as users build theirs (tests/plugins/)
 #   releases     older releases of Dask, one of which a variable chooses (releases/)
 #   prometheus   Prometheus, prometheus-operator and its config reloader, for the monitoring tests
+#   kubectl      as users run it in CronJobs
 #   kwok         fake nodes on a kind cluster
 #   pause, coredns    for a native cluster itself
 # The tag is a hash of the inputs, so that an image is built only if they have changed. A running Docker engine builds them
@@ -17,7 +18,7 @@ set -euo pipefail
 . "$CI/processes.sh"
 # shellcheck source=debian.sh
 . "$CI/images/debian.sh"
-IMAGES=(controller dask incumbent notebook plugin releases prometheus kwok pause coredns)
+IMAGES=(controller dask incumbent notebook plugin releases prometheus kubectl kwok pause coredns)
 KEPT=3      # tags of an image to keep: other checkouts and branches use it as well
 
 if docker_answers; then

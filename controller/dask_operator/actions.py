@@ -49,8 +49,8 @@ class Delete:
     grace: int | None = None
 
 
-WORKERS, TARGET, IDLE = "workers", "target", "idle"
-"""Questions: which workers the scheduler has, how many it wants, and since when it is idle."""
+WORKERS, TARGET, IDLE, PROGRESS = "workers", "target", "idle", "progress"
+"""Questions: which workers the scheduler has, how many it wants, since when it is idle, and how far its tasks are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -543,6 +543,22 @@ class Idleness:
     problem: Problem | None = None
 
 
+class Tasks(NamedTuple):
+    """Numbers of a scheduler: the tasks that have ended since its start, those that are left, and its workers now."""
+
+    done: int
+    left: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A scheduler's last answer, given at `at`, to the question how far it is. `tasks`: None if it does not tell."""
+
+    at: float
+    tasks: Tasks | None = None
+
+
 class ObjectRef(NamedTuple):
     """The object that an action is about.
 
@@ -589,6 +605,7 @@ class Observed:
     survey: Survey | None = None
     demand: Demand | None = None
     idleness: Idleness | None = None
+    progress: Progress | None = None
     asking: frozenset[str] = frozenset()
     """Questions to the scheduler that are under way; a later plan gets their answers."""
     retiring: Mapping[str, Departure] = field(default_factory=dict)

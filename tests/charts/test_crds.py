@@ -67,7 +67,7 @@ def test_workers_can_be_scaled(kind: str) -> None:
     [
         ("daskcluster", ["Workers", "Status", "Age"]),
         ("daskworkergroup", ["Workers", "Age"]),
-        ("daskjob", ["Status", "Number Of Workers", "Age"]),
+        ("daskjob", ["Status", "Number Of Workers", "Age", "Tasks Done", "Tasks"]),
         ("daskautoscaler", ["Cluster", "Minimum", "Maximum", "Current", "Desired", "Age", "Last Decision"]),
     ],
 )

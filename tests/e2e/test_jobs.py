@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 import yaml
 from tests.e2e.conftest import Image
+from tests.support.documents import blocks
 from tests.support.kube import PATIENCE, Kube, eventually
 from tests.support.manifests import dask_job
+from tests.support.tools import ROOT
 
-DOCUMENTED = Path(__file__).parents[1] / "examples" / "job.yaml"
+DOCUMENTED = ROOT / "tests/examples/job.yaml"
+DASK = "ghcr.io/dask/dask:2026.8.0-py3.13"
 PHASES = ["", "JobCreated", "ClusterCreated", "Running", "Successful"]
 GO = "/tmp/go"
 # It waits for a signal, since the test's checks and acts may take long. It finds its cluster through its environment
@@ -21,6 +24,14 @@ while not os.path.exists("{GO}"):
     time.sleep(0.1)
 client = Client(timeout="240s")
 print(client.submit(sum, range(1000)).result())
+"""
+# Dask forgets the first ten tasks, and no worker can run the other five.
+COMPUTE_IN_PARTS = f"""
+from dask.distributed import Client
+client = Client(timeout="240s")
+client.gather(client.map(lambda n: n, range(10), pure=False))
+left = client.map(lambda n: n, range(5), resources={{"NONE": 1}})
+{COMPUTE}
 """
 SUM = "499500"
 # A starting worker ignores a request to end.
@@ -54,19 +65,27 @@ def _cluster_goes(kube: Kube, job: str) -> None:
     )
 
 
+def _progress(kube: Kube, job: str) -> tuple[int, int]:
+    """Return how many tasks are done, and how many there are."""
+    progress = kube.status("daskjob", job).get("progress") or {}
+    return progress.get("tasksDone", 0), progress.get("tasksTotal", 0)
+
+
 def _metadata(key: str, value: str) -> dict[str, dict[str, str]]:
     return {"labels": {key: value}, "annotations": {f"{key}.example.com": value}}
 
 
 def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, dask_image: Image) -> None:
-    job = yaml.safe_load(DOCUMENTED.read_text().replace("ghcr.io/dask/dask:2026.8.0-py3.13", str(dask_image)))
-    job["spec"]["job"]["spec"]["containers"][0]["args"] = ["python", "-c", COMPUTE]
+    job = yaml.safe_load(DOCUMENTED.read_text().replace(DASK, str(dask_image)))
+    job["spec"]["job"]["spec"]["containers"][0]["args"] = ["python", "-c", COMPUTE_IN_PARTS]
     job["metadata"] = {"name": "simple-job", **_metadata("from", "job")}
     job["spec"]["job"]["metadata"] = _metadata("only", "runner")
     job["spec"]["cluster"]["metadata"] = _metadata("only", "cluster")
     kube.apply(job)
     cluster = eventually(lambda: kube.get("daskcluster", "simple-job"), "the job's cluster") or {}
     seen = _wait_for(kube, "simple-job", "Running")
+    eventually(lambda: _progress(kube, "simple-job") == (10, 15), "its status tells the tasks")
+    assert re.search(r"^simple-job +Running +2 +\w+ +10 +15\b", kube.run("get", "daskjob", "simple-job"), re.MULTILINE)
     _go(kube, "simple-job")
     seen += _wait_for(kube, "simple-job", "Successful")
     assert seen == sorted(seen, key=PHASES.index)
@@ -138,3 +157,19 @@ def test_a_job_that_loses_its_runner_starts_another_and_succeeds(kube: Kube, das
     assert kube.status("daskjob", "losing")["failed"] == 1
     assert SUM in kube.run("logs", "losing-runner").split()
     _cluster_goes(kube, "losing")
+
+
+def test_a_cron_job_creates_jobs_by_the_role_for_clients(kube: Kube, dask_image: Image) -> None:
+    kubectl = str(Image.from_environment("KUBECTL_IMAGE"))
+    text = (DOCUMENTED.parent / "cronjob" / "nightly.yaml").read_text()
+    text = text.replace(DASK, str(dask_image)).replace("registry.k8s.io/kubectl:v1.37.2", kubectl)
+    role = yaml.safe_load(blocks(ROOT / "docs/python-rbac.md", "yaml")[0].text)
+    kube.run("create", "serviceaccount", "dask-sa")
+    kube.apply({**role, "kind": "Role"})
+    kube.run("create", "rolebinding", "dask", "--role=dask-cluster-role", f"--serviceaccount={kube.namespace}:dask-sa")
+    kube.apply(*yaml.safe_load_all(text))
+    kube.run("create", "job", "now", "--from=cronjob/nightly")
+    (name,) = eventually(lambda: kube.names("daskjobs"), "the CronJob's Pod creates a DaskJob")
+    assert name.startswith("nightly-")
+    assert _wait_for(kube, name, "Successful")
+    _cluster_goes(kube, name)

@@ -20,6 +20,7 @@ from tests.support.object_store import DELETED, ObjectStore, Raw, is_outdated, m
 from dask_operator import parse
 from dask_operator.actions import (
     IDLE,
+    PROGRESS,
     TARGET,
     Action,
     Ask,
@@ -45,6 +46,7 @@ from dask_operator.model import (
     Registration,
     Sample,
     Survey,
+    Tasks,
 )
 from dask_operator.names import RESERVED_PREFIX
 from dask_operator.parse import rfc3339
@@ -103,6 +105,8 @@ class World:
         """Number of workers the scheduler asks for; None for no answer."""
         self.nodes: dict[str, bool] = {"node-0": True, "node-1": True, "node-2": True, "node-3": True}
         """Whether each node takes Pods. A Pod that starts gets one of those that do, or starts later."""
+        self.tasks = Tasks(0, 0, 0)
+        """The progress that the scheduler tells."""
         self.needs: tuple[Need, ...] = ()
         """The needs of the scheduler's tasks."""
         self.idle_since: float | None = None
@@ -492,6 +496,8 @@ class World:
             self.store.facts(KEY).demand_unknown(unreachable, self.now)
         elif action.question == IDLE and self.scheduler_answers:
             self.store.facts(KEY).idle(self.idle_since, self.now)
+        elif action.question == PROGRESS:
+            self.store.facts(KEY).progressed(self.tasks if self.scheduler_answers and self.agent else None, self.now)
         elif action.question == IDLE:
             self.store.facts(KEY).idle(None, self.now, unreachable)
         else:

@@ -50,6 +50,8 @@ DATA, ACTORS = "data", "actors"
 """Reasons to keep a worker."""
 SHUFFLE, MOVES, TASKS = "shuffle", "data moves", "tasks"
 """The work that keeps a worker which drains."""
+LEFT, DONE = ("waiting", "no-worker", "queued", "processing"), ("memory", "erred")
+"""The states of tasks that are still to be done, and of those that have ended."""
 REMEMBERED = 1000
 LONGEST_POD_NAME = 253
 # For workers without the variable: Kubernetes' default grace period without the time that a worker needs to close.
@@ -115,6 +117,20 @@ class Agent:
             # A release of Dask in which a task or a worker has other attributes.
             logger.exception("The tasks that need resources are not told from others")
             return {"target": int(self.scheduler.adaptive_target()), "needs": []}
+
+    async def progress(self) -> dict[str, Any]:
+        """Return `{"done": int, "left": int, "workers": int}`: tasks since the scheduler's start, and its workers now.
+
+        Dask forgets a task that nobody wants any more, so the ends of tasks are counted. One that is computed again
+        counts again.
+        """
+        left = done = 0
+        for prefix in self.scheduler.task_prefixes.values():
+            states = prefix.states
+            left += sum(states.get(state, 0) for state in LEFT)
+            ended = getattr(prefix, "state_counts", states)
+            done += sum(ended.get(state, 0) for state in DONE)
+        return {"done": done, "left": left, "workers": len(self.scheduler.workers)}
 
     def _worker(self, ws: Any, participants: set[str]) -> dict[str, Any]:
         drain = self.drains.get(ws.address)
@@ -470,6 +486,13 @@ class DemandHandler(RequestHandler):
         self.write(await self.server.kubernetes_agent.demand())
 
 
+class ProgressHandler(RequestHandler):
+    """A request to tell how far the scheduler is."""
+
+    async def get(self) -> None:
+        self.write(await self.server.kubernetes_agent.progress())
+
+
 class WorkersHandler(RequestHandler):
     """A request to tell what each worker holds."""
 
@@ -647,6 +670,7 @@ def _add(scheduler: Any) -> None:
     scheduler.handlers.update(
         kubernetes_workers=operation(agent.workers),
         kubernetes_demand=operation(agent.demand),
+        kubernetes_progress=operation(agent.progress),
         kubernetes_drain=operation(agent.drain_all),
         kubernetes_resume=operation(agent.resume),
         kubernetes_belongs=operation(agent.belongs),
@@ -659,6 +683,7 @@ def _add(scheduler: Any) -> None:
             ("drain", DrainHandler),
             ("resume", ResumeHandler),
             ("demand", DemandHandler),
+            ("progress", ProgressHandler),
         ]
         routes = [(f"{_PREFIX}{ROUTE}/{name}", handler, {"dask_server": scheduler}) for name, handler in own]
         scheduler.http_application.add_handlers(".*", routes + ([] if chosen else _api(scheduler)))

@@ -35,7 +35,6 @@ def declared_keys(metadata: Metadata) -> str:
 def deployment_manifest(cluster: Cluster) -> Manifest:
     """Return the scheduler's Deployment."""
     metadata = _scheduler_metadata(cluster)
-    selector = {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
     return _manifest(
         DEPLOYMENT,
         _object_meta(
@@ -48,7 +47,7 @@ def deployment_manifest(cluster: Cluster) -> Manifest:
         {
             "replicas": 1,
             "strategy": _STRATEGY,
-            "selector": {"matchLabels": selector},
+            "selector": {"matchLabels": _scheduler_selector(cluster)},
             "template": _scheduler_pod(cluster),
         },
     )
@@ -60,8 +59,13 @@ def service_manifest(cluster: Cluster) -> Manifest:
     return _manifest(
         SERVICE,
         _object_meta(names.scheduler(cluster.name), cluster, CLUSTER, metadata, notes),
-        cluster.service.spec,
+        # Without a selector nothing would reach the scheduler.
+        {**cluster.service.spec, "selector": cluster.service.spec.get("selector") or _scheduler_selector(cluster)},
     )
+
+
+def _scheduler_selector(cluster: Cluster) -> dict[str, str]:
+    return {names.CLUSTER_LABEL: cluster.name, names.COMPONENT_LABEL: names.SCHEDULER}
 
 
 def group_manifest(cluster: Cluster) -> Manifest:

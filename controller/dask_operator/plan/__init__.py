@@ -31,6 +31,7 @@ from dask_operator.plan.ownership.owners import plan_owners, plan_owners_without
 from dask_operator.plan.policy import Policy
 from dask_operator.plan.questions.deleted import plan_deleted
 from dask_operator.plan.questions.idle import plan_idle
+from dask_operator.plan.questions.progress import plan_progress
 from dask_operator.plan.questions.survey import plan_survey
 from dask_operator.plan.report.status import plan_orphan, plan_status
 from dask_operator.plan.report.suspended import CLUSTER_SUSPENDED, is_suspended, rests
@@ -115,6 +116,8 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
     yield from plan_autoscalers(view, now)
     # Delete the cluster when its scheduler has been idle for `idleTimeout`.
     yield from plan_idle(view, now)
+    # Ask the scheduler of a job how far it is.
+    yield from plan_progress(view, now)
     # Write the status of the groups and of the cluster.
     yield from plan_status(view, now, edited=bool(edits))
 

@@ -8,7 +8,7 @@ lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -399,9 +399,22 @@ def _status(state: _JobView, end: _End | None) -> dict[str, Any]:
         "endTime": rfc3339(end.at) if end else None,
         "failed": state.failed,
         "lastFailureTime": _last_failure(state),
+        "progress": None if suspended else _progress(state),
         "observedGeneration": state.job.generation,
         "conditions": rendered(state.job, state.status.raw, _conditions(state, end), state.now),
     }
+
+
+def _progress(state: _JobView) -> Any:
+    """Return how far the program is by its scheduler's last answer, and when that was first seen."""
+    known, scheduler = state.observed.progress, state.view.scheduler if state.view else None
+    said = state.status.raw.get("progress")
+    if not known or not known.tasks or not any(known.tasks[:2]) or not scheduler or known.at < scheduler.started:
+        return said
+    done, left, workers = known.tasks
+    before = said if isinstance(said, Mapping) and said.get("tasksDone") == done else {}
+    since = before.get("lastProgressTime") or rfc3339(known.at)
+    return {"tasksDone": done, "tasksTotal": done + left, "workers": workers, "lastProgressTime": since}
 
 
 def _started(state: _JobView) -> str | None:

@@ -24,7 +24,7 @@ _GRACE = 30
 
 def at_rest(view: View) -> View:
     """Return a suspended cluster: its groups want no workers, and what its scheduler has said counts no longer."""
-    observed = replace(view.observed, survey=None, demand=None, idleness=None)
+    observed = replace(view.observed, survey=None, demand=None, idleness=None, progress=None)
     return replace(view, observed=observed, workers={name: _resting(each) for name, each in view.workers.items()})
 
 

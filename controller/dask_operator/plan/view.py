@@ -167,6 +167,8 @@ class View:
     removed: Mapping[str, Workers]
     scheduler: Pod | None
     """The newest of the scheduler's Pods that run or may yet run."""
+    runner: Pod | None
+    """The Pod in which the program of the cluster's job runs now."""
     restarted: Sequence[Pod]
     """Pods with a container that had crashed more than once and was started again."""
 
@@ -179,7 +181,7 @@ class View:
         by_uid = {group.uid: group for group in groups.values()}
         pods: dict[str, list[Pod]] = {name: [] for name in groups}
         removed: dict[str, list[Pod]] = defaultdict(list)
-        schedulers, restarted = [], []
+        schedulers, restarted, runner = [], [], None
         for pod in observed.pods:
             if pod.restarted:
                 restarted.append(pod)
@@ -194,6 +196,8 @@ class View:
                 removed[pod.group].append(pod)
             elif pod.component == names.SCHEDULER:
                 schedulers.append(pod)
+            elif pod.component == names.JOB_RUNNER and pod.phase == "Running" and not pod.deleting:
+                runner = pod
         sorted_ = {name: Workers.of(group, pods[name], cluster.uid, observed) for name, group in groups.items()}
         return cls(
             cluster=cluster,
@@ -205,6 +209,7 @@ class View:
             },
             removed={name: _of_removed(name, each, cluster, observed) for name, each in removed.items()},
             scheduler=max(live(schedulers), key=lambda pod: pod.created, default=None),
+            runner=runner,
             restarted=restarted,
         )
 

@@ -86,6 +86,8 @@ class Asker:
                 await self._ask_target(key, action)
             case actions.IDLE:
                 await self._ask_idle(key, action)
+            case actions.PROGRESS:
+                await self._ask_progress(key, action)
             case question:
                 raise ValueError(f"{question} is no question")
 
@@ -114,6 +116,14 @@ class Asker:
             self._store.facts(key).idle(None, self._clock(), error.problem)
         else:
             self._store.facts(key).idle(token, self._clock())
+
+    async def _ask_progress(self, key: Key, action: Ask) -> None:
+        try:
+            tasks = await self._schedulers.progress(action.scheduler)
+        except SchedulerError:
+            metrics.SCHEDULER_ERRORS.inc()
+            tasks = None
+        self._store.facts(key).progressed(tasks, self._clock())
 
     async def _retire(self, key: Key, action: Retire) -> None:
         left = _addresses(action)

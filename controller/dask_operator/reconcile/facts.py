@@ -13,7 +13,19 @@ from itertools import islice
 from typing import NamedTuple
 
 from dask_operator.backoff import Backoff
-from dask_operator.model import Demand, Departure, Failure, Idleness, ObjectRef, Problem, Sample, Survey, Written
+from dask_operator.model import (
+    Demand,
+    Departure,
+    Failure,
+    Idleness,
+    ObjectRef,
+    Problem,
+    Progress,
+    Sample,
+    Survey,
+    Tasks,
+    Written,
+)
 from dask_operator.resources import CLUSTER
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
@@ -61,6 +73,7 @@ class Facts:
     survey: Survey | None = None
     demand: Demand | None = None
     idleness: Idleness | None = None
+    progress: Progress | None = None
     asking: set[str] = field(default_factory=set)
     retiring: dict[str, Departure] = field(default_factory=dict)
     resuming: set[str] = field(default_factory=set)
@@ -84,6 +97,8 @@ class Facts:
             self.demand = replace(self.demand, at=self.demand.at + step, samples=samples)
         if self.idleness:
             self.idleness = replace(self.idleness, at=self.idleness.at + step, since=self.idleness.since + step)
+        if self.progress:
+            self.progress = replace(self.progress, at=self.progress.at + step)
         self.refused = {uid: at + step for uid, at in self.refused.items()}
         self.retiring = {uid: each._replace(since=each.since + step) for uid, each in self.retiring.items()}
         self.failures = {about: replace(each, until=each.until + step) for about, each in self.failures.items()}
@@ -219,6 +234,10 @@ class Facts:
         since = before.since if before and before.token is not None and before.token == token else now
         # The clock may have been set back.
         self.idleness = Idleness(now, token, min(since, now), problem)
+
+    def progressed(self, tasks: Tasks | None, now: float) -> None:
+        """Record how far the scheduler is, None if it does not tell."""
+        self.progress = Progress(now, tasks)
 
     def retirement_began(self, departures: Mapping[str, Departure]) -> None:
         """Record that the scheduler has been asked to retire workers."""

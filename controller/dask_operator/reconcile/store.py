@@ -166,6 +166,7 @@ class Store:
             survey=facts.survey,
             demand=facts.demand,
             idleness=facts.idleness,
+            progress=facts.progress,
             asking=frozenset(facts.asking),
             retiring=dict(facts.retiring),
             resuming=frozenset(facts.resuming),

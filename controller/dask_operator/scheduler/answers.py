@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 
 from dask_operator import parse
-from dask_operator.model import Drained, Need, Registration
+from dask_operator.model import Drained, Need, Registration, Tasks
 
 _WORKERS_PER_POD = 64
 _WORKERS_OF_NONE = 1000
@@ -25,6 +25,7 @@ _LONGEST_FIELD = 2**10
 _ANSWER_OF_NONE = 2**12
 _PER_WORKER = 2**10
 _LARGEST_TARGET = 2**31 - 1  # The range of a resource's replicas.
+_LARGEST_NUMBER = 2**53 - 1  # The range in which all programs read the same number from JSON.
 MOST_RESOURCES = 20
 LONGEST_NAME = 64
 # Python writes these numbers, which are not JSON.
@@ -82,6 +83,12 @@ class _Need(msgspec.Struct):
 class _Demand(msgspec.Struct):
     target: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_TARGET)]
     needs: list[_Need]
+
+
+class _Progress(msgspec.Struct):
+    done: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_NUMBER)]
+    left: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_NUMBER)]
+    workers: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_TARGET)]
 
 
 class _Counts(msgspec.Struct):
@@ -197,6 +204,11 @@ def idle_since(value: Any) -> float | None:
     if value is None or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise UnexpectedError(value)
+
+
+def progress(text: bytes, wire: Wire) -> Tasks:
+    """Return how far the agent says that the scheduler is. Raises ValueError, TypeError or RecursionError."""
+    return Tasks(*msgspec.structs.astuple(wire.decoded(text, _Progress)))
 
 
 def workers(text: bytes, wire: Wire, pods: int) -> tuple[Registration, ...]:

@@ -1,4 +1,4 @@
-"""The questions to a scheduler: which workers it has, how many it wants, since when it is idle, and to retire some.
+"""The questions to a scheduler: its workers, how many it wants, since when it is idle, and how far it is.
 
 Each can be asked over HTTP and by Dask's own protocol. HTTP comes first. Where its routes are off or do not answer, the
 scheduler is asked by Dask's protocol. A wrong answer is final, because the scheduler that gave it has been reached.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from dask_operator.model import Drained, Endpoint, Need, Problem, Registration
+from dask_operator.model import Drained, Endpoint, Need, Problem, Registration, Tasks
 from dask_operator.scheduler import answers, lazy_rpc
 from dask_operator.scheduler.answers import JSON, MESSAGE, Wire
 from dask_operator.scheduler.failures import Failure, Kind, RefusedError, SchedulerError, unexpected, wrong
@@ -69,6 +69,7 @@ _TARGET = Question(
 _IDLE = Question(
     "/api/v1/check_idle", "check_idle", lambda text, wire: answers.idle_since(wire.value(text, "idle_since"))
 )
+_PROGRESS = Question("/kubernetes/v1/progress", "kubernetes_progress", answers.progress)
 _HAS_API = Question("/api/v1", "", lambda text, _: text)
 
 
@@ -163,6 +164,11 @@ class Schedulers:
     async def idle_since(self, endpoint: Endpoint) -> float | None:
         """Return when the scheduler became idle, in seconds since the epoch by its own clock, or None if it is busy."""
         return await self._read(endpoint, _IDLE, await self._by_http(endpoint, _IDLE))
+
+    async def progress(self, endpoint: Endpoint) -> Tasks | None:
+        """Return how far the scheduler is, or None if it has no agent: Dask forgets tasks that are done."""
+        told = await self._ask_agent(endpoint, _PROGRESS)
+        return None if isinstance(told, Failure) else told
 
     async def drain(self, endpoint: Endpoint, addresses: Sequence[str], seconds: float) -> Drained:
         """Let the agent retire workers, each when its tasks and shuffles have ended or after so many seconds.

@@ -87,6 +87,13 @@ def test_the_scheduler_service() -> None:
     }
 
 
+@pytest.mark.parametrize("selector", [{}, {"selector": None}, {"selector": {}}])
+def test_a_service_without_a_selector_reaches_the_scheduler(selector: dict[str, Any]) -> None:
+    made = manifests.service_manifest(a_cluster(service_spec={"type": "ClusterIP", **selector}))
+    deployment = manifests.deployment_manifest(a_cluster())
+    assert made["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+
+
 def test_the_default_group() -> None:
     assert manifests.group_manifest(a_cluster(workers=4)) == {
         "apiVersion": "kubernetes.dask.org/v1",

@@ -104,6 +104,7 @@ def test_the_status_of_a_job_that_has_succeeded() -> None:
         "endTime": "2026-01-01T11:59:55Z",
         "failed": 0,
         "lastFailureTime": None,
+        "progress": None,
         "observedGeneration": 1,
     }
     told = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}

@@ -14,8 +14,8 @@ from tests.support.server import Answer, serving
 from tests.support.wait import until
 
 from dask_operator import metrics
-from dask_operator.actions import IDLE, TARGET, WORKERS, Ask, Resume, Retire
-from dask_operator.model import Drained, Endpoint, Need, Observed, Pod, Registration
+from dask_operator.actions import IDLE, PROGRESS, TARGET, WORKERS, Ask, Resume, Retire
+from dask_operator.model import Drained, Endpoint, Need, Observed, Pod, Registration, Tasks
 from dask_operator.reconcile.asking import Asker
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.workqueue import WorkQueue
@@ -55,6 +55,23 @@ async def test_a_question_without_an_answer_is_a_fact_with_its_reason(question: 
         assert fact
         assert fact.problem
         assert (fact.problem.reason, fact.at >= NOON) == ("SchedulerAnswer", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "tasks"),
+    [({"done": 5, "left": 7, "workers": 2}, Tasks(5, 7, 2)), ({"done": -1}, None)],
+    ids=["told", "wrong"],
+)
+async def test_how_far_a_scheduler_is_is_a_fact(said: dict[str, int], tasks: Tasks | None) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(said)
+
+    async with a_bench() as bench, serving(answer) as url:
+        await bench.execute(Ask(PROGRESS, at(url), "x"))
+        await until(lambda: not bench.observed().asking, "the answer")
+        progress = bench.observed().progress
+        assert progress
+        assert (progress.tasks, progress.at >= NOON) == (tasks, True)
 
 
 def _identity(*pods: Pod) -> Answer:
@@ -247,7 +264,7 @@ async def test_closing_ends_what_runs_beside() -> None:
         await until(ended.is_set, "the end of the question", 5.0)
 
 
-@pytest.mark.parametrize("question", [WORKERS, TARGET, IDLE])
+@pytest.mark.parametrize("question", [WORKERS, TARGET, IDLE, PROGRESS])
 async def test_what_a_scheduler_answers_is_not_quoted_in_the_log(
     caplog: pytest.LogCaptureFixture, question: str
 ) -> None:
@@ -278,7 +295,7 @@ class _Wrong:
         await self._ask()
         return (), False
 
-    demand = idle_since = retire = drain = resume = _ask
+    demand = idle_since = progress = retire = drain = resume = _ask
 
 
 @asynccontextmanager
@@ -304,7 +321,7 @@ async def _planned_again(queue: WorkQueue) -> None:
         queue.done(await queue.get())
 
 
-@pytest.mark.parametrize("question", [WORKERS, TARGET, IDLE, "nonsense"])
+@pytest.mark.parametrize("question", [WORKERS, TARGET, IDLE, PROGRESS, "nonsense"])
 async def test_an_error_of_our_own_is_logged_and_counted_and_the_question_pauses_longer_each_time(
     caplog: pytest.LogCaptureFixture, question: str
 ) -> None:

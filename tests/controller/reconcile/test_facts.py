@@ -3,7 +3,19 @@ from __future__ import annotations
 import pytest
 from tests.support.builders import NOON
 
-from dask_operator.model import Demand, Departure, Failure, Idleness, Key, ObjectRef, Problem, Sample, Survey, Written
+from dask_operator.model import (
+    Demand,
+    Departure,
+    Failure,
+    Idleness,
+    Key,
+    ObjectRef,
+    Problem,
+    Sample,
+    Survey,
+    Tasks,
+    Written,
+)
 from dask_operator.reconcile.facts import NEW_PODS, TERMINATING, Deed, Facts
 
 KEY = Key("default", "simple")
@@ -177,6 +189,7 @@ def test_when_the_clock_is_set_all_times_move_with_it(step: float) -> None:
         facts.demanded(Sample(now, 4, {}), keep=60.0)
         facts.idle(7.0, now - 5.0)
         facts.idle(7.0, now)
+        facts.progressed(Tasks(1, 2, 3), now)
         facts.refused["uid"] = now
         facts.retirement_began({"uid": Departure(since=now)})
         facts.failures[PODS] = Failure(PROBLEM, 1, now + 10.0)

@@ -37,6 +37,7 @@ QUESTIONS: dict[str, Question] = {
     "workers": Schedulers.workers,
     "demand": Schedulers.demand,
     "idle_since": Schedulers.idle_since,
+    "progress": Schedulers.progress,
     "retire": lambda schedulers, at: schedulers.retire(at, ["tcp://10.0.0.1:1"]),
     "drain": lambda schedulers, at: schedulers.drain(at, ["tcp://10.0.0.1:1"], 60.0),
     "resume": lambda schedulers, at: schedulers.resume(at, ["tcp://10.0.0.1:1"]),
@@ -223,6 +224,7 @@ def test_the_agent_tells_what_tasks_need(routes: list[str]) -> None:
         waiting = made.client.submit(sum, [1], resources={"GPU": 1}, pure=False)
         demand = (0, (Need((("GPU", 1.0),), 1),))
         eventually(lambda: asyncio.run(_put(at, Schedulers.demand)) == demand, f"the demand is {demand}", 60)
+        assert asyncio.run(_put(at, Schedulers.progress)) == (0, 1, 0)
         made.client.cancel([waiting])
 
 
@@ -592,7 +594,9 @@ def test_an_agent_that_tells_nonsense_counts_as_missing(run: Run, told: object) 
     assert run(_asked(answer, lambda schedulers, at: schedulers.survey(at, 1))) == (workers, False)
 
 
-@pytest.mark.parametrize("question", [lambda schedulers, at: schedulers.survey(at, 1), Schedulers.demand])
+@pytest.mark.parametrize(
+    "question", [lambda schedulers, at: schedulers.survey(at, 1), Schedulers.demand, Schedulers.progress]
+)
 async def test_an_agent_that_is_late_is_not_missing(question: Question) -> None:
     # Without it, tasks of workers that leave run again, and tasks that need GPUs get workers without.
     async def answer(request: web.Request) -> web.StreamResponse:
