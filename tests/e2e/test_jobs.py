@@ -34,6 +34,10 @@ left = client.map(lambda n: n, range(5), resources={{"NONE": 1}})
 {COMPUTE}
 """
 SUM = "499500"
+COMPUTE_AT_ONCE = f"""
+from dask.distributed import Client
+assert Client(timeout="240s").submit(sum, range(1000)).result() == {SUM}
+"""
 # A starting worker ignores a request to end.
 AT_ONCE = {"terminationGracePeriodSeconds": 0}
 
@@ -104,6 +108,17 @@ def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, das
     _cluster_goes(kube, "simple-job")
     kube.run("delete", "daskjob", "simple-job")
     eventually(lambda: not kube.names("pods"), "the runner goes with the job")
+
+
+def test_a_job_runs_in_a_quota_that_its_workers_have_used_up(kube: Kube, dask_image: Image) -> None:
+    kube.run("create", "quota", "few", "--hard=pods=3")
+    eventually(lambda: kube.status("resourcequota", "few").get("hard"), "the quota is in force")
+    kube.apply(dask_job("squeezed", 2, program=COMPUTE_AT_ONCE, image=str(dask_image), pods=AT_ONCE))
+    message = kube.wait_for_condition("daskjob", "squeezed", "Degraded", "QuotaExceeded")
+    assert "few" in message
+    _wait_for(kube, "squeezed", "Successful")
+    assert kube.status("daskjob", "squeezed")["failed"] == 0
+    _cluster_goes(kube, "squeezed")
 
 
 def test_a_job_whose_program_fails_too_often_has_failed(kube: Kube, dask_image: Image) -> None:

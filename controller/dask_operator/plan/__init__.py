@@ -38,6 +38,7 @@ from dask_operator.plan.report.suspended import CLUSTER_SUSPENDED, is_suspended,
 from dask_operator.plan.report.unread import plan_unread, too_large
 from dask_operator.plan.suspension import at_rest, plan_suspension
 from dask_operator.plan.view import View
+from dask_operator.plan.workers.precedence import behind_runner
 from dask_operator.plan.workers.replicas import plan_replicas
 from dask_operator.resources import CLUSTER, DEPLOYMENT, GROUP, POD
 
@@ -105,7 +106,7 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
     # Create, replace, retire and delete the workers of each group.
     for workers in view.workers.values():
         if not workers.group.unread:
-            yield from plan_group(view, workers, now)
+            yield from plan_group(view, behind_runner(view, workers, now), now)
     # Retire and delete the workers of groups that were removed.
     yield from plan_removed_groups(view, now)
     # Let workers drain that somebody deletes and that may not know it.

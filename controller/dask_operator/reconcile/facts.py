@@ -26,7 +26,7 @@ from dask_operator.model import (
     Tasks,
     Written,
 )
-from dask_operator.resources import CLUSTER
+from dask_operator.resources import CLUSTER, POD
 
 _BACKOFF = Backoff(first=1.0, longest=60.0)
 HAS_EFFECT = 10.0
@@ -181,7 +181,13 @@ class Facts:
             self.failures.pop(subject, None)
 
     def object_gone(self, subject: ObjectRef) -> None:
-        """End the failure that an object caused by being in the way of another of its name."""
+        """End the failure that an object caused by being in the way of another of its name.
+
+        What had no room in a quota may have it where a Pod was.
+        """
+        if subject.kind == POD.kind:
+            full = {about: each for about, each in self.failures.items() if each.problem.reason == "QuotaExceeded"}
+            self.failures |= {about: replace(each, until=0.0) for about, each in full.items()}
         failure = self.failures.get(subject)
         if failure and failure.problem.reason == TERMINATING:
             del self.failures[subject]

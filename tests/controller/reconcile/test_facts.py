@@ -129,6 +129,17 @@ def test_the_end_of_an_object_ends_the_failure_that_it_caused() -> None:
         assert list(facts.failures) == remaining
 
 
+def test_the_end_of_a_pod_ends_the_wait_for_room_in_a_quota() -> None:
+    facts = Facts()
+    for reason, waits in (("Forbidden", True), ("QuotaExceeded", False)):
+        facts.failed(PODS, Problem(reason, "no"), NOON)
+        facts.object_gone(ObjectRef("Service", "simple-scheduler"))
+        assert facts.failures[PODS].until > NOON
+        facts.object_gone(ObjectRef("Pod", "simple-runner"))
+        assert (facts.failures[PODS].until > NOON) == waits
+    assert facts.failed(PODS, PROBLEM, NOON).attempts == 3, "the next refusal waits longer all the same"
+
+
 def test_failures_that_no_longer_matter_are_dropped() -> None:
     facts = Facts()
     facts.failed(PODS, PROBLEM, NOON)
