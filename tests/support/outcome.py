@@ -32,6 +32,7 @@ def _fields(*names: str) -> re.Pattern[str]:
 HISTORY = _fields(
     r"\w+ kubernetes\.dask\.org/(ordinal|attempt|scaled|ended)",
     r"\w+ (deployment\.kubernetes\.io/revision|pod-template-hash)",
+    "DaskJob progress",
     r"\w+ (lastOrdinals?|lastDecision|lastScaleTime|lastTransitionTime|lastFailureTime|startTime|endTime)",
 )
 """Fields for times and counts, which differ between two stories that end the same."""
@@ -40,6 +41,7 @@ CHANCE = _fields(
     f"Pod {ORDINAL_ANNOTATION}",  # which of equal workers is left
     f"Service {TEMPLATE_ANNOTATION}",  # the hash of ports that are other ones each time
     f"DaskJob {ENDED_ANNOTATION}",  # it has the time
+    "DaskJob progress",  # it is asked for now and then
     "DaskAutoscaler currentReplicas",  # the controller writes it at most twice a minute
 )
 """Fields that differ between two runs of one story."""
