@@ -3,7 +3,7 @@
 TEST = ci/test.sh $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(HELM),--helm $(HELM))
 export TIMES = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dask-kubernetes/times.jsonl
 
-.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-install test-kind test-matrix test-versions times mutants bench sbom docs generate lock
+.PHONY: help demo demo-down test lint unit charts test-api test-faults test-e2e test-monitoring pictures test-migration test-upgrade test-queues test-install test-kind test-matrix test-versions times mutants bench sbom docs generate lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -14,7 +14,7 @@ demo: ## a real Kubernetes, the operator, a Dask cluster, and an answer computed
 demo-down: ## ends what `make demo` started
 	@ci/demo/down.sh
 
-test: ## everything below but test-install, which is part of test-kind, pictures, the matrix, bench, sbom and docs; of test-faults a tenth
+test: ## everything below but test-install, which is part of test-kind, test-queues, pictures, the matrix, bench, sbom and docs; of test-faults a tenth
 	@mkdir -p "$(dir $(TIMES))" && : > "$(TIMES)"
 	@$(TEST) lint sample unit api beside e2e monitoring beside charts versions migration upgrade kind
 
@@ -47,6 +47,9 @@ test-migration: ## moving from the operator of the Python package, with its rele
 
 test-upgrade: ## from the version before this one to this one and back, by Helm 3 and Helm 4
 	@$(TEST) upgrade
+
+test-queues: ## clusters and jobs in queues of a real Kueue, and two teams in one quota with real containers
+	@$(TEST) queues
 
 test-install: ## both charts with each of their ci/*-values.yaml, by chart-testing and Helm 4
 	@$(TEST) install

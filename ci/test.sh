@@ -33,7 +33,7 @@ BESIDE_LOGS=()
 LANES=(--numprocesses "$(nproc)" --dist worksteal)
 # Tests of tests/e2e that are tiers of their own
 OWN_TIERS=(tests/e2e/test_migration.py tests/e2e/test_monitoring.py tests/e2e/test_no_operator.py tests/e2e/test_older_dask.py
-  tests/e2e/test_upgrade.py)
+  tests/e2e/test_queues.py tests/e2e/test_upgrade.py)
 
 end_clusters() {
   local name process
@@ -249,6 +249,16 @@ tier_upgrade() {
   export PREVIOUS PREVIOUS_OPERATOR_IMAGE HELM_4
   pytest_at "upgrades, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_upgrade.py
   end_cluster $UPGRADE
+}
+
+# Kueue runs as a process of this machine, in both parts.
+tier_queues() {
+  ci/tools/build.sh kueue > /dev/null
+  use_cluster $RELEASES "$KUBERNETES_VERSION"
+  with_crds pytest_at "queues, Kubernetes $KUBERNETES_VERSION" tests/queues
+  use_images $RELEASES
+  pytest_at "two teams in one quota, Kubernetes $KUBERNETES_VERSION" tests/e2e/test_queues.py
+  end_cluster $RELEASES
 }
 
 # helm_settings CHART: Print Helm's arguments that set the images of `use_images` in a chart

@@ -23,6 +23,7 @@ pin() {
     kind) echo "sigs.k8s.io/kind v$KIND_VERSION" ;;
     kubeconform) echo "github.com/yannh/kubeconform v$KUBECONFORM_VERSION" ;;
     kubernetes-*) echo "k8s.io/kubernetes v${1#kubernetes-}" ;;
+    kueue) echo "sigs.k8s.io/kueue v$KUEUE_VERSION" ;;
     kwok) echo "sigs.k8s.io/kwok v$KWOK_VERSION" ;;
     prometheus) echo "github.com/prometheus/prometheus v$PROMETHEUS_VERSION" ;;
     prometheus-operator) echo "github.com/prometheus-operator/prometheus-operator v$PROMETHEUS_OPERATOR_VERSION" ;;

@@ -93,12 +93,16 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """Write the status of a Dask resource. `notes`: annotations to write where its definition keeps no status."""
+    """Write the status of a Dask resource or a Workload.
+
+    `notes`: annotations to write where its definition keeps no status. `resource_version`: write it only in this state.
+    """
 
     subject: ObjectRef
     status: Json
     because: str
     notes: Mapping[str, str] = field(default_factory=dict)
+    resource_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

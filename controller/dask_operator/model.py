@@ -179,6 +179,13 @@ class Listening(NamedTuple):
     named: Mapping[str, int] = MappingProxyType({})
 
 
+class Placement(NamedTuple):
+    """The nodes that a queue has chosen for Pods: labels that they need, and tolerations of their taints."""
+
+    node_selector: Mapping[str, str] = MappingProxyType({})
+    tolerations: tuple[Json, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster(Declared):
     """A DaskCluster. `replicas` is None if the spec sets no number of workers for the default group.
@@ -186,11 +193,14 @@ class Cluster(Declared):
     `drain_timeout`: the seconds that the default group's workers have to drain, None if the spec sets none.
     `idle_timeout` is in seconds, 0.0 for never. `job`: the DaskJob that the cluster was made for. `ports`: those of its
     Service. `headless`: its Service has no address of its own. `ipv6`: its Pods may have addresses of IPv6 only.
-    `suspended`: its user wants no Pods; `suspended_by`: who has last set that, empty if it is not known.
+    `suspended`: it is to have no Pods; `suspended_by`: who has last set that, empty if it is not known; `waits`: what
+    its queue says, empty unless it is suspended because it waits there. `placement`: that of its scheduler.
     """
 
     suspended: bool = False
     suspended_by: str = ""
+    waits: str = ""
+    placement: Placement = Placement()
     replicas: int | None = 0
     drain_timeout: int | None = None
     idle_timeout: float = 0.0
@@ -233,6 +243,9 @@ class Group(Declared):
     copied: str = ""
     """The replicas last copied from the DaskCluster (`manifests.replicas_note`); empty if never."""
     worker: Template = Template()
+    placement: Placement = Placement()
+    admitted: int | None = None
+    """The number of workers that a queue has admitted; None if they wait in none."""
     offer: Offer = Offer()
     last_ordinal: int = -1
     template: str = ""
@@ -250,11 +263,13 @@ class Job(Declared):
     """A DaskJob. `restart_policy` is its runner's, empty if unset; `ended`: the note of its end.
 
     `backoff_limit`: how many failures of the runner are allowed; `deadline`, `ttl`: seconds. None stands for no limit.
-    `suspended`, `suspended_by`: as of a Cluster.
+    `suspended`, `suspended_by`, `waits`: as of a Cluster. `placement`: that of its runner.
     """
 
     suspended: bool = False
     suspended_by: str = ""
+    waits: str = ""
+    placement: Placement = Placement()
     cluster: Template = Template()
     runner: Template = Template()
     restart_policy: str = ""
@@ -314,6 +329,57 @@ class Autoscaler(Declared):
     maximum: int | None = None
     up: Scaling = Scaling()
     down: Scaling = Scaling()
+
+
+class Assignment(NamedTuple):
+    """An admission of a Workload's pod set by a queue: the number of Pods, and their ResourceFlavors."""
+
+    number: int
+    flavors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload(Object):
+    """A request to a queue of Kueue: for the first Pods of a cluster and of its job, or for more workers of a `group`.
+
+    `ordinal`: the number of such a request; `number`: of its Pods. `note`: what it was made from
+    (`manifests.Request.note`). `conditions`: those of its status, by type; `assignments`: what is admitted, by pod set,
+    empty if nothing is.
+    """
+
+    cluster: str = ""
+    group: str = ""
+    ordinal: int = -1
+    number: int = 0
+    note: str = ""
+    conditions: Mapping[str, Json] = field(default_factory=dict)
+    assignments: Mapping[str, Assignment] = field(default_factory=dict)
+
+    def is_true(self, condition: str) -> bool:
+        """Return whether a condition is there and true."""
+        return bool(self.conditions.get(condition, {}).get("status") == "True")
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor(Object):
+    """A ResourceFlavor: nodes of one sort."""
+
+    placement: Placement = Placement()
+
+
+@dataclass(frozen=True, slots=True)
+class Priority(Object):
+    """A PriorityClass, or a WorkloadPriorityClass. `default`: it is that of Pods that name none."""
+
+    value: int = 0
+    default: bool = False
+
+
+class Queues(NamedTuple):
+    """The facts that all queues share. `priorities`: by kind and name."""
+
+    flavors: Mapping[str, Flavor]
+    priorities: Mapping[tuple[str, str], Priority]
 
 
 class Taint(NamedTuple):
@@ -602,6 +668,9 @@ class Observed:
     autoscalers: tuple[Autoscaler, ...] = ()
     pods: tuple[Pod, ...] = ()
     worker_deployments: tuple[Deployment, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    queues: Queues | None = None
+    """Absent if nothing waits in queues."""
     survey: Survey | None = None
     demand: Demand | None = None
     idleness: Idleness | None = None

@@ -54,6 +54,11 @@ OWNERSHIP_PREFIXES = (
 )
 """Prefixes of labels and annotations of deployment tools, which prune what has them and is not in their set."""
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue's label of the queue in which an object waits."""
+PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+"""Kueue's label of the priority that an object has in its queue."""
+
 WORKER_NAME_ENV = "DASK_WORKER_NAME"
 SCHEDULER_ADDRESS_ENV = "DASK_SCHEDULER_ADDRESS"
 AGENT_ENV = "KUBERNETES_DASK_AGENT"
@@ -65,6 +70,7 @@ HTTP_ROUTES_ENV = "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"
 COMM_PORT = "tcp-comm"
 DASHBOARD_PORT = "http-dashboard"
 
+_LONGEST_PREFIX = 57
 _WORKER = re.compile(r".+-worker-[0-9a-f]{10}")
 
 
@@ -81,6 +87,17 @@ def default_group(cluster: str) -> str:
 def runner(job: str) -> str:
     """Return the name of the Pod that runs a DaskJob's program."""
     return f"{job}-runner"
+
+
+def workload(kind: str, name: str, uid: str) -> str:
+    """Return the name of the Workload of a Dask resource. Kueue makes it the value of a label, so it is short."""
+    prefix, digest = f"{kind.lower()}-{name}"[:_LONGEST_PREFIX].rstrip("-."), hashlib.sha256(uid.encode()).hexdigest()
+    return f"{prefix}-{digest[:5]}"
+
+
+def growth(group: str, group_uid: str, ordinal: int) -> str:
+    """Return the name of a group's Workload number `ordinal`, the same each time that it is asked for."""
+    return workload("more", group, f"{group_uid}/{ordinal}")
 
 
 def worker(group: str, group_uid: str, ordinal: int) -> str:

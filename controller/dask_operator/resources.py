@@ -39,9 +39,22 @@ EVENT = Resource("Event", "", "v1", "events", ("create",))
 LEASE = Resource("Lease", "coordination.k8s.io", "v1", "leases", ("get", "create", "update"))
 NAMESPACE = Resource("Namespace", "", "v1", "namespaces", ("list", "watch"), namespaced=False)
 NODE = Resource("Node", "", "v1", "nodes", ("list", "watch"), namespaced=False)
+KUEUE = "kueue.x-k8s.io"
+WORKLOAD = Resource(
+    "Workload", KUEUE, "v1beta2", "workloads", ("get", "list", "watch", "create", "patch", "delete"), CLUSTER_LABEL
+)
+FLAVOR = Resource("ResourceFlavor", KUEUE, "v1beta2", "resourceflavors", ("list", "watch"), namespaced=False)
+QUEUE_PRIORITY = Resource(
+    "WorkloadPriorityClass", KUEUE, "v1beta2", "workloadpriorityclasses", ("list", "watch"), namespaced=False
+)
+POD_PRIORITY = Resource(
+    "PriorityClass", "scheduling.k8s.io", "v1", "priorityclasses", ("list", "watch"), namespaced=False
+)
 
 WATCHED = (CLUSTER, GROUP, JOB, AUTOSCALER, POD, SERVICE, DEPLOYMENT)
-RESOURCES = {resource.kind: resource for resource in (*WATCHED, EVENT)}
+QUEUES = (FLAVOR, QUEUE_PRIORITY, POD_PRIORITY)
+"""The kinds that say what a queue's admission of a Workload means, and how urgent a Workload is."""
+RESOURCES = {resource.kind: resource for resource in (*WATCHED, EVENT, WORKLOAD)}
 
 
 def _rules(*resources: Resource) -> frozenset[tuple[str, str, str]]:
@@ -64,3 +77,9 @@ NAMESPACE_RULES = _rules(NAMESPACE)
 
 NODE_RULES = _rules(NODE)
 """The permissions for workers to leave cordoned nodes."""
+
+QUEUE_RULES = _rules(WORKLOAD) | {(KUEUE, "workloads/status", "patch")}
+"""The permissions in a namespace to wait in the queues of Kueue."""
+
+FLAVOR_RULES = _rules(*QUEUES)
+"""The cluster-wide permissions for the same."""

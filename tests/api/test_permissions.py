@@ -20,7 +20,7 @@ from tests.support.permissions import (
     triples,
 )
 
-from dask_operator.resources import LEASE_RULES, NAMESPACE_RULES, NODE_RULES, RULES
+from dask_operator.resources import FLAVOR_RULES, LEASE_RULES, NAMESPACE_RULES, NODE_RULES, QUEUE_RULES, RULES
 
 OWN = ("--set", "scope=own", "--set", "crds.install=false")
 CLUSTERS = "daskclusters.kubernetes.dask.org"
@@ -47,6 +47,7 @@ def users_roles(kube: Kube, helm: Helm) -> None:
         (("scope.namespaces={default}",), LEASE_RULES, RULES),
         (("scope=own", "watchNodes=true"), RULES | LEASE_RULES | NODE_RULES, NODE_RULES),
         (("kopfArgs={--namespace=dev-*}",), RULES | LEASE_RULES | NAMESPACE_RULES, RULES | NAMESPACE_RULES),
+        (("scope=own", "kueue.enabled=true"), RULES | LEASE_RULES | QUEUE_RULES | FLAVOR_RULES, FLAVOR_RULES),
     ],
 )
 def test_the_service_account_may_do_what_actions_need_and_nothing_else(

@@ -12,11 +12,13 @@ from dask_operator.resources import (
     AUTOSCALER,
     CLUSTER,
     DASK,
+    FLAVOR_RULES,
     GROUP,
     JOB,
     LEASE_RULES,
     NAMESPACE_RULES,
     NODE_RULES,
+    QUEUE_RULES,
     RULES,
 )
 
@@ -41,9 +43,11 @@ def role(render: Render, kind: str, name: str, values: dict[str, Any]) -> dict[s
         ("ClusterRole", {"kopfArgs": ["--namespace=one"]}, RULES),
         ("ClusterRole", PATTERNS, RULES | NAMESPACE_RULES),
         ("ClusterRole", {"scope": "cluster"}, RULES),
+        ("ClusterRole", {"kueue.enabled": True}, RULES | QUEUE_RULES),
         ("Role", {"rbac.cluster": False}, RULES),
         ("Role", {"scope": "own"}, RULES),
         ("Role", {"scope": {"namespaces": ["one"]}}, RULES),
+        ("Role", {"scope": {"namespaces": ["one"]}, "kueue.enabled": True}, RULES | QUEUE_RULES),
     ],
 )
 def test_role_is_what_actions_need(
@@ -64,6 +68,12 @@ def test_lease_is_in_the_namespace_of_the_release(render: Render, cluster: bool)
 def test_nodes_are_watched_by_a_role_of_their_own(render: Render, scope: str) -> None:
     values = {"watchNodes": True, "scope": scope}
     assert triples(role(render, "ClusterRole", "dask-operator-nodes", values)) == NODE_RULES
+
+
+@pytest.mark.parametrize("scope", ["cluster", "own"])
+def test_flavors_are_watched_by_a_role_of_their_own(render: Render, scope: str) -> None:
+    values = {"kueue.enabled": True, "scope": scope}
+    assert triples(role(render, "ClusterRole", "dask-operator-flavors", values)) == FLAVOR_RULES
 
 
 # The permissions that could be namespaced or not, all enabled.

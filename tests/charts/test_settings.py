@@ -24,6 +24,7 @@ def _settings(render: Render, values: dict[str, Any]) -> Settings:
     ("values", "changed"),
     [
         ({"watchNodes": True}, {"watch_nodes": True}),
+        ({"kueue.enabled": True}, {"kueue": True}),
         ({"workerAllocation.size": 7}, {"policy": Policy(batch_size=7)}),
         ({"workerAllocation.delay": 2.5}, {"policy": Policy(batch_delay=2.5)}),
     ],

@@ -58,6 +58,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "global.imageRegistry": "mirror.example.com",
         "scope": "own",
         "watchNodes": True,
+        "kueue.enabled": True,
         "replicas": 7,
         "image.name": "other",
         "image.tag": "other",

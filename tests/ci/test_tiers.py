@@ -8,7 +8,7 @@ from docs.included import ROOT
 
 # Tiers outside `make test`: one of which it runs a tenth, one that takes too long, a part of `kind`, and one that
 # writes into the documentation.
-NOT_IN_TEST = {"faults", "matrix", "install", "pictures"}
+NOT_IN_TEST = {"faults", "matrix", "install", "pictures", "queues"}
 
 
 def _tiers() -> set[str]:

@@ -23,9 +23,9 @@ from tests.support.server import serving
 from dask_operator import names
 from dask_operator.kubernetes.api import Api
 from dask_operator.parse import rfc3339
-from dask_operator.resources import LEASE, NAMESPACE, NODE, POD, RESOURCES, Resource
+from dask_operator.resources import LEASE, NAMESPACE, NODE, POD, QUEUES, RESOURCES, Resource
 
-_ALL = (*RESOURCES.values(), LEASE, NAMESPACE, NODE)
+_ALL = (*RESOURCES.values(), LEASE, NAMESPACE, NODE, *QUEUES)
 _BY_PLURAL = {resource.plural: resource for resource in _ALL}
 _BY_KIND = {resource.kind: resource for resource in _ALL}
 _WITH_STATUS = ("pods", "services", "deployments", "daskclusters", "daskworkergroups")

@@ -67,11 +67,12 @@ class World:
     `done`: all actions so far; `now`: the time.
     """
 
-    def __init__(self, workers: int | None = 3, policy: Policy = Policy()) -> None:
-        """Create a world with a DaskCluster of `workers` workers, or without one if None."""
+    def __init__(self, workers: int | None = 3, policy: Policy = Policy(), *, queues: bool = False) -> None:
+        """Create a world with a DaskCluster of `workers` workers, or without one if None. `queues`: as of a Store."""
         self.now = NOON
         self.policy = policy
-        self.store = Store()
+        self._has_queues = queues
+        self.store = Store(queues=queues)
         self.done: list[Action] = []
         self.held: dict[str, int] = {}
         """Bytes of results by worker, without copies."""
@@ -187,6 +188,11 @@ class World:
             spec = {"replicas": 1, "template": {"metadata": {"labels": labels}, "spec": {}}}
             self.put(raw_deployment(f"{group}-worker-{n:010x}", metadata=meta, spec=spec))
 
+    def write_status(self, kind: str, name: str, **status: Any) -> None:
+        """Update keys of an object's status, as another controller."""
+        raw = self.raw(kind, name)
+        self._update({**raw, "status": merge(raw.get("status"), status)})
+
     def edit(self, kind: str, name: str, **spec: Any) -> None:
         """Update keys of an object's spec, as its user."""
         raw = self.raw(kind, name)
@@ -268,7 +274,11 @@ class World:
         return {pod.name for pod in self._pods() if pod.node == node and pod.component == "worker"}
 
     def restart_controller(self) -> None:
-        self.store = Store()
+        queues, self.store = self.store.queues, Store(queues=self._has_queues)
+        for flavor in queues.flavors.values():
+            self.store.queue_fact("ResourceFlavor", flavor)
+        for (kind, _), priority in queues.priorities.items():
+            self.store.queue_fact(kind, priority)
         self._unasked += [(ends, retire) for ends, retire in self._retirements if retire.seconds is not None]
         self._retirements.clear()
         for raw in self.objects():

@@ -31,6 +31,11 @@
 {{- printf "%s-%s-nodes" .Release.Namespace (include "dask-kubernetes-operator.fullname" .) -}}
 {{- end }}
 
+{{/* The name of the ClusterRole for the flavors and priorities of queues, likewise. */}}
+{{- define "dask-kubernetes-operator.flavorsRoleName" -}}
+{{- printf "%s-%s-flavors" .Release.Namespace (include "dask-kubernetes-operator.fullname" .) -}}
+{{- end }}
+
 {{/* The name of the objects of `helm test`, at most 53 characters because a DaskCluster has it too. */}}
 {{- define "dask-kubernetes-operator.testName" -}}
 {{- printf "%s-test" (include "dask-kubernetes-operator.fullname" . | trunc 48 | trimSuffix "-") -}}

@@ -38,9 +38,25 @@ from dask_operator.manifests.patches import (
     service_patch,
     worker_owners_patch,
 )
+from dask_operator.manifests.queues import (
+    NUMBERS,
+    PodSet,
+    PriorityReference,
+    Request,
+    growth_manifest,
+    needs_hash,
+    parts_of_note,
+    priority_class,
+    workload_manifest,
+    workload_patch,
+)
 
 __all__ = [
+    "NUMBERS",
     "Manifest",
+    "PodSet",
+    "PriorityReference",
+    "Request",
     "adopted_deployment_patch",
     "adopted_group_patch",
     "adopted_service_patch",
@@ -53,9 +69,13 @@ __all__ = [
     "event_manifest",
     "group_manifest",
     "group_patch",
+    "growth_manifest",
     "job_cluster_manifest",
     "leads_nowhere",
+    "needs_hash",
     "owners_patch",
+    "parts_of_note",
+    "priority_class",
     "replicas_note",
     "replicas_patch",
     "runner_manifest",
@@ -70,4 +90,6 @@ __all__ = [
     "worker_manifests",
     "worker_owners_patch",
     "worker_selector",
+    "workload_manifest",
+    "workload_patch",
 ]

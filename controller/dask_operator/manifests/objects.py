@@ -14,7 +14,7 @@ from dask_operator.manifests.addresses import scheduler_address_from
 from dask_operator.manifests.environment import with_env, with_preload
 from dask_operator.manifests.grace import drain_seconds, with_grace_period
 from dask_operator.manifests.ipv6 import listening_on_ipv6
-from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object, Service
+from dask_operator.model import Cluster, Declared, Group, Job, Json, Metadata, Object, Placement, Service
 from dask_operator.resources import CLUSTER, DEPLOYMENT, EVENT, GROUP, JOB, POD, SERVICE, Resource
 
 Manifest = dict[str, Any]
@@ -96,6 +96,7 @@ def worker_manifests(
     metadata = _merged(_ISTIO_OFF, _inherited(group), group.worker.metadata, reserved)
     # A retired worker ends with success and must not start again.
     spec = _with_defaults(listening_on_ipv6(group.worker.spec) if cluster.ipv6 else group.worker.spec)
+    spec = placed(spec, group.placement)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     spec = spec if group.drain_timeout_unset else with_grace_period(spec, group.drain_timeout)
     notes = {names.TEMPLATE_ANNOTATION: group.worker.hash} | (
@@ -121,7 +122,7 @@ def runner_manifest(job: Job, cluster: Cluster, attempt: int, service: Service |
     reserved = {names.CLUSTER_LABEL: job.name, names.COMPONENT_LABEL: names.JOB_RUNNER}
     metadata = _merged(_ISTIO_OFF, _inherited(job), job.runner.metadata, reserved)
     notes = Metadata(annotations={names.ATTEMPT_ANNOTATION: str(attempt)} if attempt else {})
-    spec = _with_defaults(job.runner.spec)
+    spec = placed(_with_defaults(job.runner.spec), job.placement)
     spec["restartPolicy"] = spec.get("restartPolicy") or "OnFailure"
     meta = _object_meta(names.runner(job.name), job, JOB, metadata, notes)
     address = scheduler_address_from(cluster, service, spec)
@@ -169,7 +170,7 @@ def worker_selector(cluster: str, group: str) -> str:
 
 def _scheduler_pod(cluster: Cluster) -> Manifest:
     spec = cluster.scheduler.spec
-    spec = _with_defaults(listening_on_ipv6(spec) if cluster.ipv6 else spec)
+    spec = placed(_with_defaults(listening_on_ipv6(spec) if cluster.ipv6 else spec), cluster.placement)
     spec = with_preload(with_env(spec, {names.AGENT_ENV: agent.TEXT, names.PRELOAD_ENV: repr([agent.PRELOAD])}))
     # A Deployment's Pods always restart; older workflow engines write Never, which the API server refuses.
     spec.pop("restartPolicy", None)
@@ -280,6 +281,13 @@ def _with_defaults(spec: Manifest) -> Manifest:
     Kubernetes adds about seven for each Service of the namespace; thousands of clusters exceed the limit of the kernel.
     """
     return spec if spec.get("enableServiceLinks") is not None else {**spec, "enableServiceLinks": False}
+
+
+def placed(spec: Manifest, placement: Placement) -> Manifest:
+    """Return a Pod spec for the nodes that a queue has chosen."""
+    added = {"nodeSelector": {**(spec.get("nodeSelector") or {}), **placement.node_selector}}
+    tolerations = [*(spec.get("tolerations") or ()), *placement.tolerations]
+    return spec if placement == Placement() else {**spec, **added, "tolerations": tolerations}
 
 
 def _notes(made_from: str, named: Metadata) -> Metadata:

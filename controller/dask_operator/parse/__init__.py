@@ -22,6 +22,7 @@ from dask_operator.parse.listening import listening, service_ports
 from dask_operator.parse.metadata import resource_version, version_number
 from dask_operator.parse.offers import offer
 from dask_operator.parse.pods import node, pod
+from dask_operator.parse.queues import flavor, priority, workload
 from dask_operator.parse.schedulers import listed_workers, registrations, retired
 from dask_operator.parse.values import may_have_passed, ordinal, rfc3339, timestamp
 
@@ -30,6 +31,7 @@ __all__ = [
     "autoscaler",
     "cluster",
     "deployment",
+    "flavor",
     "group",
     "job",
     "job_status",
@@ -41,6 +43,7 @@ __all__ = [
     "offer",
     "ordinal",
     "pod",
+    "priority",
     "registrations",
     "resource_version",
     "retired",
@@ -49,6 +52,7 @@ __all__ = [
     "service_ports",
     "timestamp",
     "version_number",
+    "workload",
 ]
 
 PARSERS: Mapping[str, Callable[[Json], Object]] = {
@@ -58,6 +62,10 @@ PARSERS: Mapping[str, Callable[[Json], Object]] = {
     "DaskAutoscaler": autoscaler,
     "Pod": pod,
     "Node": node,
+    "Workload": workload,
+    "ResourceFlavor": flavor,
+    "WorkloadPriorityClass": priority,
+    "PriorityClass": priority,
     "Deployment": deployment,
     "Service": service,
 }

@@ -33,6 +33,8 @@ from dask_operator.plan.questions.deleted import plan_deleted
 from dask_operator.plan.questions.idle import plan_idle
 from dask_operator.plan.questions.progress import plan_progress
 from dask_operator.plan.questions.survey import plan_survey
+from dask_operator.plan.queue.admission import queued, within_queue
+from dask_operator.plan.queue.lifecycle import plan_queue
 from dask_operator.plan.report.status import plan_orphan, plan_status
 from dask_operator.plan.report.suspended import CLUSTER_SUSPENDED, is_suspended, rests
 from dask_operator.plan.report.unread import plan_unread, too_large
@@ -51,15 +53,17 @@ def plan(desired: Cluster | None, observed: Observed, now: float, policy: Policy
     `desired` is None if the DaskCluster does not exist. `now` is in seconds since the epoch. The children of a cluster
     that is being deleted are left to Kubernetes' garbage collector.
     """
-    observed = folded(observed)
+    seen, known = desired, folded(observed)
+    desired, observed = queued(seen, known)
     view = View.of(desired, observed, policy) if desired else None
-    actions = tuple(_plan(view, observed, now))
+    actions = (*plan_queue(seen, known, now), *_plan(view, observed, now))
     void = _void(desired, observed, actions)
     if not void:
         return actions
     failures = {ref: failure for ref, failure in observed.failures.items() if ref not in void}
-    observed = replace(observed, failures=failures)
-    return (ClearFailures(void), *_plan(replace(view, observed=observed) if view else None, observed, now))
+    known, observed = (replace(each, failures=failures) for each in (known, observed))
+    view = replace(view, observed=observed) if view else None
+    return (ClearFailures(void), *plan_queue(seen, known, now), *_plan(view, observed, now))
 
 
 def _void(cluster: Cluster | None, observed: Observed, actions: Sequence[Action]) -> frozenset[ObjectRef]:
@@ -106,7 +110,7 @@ def _plan_cluster(view: View, now: float) -> Iterator[Action]:
     # Create, replace, retire and delete the workers of each group.
     for workers in view.workers.values():
         if not workers.group.unread:
-            yield from plan_group(view, behind_runner(view, workers, now), now)
+            yield from plan_group(view, behind_runner(view, within_queue(workers), now), now)
     # Retire and delete the workers of groups that were removed.
     yield from plan_removed_groups(view, now)
     # Let workers drain that somebody deletes and that may not know it.

@@ -15,7 +15,7 @@ from dask_operator import manifests, names
 from dask_operator.actions import WORKERS, Action, Ask, Create, Delete, RecordEvent, RequeueAt, Retire
 from dask_operator.model import Endpoint, ObjectRef, Pod, Problem, Survey
 from dask_operator.plan.report.status import scheduler_down_since
-from dask_operator.plan.view import View, Workers, blocked
+from dask_operator.plan.view import ENDED, View, Workers, blocked
 from dask_operator.plan.workers import replacement, rollout, room, victims
 from dask_operator.plan.workers.resume import plan_resume, plan_resume_of_unasked, resumable, returning
 from dask_operator.plan.workers.room import Room
@@ -81,6 +81,8 @@ def _room(view: View, workers: Workers, now: float) -> Room:
     """Return what has to happen before workers of the current template fit into a quota and on the nodes."""
     if not workers.old:
         return Room.ENOUGH
+    if workers.group.admitted is not None and _present(workers) >= workers.group.admitted:
+        return Room.ANY
     refused = view.observed.failures.get(_pods_of(workers))
     stuck = [pod for pod in workers.new if pod.gated or pod.problem_at(now)]
     # No worker that leaves a cordoned node makes room on another.
@@ -88,6 +90,11 @@ def _room(view: View, workers: Workers, now: float) -> Room:
     in_nodes = room.needed(on_nodes + ([refused.problem] if refused else []))
     in_queue = Room.ONE_OF_SEVERAL if any(pod.gated for pod in stuck) else Room.ENOUGH
     return max(in_nodes, in_queue, room.on_volumes(stuck, workers.staying, workers.old))
+
+
+def _present(workers: Workers) -> int:
+    """Return how many Pods of a group take a part of what its queue has admitted."""
+    return sum(pod.phase not in ENDED for pod in workers.pods)
 
 
 def _grow(view: View, workers: Workers, ended: Sequence[Pod], missing: int, now: float) -> Iterator[Action]:
@@ -126,6 +133,10 @@ def _allowance(view: View, workers: Workers, number: int, now: float) -> tuple[i
         return 0, RequeueAt(failure.until, because=failure.problem.message, holds=ref)
     if policy.batch_delay and (pause := _last_created(workers) + policy.batch_delay) > now:
         return 0, RequeueAt(pause, because="the pause between batches of workers")
+    if workers.group.admitted is not None:
+        number = min(number, max(workers.group.admitted - _present(workers), 0))
+    if not number:
+        return 0, None
     # After a refusal one worker tries whether the cause is gone.
     return (1 if ref in view.observed.failures else min(number, policy.batch_size)), None
 

@@ -32,7 +32,7 @@ from dask_operator.plan.report.conditions import (
 )
 from dask_operator.plan.report.problems import cluster_problem
 from dask_operator.plan.report.status import INVALID, JOB_INTERVAL
-from dask_operator.plan.report.suspended import is_suspended, set_true
+from dask_operator.plan.report.suspended import is_suspended, reason_of, set_true
 from dask_operator.plan.report.unread import plan_unread
 from dask_operator.plan.view import ENDED, View, problem, status, unless_blocked
 from dask_operator.plan.workers import replacement
@@ -439,7 +439,7 @@ def _conditions(state: _JobView, end: _End | None) -> Iterator[Condition]:
     else:
         yield from _health(state)
     if not end and _rests(state):
-        yield Condition(SUSPENDED, True, SUSPENDED, _why_suspended(state))
+        yield Condition(SUSPENDED, True, reason_of(state.job), _why_suspended(state))
     elif SUSPENDED in by_type(state.status.raw):
         over = ("Ended", "the job has ended") if end else ("Resumed", "spec.suspend is not true")
         yield Condition(SUSPENDED, False, *over)
@@ -448,9 +448,11 @@ def _conditions(state: _JobView, end: _End | None) -> Iterator[Condition]:
 def _why_suspended(state: _JobView) -> str:
     if not state.job.suspended:
         return "the job was resumed, and its program starts anew when the Pod from before is gone"
-    why = set_true(state.job.suspended_by)
+    why = state.job.waits or set_true(state.job.suspended_by)
     if state.runners:
         return f"{why}: the program ends, and the cluster with its results; when it is false, they start as new ones"
+    if state.job.waits:
+        return why
     return f"{why}: the job has no Pods; set it to false to start the cluster and the program as new ones"
 
 

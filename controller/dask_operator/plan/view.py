@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dask_operator import names
-from dask_operator.actions import Action, Create, Delete, Patch, RequeueAt
+from dask_operator.actions import Action, Create, Delete, Patch, RequeueAt, SetStatus
 from dask_operator.model import (
     Cluster,
     Declared,
@@ -298,7 +298,7 @@ def blocked(ref: ObjectRef, observed: Observed, now: float) -> Failure | None:
     return failure if failure and now < failure.until else None
 
 
-def unless_blocked(action: Create | Patch | Delete, observed: Observed, now: float) -> Action:
+def unless_blocked(action: Create | Patch | Delete | SetStatus, observed: Observed, now: float) -> Action:
     """Return the action, or the time at which it may be tried again."""
     if failure := blocked(action.subject, observed, now):
         because = f"{action.subject.kind} {action.subject.name}: {failure.problem.message}"

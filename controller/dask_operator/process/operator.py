@@ -66,7 +66,7 @@ class Operator:
         self._settings = settings
         self._plugins = plugins
         self._wall_clock = clock
-        self._store = Store()
+        self._store = Store(queues=settings.kueue)
         self._election: Election | None = None
         self._work: Work | None = None
 
@@ -74,7 +74,8 @@ class Operator:
         """Reconcile until cancelled, and answer probes at an address. Raises OSError if the address is taken."""
         self._clock = Clock(self._wall_clock, asyncio.get_running_loop().time, self._clock_set)
         async with Api(self._login) as api, Api(self._login) as lease_api, Schedulers() as schedulers:
-            watches = Watches(api, self._store, self._scope, self._changed, nodes=self._settings.watch_nodes)
+            nodes, queues = self._settings.watch_nodes, self._settings.kueue
+            watches = Watches(api, self._store, self._scope, self._changed, nodes=nodes, queues=queues)
             if self._settings.lease:
                 self._election = Election(lease_api, self._settings.lease, identity(), self._settings.times)
                 await self._election.look()

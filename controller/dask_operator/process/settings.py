@@ -19,6 +19,7 @@ LEASE_DURATION = "DASK_KUBERNETES__CONTROLLER__LEASE__DURATION"
 LEASE_RENEW_DEADLINE = "DASK_KUBERNETES__CONTROLLER__LEASE__RENEW_DEADLINE"
 LEASE_RETRY_PERIOD = "DASK_KUBERNETES__CONTROLLER__LEASE__RETRY_PERIOD"
 WATCH_NODES = "DASK_KUBERNETES__CONTROLLER__WATCH_NODES"
+KUEUE = "DASK_KUBERNETES__CONTROLLER__KUEUE"
 POD_NAMESPACE = "DASK_KUBERNETES__CONTROLLER__POD__NAMESPACE"
 POD_NAME = "DASK_KUBERNETES__CONTROLLER__POD__NAME"
 API_SERVER = "KUBERNETES_SERVICE_HOST"
@@ -38,7 +39,7 @@ class Settings:
 
     `lease` is the Lease by which several controllers elect a leader, or None for a single controller. `pod` is the Pod
     of this process, or None outside of Kubernetes. `times` are those of the election. With `watch_nodes`, workers leave
-    nodes that are cordoned or tainted.
+    nodes that are cordoned or tainted. With `kueue`, clusters and jobs may wait in queues of Kueue.
     """
 
     policy: Policy = Policy()
@@ -46,6 +47,7 @@ class Settings:
     pod: PodReference | None = None
     times: Times = Times()
     watch_nodes: bool = False
+    kueue: bool = False
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -61,6 +63,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         _pod(environment),
         _times(environment),
         _value(environment, WATCH_NODES, _boolean, False),
+        _value(environment, KUEUE, _boolean, False),
     )
 
 

@@ -7,7 +7,7 @@ vanished while a watch was down is gone after the next list. The store does no I
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from dask_operator.model import (
     Autoscaler,
     Cluster,
     Deployment,
+    Flavor,
     Group,
     Job,
     Json,
@@ -24,20 +25,27 @@ from dask_operator.model import (
     ObjectRef,
     Observed,
     Pod,
+    Priority,
+    Queues,
     Service,
     Taint,
+    Workload,
     Written,
 )
 from dask_operator.reconcile.facts import HAS_EFFECT, Facts
-from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE
+from dask_operator.resources import AUTOSCALER, CLUSTER, DEPLOYMENT, GROUP, JOB, POD, SERVICE, WORKLOAD
 
 _T = TypeVar("_T", bound=Object)
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Store:
     """The world as far as it is known. Methods that change objects return the keys of the clusters concerned."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, queues: bool = False) -> None:
+        """Create a store that knows nothing. `queues`: clusters may wait in queues."""
+        self._queues = Queues({}, {}) if queues else None
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._children: dict[tuple[str, Key], dict[str, Object]] = defaultdict(dict)
         self._facts: dict[Key, Facts] = defaultdict(Facts)
@@ -87,6 +95,23 @@ class Store:
             del self._tainted[node]
         pods = self._objects[POD.kind].values()
         return {cluster_of(pod) for pod in pods if isinstance(pod, Pod) and pod.node == node}
+
+    def queue_fact(self, kind: str, seen: Flavor | Priority, *, gone: bool = False) -> set[Key]:
+        """Take a ResourceFlavor or a priority class. Return the clusters that wait in queues."""
+        flavors, priorities = self.queues
+        if isinstance(seen, Flavor):
+            flavors = _changed(flavors, seen.name, None if gone else seen)
+        else:
+            priorities = _changed(priorities, (kind, seen.name), None if gone else seen)
+        self._queues = Queues(flavors, priorities)
+        declared = (*self._objects[CLUSTER.kind].values(), *self._objects[JOB.kind].values())
+        waiting = (each for each in declared if isinstance(each, Cluster | Job))
+        return {each.key for each in waiting if names.QUEUE_LABEL in each.metadata.labels}
+
+    @property
+    def queues(self) -> Queues:
+        """All ResourceFlavors and priority classes."""
+        return self._queues or Queues({}, {})
 
     @property
     def tainted(self) -> frozenset[str]:
@@ -163,6 +188,8 @@ class Store:
             worker_deployments=tuple(
                 each for each in self._children_of(DEPLOYMENT.kind, key) if each.component == names.WORKER
             ),
+            workloads=self._children_of(WORKLOAD.kind, key),
+            queues=self._queues,
             survey=facts.survey,
             demand=facts.demand,
             idleness=facts.idleness,
@@ -261,11 +288,16 @@ class Store:
         return self._watched.get((kind, namespace), self._watched.get((kind, ""), 0))
 
 
+def _changed(table: Mapping[_K, _V], key: _K, value: _V | None) -> dict[_K, _V]:
+    others = {each: kept for each, kept in table.items() if each != key}
+    return others if value is None else {**others, key: value}
+
+
 def cluster_of(about: Object) -> Key:
     """Return the cluster that an object belongs to, by its label or its spec."""
     match about:
         case Cluster() | Job():
             return about.key
-        case Group() | Autoscaler() | Pod() | Deployment() | Service():
+        case Group() | Autoscaler() | Pod() | Deployment() | Service() | Workload():
             return Key(about.namespace, about.cluster)
     raise TypeError(f"a {type(about).__name__} belongs to no cluster")

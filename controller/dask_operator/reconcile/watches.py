@@ -26,11 +26,11 @@ from contextlib import suppress
 
 from dask_operator.kubernetes.api import Api
 from dask_operator.kubernetes.watch import State, Watch
-from dask_operator.model import Json, Key, Node, Object
+from dask_operator.model import Flavor, Json, Key, Node, Object, Priority
 from dask_operator.parse import resource_version
 from dask_operator.reconcile.scope import Scope
 from dask_operator.reconcile.store import Store
-from dask_operator.resources import NAMESPACE, NODE, WATCHED
+from dask_operator.resources import FLAVOR, NAMESPACE, NODE, QUEUES, WATCHED, WORKLOAD, Resource
 
 ALL = ""
 _CATCHING_UP = 60.0
@@ -44,20 +44,24 @@ logger = logging.getLogger(__name__)
 class Watches:
     """The watches of everything in scope; iterate over it for each `Watch`. `changed` gets the keys of clusters."""
 
-    def __init__(self, api: Api, store: Store, scope: Scope, changed: Changed, *, nodes: bool = False) -> None:
+    def __init__(
+        self, api: Api, store: Store, scope: Scope, changed: Changed, *, nodes: bool = False, queues: bool = False
+    ) -> None:
         self._api = api
         self._store = store
         self._changed = changed
+        self._watched = (*WATCHED, WORKLOAD) if queues else WATCHED
         fixed = scope.names or (() if scope.patterns else (ALL,))
-        self._namespaces = {name: Namespace(api, store, name, changed) for name in fixed}
+        self._namespaces = {name: self._namespace(name) for name in fixed}
         self._matching: dict[str, asyncio.Task[None]] = {}
         watch = Watch(api, _Matching(Scope(patterns=scope.patterns), self), NAMESPACE, ALL, parse=_namespace)
         self._of_namespaces = (watch,) if scope.patterns else ()
-        self._of_nodes = (Watch(api, _Nodes(store, self), NODE, ALL),) if nodes else ()
+        self._of_all = [Watch(api, _Nodes(store, self), NODE, ALL)] if nodes else []
+        self._of_all += [Watch(api, _Queues(store, self), kind, ALL) for kind in QUEUES] if queues else []
 
     def __iter__(self) -> Iterator[Watch]:
         yield from self._of_namespaces
-        yield from self._of_nodes
+        yield from self._of_all
         for namespace in self._namespaces.values():
             yield from namespace.watches
 
@@ -66,7 +70,7 @@ class Watches:
         async with asyncio.TaskGroup() as self._tasks:
             for namespace in self._namespaces.values():
                 self._tasks.create_task(namespace.run())
-            for watch in (*self._of_namespaces, *self._of_nodes):
+            for watch in (*self._of_namespaces, *self._of_all):
                 self._tasks.create_task(watch.run())
 
     async def answered(self) -> None:
@@ -106,7 +110,7 @@ class Watches:
         """Watch a namespace that matches a pattern."""
         if namespace in self._namespaces:
             return
-        opened = self._namespaces[namespace] = Namespace(self._api, self._store, namespace, self._changed)
+        opened = self._namespaces[namespace] = self._namespace(namespace)
         self._matching[namespace] = self._tasks.create_task(opened.run())
         logger.info("namespace %s is operated from now on", namespace)
 
@@ -115,9 +119,12 @@ class Watches:
         if task := self._matching.pop(namespace, None):
             task.cancel()
             del self._namespaces[namespace]
-            for resource in WATCHED:
+            for resource in self._watched:
                 self._store.replace(resource.kind, namespace, (), version)
             logger.info("namespace %s is gone", namespace)
+
+    def _namespace(self, name: str) -> Namespace:
+        return Namespace(self._api, self._store, name, self._changed, self._watched)
 
 
 class Namespace:
@@ -126,11 +133,13 @@ class Namespace:
     `complete` is set once every watch has made its first list.
     """
 
-    def __init__(self, api: Api, store: Store, name: str, changed: Changed) -> None:
+    def __init__(
+        self, api: Api, store: Store, name: str, changed: Changed, watched: Iterable[Resource] = WATCHED
+    ) -> None:
         self._store = store
         self._name = name
         self._changed = changed
-        self.watches = [Watch(api, self, resource, name, self._turned) for resource in WATCHED]
+        self.watches = [Watch(api, self, resource, name, self._turned) for resource in watched]
         self.complete = False
 
     async def run(self) -> None:
@@ -222,6 +231,36 @@ class _Nodes:
 
     def reached(self, kind: str, namespace: str, version: int) -> None:
         """Record nothing: only this watch's own lists and events tell of nodes."""
+
+
+class _Queues:
+    """The sink of the watches of ResourceFlavors and priority classes. A cluster waits for those that it needs."""
+
+    def __init__(self, store: Store, watches: Watches) -> None:
+        self._store = store
+        self._watches = watches
+
+    def observe(self, kind: str, seen: Object) -> None:
+        if isinstance(seen, Flavor | Priority):
+            self._watches.tell(self._store.queue_fact(kind, seen))
+
+    def removed(self, kind: str, gone: Object) -> None:
+        if isinstance(gone, Flavor | Priority):
+            self._watches.tell(self._store.queue_fact(kind, gone, gone=True))
+
+    def replace(self, kind: str, _: str, listed: Iterable[Object], version: int) -> None:
+        present = {seen.name: seen for seen in listed}
+        flavors, priorities = self._store.queues
+        known = (
+            flavors if kind == FLAVOR.kind else {name: each for (of, name), each in priorities.items() if of == kind}
+        )
+        for name in known.keys() - present.keys():
+            self.removed(kind, known[name])
+        for seen in present.values():
+            self.observe(kind, seen)
+
+    def reached(self, kind: str, namespace: str, version: int) -> None:
+        """Record nothing: only these watches' own lists and events tell of their kinds."""
 
 
 def _namespace(raw: Json) -> Object:

@@ -111,6 +111,8 @@ class Writer:
     async def _set_status(self, key: Key, write: SetStatus) -> None:
         resource, name = RESOURCES[write.subject.kind], write.subject.name
         patch: dict[str, Any] = {"status": write.status}
+        if write.resource_version is not None:
+            patch["metadata"] = {"resourceVersion": str(write.resource_version)}
         inline = False
         try:
             reply = await self._api.patch(resource, key.namespace, name, patch, "status")

@@ -7,6 +7,7 @@ from dask_operator.plan import Policy
 from dask_operator.process.settings import (
     BATCH_DELAY,
     BATCH_SIZE,
+    KUEUE,
     LEASE_DURATION,
     LEASE_NAME,
     LEASE_NAMESPACE,
@@ -104,8 +105,9 @@ def test_the_own_pod_is_named_whole_or_not_at_all() -> None:
 
 
 @pytest.mark.parametrize(("text", "watched"), [("true", True), ("True", True), ("false", False), ("", False)])
-def test_nodes_are_watched_if_it_says_so(text: str, watched: bool) -> None:
+def test_nodes_and_queues_are_watched_if_it_says_so(text: str, watched: bool) -> None:
     assert from_environment({WATCH_NODES: text}).watch_nodes is watched
+    assert from_environment({KUEUE: text}).kueue is watched
 
 
 def test_what_is_neither_true_nor_false_is_refused() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.support.builders import raw_cluster, raw_pod
+from tests.support.builders import raw_cluster, raw_object, raw_pod
 from tests.support.fake_api import FakeApi, connected
 from tests.support.wait import happens, until
 
@@ -16,7 +16,18 @@ from dask_operator.model import Key
 from dask_operator.reconcile.scope import Scope, parse_scope
 from dask_operator.reconcile.store import Store
 from dask_operator.reconcile.watches import Watches
-from dask_operator.resources import CLUSTER, GROUP, NAMESPACE, NODE, POD, WATCHED
+from dask_operator.resources import (
+    CLUSTER,
+    FLAVOR,
+    GROUP,
+    NAMESPACE,
+    NODE,
+    POD,
+    POD_PRIORITY,
+    QUEUES,
+    WATCHED,
+    WORKLOAD,
+)
 
 
 @dataclass
@@ -41,7 +52,7 @@ def _namespace(name: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _watching(
-    *namespaces: str, existing: tuple[str, ...] = (), forbidden: str = "", nodes: bool = False
+    *namespaces: str, existing: tuple[str, ...] = (), forbidden: str = "", nodes: bool = False, queues: bool = False
 ) -> AsyncIterator[Watching]:
     """Run watches. `forbidden`: the namespace whose Pods may not be read."""
     async with connected() as (fake, api):
@@ -52,9 +63,9 @@ async def _watching(
             fake.fail(
                 "GET", POD, 403, reason="Forbidden", times=10_000, matches=lambda seen: seen.namespace == forbidden
             )
-        store = Store()
+        store = Store(queues=queues)
         changed: list[Key] = []
-        watches = Watches(api, store, parse_scope(namespaces), changed.extend, nodes=nodes)
+        watches = Watches(api, store, parse_scope(namespaces), changed.extend, nodes=nodes, queues=queues)
         task = asyncio.create_task(watches.run())
         try:
             yield Watching(fake, store, watches, changed)
@@ -272,3 +283,52 @@ async def test_renewed_every_kind_is_listed_once_more() -> None:
         await asyncio.wait_for(watching.watches.renew(), 5.0)
         lists = [seen.plural for seen in watching.fake.requests if not seen.query.get("watch")]
         assert sorted(lists) == sorted([*EVERY_KIND, "nodes"])
+
+
+def _flavor(name: str) -> dict[str, Any]:
+    return raw_object("ResourceFlavor", name, FLAVOR.api_version, metadata={"namespace": ""}, spec={})
+
+
+async def test_queues_are_watched_only_where_somebody_may_wait_in_them() -> None:
+    async with _watching(existing=("one",)) as watching:
+        await watching.tells(Key("one", "simple"))
+        assert watching.store.snapshot(Key("one", "simple"))[1].queues is None
+        assert not {WORKLOAD.plural, *(kind.plural for kind in QUEUES)} & {plural for plural, _ in watching.asked}
+    async with _watching("one", existing=("one",), queues=True) as watching:
+        await watching.tells(Key("one", "simple"))
+        assert watching.asked >= {(WORKLOAD.plural, "one"), *((kind.plural, "") for kind in QUEUES)}
+
+
+async def test_flavors_and_priorities_come_and_go_and_those_who_wait_hear_of_it() -> None:
+    async with _watching(existing=("one",), queues=True) as watching:
+        labels = {"kueue.x-k8s.io/queue-name": "team"}
+        watching.fake.put(raw_cluster("waits", metadata={"namespace": "one", "labels": labels}))
+        await watching.tells(Key("one", "waits"))
+        watching.changed.clear()
+        usual = raw_object("PriorityClass", "usual", POD_PRIORITY.api_version, metadata={"namespace": ""}, value=1)
+        for raw in (_flavor("spot"), _flavor("usual"), usual):
+            watching.fake.put(raw)
+        await until(lambda: set(watching.store.queues.flavors) == {"spot", "usual"}, "both flavors", 10.0)
+        await until(lambda: ("PriorityClass", "usual") in watching.store.queues.priorities, "the class", 10.0)
+        assert set(watching.changed) == {Key("one", "waits")}
+        watching.fake.drop(FLAVOR, "usual", "")
+        await until(lambda: set(watching.store.queues.flavors) == {"spot"}, "the end of a flavor", 10.0)
+        assert ("PriorityClass", "usual") in watching.store.queues.priorities
+
+
+async def test_a_flavor_that_went_unseen_is_gone_after_the_next_list() -> None:
+    async with _watching(existing=("one",), queues=True) as watching:
+        for name in ("spot", "gpu"):
+            watching.fake.put(_flavor(name))
+        await until(lambda: set(watching.store.queues.flavors) == {"spot", "gpu"}, "both flavors", 10.0)
+        watching.fake.lose(FLAVOR, "gpu", "")
+        for watch in watching.watches:
+            watch.renew()
+        await until(lambda: set(watching.store.queues.flavors) == {"spot"}, "the end of a flavor", 10.0)
+
+
+async def test_clusters_are_worked_on_where_kueue_is_not_installed() -> None:
+    async with _watching(existing=("one",), queues=True) as watching:
+        watching.fake.fail("GET", WORKLOAD, 404, reason="NotFound", times=10_000)
+        await watching.tells(Key("one", "simple"))
+        assert watching.watches.keys() == {Key("one", "simple")}

@@ -44,6 +44,10 @@
 - name: DASK_KUBERNETES__CONTROLLER__WATCH_NODES
   value: "true"
 {{- end }}
+{{- if .Values.kueue.enabled }}
+- name: DASK_KUBERNETES__CONTROLLER__KUEUE
+  value: "true"
+{{- end }}
 {{- with .Values.workerAllocation }}
 {{- if not (kindIs "invalid" .size) }}
 - name: DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE

@@ -1,6 +1,6 @@
 {{/*
 The controller's permissions, for the ClusterRole and for Roles: exactly what it uses. The controller has the other copy
-(RULES, LEASE_RULES, NAMESPACE_RULES and NODE_RULES); a test compares them.
+(RULES, LEASE_RULES, NAMESPACE_RULES, NODE_RULES, QUEUE_RULES and FLAVOR_RULES); a test compares them.
 */}}
 {{- define "dask-kubernetes-operator.rules" -}}
 {{- with .Values.rbac.extraRules }}
@@ -37,6 +37,14 @@ The controller's permissions, for the ClusterRole and for Roles: exactly what it
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- if .Values.kueue.enabled }}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads/status]
+  verbs: [patch]
+{{- end }}
 {{- end }}
 
 {{/* Rules in the release's namespace: the Lease of the active controller only, and Events about what a controller lacks. */}}
@@ -64,5 +72,15 @@ The controller's permissions, for the ClusterRole and for Roles: exactly what it
 {{- define "dask-kubernetes-operator.nodeRules" -}}
 - apiGroups: [""]
   resources: [nodes]
+  verbs: [list, watch]
+{{- end }}
+
+{{/* The cluster-wide rules that `kueue` requires. */}}
+{{- define "dask-kubernetes-operator.flavorRules" -}}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [resourceflavors, workloadpriorityclasses]
+  verbs: [list, watch]
+- apiGroups: [scheduling.k8s.io]
+  resources: [priorityclasses]
   verbs: [list, watch]
 {{- end }}

@@ -173,6 +173,10 @@ def _ending(pod: Json, container: Json, ended: Json, *, again: bool) -> Problem:
 def _suspended(cluster: Json) -> Problem:
     name = facts.name(cluster)
     if facts.mapping(cluster.get("spec")).get("suspend") is not True:
+        said = facts.condition(cluster, "Suspended")
+        if said.get("reason") == "Queued":
+            why = f"{said.get('message')}. A greater resource_timeout lets Python wait for longer"
+            return Problem("Queued", f"DaskCluster {name} has no Pods yet: {why}.")
         return Problem("Suspended", f"DaskCluster {name} was resumed, and its Pods from before have not ended yet.")
     command = f"""kubectl patch daskcluster {name} --type merge --patch '{{"spec": {{"suspend": false}}}}'"""
     message = f"DaskCluster {name} is suspended and has no Pods. Start it anew with resume(), or with: {command}"

@@ -57,7 +57,7 @@ class _Count(NamedTuple):
     """Numbers of workers. `live`: they run or may yet run; `updated`: they have the current template; `gated`: they
     have a scheduling gate; `leaving`: their scheduler retires them; `held`: they do not exist, and wait for the
     scheduler; `displaced`: they have the current template, and are to leave their node. `needed`: as many must be ready
-    for the group to be.
+    for the group to be. `unadmitted`: they are wanted, and no queue has admitted them.
     """
 
     wanted: int
@@ -69,6 +69,7 @@ class _Count(NamedTuple):
     held: int = 0
     displaced: int = 0
     needed: int = 0
+    unadmitted: int = 0
 
 
 def plan_status(view: View, now: float, *, edited: bool = False) -> Iterator[Action]:
@@ -242,7 +243,11 @@ def _count(view: View, workers: Workers) -> _Count:
     # An autoscaler that adds workers takes nothing away from those who use the others.
     minimum = fewest(workers.group.name, view.cluster, view.observed)
     needed = wanted if minimum is None else min(wanted, minimum)
-    return _Count(wanted, staying, workers.ready, updated, workers.gated, leaving, held, workers.displaced, needed)
+    admitted = workers.group.admitted
+    unadmitted = 0 if admitted is None else max(wanted - admitted, 0)
+    return _Count(
+        wanted, staying, workers.ready, updated, workers.gated, leaving, held, workers.displaced, needed, unadmitted
+    )
 
 
 def _is_ready(count: _Count) -> bool:
@@ -315,6 +320,8 @@ def _progressing(count: _Count, *, scheduler_ready: bool, refused: str, slowest:
 def _unsettled(count: _Count, slowest: str) -> tuple[str, str] | None:
     """Return why workers are to come or to go, with a reason. `slowest`: what the last of those that go still does."""
     queued = f"; {count.gated} have scheduling gates, as in a queue" if count.gated else ""
+    if count.unadmitted:
+        queued += f"; the queue has not admitted {count.unadmitted} of them yet"
     if count.updated < count.live:
         message = f"{count.updated} of {count.wanted} workers have the current template{queued}"
         return ROLLING_OUT, message

@@ -52,7 +52,9 @@ def suspended_conditions(view: View) -> Iterator[Condition]:
     yield Condition(SCHEDULER_READY, False, SUSPENDED, "the cluster is suspended")
     yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
     yield _progressing(len(pods))
-    yield Condition(SUSPENDED, True, SUSPENDED if _decides(view).suspended else "Resuming", _why(view, pods))
+    yield Condition(
+        SUSPENDED, True, reason_of(_decides(view)) if _decides(view).suspended else "Resuming", _why(view, pods)
+    )
 
 
 def suspended_group_conditions(workers: Workers) -> Iterator[Condition]:
@@ -66,6 +68,11 @@ def resumed(view: View) -> Iterator[Condition]:
     """Yield the condition that the cluster is not suspended, once it has been."""
     if SUSPENDED in by_type(cluster_status(view.cluster, view.observed)):
         yield Condition(SUSPENDED, False, "Resumed", "spec.suspend is not true, and the cluster runs as a new one")
+
+
+def reason_of(about: Cluster | Job) -> str:
+    """Return the reason of the condition that a cluster or a job is suspended."""
+    return "Queued" if about.waits else SUSPENDED
 
 
 def set_true(who: str) -> str:
@@ -90,7 +97,10 @@ def _why(view: View, pods: Sequence[Pod]) -> str:
         left = ", ".join(pod.name for pod in pods[:_NAMED]) + (", …" if len(pods) > _NAMED else "")
         fix = "if the node of one is dead, delete it with --force"
         return f"the cluster was resumed, and starts as a new one when the Pods from before are gone: {left}; {fix}"
-    why = set_true(_decides(view).suspended_by)
+    waits = _decides(view).waits
+    why = waits or set_true(_decides(view).suspended_by)
+    if waits and not pods:
+        return waits
     if not pods:
         return f"{why}: the cluster has no Pods; set it to false to start the cluster as a new one"
     workers = sum(pod.component == names.WORKER for pod in pods)

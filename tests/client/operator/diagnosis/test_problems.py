@@ -334,3 +334,14 @@ def test_a_resumed_cluster_is_not_up_before_its_old_pods_are_gone() -> None:
     found = scheduler_problem(seen(cluster=cluster))
     assert found
     assert (found.reason, found.fatal) == ("Suspended", False)
+
+
+def test_a_cluster_in_a_queue_says_what_it_waits_for() -> None:
+    cluster = a_cluster()
+    said = {"reason": "Queued", "message": "it waits in queue team: insufficient quota"}
+    cluster["status"]["conditions"] = [{"type": "Suspended", "status": "True", **said}]
+    found = scheduler_problem(seen(cluster=cluster))
+    assert found
+    assert (found.reason, found.fatal) == ("Queued", False)
+    assert found.message.startswith("DaskCluster mine has no Pods yet: it waits in queue team: insufficient quota. ")
+    assert "resource_timeout" in found.message
