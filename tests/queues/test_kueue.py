@@ -125,15 +125,19 @@ def test_a_controller_that_is_killed_again_and_again_gives_back_what_it_was_give
 def test_a_cluster_grows_in_parts_as_there_is_room(cpus: Kube) -> None:
     cpus.apply(queued(dask_cluster("growing", 1)))
     runs(cpus, "growing", 1)
-    cpus.run("scale", "daskcluster", "growing", "--replicas=5")
+    # In parts of three, of which the first gets two.
+    cpus.run("scale", "daskcluster", "growing", "--replicas=25")
     eventually(lambda: len(cpus.workers("growing-default")) == 3, "as many as there is room for")
     eventually(
-        lambda: "has not admitted 2 of them" in cpus.condition("daskcluster", "growing", "Progressing")["message"],
+        lambda: "has not admitted 22 of them" in cpus.condition("daskcluster", "growing", "Progressing")["message"],
         "its condition says why it has no more",
     )
     assert len(pods(cpus, "growing")) == 4
-    cpus.apply(kueue.cluster_queue(cpus.namespace, 6, cpus.namespace))
-    cpus.wait_for_workers("growing", 5)
+    cpus.apply(kueue.cluster_queue(cpus.namespace, 10, cpus.namespace))
+    eventually(lambda: len(cpus.workers("growing-default")) == 9, "as many as there is room for now")
+    cpus.run("scale", "daskcluster", "growing", "--replicas=2")
+    cpus.wait_for_workers("growing", 2)
+    eventually(lambda: len(cpus.names("workloads.kueue.x-k8s.io")) == 2, "what it does not need is given back")
 
 
 def test_the_documented_queue_is_taken(kube: Kube) -> None:

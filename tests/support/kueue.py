@@ -19,7 +19,7 @@ from tests.support.tools import ROOT, tool
 from dask_operator.names import QUEUE_LABEL
 
 VERSION = "kueue.x-k8s.io/v1beta2"
-_KINDS = ("DaskCluster.v1.kubernetes.dask.org", "DaskJob.v1.kubernetes.dask.org")
+_KINDS = tuple(f"{kind}.v1.kubernetes.dask.org" for kind in ("DaskCluster", "DaskWorkerGroup", "DaskJob"))
 # It reads those of its metrics from there alone.
 _WITH_CERTIFICATES = """set -e
 mount -t tmpfs none /etc

@@ -24,11 +24,15 @@ _OF_CONTAINERS = ("name", "resources", "restartPolicy")
 
 
 class PodSet(NamedTuple):
-    """A number of Pods with one template. `placement`: the nodes that they must have."""
+    """A number of Pods with one template. `minimum`: as many are better than none, None if only all will do.
+
+    `placement`: the nodes that they must have.
+    """
 
     name: str
     template: Template
     number: int
+    minimum: int | None = None
     placement: Placement = Placement()
 
 
@@ -128,6 +132,7 @@ def _spec(request: Request) -> Manifest:
             {
                 "name": each.name,
                 "count": each.number,
+                **({} if each.minimum is None else {"minCount": each.minimum}),
                 "template": {"spec": placed(_needs(each.template.spec), each.placement)},
             }
             for each in request.pod_sets

@@ -68,10 +68,11 @@ def test_it_goes_with_its_owner_and_is_found_by_its_cluster() -> None:
 
 def test_more_workers_are_asked_for_on_nodes_of_one_flavor() -> None:
     placement = Placement({"sort": "spot"}, ({"key": "spot"},))
-    request = Request("team", (PodSet("workers", _template(nodeSelector={"disk": "ssd"}), 1, placement),))
+    request = Request("team", (PodSet("workers", _template(nodeSelector={"disk": "ssd"}), 4, 1, placement),))
     (pod_set,) = growth_manifest("simple", a_group(), 0, request)["spec"]["podSets"]
     assert pod_set["template"]["spec"]["nodeSelector"] == {"disk": "ssd", "sort": "spot"}
     assert pod_set["template"]["spec"]["tolerations"] == [{"key": "spot"}]
+    assert (pod_set["count"], pod_set["minCount"]) == (4, 1)
 
 
 def test_a_note_tells_what_has_changed() -> None:

@@ -40,6 +40,8 @@ def queued(cluster: Cluster | None, observed: Observed) -> tuple[Cluster | None,
     waits = _waits(about, cluster, observed) if follows else ""
     cluster = replace(cluster, metadata=_unqueued(cluster.metadata)) if cluster else None
     about = replace(about, metadata=_unqueued(about.metadata))
+    groups = (replace(group, metadata=_unqueued(group.metadata)) for group in observed.groups)
+    observed = replace(observed, groups=tuple(groups))
     if waits:
         about = replace(about, suspended=True, waits=waits)
     elif follows:

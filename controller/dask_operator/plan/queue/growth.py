@@ -26,7 +26,7 @@ from dask_operator.plan.view import ENDED, unless_blocked
 from dask_operator.resources import WORKLOAD
 
 _PARTS = 8
-"""The number of Workloads for one scale-up: a queue that has not room for all may admit some."""
+"""The number of Workloads for one scale-up: an eviction takes one or more of them."""
 
 
 def growth_of(group: Group, observed: Observed) -> list[Workload]:
@@ -44,7 +44,7 @@ def counts(part: Workload, group: Group) -> bool:
 def admission_of(group: Group, base: Workload, observed: Observed) -> tuple[int, Placement]:
     """Return how many workers of a group are admitted, and on which nodes. `base`: its cluster's Workload."""
     parts, start = [part for part in growth_of(group, observed) if counts(part, group)], _start(group, base)
-    number = start + sum(part.number for part in parts)
+    number = start + sum(map(_size, parts))
     if parts and not start:
         return number, placement_of(parts[0], WORKERS, observed)
     return number, placement_of(base, pod_set_name(group), observed) if start else Placement()
@@ -59,13 +59,15 @@ def plan_growth(
     over = sum(pod.phase not in ENDED for pod in pods) - admitted
     yield from _return(group, parts, over, observed, now)
     live = [part for part in parts if not part.is_true(FINISHED) and not _is_stale(part, group)]
-    lacking = group.replicas - _start(group, base) - sum(part.number for part in live)
+    lacking = group.replicas - _start(group, base) - sum(map(_size, live))
     if lacking < 0:
         yield from _shed(live, group, -lacking, over, observed, now)
     elif not group.replicas_unset:
         ordinal = max((part.ordinal for part in parts), default=-1) + 1
         subject, because = _reference(group.name), f"the group wants {group.replicas} workers"
-        for number in _portions(lacking):
+        # What an admission in part has left over is asked for at once.
+        waits = any(not part.is_true(RESERVED) for part in live)
+        for number in _portions(lacking, 1 if waits else _PARTS):
             request = asked_more(about, cluster, group, number, placement, observed)
             manifest = manifests.growth_manifest(cluster.name, group, ordinal, request)
             yield unless_blocked(Create(manifest, subject, because), observed, now)
@@ -83,9 +85,15 @@ def withdraw_growth(groups: Sequence[Group], observed: Observed, now: float, bec
             yield unless_blocked(_delete(part, because), observed, now)
 
 
-def _portions(lacking: int) -> list[int]:
+def _size(part: Workload) -> int:
+    """Return how many workers a part is for: as many as are admitted, if any are."""
+    admitted = part.assignments.get(WORKERS)
+    return admitted.number if admitted else part.number
+
+
+def _portions(lacking: int, most: int) -> list[int]:
     """Return the numbers of workers of the parts of a scale-up, about equal ones."""
-    parts = min(max(lacking, 0), _PARTS)
+    parts = min(max(lacking, 0), most)
     return [lacking // parts + (number < lacking % parts) for number in range(parts)]
 
 
@@ -96,9 +104,9 @@ def _return(group: Group, parts: Sequence[Workload], over: int, observed: Observ
     """
     gone = [part for part in parts if part.is_true(RESERVED) and not counts(part, group)]
     gone = [part for part in gone if part.is_true(EVICTED) or _is_stale(part, group)]
-    room = sum(part.number for part in gone)
+    room = sum(map(_size, gone))
     for part in gone:
-        room -= part.number
+        room -= _size(part)
         if over > room:
             return
         if part.is_true(EVICTED):
@@ -113,9 +121,9 @@ def _shed(
     """Delete parts that nobody needs, the last first: those that are not admitted at once, others without workers."""
     for part in reversed(parts):
         idle = not counts(part, group) and not part.is_true(RESERVED)
-        if part.number <= surplus and (idle or over + part.number <= 0):
-            surplus -= part.number
-            over += 0 if idle else part.number
+        if _size(part) <= surplus and (idle or over + _size(part) <= 0):
+            surplus -= _size(part)
+            over += 0 if idle else _size(part)
             yield unless_blocked(_delete(part, "its workers are not needed"), observed, now)
 
 

@@ -42,8 +42,8 @@ def asked(about: Cluster | Job, cluster: Cluster | None, observed: Observed) -> 
 def asked_more(
     about: Cluster | Job, cluster: Cluster | None, group: Group, number: int, placement: Placement, observed: Observed
 ) -> Request:
-    """Return what is asked of a queue for so many more workers of a group, on nodes like those that it has."""
-    return _request(about, cluster, (PodSet(WORKERS, group.worker, number, placement),), observed)
+    """Return what is asked of a queue for up to so many more workers of a group, on nodes like those that it has."""
+    return _request(about, cluster, (PodSet(WORKERS, group.worker, number, 1, placement),), observed)
 
 
 def groups_of(cluster: Cluster | None, observed: Observed) -> list[Group]:

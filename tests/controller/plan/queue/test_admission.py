@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.support.builders import condition, raw_cluster, raw_job, raw_object
+from tests.support.builders import condition, raw_cluster, raw_group, raw_job, raw_object
 from tests.support.fake_queue import FakeQueue
 from tests.support.object_store import Raw
 from tests.support.world import World
@@ -98,6 +98,16 @@ def test_no_pod_waits_once_more_by_itself() -> None:
     made = [*_pods(world), *world.objects("Deployment"), *world.objects("DaskWorkerGroup")]
     assert len(made) > 4
     assert not any(QUEUE.keys() & each["metadata"]["labels"].keys() for each in made)
+
+
+def test_no_group_has_its_pods_wait_once_more() -> None:
+    world, queue = _running()
+    world.put(raw_group("more", workers=1, metadata={"labels": QUEUE}))
+    world.settle()
+    queue.admit(of=queue.parts[0])
+    world.settle()
+    (worker,) = (pod for pod in _pods(world) if pod["metadata"]["labels"].get("dask.org/workergroup-name") == "more")
+    assert not QUEUE.keys() & worker["metadata"]["labels"].keys()
 
 
 def test_pods_run_where_the_queue_has_chosen() -> None:

@@ -72,6 +72,28 @@ def test_a_scale_up_is_asked_for_in_a_few_parts(more: int, numbers: list[int]) -
     assert _numbers(queue) == numbers
 
 
+def test_a_part_may_be_admitted_in_part_and_the_rest_is_asked_for_once_more() -> None:
+    world, queue = _running()
+    world.scale_cluster(2 + 40)
+    world.settle()
+    assert _numbers(queue) == [5] * 8
+    assert {pod_set["minCount"] for part in queue.parts for pod_set in part["spec"]["podSets"]} == {1}
+    queue.admit(of=queue.parts[0], workers=3)
+    world.settle()
+    assert len(world.running()) == 2 + 3
+    assert _numbers(queue) == [5] * 8 + [2]
+    assert "the queue has not admitted 37 of them yet" in _progressing(world)
+    for part in queue.parts[1:]:
+        queue.admit(of=part)
+    world.settle()
+    assert len(world.running()) == 2 + 40
+    assert len(queue.parts) == 9
+    queue.evict(of=queue.parts[0])
+    world.settle()
+    assert len(world.running()) == 2 + 37
+    assert not queue.is_true("QuotaReserved", of=queue.parts[0])
+
+
 def test_an_autoscaled_group_starts_with_its_minimum() -> None:
     world, queue = _running(4, raw_autoscaler(minimum=1, maximum=9))
     assert queue.numbers() == {"scheduler": 1, "simple-default": 1}
@@ -239,7 +261,7 @@ def test_a_controller_that_is_killed_meanwhile_changes_nothing(killed_after: int
     for _ in range(30):
         _, left = world.act(left) if left >= 0 else (world.step(), -1)
         world.run_pods()
-    assert _numbers(queue) == [1, 1, 1]
+    assert sum(_numbers(queue)) == 3
     for part in queue.parts:
         queue.admit(of=part)
     world.settle()
