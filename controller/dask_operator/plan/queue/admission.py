@@ -120,8 +120,8 @@ def _admitted(
 
 
 def _admitted_group(group: Group, known: Workload | None, observed: Observed) -> Group:
-    if not known:
-        # Nobody says anything about it: it keeps what it has, and gets no others.
+    if not known or not known.assignments:
+        # Nobody says anything about it, or more than is read: it keeps what it has, and gets no others.
         present = (pod for pod in observed.pods if pod.group == group.name and not pod.deleting)
         return replace(group, admitted=sum(pod.phase not in ENDED for pod in present))
     number, placement = admission_of(group, known, observed)

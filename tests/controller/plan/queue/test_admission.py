@@ -297,6 +297,14 @@ def test_where_kueue_is_gone_what_runs_goes_on_and_what_is_new_says_why_it_waits
     assert _suspended(fresh)[2] == f"it asks queue team for admission: {gone.message}"
 
 
+def test_an_answer_that_is_too_large_to_be_read_ends_nothing() -> None:
+    world, queue = _running()
+    world.write_status("Workload", queue.workload["metadata"]["name"], admission=None)
+    world.scale_cluster(5)
+    world.settle()
+    assert len(world.running()) == 3
+
+
 def test_who_leaves_the_queue_runs_without_it() -> None:
     world, _ = _waiting()
     _edit_label(world, "DaskCluster", queue_name=None)
