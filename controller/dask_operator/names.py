@@ -95,9 +95,9 @@ def workload(kind: str, name: str, uid: str) -> str:
     return f"{prefix}-{digest[:5]}"
 
 
-def growth(group: str, group_uid: str, ordinal: int) -> str:
+def growth(group: str, owner_uid: str, ordinal: int) -> str:
     """Return the name of a group's Workload number `ordinal`, the same each time that it is asked for."""
-    return workload("more", group, f"{group_uid}/{ordinal}")
+    return workload("more", group, f"{owner_uid}/{group}/{ordinal}")
 
 
 def worker(group: str, group_uid: str, ordinal: int) -> str:

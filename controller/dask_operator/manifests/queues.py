@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from dask_operator import names
 from dask_operator.manifests.objects import Manifest, owner_reference, placed
-from dask_operator.model import Declared, Group, Json, Placement, Template
-from dask_operator.resources import GROUP, KUEUE, POD_PRIORITY, QUEUE_PRIORITY, WORKLOAD, Resource
+from dask_operator.model import Declared, Json, Placement, Template
+from dask_operator.resources import KUEUE, POD_PRIORITY, QUEUE_PRIORITY, WORKLOAD, Resource
 
 _OWNER_UID_LABEL = f"{KUEUE}/job-uid"
 _OF_PODS = (
@@ -81,11 +81,11 @@ def workload_manifest(owner: Declared, kind: Resource, request: Request) -> Mani
     return _workload(name, owner, kind, labels, {}, request)
 
 
-def growth_manifest(cluster: str, group: Group, ordinal: int, request: Request) -> Manifest:
-    """Return the Workload number `ordinal` for more workers of a group."""
-    name = names.growth(group.name, group.uid, ordinal)
-    labels = {names.CLUSTER_LABEL: cluster, names.COMPONENT_LABEL: names.WORKER_GROUP, names.GROUP_LABEL: group.name}
-    return _workload(name, group, GROUP, labels, {names.ORDINAL_ANNOTATION: str(ordinal)}, request)
+def growth_manifest(owner: Declared, kind: Resource, group: str, ordinal: int, request: Request) -> Manifest:
+    """Return the Workload number `ordinal` for more workers of a group. It outlives the group until they have gone."""
+    name = names.growth(group, owner.uid, ordinal)
+    labels = {names.CLUSTER_LABEL: owner.name, names.COMPONENT_LABEL: names.WORKER_GROUP, names.GROUP_LABEL: group}
+    return _workload(name, owner, kind, labels, {names.ORDINAL_ANNOTATION: str(ordinal)}, request)
 
 
 def _workload(name: str, owner: Declared, kind: Resource, labels: Json, notes: Json, request: Request) -> Manifest:

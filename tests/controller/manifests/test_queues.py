@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.builders import a_cluster, a_group
+from tests.support.builders import a_cluster
 
 from dask_operator.manifests import (
     NUMBERS,
@@ -58,10 +58,10 @@ def test_it_goes_with_its_owner_and_is_found_by_its_cluster() -> None:
     assert meta["ownerReferences"][0]["uid"] == cluster.uid
     assert meta["labels"]["dask.org/cluster-name"] == cluster.name
     assert len(meta["name"]) <= 63
-    group = a_group("g" * 60)
-    more = [growth_manifest("simple", group, number, _request(_template()))["metadata"] for number in (0, 1)]
+    request = _request(_template())
+    more = [growth_manifest(cluster, CLUSTER, "g" * 60, number, request)["metadata"] for number in (0, 1)]
     assert more[0]["name"] != more[1]["name"]
-    assert more[0]["ownerReferences"][0]["uid"] == group.uid
+    assert more[0]["ownerReferences"][0]["uid"] == cluster.uid
     assert more[1]["annotations"]["kubernetes.dask.org/ordinal"] == "1"
     assert all(len(each["name"]) <= 63 for each in more)
 
@@ -69,7 +69,7 @@ def test_it_goes_with_its_owner_and_is_found_by_its_cluster() -> None:
 def test_more_workers_are_asked_for_on_nodes_of_one_flavor() -> None:
     placement = Placement({"sort": "spot"}, ({"key": "spot"},))
     request = Request("team", (PodSet("workers", _template(nodeSelector={"disk": "ssd"}), 4, 1, placement),))
-    (pod_set,) = growth_manifest("simple", a_group(), 0, request)["spec"]["podSets"]
+    (pod_set,) = growth_manifest(a_cluster(), CLUSTER, "more", 0, request)["spec"]["podSets"]
     assert pod_set["template"]["spec"]["nodeSelector"] == {"disk": "ssd", "sort": "spot"}
     assert pod_set["template"]["spec"]["tolerations"] == [{"key": "spot"}]
     assert (pod_set["count"], pod_set["minCount"]) == (4, 1)

@@ -6,7 +6,7 @@ group have nodes of the same flavor: which of them leave, their scheduler decide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from dask_operator import manifests, names
 from dask_operator.actions import Action, Create, Delete
@@ -23,15 +23,15 @@ from dask_operator.plan.queue.workload import (
     say,
 )
 from dask_operator.plan.view import ENDED, unless_blocked
-from dask_operator.resources import WORKLOAD
+from dask_operator.resources import CLUSTER, JOB, WORKLOAD
 
 _PARTS = 8
 """The number of Workloads for one scale-up: an eviction takes one or more of them."""
 
 
-def growth_of(group: Group, observed: Observed) -> list[Workload]:
-    """Return the Workloads for more workers of a group, in the order in which they were asked for."""
-    its = (each for each in observed.workloads if each.group == group.name and group.uid in each.owners)
+def parts_of(owners: Container[str], observed: Observed) -> list[Workload]:
+    """Return the Workloads for more workers, in the order in which they were asked for. `owners`: uids."""
+    its = (each for each in observed.workloads if each.group and any(uid in owners for uid in each.owners))
     return sorted((each for each in its if not each.deleting), key=lambda each: each.ordinal)
 
 
@@ -43,7 +43,8 @@ def counts(part: Workload, group: Group) -> bool:
 
 def admission_of(group: Group, base: Workload, observed: Observed) -> tuple[int, Placement]:
     """Return how many workers of a group are admitted, and on which nodes. `base`: its cluster's Workload."""
-    parts, start = [part for part in growth_of(group, observed) if counts(part, group)], _start(group, base)
+    start = _start(group, base)
+    parts = [part for part in parts_of(base.owners, observed) if part.group == group.name and counts(part, group)]
     number = start + sum(map(_size, parts))
     if parts and not start:
         return number, placement_of(parts[0], WORKERS, observed)
@@ -54,7 +55,8 @@ def plan_growth(
     about: Cluster | Job, cluster: Cluster, group: Group, base: Workload, observed: Observed, now: float
 ) -> Iterator[Action]:
     """Ask for the workers that a group lacks, and give back what it does not need or may not keep."""
-    parts, pods = growth_of(group, observed), [pod for pod in observed.pods if pod.group == group.name]
+    parts = [part for part in parts_of(base.owners, observed) if part.group == group.name]
+    pods = [pod for pod in observed.pods if pod.group == group.name]
     admitted, placement = admission_of(group, base, observed)
     over = sum(pod.phase not in ENDED for pod in pods) - admitted
     yield from _return(group, parts, over, observed, now)
@@ -69,7 +71,8 @@ def plan_growth(
         waits = any(not part.is_true(RESERVED) for part in live)
         for number in _portions(lacking, 1 if waits else _PARTS):
             request = asked_more(about, cluster, group, number, placement, observed)
-            manifest = manifests.growth_manifest(cluster.name, group, ordinal, request)
+            kind = JOB if isinstance(about, Job) else CLUSTER
+            manifest = manifests.growth_manifest(about, kind, group.name, ordinal, request)
             yield unless_blocked(Create(manifest, subject, because), observed, now)
             ordinal += 1
     ready = sum(pod.ready and not pod.deleting for pod in pods)
@@ -78,11 +81,14 @@ def plan_growth(
             yield say(part, {PODS_READY: ("True", "Started", "the workers are ready")}, observed, now)
 
 
-def withdraw_growth(groups: Sequence[Group], observed: Observed, now: float, because: str) -> Iterator[Action]:
-    """Delete all parts of these groups."""
-    for group in groups:
-        for part in growth_of(group, observed):
-            yield unless_blocked(_delete(part, because), observed, now)
+def withdraw_growth(
+    owners: Container[str], groups: Container[str], observed: Observed, now: float, because: str
+) -> Iterator[Action]:
+    """Delete the parts of all but these groups, when their workers are gone."""
+    present = {pod.group for pod in observed.pods if pod.phase not in ENDED}
+    for part in parts_of(owners, observed):
+        if part.group not in groups and part.group not in present:
+            yield unless_blocked(delete_part(part, because), observed, now)
 
 
 def _size(part: Workload) -> int:
@@ -98,21 +104,21 @@ def _portions(lacking: int, most: int) -> list[int]:
 
 
 def _return(group: Group, parts: Sequence[Workload], over: int, observed: Observed, now: float) -> Iterator[Action]:
-    """Give back the quota of evicted parts, and delete stale ones, when as many workers are gone.
+    """Give back the quota of evicted parts, and delete those that hold no longer, when as many workers are gone.
 
     `over`: how many workers more there are than are admitted.
     """
     gone = [part for part in parts if part.is_true(RESERVED) and not counts(part, group)]
-    gone = [part for part in gone if part.is_true(EVICTED) or _is_stale(part, group)]
+    gone = [part for part in gone if part.is_true(EVICTED) or part.is_true(FINISHED) or _is_stale(part, group)]
     room = sum(map(_size, gone))
     for part in gone:
         room -= _size(part)
         if over > room:
             return
-        if part.is_true(EVICTED):
+        if part.is_true(EVICTED) and not part.is_true(FINISHED):
             yield give_back(part, observed, now)
         else:
-            yield unless_blocked(_delete(part, "its workers have another template now"), observed, now)
+            yield unless_blocked(delete_part(part, "it holds for its workers no longer"), observed, now)
 
 
 def _shed(
@@ -120,11 +126,11 @@ def _shed(
 ) -> Iterator[Action]:
     """Delete parts that nobody needs, the last first: those that are not admitted at once, others without workers."""
     for part in reversed(parts):
-        idle = not counts(part, group) and not part.is_true(RESERVED)
+        idle = not counts(part, group) and not (part.is_true(RESERVED) and part.is_true(EVICTED))
         if _size(part) <= surplus and (idle or over + _size(part) <= 0):
             surplus -= _size(part)
             over += 0 if idle else _size(part)
-            yield unless_blocked(_delete(part, "its workers are not needed"), observed, now)
+            yield unless_blocked(delete_part(part, "its workers are not needed"), observed, now)
 
 
 def _start(group: Group, base: Workload) -> int:
@@ -137,7 +143,8 @@ def _is_stale(part: Workload, group: Group) -> bool:
     return manifests.parts_of_note(part.note).get(WORKERS) != manifests.needs_hash(group.worker)
 
 
-def _delete(part: Workload, because: str) -> Delete:
+def delete_part(part: Workload, because: str) -> Delete:
+    """Return the deletion of a part."""
     return Delete(part.name, part.uid, _reference(part.group), because)
 
 

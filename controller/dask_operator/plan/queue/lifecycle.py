@@ -9,7 +9,7 @@ from dask_operator.actions import Action, Create, Delete, Patch
 from dask_operator.manifests import Request
 from dask_operator.model import Cluster, Job, Json, Observed, Workload
 from dask_operator.parse import job_status
-from dask_operator.plan.queue.growth import plan_growth, withdraw_growth
+from dask_operator.plan.queue.growth import delete_part, parts_of, plan_growth, withdraw_growth
 from dask_operator.plan.queue.request import asked, asking, groups_of, is_stale
 from dask_operator.plan.queue.workload import (
     ADMITTED,
@@ -47,8 +47,9 @@ def plan_queue(cluster: Cluster | None, observed: Observed, now: float) -> Itera
     if cluster and known and wanted and not over and _holds(known, wanted):
         for group in groups:
             yield from plan_growth(about, cluster, group, known, observed, now)
+        yield from withdraw_growth((about.uid,), {group.name for group in groups}, observed, now, "its group is gone")
     elif not pods_left(observed):
-        yield from withdraw_growth(groups, observed, now, "the cluster has no Pods")
+        yield from withdraw_growth((about.uid,), (), observed, now, "the cluster has no Pods")
 
 
 def has_ended(about: Cluster | Job, observed: Observed) -> bool:
@@ -65,8 +66,9 @@ def _withdraw(about: Cluster | Job | None, cluster: Cluster | None, observed: Ob
         known = workload_of(each, observed) if each and each is not about else None
         if each and known and not known.deleting:
             yield unless_blocked(_delete(known, each, because), observed, now)
-    if not about:
-        yield from withdraw_growth(groups_of(cluster, observed), observed, now, because)
+    others = [each.uid for each in (cluster, observed.job) if each and each is not about]
+    for part in parts_of(others, observed):
+        yield unless_blocked(delete_part(part, because), observed, now)
 
 
 def _ask(

@@ -196,7 +196,11 @@ def test_a_group_that_comes_later_asks_for_all_its_workers() -> None:
     world.settle()
     (third,) = queue.parts[2]["spec"]["podSets"]
     assert third["template"]["spec"]["nodeSelector"] == {"gpu": "yes"}, "all workers of a group have one flavor"
+    world.lingers = lambda pod: pod.group == "more"
     world.remove("DaskWorkerGroup", "more")
+    world.settle()
+    assert len(queue.parts) == 3, "its workers are still there"
+    world.lingers = lambda _: False
     world.settle()
     assert queue.parts == []
 
@@ -236,6 +240,26 @@ def test_new_templates_of_a_group_of_parts_ask_again() -> None:
     queue.admit(of=part)
     world.settle()
     assert len(world.running("more")) == 1
+
+
+def test_a_part_that_somebody_finishes_is_asked_for_again() -> None:
+    world, queue = _grown(4)
+    first = queue.parts[0]
+    queue.say("Finished", "True", "Succeeded", "somebody has said so", of=first)
+    world.settle()
+    assert len(world.running()) == 3
+    assert first["metadata"]["uid"] not in {part["metadata"]["uid"] for part in queue.parts}
+    assert sum(_numbers(queue)) == 2
+
+
+def test_a_part_that_waits_for_other_checks_is_given_back_at_once() -> None:
+    world, queue = _running()
+    world.scale_cluster(3)
+    world.settle()
+    queue.say("QuotaReserved", "True", "QuotaReserved", "and a check is not done", of=queue.parts[0])
+    world.scale_cluster(2)
+    world.settle()
+    assert queue.parts == []
 
 
 @pytest.mark.parametrize("how", ["evicted", "suspended", "unlabelled"])
