@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -43,8 +44,10 @@ class ForkedProcess(ForkServerProcess):
         return self.exitcode
 
     def send_signal(self, sig: int, /) -> None:
-        if self.exitcode is None and self.pid:
-            os.kill(self.pid, sig)
+        # The fork server may know the end of a process before this one does.
+        with suppress(ProcessLookupError):
+            if self.exitcode is None and self.pid:
+                os.kill(self.pid, sig)
 
 
 def become(environment: Mapping[str, str], log: Path) -> None:
