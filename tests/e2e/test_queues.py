@@ -88,3 +88,6 @@ def test_an_urgent_job_takes_a_part_of_a_cluster_which_loses_nothing_and_grows_b
     assert dask.rest() > 0
     assert dask.run_again() == []
     assert took < PROMPT
+    _scale(quota, 2)
+    # Those with which the cluster and the job started
+    eventually(lambda: len(quota.names("workloads.kueue.x-k8s.io")) == 2, "what it does not need is given back")

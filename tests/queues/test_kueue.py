@@ -135,9 +135,6 @@ def test_a_cluster_grows_in_parts_as_there_is_room(cpus: Kube) -> None:
     assert len(pods(cpus, "growing")) == 4
     cpus.apply(kueue.cluster_queue(cpus.namespace, 10, cpus.namespace))
     eventually(lambda: len(cpus.workers("growing-default")) == 9, "as many as there is room for now")
-    cpus.run("scale", "daskcluster", "growing", "--replicas=2")
-    cpus.wait_for_workers("growing", 2)
-    eventually(lambda: len(cpus.names("workloads.kueue.x-k8s.io")) == 2, "what it does not need is given back")
 
 
 def test_the_documented_queue_is_taken(kube: Kube) -> None:
