@@ -134,9 +134,10 @@ def _plan_group_status(view: View, workers: Workers, now: float) -> Iterator[Act
     notes = {names.LAST_ORDINAL_ANNOTATION: str(wanted["lastOrdinal"])}
     write_ = SetStatus(ObjectRef(GROUP.kind, group.name), wanted, _summary(wanted), notes)
     note = _must_be_noted(workers) and wanted["lastOrdinal"] > group.last_ordinal
-    # The status of a job's cluster says the same, where its definition keeps a status.
+    # The status of a job's cluster says the same, where its definition keeps a status. Helm waits for other groups.
     last = observed.written.get(ObjectRef(CLUSTER.kind, view.cluster.name))
-    told = view.cluster.job and not (last and last.inline)
+    own = group.name == names.default_group(view.cluster.name)
+    told = view.cluster.job and own and not (last and last.inline)
     awaited = not told and _awaited(status(group, GROUP.kind, observed), wanted)
     interval = _JOB_GROUP_INTERVAL if told else _GROUP_INTERVAL
     yield from write(write_, group, observed, now, interval, awaited=note or awaited)
@@ -193,8 +194,11 @@ def _group_status(view: View, workers: Workers, now: float) -> dict[str, Any]:
     group, count, old = workers.group, _count(view, workers), status(workers.group, GROUP.kind, view.observed)
     problem = as_said(group_problem(view, workers, now), old)
     progress = _progressing(count, scheduler_ready=True, refused="", slowest=_slowest(view.observed, workers.leaving))
+    ready = tuple(readiness(group, old, None if _is_ready(count) else _missing(progress), problem, now))
+    # A job may end, and its groups with it, before all of its workers have started.
+    may_end = view.cluster.job and not any(condition.type == STALLED for condition in ready)
     running = (
-        *readiness(group, old, None if _is_ready(count) else _missing(progress), problem, now),
+        *(readiness(group, old, None, None, now) if may_end else ready),
         _workers_ready(count),
         progress,
     )

@@ -14,6 +14,8 @@ from tests.support.builders import (
     a_scheduler_pod,
     an_autoscaler,
     condition,
+    raw_group,
+    raw_job,
     seen,
     statuses,
 )
@@ -187,3 +189,31 @@ def test_a_repair_of_a_ready_cluster_does_not_make_it_unready() -> None:
     assert [action.subject for action in planned if isinstance(action, Create)] == [("Service", "simple-scheduler")]
     written = statuses(planned).get("DaskCluster/simple", world.status())
     assert _told(written) == {"Ready": ("True", "AsWanted")}
+
+
+def _of_job(**pods: Any) -> World:
+    """Return a world with a job, and with a group of its cluster that its user has written."""
+    world = World(None)
+    world.starts = lambda pod: pod.group != "more"
+    for name, value in pods.items():
+        setattr(world, name, value)
+    world.put(raw_job(workers=1))
+    world.put(raw_group("more", workers=1))
+    world.settle(5.0)
+    return world
+
+
+def test_a_group_of_a_job_is_ready_at_once_as_it_may_end_with_the_job_before_it_has_started() -> None:
+    world = _of_job()
+    status = world.status("DaskWorkerGroup", "more")
+    assert (status["observedGeneration"], condition(status, "Ready")["status"]) == (1, "True")
+    assert condition(status, "WorkersReady")["status"] == "False"
+    assert world.status("DaskWorkerGroup", "simple-default").get("conditions") is None, "nobody waits for it"
+
+
+def test_a_group_of_a_job_that_cannot_start_has_stalled() -> None:
+    refused = Problem("Invalid", "no such thing")
+    world = _of_job(refuses=lambda raw: refused if raw["metadata"]["name"].startswith("more-worker") else None)
+    status = world.status("DaskWorkerGroup", "more")
+    assert condition(status, "Ready")["status"] == "False"
+    assert condition(status, "Stalled")["reason"] == "Invalid"
