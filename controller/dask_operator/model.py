@@ -182,7 +182,7 @@ class Listening(NamedTuple):
 class Placement(NamedTuple):
     """The nodes that a queue has chosen for Pods: labels that they need, and tolerations of their taints."""
 
-    node_selector: Mapping[str, str] = MappingProxyType({})
+    node_selector: tuple[tuple[str, str], ...] = ()
     tolerations: tuple[Json, ...] = ()
 
 

@@ -285,7 +285,7 @@ def _with_defaults(spec: Manifest) -> Manifest:
 
 def placed(spec: Manifest, placement: Placement) -> Manifest:
     """Return a Pod spec for the nodes that a queue has chosen."""
-    added = {"nodeSelector": {**(spec.get("nodeSelector") or {}), **placement.node_selector}}
+    added = {"nodeSelector": {**(spec.get("nodeSelector") or {}), **dict(placement.node_selector)}}
     tolerations = [*(spec.get("tolerations") or ()), *placement.tolerations]
     return spec if placement == Placement() else {**spec, **added, "tolerations": tolerations}
 

@@ -32,7 +32,7 @@ def workload(raw: Json) -> Workload:
 def flavor(raw: Json) -> Flavor:
     """Return a ResourceFlavor."""
     spec = mapping(raw.get("spec"))
-    placement = Placement(texts(spec.get("nodeLabels")), tuple(mappings(spec.get("tolerations"))))
+    placement = Placement(tuple(texts(spec.get("nodeLabels")).items()), tuple(mappings(spec.get("tolerations"))))
     return Flavor(**object_fields(raw), placement=placement)
 
 

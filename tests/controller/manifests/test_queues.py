@@ -67,7 +67,7 @@ def test_it_goes_with_its_owner_and_is_found_by_its_cluster() -> None:
 
 
 def test_more_workers_are_asked_for_on_nodes_of_one_flavor() -> None:
-    placement = Placement({"sort": "spot"}, ({"key": "spot"},))
+    placement = Placement((("sort", "spot"),), ({"key": "spot"},))
     request = Request("team", (PodSet("workers", _template(nodeSelector={"disk": "ssd"}), 4, 1, placement),))
     (pod_set,) = growth_manifest(a_cluster(), CLUSTER, "more", 0, request)["spec"]["podSets"]
     assert pod_set["template"]["spec"]["nodeSelector"] == {"disk": "ssd", "sort": "spot"}

@@ -47,7 +47,7 @@ def test_a_workload_that_nobody_has_answered() -> None:
 def test_a_flavor() -> None:
     spec = {"nodeLabels": {"sort": "spot"}, "tolerations": [{"operator": "Exists"}, "nonsense"]}
     placement = flavor(raw_object("ResourceFlavor", "spot", VERSION, spec=spec)).placement
-    assert placement.node_selector == {"sort": "spot"}
+    assert placement.node_selector == (("sort", "spot"),)
     assert placement.tolerations == ({"operator": "Exists"},)
 
 

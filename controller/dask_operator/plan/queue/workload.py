@@ -43,7 +43,7 @@ def placement_of(known: Workload, pod_set: str, observed: Observed) -> Placement
     tolerations: list[Json] = []
     for each in placements:
         tolerations += [toleration for toleration in each.tolerations if toleration not in tolerations]
-    return Placement({k: v for each in placements for k, v in each.node_selector.items()}, tuple(tolerations))
+    return Placement(tuple(label for each in placements for label in each.node_selector), tuple(tolerations))
 
 
 def give_back(known: Workload, observed: Observed, now: float) -> Action:
