@@ -180,3 +180,9 @@ def session(client: Client, tmp_path: Path) -> Iterator[Callable[[str], Session]
     yield open_
     for each in opened:
         each.close()
+
+
+def put_quota(kube: Kube, name: str, pods: int) -> None:
+    """Allow a namespace this number of Pods."""
+    kube.run("create", "quota", name, f"--hard=pods={pods}")
+    eventually(lambda: kube.status("resourcequota", name).get("hard"), "the quota is in force")

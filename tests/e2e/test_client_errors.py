@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from docs.included import ROOT
-from tests.e2e.conftest import OPERATOR_NAMESPACE, Image
+from tests.e2e.conftest import OPERATOR_NAMESPACE, Image, put_quota
 from tests.support.documents import blocks
 from tests.support.kube import Kube, eventually
 from tests.support.manifests import dask_cluster, worker_group
@@ -386,11 +386,6 @@ def test_a_scheduler_that_crashes(user: User) -> None:
 
 def test_resources_that_no_node_has(user: User) -> None:
     user.refused(SchedulerStartupError, "cannot be scheduled", "Insufficient cpu", resources={"cpu": 1000})
-
-
-def put_quota(kube: Kube, name: str, pods: int) -> None:
-    kube.run("create", "quota", name, f"--hard=pods={pods}")
-    eventually(lambda: kube.status("resourcequota", name).get("hard"), "the quota is in force")
 
 
 def test_a_quota_that_is_full(user: User) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import yaml
-from tests.e2e.conftest import Image
+from tests.e2e.conftest import Image, put_quota
 from tests.support.documents import blocks
 from tests.support.kube import PATIENCE, Kube, eventually
 from tests.support.manifests import dask_job
@@ -111,8 +111,7 @@ def test_the_documented_job_succeeds_and_takes_its_cluster_along(kube: Kube, das
 
 
 def test_a_job_runs_in_a_quota_that_its_workers_have_used_up(kube: Kube, dask_image: Image) -> None:
-    kube.run("create", "quota", "few", "--hard=pods=3")
-    eventually(lambda: kube.status("resourcequota", "few").get("hard"), "the quota is in force")
+    put_quota(kube, "few", 3)
     kube.apply(dask_job("squeezed", 2, program=COMPUTE_AT_ONCE, image=str(dask_image), pods=AT_ONCE))
     message = kube.wait_for_condition("daskjob", "squeezed", "Degraded", "QuotaExceeded")
     assert "few" in message

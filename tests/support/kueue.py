@@ -30,13 +30,13 @@ exec "$@"
 
 
 @contextmanager
-def running(kube: Kube, folder: Path, **settings: Any) -> Iterator[Process]:
-    """Install Kueue's definitions, and run it. `settings`: keys of its configuration."""
+def running(kube: Kube, folder: Path) -> Iterator[None]:
+    """Install Kueue's definitions, and run it until the end of the block."""
     kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(_definitions()))
     for kind in ("workloads", "clusterqueues"):
         kube.run("wait", "--for=condition=Established", "--timeout=60s", f"crd/{kind}.kueue.x-k8s.io")
     configuration = folder / "kueue.json"
-    configuration.write_text(json.dumps(_configuration(folder) | settings))
+    configuration.write_text(json.dumps(_configuration(folder)))
     placed = ("unshare", "--mount", "sh", "-c", _WITH_CERTIFICATES, folder / "certificates")
     command = (*placed, tool("kueue"), "--config", configuration, "--feature-gates=VisibilityOnDemand=false")
     environment = {
@@ -45,15 +45,13 @@ def running(kube: Kube, folder: Path, **settings: Any) -> Iterator[Process]:
         "POD_NAMESPACE": "default",
         "HOME": str(folder),
     }
-    with Process(tuple(map(str, command)), environment, folder / "kueue.log", "Starting workers").started() as kueue:
-        yield kueue
+    with Process(tuple(map(str, command)), environment, folder / "kueue.log", "Starting workers").started():
+        yield
 
 
 def _definitions() -> Path:
-    module = "sigs.k8s.io/kueue"
-    asked = ("go", "list", "-m", "-f", "{{.Dir}}", module)
-    found = subprocess.run(asked, cwd=ROOT / "ci/tools/kueue", check=True, capture_output=True, text=True)
-    return Path(found.stdout.strip()) / "config/components/crd/bases"
+    found = subprocess.run([ROOT / "ci/crds.sh", "kueue"], check=True, capture_output=True, text=True)
+    return Path(found.stdout.strip())
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
@@ -74,9 +72,9 @@ def _configuration(folder: Path) -> dict[str, Any]:
     }
 
 
-def flavor(name: str, **labels: str) -> dict[str, Any]:
-    """Return a ResourceFlavor of the fake nodes, or of those with these labels."""
-    spec = {"nodeLabels": labels or {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
+def flavor(name: str) -> dict[str, Any]:
+    """Return a ResourceFlavor of the fake nodes."""
+    spec = {"nodeLabels": {"type": "kwok"}, "tolerations": [{"operator": "Exists"}]}
     return {"apiVersion": VERSION, "kind": "ResourceFlavor", "metadata": {"name": name}, "spec": spec}
 
 
@@ -97,7 +95,7 @@ def workload_condition(kube: Kube, condition: str, status: str = "True") -> str:
     """Wait until the only Workload of a namespace has a condition, and return its message."""
 
     def message() -> str:
-        found = json.loads(kube.run("get", "workloads.kueue.x-k8s.io", "--output=json"))["items"]
+        found = kube.objects("workloads.kueue.x-k8s.io")
         said = {each["type"]: each for each in (found[0].get("status") or {}).get("conditions") or ()} if found else {}
         return said[condition]["message"] or " " if said.get(condition, {}).get("status") == status else ""
 

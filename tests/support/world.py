@@ -57,6 +57,7 @@ WRITES = (Create, Patch, Delete, SetStatus)
 KEY = Key(NAMESPACE, "simple")
 DECLARED = ("DaskCluster", "DaskWorkerGroup", "DaskJob", "DaskAutoscaler")
 _ROUNDS = 500
+_PLANS = 40
 
 Write = Create | Patch | Delete | SetStatus
 
@@ -319,6 +320,13 @@ class World:
         else:
             self.apply(actions)
         return actions, left - len(actions)
+
+    def act_killed(self, after: int) -> None:
+        """Do plans, and let Pods start in between, with a controller that is killed after so many actions."""
+        left = after
+        for _ in range(_PLANS):
+            _, left = self.act(left) if left >= 0 else (self.step(), -1)
+            self.run_pods()
 
     def step(self) -> tuple[Action, ...]:
         """Do one plan, and also the next one if the scheduler was asked, since its answer changes the plan."""

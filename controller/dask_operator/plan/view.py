@@ -136,6 +136,10 @@ class Workers:
             disowned=disowned,
         )
 
+    def at_most(self, replicas: int) -> Workers:
+        """Return the same Pods of a group that wants this number of workers, or fewer."""
+        return replace(self, group=replace(self.group, replicas=min(self.group.replicas, replicas)))
+
     @cached_property
     def staying(self) -> Sequence[Pod]:
         """Pods that run or may yet run and that nobody has told to leave."""

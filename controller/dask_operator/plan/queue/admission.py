@@ -51,10 +51,8 @@ def queued(cluster: Cluster | None, observed: Observed) -> tuple[Cluster | None,
 
 def within_queue(workers: Workers) -> Workers:
     """Return a group's workers with at most the number that its queue has admitted."""
-    group = workers.group
-    if group.admitted is None or group.replicas <= group.admitted:
-        return workers
-    return replace(workers, group=replace(group, replicas=group.admitted))
+    admitted = workers.group.admitted
+    return workers if admitted is None else workers.at_most(admitted)
 
 
 def _unqueued(metadata: Metadata) -> Metadata:

@@ -13,17 +13,18 @@ from dask_operator.actions import Action, Create, Delete
 from dask_operator.model import Cluster, Group, Job, ObjectRef, Observed, Placement, Workload
 from dask_operator.plan.queue.request import WORKERS, asked_more, pod_set_name
 from dask_operator.plan.queue.workload import (
-    ADMITTED,
     EVICTED,
     FINISHED,
     PODS_READY,
     RESERVED,
     give_back,
+    holds,
+    kind_of,
     placement_of,
     say,
 )
 from dask_operator.plan.view import ENDED, unless_blocked
-from dask_operator.resources import CLUSTER, JOB, WORKLOAD
+from dask_operator.resources import WORKLOAD
 
 _PARTS = 8
 """The number of Workloads for one scale-up: an eviction takes one or more of them."""
@@ -37,8 +38,7 @@ def parts_of(owners: Container[str], observed: Observed) -> list[Workload]:
 
 def counts(part: Workload, group: Group) -> bool:
     """Return whether the workers of a part may exist: it is admitted, for the template that the group has."""
-    held = part.is_true(ADMITTED) and not part.is_true(EVICTED) and not part.is_true(FINISHED)
-    return held and not _is_stale(part, group)
+    return holds(part) and not _is_stale(part, group)
 
 
 def admission_of(group: Group, base: Workload, observed: Observed) -> tuple[int, Placement]:
@@ -71,8 +71,7 @@ def plan_growth(
         waits = any(not part.is_true(RESERVED) for part in live)
         for number in _portions(lacking, 1 if waits else _PARTS):
             request = asked_more(about, cluster, group, number, placement, observed)
-            kind = JOB if isinstance(about, Job) else CLUSTER
-            manifest = manifests.growth_manifest(about, kind, group.name, ordinal, request)
+            manifest = manifests.growth_manifest(about, kind_of(about), group.name, ordinal, request)
             yield unless_blocked(Create(manifest, subject, because), observed, now)
             ordinal += 1
     ready = sum(pod.ready and not pod.deleting for pod in pods)

@@ -9,6 +9,7 @@ from dask_operator.actions import Action, Create, Delete, Patch
 from dask_operator.manifests import Request
 from dask_operator.model import Cluster, Job, Json, Observed, Workload
 from dask_operator.parse import job_status
+from dask_operator.plan.job import FAILED, SUCCESSFUL
 from dask_operator.plan.queue.growth import delete_part, parts_of, plan_growth, withdraw_growth
 from dask_operator.plan.queue.request import asked, asking, groups_of, is_stale
 from dask_operator.plan.queue.workload import (
@@ -18,6 +19,8 @@ from dask_operator.plan.queue.workload import (
     PODS_READY,
     RESERVED,
     give_back,
+    holds,
+    kind_of,
     pods_left,
     reference,
     say,
@@ -26,9 +29,6 @@ from dask_operator.plan.queue.workload import (
 from dask_operator.plan.report.conditions import by_type, is_true
 from dask_operator.plan.report.ready import READY
 from dask_operator.plan.view import status, unless_blocked
-from dask_operator.resources import CLUSTER, JOB
-
-_JOB_ENDED = ("Successful", "Failed")
 
 
 def plan_queue(cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
@@ -44,7 +44,7 @@ def plan_queue(cluster: Cluster | None, observed: Observed, now: float) -> Itera
     elif wanted and not over:
         yield from _ask(about, known, wanted, observed, now)
     groups = groups_of(cluster, observed)
-    if cluster and known and wanted and not over and _holds(known, wanted):
+    if cluster and known and wanted and not over and holds(known) and not is_stale(known, wanted):
         for group in groups:
             yield from plan_growth(about, cluster, group, known, observed, now)
         yield from withdraw_growth((about.uid,), {group.name for group in groups}, observed, now, "its group is gone")
@@ -54,12 +54,12 @@ def plan_queue(cluster: Cluster | None, observed: Observed, now: float) -> Itera
 
 def has_ended(about: Cluster | Job, observed: Observed) -> bool:
     """Return whether an object is a job that has ended."""
-    return isinstance(about, Job) and job_status(_status(about, observed)).phase in _JOB_ENDED
+    return isinstance(about, Job) and job_status(_status(about, observed)).phase in (SUCCESSFUL, FAILED)
 
 
 def _withdraw(about: Cluster | Job | None, cluster: Cluster | None, observed: Observed, now: float) -> Iterator[Action]:
     """Delete the Workloads of what waits in no queue any more."""
-    if observed.queues is None:
+    if not observed.workloads:
         return
     because = "it waits in no queue any more"
     for each in (cluster, observed.job):
@@ -77,7 +77,7 @@ def _ask(
     """Create the Workload, keep it as its user wants it, and give its quota back after an eviction."""
     subject = reference(about)
     if not known:
-        manifest = manifests.workload_manifest(about, JOB if isinstance(about, Job) else CLUSTER, request)
+        manifest = manifests.workload_manifest(about, kind_of(about), request)
         yield unless_blocked(Create(manifest, subject, f"it asks queue {request.queue}"), observed, now)
         return
     if known.deleting or known.is_true(FINISHED):
@@ -94,12 +94,6 @@ def _ask(
         yield say(known, {PODS_READY: ("True", "Started", "all Pods that it needs are ready")}, observed, now)
 
 
-def _holds(known: Workload, wanted: Request) -> bool:
-    """Return whether an object has been admitted as it is now."""
-    gone = known.deleting or known.is_true(FINISHED) or known.is_true(EVICTED)
-    return known.is_true(ADMITTED) and not gone and not is_stale(known, wanted)
-
-
 def _end(about: Cluster | Job, known: Workload, observed: Observed, now: float) -> Iterator[Action]:
     """Report the end of a job, or leave the queue for what its user has suspended."""
     if not has_ended(about, observed):
@@ -114,7 +108,7 @@ def _is_ready(about: Cluster | Job, observed: Observed) -> bool:
 
 
 def _status(about: Cluster | Job, observed: Observed) -> Json:
-    return status(about, JOB.kind if isinstance(about, Job) else CLUSTER.kind, observed)
+    return status(about, kind_of(about).kind, observed)
 
 
 def _finish(about: Cluster | Job, known: Workload, observed: Observed, now: float) -> Action:

@@ -10,7 +10,7 @@ from dask_operator.actions import Action, SetStatus
 from dask_operator.model import Cluster, Job, Json, ObjectRef, Observed, Placement, Workload
 from dask_operator.parse import rfc3339
 from dask_operator.plan.view import ENDED, unless_blocked
-from dask_operator.resources import CLUSTER, JOB, WORKLOAD
+from dask_operator.resources import CLUSTER, JOB, WORKLOAD, Resource
 
 RESERVED, ADMITTED, EVICTED, FINISHED = "QuotaReserved", "Admitted", "Evicted", "Finished"
 PODS_READY, REQUEUED = "PodsReady", "Requeued"
@@ -19,10 +19,20 @@ _AT_ONCE = ("Preempted", "NodeFailures")
 """The evictions after which Kueue lets a Workload wait again without a pause."""
 
 
+def kind_of(about: Cluster | Job) -> Resource:
+    """Return the kind of an object that waits in a queue."""
+    return JOB if isinstance(about, Job) else CLUSTER
+
+
 def reference(about: Cluster | Job) -> ObjectRef:
     """Return the reference to an object's Workload."""
-    kind = JOB.kind if isinstance(about, Job) else CLUSTER.kind
-    return ObjectRef(WORKLOAD.kind, names.workload(kind, about.name, about.uid))
+    return ObjectRef(WORKLOAD.kind, names.workload(kind_of(about).kind, about.name, about.uid))
+
+
+def holds(known: Workload) -> bool:
+    """Return whether what a Workload asks for is admitted, and has not been evicted or ended since."""
+    gone = known.deleting or known.is_true(EVICTED) or known.is_true(FINISHED)
+    return known.is_true(ADMITTED) and not gone
 
 
 def workload_of(about: Cluster | Job, observed: Observed) -> Workload | None:

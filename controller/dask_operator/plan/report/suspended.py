@@ -26,6 +26,8 @@ from dask_operator.plan.view import ENDED, View, Workers, cluster_status
 
 CLUSTER_SUSPENDED = Problem("ClusterSuspended", "the cluster is suspended, and the number of workers stays as it is")
 """The reason for which an autoscaler scales nothing."""
+QUEUED = "Queued"
+"""The reason for which something is suspended that waits in a queue. Python knows it as well."""
 _NAMED = 3
 """The number of Pods that a message names."""
 
@@ -47,14 +49,12 @@ def is_said_suspended(view: View) -> bool:
 
 def suspended_conditions(view: View) -> Iterator[Condition]:
     """Yield the conditions of a suspended cluster that a running one has too, and `Suspended`."""
-    pods = _pods(view)
+    pods, decides = _pods(view), _decides(view)
     yield ready.suspended(_why(view, pods))
     yield Condition(SCHEDULER_READY, False, SUSPENDED, "the cluster is suspended")
     yield Condition(WORKERS_READY, False, SUSPENDED, "the cluster is suspended")
     yield _progressing(len(pods))
-    yield Condition(
-        SUSPENDED, True, reason_of(_decides(view)) if _decides(view).suspended else "Resuming", _why(view, pods)
-    )
+    yield Condition(SUSPENDED, True, reason_of(decides) if decides.suspended else "Resuming", _why(view, pods))
 
 
 def suspended_group_conditions(workers: Workers) -> Iterator[Condition]:
@@ -72,7 +72,7 @@ def resumed(view: View) -> Iterator[Condition]:
 
 def reason_of(about: Cluster | Job) -> str:
     """Return the reason of the condition that a cluster or a job is suspended."""
-    return "Queued" if about.waits else SUSPENDED
+    return QUEUED if about.waits else SUSPENDED
 
 
 def set_true(who: str) -> str:

@@ -6,8 +6,6 @@ scale-down. The runner is tried again when that worker's Pod is gone, and no wor
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dask_operator import names
 from dask_operator.model import Failure, ObjectRef
 from dask_operator.plan.view import View, Workers
@@ -22,8 +20,7 @@ def behind_runner(view: View, workers: Workers, now: float) -> Workers:
     refused = view.observed.failures.get(runner) if view.cluster.job else None
     if not refused or refused.problem.reason != "QuotaExceeded":
         return workers
-    number = len(workers.staying) - (_makes_room(view, refused, now) == workers.group.name)
-    return replace(workers, group=replace(workers.group, replicas=min(workers.group.replicas, number)))
+    return workers.at_most(len(workers.staying) - (_makes_room(view, refused, now) == workers.group.name))
 
 
 def _makes_room(view: View, refused: Failure, now: float) -> str:

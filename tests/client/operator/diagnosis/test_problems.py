@@ -18,6 +18,7 @@ from tests.client.operator.objects import (
 
 from dask_kubernetes.operator.diagnosis.facts import Snapshot
 from dask_kubernetes.operator.diagnosis.problems import Problem, pod_problem, scheduler_problem, workers_problem
+from dask_operator.plan.report.suspended import QUEUED
 
 CRASH = {"exitCode": 1, "reason": "Error"}
 OUT_OF_MEMORY = {"exitCode": 137, "reason": "OOMKilled"}
@@ -338,7 +339,7 @@ def test_a_resumed_cluster_is_not_up_before_its_old_pods_are_gone() -> None:
 
 def test_a_cluster_in_a_queue_says_what_it_waits_for() -> None:
     cluster = a_cluster()
-    said = {"reason": "Queued", "message": "it waits in queue team: insufficient quota"}
+    said = {"reason": QUEUED, "message": "it waits in queue team: insufficient quota"}
     cluster["status"]["conditions"] = [{"type": "Suspended", "status": "True", **said}]
     found = scheduler_problem(seen(cluster=cluster))
     assert found

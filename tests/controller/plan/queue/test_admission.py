@@ -157,17 +157,11 @@ def test_an_evicted_cluster_gives_its_quota_back_when_its_pods_are_gone_and_wait
 def test_a_controller_that_is_killed_meanwhile_changes_nothing(killed_after: int) -> None:
     world, queue = _waiting()
     queue.admit()
-    left = killed_after
-    for _ in range(40):
-        _, left = world.act(left) if left >= 0 else (world.step(), -1)
-        world.run_pods()
+    world.act_killed(killed_after)
     world.settle()
     assert len(world.running()) == 3
     queue.evict()
-    left = killed_after
-    for _ in range(40):
-        _, left = world.act(left) if left >= 0 else (world.step(), -1)
-        world.run_pods()
+    world.act_killed(killed_after)
     world.settle()
     assert _pods(world) == []
     assert not queue.is_true("QuotaReserved")

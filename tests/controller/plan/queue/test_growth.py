@@ -281,19 +281,13 @@ def test_parts_end_with_what_they_are_parts_of(how: str) -> None:
 def test_a_controller_that_is_killed_meanwhile_changes_nothing(killed_after: int) -> None:
     world, queue = _running()
     world.scale_cluster(5)
-    left = killed_after
-    for _ in range(30):
-        _, left = world.act(left) if left >= 0 else (world.step(), -1)
-        world.run_pods()
+    world.act_killed(killed_after)
     assert sum(_numbers(queue)) == 3
     for part in queue.parts:
         queue.admit(of=part)
     world.settle()
     queue.evict(of=queue.parts[0])
-    left = killed_after
-    for _ in range(30):
-        _, left = world.act(left) if left >= 0 else (world.step(), -1)
-        world.run_pods()
+    world.act_killed(killed_after)
     world.settle()
     assert len(world.running()) == 4
     assert world.lost == []
